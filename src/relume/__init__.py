@@ -1,0 +1,30 @@
+"""relume: coverage for your activations.
+
+The verbs live in :mod:`relume.api` and are loaded on first use, so that ``import relume`` costs nothing and
+brings no framework along.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from relume.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from relume.api import watch as watch
+
+_VERBS = ("watch",)
+
+__all__ = ["__version__", *_VERBS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _VERBS:
+        from relume import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'relume' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

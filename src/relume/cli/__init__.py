@@ -1,0 +1,78 @@
+"""The command line: one command a file, each loaded when it is called.
+
+A command file holds ``command`` (a click command) and imports at its top nothing but click and the standard
+library: ``relume --help`` must answer within 0.2 s.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from enum import IntEnum
+
+import click
+
+from relume.errors import RelumeError
+from relume.version import __version__
+
+COMMANDS = ("run", "report", "list", "explain", "plot")
+"""The commands, in the order in which the help shows them; each is the file of that name."""
+
+
+class Exit(IntEnum):
+    """The exit codes of every command but ``run``, which passes the script's own through."""
+
+    DONE = 0
+    CHECK_FAILED = 1
+    INTERRUPTED = 2
+    OUR_FAULT = 3
+    USAGE = 4
+    NOTHING_TO_COMPARE = 5
+
+
+class Commands(click.Group):
+    """A click group that imports a command's file when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in our order instead of the alphabet's."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command in ``cli/<name>.py``."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"relume.cli.{cmd_name}").command
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="relume")
+def relume() -> None:
+    """Coverage for your activations.
+
+    Find the units that died in a training run, with no edit to the script:
+
+    \b
+        relume run train.py --epochs 5
+        relume report run.relume
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with one of :class:`Exit`."""
+    try:
+        sys.exit(relume.main(standalone_mode=False) or Exit.DONE)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(Exit.USAGE)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. What was finished is kept; the same command goes on from there.", err=True)
+        sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away: say nothing more
+        sys.exit(Exit.DONE)
+    except RelumeError as error:
+        click.echo(f"relume: {error}", err=True)
+        sys.exit(Exit.USAGE)

@@ -1,0 +1,73 @@
+"""Everything that relume raises on purpose.
+
+::
+
+    RelumeError
+    ├─ UnknownName (KeyError)         a name that is in no table of ours; tells the nearest
+    ├─ ParameterError (ValueError)    an activation's parameter outside its bounds
+    ├─ ShapeError (ValueError)        two shapes that do not broadcast
+    ├─ DtypeError (TypeError)         integer, bool or complex where floating numbers are needed
+    ├─ MissingExtra (ImportError)     an optional dependency that is not installed
+    ├─ ScriptError                    the script cannot be started: absent, not Python, no such module
+    ├─ RecordingError                 a file that cannot be read as a recording
+    └─ WatchError                     a model or run that cannot be watched
+
+A message says what failed, what was got, what was expected and what to do, and ends with its slug in brackets:
+the key of its paragraph in ``docs/reference/messages.md``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RelumeError(Exception):
+    """The base of all of relume's errors. ``slug`` is stable; the wording is not."""
+
+    def __init__(self, message: str, *, slug: str) -> None:
+        super().__init__(f"{message} [{slug}]")
+        self.slug = slug
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return str(self.args[0])
+
+
+class UnknownName(RelumeError, KeyError):
+    """A name that is in no table of ours."""
+
+
+class ParameterError(RelumeError, ValueError):
+    """A parameter of an activation outside its bounds."""
+
+
+class ShapeError(RelumeError, ValueError):
+    """Two shapes that do not broadcast."""
+
+
+class DtypeError(RelumeError, TypeError):
+    """A dtype on which the operation has no meaning."""
+
+
+class MissingExtra(RelumeError, ImportError):
+    """An optional dependency that is not installed."""
+
+
+class ScriptError(RelumeError):
+    """The script cannot be started."""
+
+
+class RecordingError(RelumeError):
+    """A file that cannot be read as a recording."""
+
+
+class WatchError(RelumeError):
+    """A model or a run that cannot be watched."""
+
+
+def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownName:
+    """The error for a name that is in no table: names the nearest and all."""
+    names = sorted(known)
+    nearest = difflib.get_close_matches(got.lower(), names, n=1, cutoff=0.5)
+    guess = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return UnknownName(f"There is no {kind} {got!r}.{guess} Known: {', '.join(names)}.", slug=f"unknown-{kind}")
