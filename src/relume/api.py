@@ -1,0 +1,123 @@
+"""The verbs for Python, as ``cli/`` has them for the shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from relume.artifacts.findings import Findings
+from relume.artifacts.recording import RecordingWriter
+from relume.doctor.judge import diagnose
+from relume.errors import WatchError
+from relume.framework import Phase
+from relume.observe.observer import Observer, framework_of
+
+
+class Watch:
+    """The watching of one model: a context manager, or :meth:`start` and :meth:`stop`. Made by :func:`watch`."""
+
+    def __init__(self, model: Any, *, budget: float, window: int | None, every: int | None, phase: Phase) -> None:
+        self._model = model
+        self._writer = RecordingWriter(None)
+        self._observer = Observer(self._writer, budget=budget, window=window, every=every, phase=phase)
+        self._state = "new"
+
+    def start(self) -> Watch:
+        """Begin to watch, or go on after :meth:`stop`."""
+        if self._state == "new":
+            self._observer.watch(framework_of(self._model), self._model)
+        elif self._state == "stopped":
+            self._observer.resume(self._model)
+        self._state = "watching"
+        return self
+
+    def stop(self) -> None:
+        """Stop watching; no hook, mode or patch is left behind. What was seen stays."""
+        if self._state == "watching":
+            self._observer.pause()
+            self._state = "stopped"
+
+    def __enter__(self) -> Watch:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def findings(self) -> Findings:
+        """What the doctor makes of what was seen so far."""
+        if self._state == "watching":
+            self._observer.write()
+        return diagnose(self._writer.read())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same shape as ``relume report FILE --json``."""
+        return self.findings().to_dict()
+
+    def save(self, path: str | Path) -> None:
+        """Write what was seen so far as a recording for ``relume report``.
+
+        Raises: RecordingError: the file exists and is no recording of relume's, or cannot be written.
+        """
+        if self._state == "watching":
+            self._observer.write()
+        self._writer.save(Path(path))
+
+    def __rich__(self) -> Any:
+        from relume.reports import terminal
+
+        return terminal.render(self.findings())
+
+    def _repr_html_(self) -> str:
+        from relume.reports import terminal
+
+        return terminal.to_html(self.findings())
+
+    def __repr__(self) -> str:
+        from relume.reports import terminal
+
+        return terminal.to_text(self.findings())
+
+
+def watch(
+    model: Any,
+    *,
+    budget: float = 0.02,
+    window: int | None = None,
+    every: int | None = None,
+    phase: Phase = "train",
+) -> Watch:
+    """Watch one model's activations while it trains, or while it is evaluated (``phase="all"``).
+
+    Args:
+        model: a ``torch.nn.Module``.
+        budget: share of the step time that watching may cost, in (0, 1]; 1.0 sees every step.
+        window: steps over which counts are kept; None: as many as show 1,000 examples.
+        every: look at each k-th step instead of within a budget: the same counts on every run.
+        phase: which of the model's passes count, by its ``training`` flag: "train", "eval" or "all".
+
+    Returns: a context manager; ``w.findings()``, ``w.to_dict()``, ``w.save(path)`` tell what was seen.
+
+    Raises: WatchError: not a model, or an option out of its range.
+
+    Example:
+        >>> with relume.watch(model) as w:      # doctest: +SKIP
+        ...     train(model)
+        >>> w.to_dict()["sites"][0]["dead"]     # doctest: +SKIP
+        [3, 17]
+    """
+    check_options(budget=budget, window=window, every=every)
+    if phase not in ("train", "eval", "all"):
+        raise WatchError(f'phase is {phase!r}; it is "train", "eval" or "all".', slug="bad-option")
+    return Watch(model, budget=budget, window=window, every=every, phase=phase)
+
+
+def check_options(*, budget: float, window: int | None, every: int | None) -> None:
+    """Raises: WatchError: an option of the watching is out of its range."""
+    if not 0 < budget <= 1:
+        raise WatchError(f"budget is {budget}; it is a share of the step time in (0, 1], such as 0.02.", slug="bad-option")
+    for name, steps in (("window", window), ("every", every)):
+        if steps is not None and steps < 1:
+            raise WatchError(f"{name} is {steps}; it is a number of steps, at least 1.", slug="bad-option")

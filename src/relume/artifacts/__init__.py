@@ -1,0 +1,1 @@
+"""The files that pass between the stages: standard library and NumPy only."""

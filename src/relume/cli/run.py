@@ -1,0 +1,127 @@
+"""``relume run``: be python, and watch."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class _Share(click.ParamType):
+    """A share: ``2%`` or ``0.02``."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share as a number in (0, 1]."""
+        text = str(value).strip()
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            share = float("nan")
+        if not 0 < share <= 1:
+            self.fail(f"{value!r} is no share of the step time; give one such as 2% or 0.02, at most 100%.", param, ctx)
+        return share
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-m", "is_module", is_flag=True, help="SCRIPT is a module, as in python -m.")
+@click.option("--out", default="run.relume", show_default=True, metavar="FILE", help="The recording to write.")
+@click.option("--budget", type=_Share(), default="2%", show_default=True, help="Share of step time watching may cost.")
+@click.option("--window", type=click.IntRange(min=1), metavar="N", help="Steps in a window; default: 1,000 examples.")
+@click.option("--every", type=click.IntRange(min=1), metavar="K", help="Look at each K-th step instead of by budget.")
+@click.option("-q", "--quiet", is_flag=True, help="Write the recording, print nothing.")
+@click.argument("script")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def command(
+    is_module: bool,
+    out: str,
+    budget: float,
+    window: int | None,
+    every: int | None,
+    quiet: bool,
+    script: str,
+    args: tuple[str, ...],
+) -> None:
+    """Run SCRIPT unchanged, watch its activations, and write a recording.
+
+    What stands behind SCRIPT belongs to it. All that relume says goes to stderr; the exit status is the script's.
+    """
+    from relume.artifacts.recording import RecordingWriter
+    from relume.framework import FRAMEWORKS
+    from relume.observe.observer import Observer
+    from relume.runner import imports
+    from relume.runner.script import before_hard_exit, leave, load_module, load_script, run
+
+    path = Path(out).absolute()  # the script may change the folder
+    program = load_module(script, args) if is_module else load_script(script, args)
+    observer = Observer(
+        RecordingWriter(path), budget=budget, window=window, every=every, complain=lambda text: _say(text)
+    )
+    observer.writer.meta(script=script, argv=list(args))
+    for framework in FRAMEWORKS:
+        if framework.probe is not None:
+            imports.after_import(framework.package, lambda framework=framework: observer.start(framework))
+    ended = _Ending(observer, path, out, quiet)
+    before_hard_exit(ended)
+    status = run(program)
+    ended(status)
+    leave(status)
+
+
+class _Ending:
+    """The end of the watching, which comes once, in the process that began it, however the script ends."""
+
+    def __init__(self, observer: Any, path: Path, shown: str, quiet: bool) -> None:
+        import os
+
+        self._observer = observer
+        self._path = path
+        self._shown = shown
+        self._quiet = quiet
+        self._process = os.getpid()
+
+    def __call__(self, status: int) -> None:
+        import os
+
+        if os.getpid() != self._process:
+            return
+        self._process = -1
+        try:
+            self._observer.finish(exit=status if status <= 256 else 256 - status, unwatched=_unwatched())
+            if not self._quiet:
+                self._summary()
+        except Exception as error:  # noqa: BLE001 - the script's status is what counts
+            _say(f"relume: the report failed ({type(error).__name__}: {error}); the script is not affected. [own-fault]")
+
+    def _summary(self) -> None:
+        from rich.console import Console
+
+        from relume.artifacts.recording import read
+        from relume.doctor.judge import diagnose
+        from relume.reports import terminal
+
+        findings = diagnose(read(self._path))
+        following = f"relume report {shlex.quote(self._shown)} --json" if findings.sites else None
+        console = Console(file=sys.__stderr__)
+        console.print()
+        console.rule(f"relume → {self._shown}", align="left", style="dim")
+        console.print(terminal.render(findings, following))
+
+
+def _unwatched() -> str | None:
+    """The framework that the script loaded and relume does not watch, where it is the only one."""
+    from relume.framework import FRAMEWORKS
+
+    loaded = [f for f in FRAMEWORKS if f.package in sys.modules]
+    if any(f.probe is not None for f in loaded) or not loaded:
+        return None
+    return loaded[0].name
+
+
+def _say(text: str) -> None:
+    if sys.__stderr__ is not None and not sys.__stderr__.closed:
+        print(text, file=sys.__stderr__)

@@ -1,0 +1,1 @@
+"""Recording → findings: pure functions that know no framework and no file."""

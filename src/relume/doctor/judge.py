@@ -1,0 +1,123 @@
+"""From counts to words: which units are dead, rare, always on, … by DESIGN's definitions, and no other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relume.activations import ACTIVATIONS
+from relume.artifacts.findings import Finding, Findings, Judged
+from relume.artifacts.recording import Clock, Count, Recording, SiteRecord
+
+RARE_RATE = 0.01
+"""A unit that fires on a smaller share of its samples is rare."""
+
+FLAT_SHARE = 0.99
+"""A unit with so large a share of its samples on a flat part of its curve is saturated, or stuck high."""
+
+DORMANT_TAU = 0.025
+"""τ of the dormant score: the default of ReDo (Sokar et al. 2023, arXiv 2302.12902, appendix)."""
+
+PROVISIONAL_BOUND = 0.01
+"""While the 95 % bound 3/n on a dead unit's firing rate is above this, its site is provisional."""
+
+Mask = NDArray[np.bool_]
+
+
+def diagnose(recording: Recording) -> Findings:
+    """Judge every site of a recording and apply every rule."""
+    from relume.doctor.rules import RULES  # the rules use this module's words
+
+    clocks = {clock.id: clock for clock in recording.clocks}
+    sites = tuple(judge(record, clocks[record.site.clock]) for record in recording.sites if record.total.looks)
+    findings: list[Finding] = [found for site in sites for rule in RULES if (found := rule.check(site)) is not None]
+    severities = ("error", "warning", "info")
+    findings.sort(key=lambda f: severities.index(f.severity))
+    return Findings(_run(recording), sites, tuple(findings), tuple(recording.not_observed))
+
+
+def bound(examples: int) -> float:
+    """The 95 % upper bound on the firing rate of a unit that was silent on n examples: 3/n ("rule of three")."""
+    return min(1.0, 3 / max(examples, 1))
+
+
+def judge(record: SiteRecord, clock: Clock) -> Judged:
+    """The words for the units of one site, from its latest closed window and the open one."""
+    count = record.open if record.window is None else record.window + record.open
+    site = record.site
+    silent = count.fired == 0
+    non_finite = ~np.isfinite(record.total.magnitude)
+    can_die = _can_die(record) & (count.samples > 0) & ~non_finite
+    on_always = (count.fired == count.samples) & ~non_finite
+    share_flat = count.flat / max(count.samples, 1)
+    stuck = (share_flat >= FLAT_SHARE) & ~non_finite
+    dead = silent & can_die
+    leaky = site.activation in ("leaky_relu", "prelu", "rrelu")
+    return Judged(
+        site=site,
+        steps=clock.steps,
+        examples=count.examples,
+        samples=count.samples,
+        total_examples=record.total.examples,
+        provisional=bound(count.examples) > PROVISIONAL_BOUND,
+        dead=_units(dead),
+        born_dead=_units(dead & (record.first_fired < 0)),
+        rare=_units(~silent & can_die & (count.fired < RARE_RATE * count.samples)),
+        always_on=_units(on_always & can_die & ~stuck),
+        stuck_high=_units(stuck & (site.activation == "relu6")),
+        one_sided=_units((silent | on_always) & ~can_die & ~non_finite & leaky),
+        saturated=_units(stuck & (site.activation != "relu6")),
+        dormant=_units(_dormant(count)),
+        non_finite=_units(non_finite),
+        firing_rate=tuple(_rates(count)),
+        last_fired=tuple(record.last_fired.tolist()),
+        events=tuple(record.events),
+    )
+
+
+def _can_die(record: SiteRecord) -> Mask:
+    """Which units have no slope where they do not fire: by the activation's definition and its parameters."""
+    site = record.site
+    activation = ACTIVATIONS[site.activation]
+    if record.slope is not None:
+        return np.asarray([activation.dies(weight=float(slope)) for slope in record.slope])
+    parameters = {name: value for name, value in site.parameters.items() if name != "max_val"}
+    return np.full(site.units, activation.dies(**activation.defaults() | parameters))
+
+
+def _dormant(count: Count) -> Mask:
+    """Units whose mean |output| is at most τ of the layer's mean."""
+    mean = count.magnitude.mean() if count.magnitude.size else np.nan
+    if not np.isfinite(mean) or mean == 0:
+        return np.zeros(count.magnitude.shape, bool)
+    return np.asarray(count.magnitude / mean <= DORMANT_TAU)
+
+
+def _rates(count: Count) -> list[float | None]:
+    if not count.samples:
+        return [None] * len(count.fired)
+    return [round(float(rate), 6) for rate in count.fired / count.samples]
+
+
+def _units(mask: Mask) -> tuple[int, ...]:
+    return tuple(int(unit) for unit in np.flatnonzero(mask))
+
+
+def _run(recording: Recording) -> Mapping[str, Any]:
+    """The run's facts: the script's own first, then what the watching saw of it."""
+    meta = dict(recording.meta)
+    best = min(recording.clocks, key=lambda c: (("optimizer", "backward", "forward").index(c.kind), -c.steps), default=None)
+    return {
+        "script": meta.pop("script", None),
+        "argv": meta.pop("argv", []),
+        "exit": meta.pop("exit", None),
+        "steps": best.steps if best else 0,
+        "looked": best.looked if best else 0,
+        "samples": sum(record.total.samples for record in recording.sites),
+        "overhead": meta.pop("overhead", None),
+        **meta,
+        "clocks": [{"name": c.name, "kind": c.kind, "steps": c.steps, "looked": c.looked} for c in recording.clocks],
+    }

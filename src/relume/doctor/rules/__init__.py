@@ -1,0 +1,28 @@
+"""The rules: one pathology a file. A file's docstring is the rule's page; its ``RULE`` is listed here.
+
+A newcomer adds a file and its name in ``RULES``; ``relume explain`` and the docs take the page from it.
+"""
+
+from relume.doctor.rules import (
+    always_on,
+    born_dead,
+    dead_unit,
+    non_finite,
+    one_sided,
+    rare_unit,
+    saturated,
+    stuck_high,
+)
+from relume.doctor.rules.rule import Rule as Rule
+
+RULES: tuple[Rule, ...] = (
+    dead_unit.RULE,
+    born_dead.RULE,
+    rare_unit.RULE,
+    always_on.RULE,
+    one_sided.RULE,
+    stuck_high.RULE,
+    saturated.RULE,
+    non_finite.RULE,
+)
+"""All rules by their codes; a code is never used again."""

@@ -1,0 +1,42 @@
+"""Units that have never fired, from the first look on.
+
+## What it finds
+Dead units (see `RLM001`) that fired on no example of the whole run.
+
+## Why it hurts
+They never learned anything: their weights are still those of the initialisation, apart from weight decay.
+
+## Evidence
+All examples since the first look, and the bound 3/n on the firing rate.
+
+## False alarms
+A unit that fired only on steps that were not looked at counts as born dead; `--every 1` looks at all of them.
+
+## Cure and its safety
+Look at how the layer starts: a bias far below zero, inputs whose mean is large against their spread, an
+initialisation without the factor 2 of He et al., a narrow and deep net. Widths matter: the probability that a ReLU
+net of depth L is born dead is at most 1 − ∏(1 − 2^−N) over its hidden widths N. Changing the initialisation is safe
+before training and useless after it; on a trained net the units can be removed without changing its outputs.
+
+## Sources
+Lu, Shin, Su, Karniadakis 2019, "Dying ReLU and initialization: theory and numerical examples", arXiv 1903.06733;
+He, Zhang, Ren, Sun 2015, "Delving deep into rectifiers", arXiv 1502.01852, section 2.2.
+"""
+
+from relume.artifacts.findings import Judged
+from relume.doctor.judge import bound
+from relume.doctor.rules.rule import Rule
+from relume.doctor.rules.words import share
+
+
+def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
+    if not site.born_dead:
+        return None
+    evidence = (
+        f"{share(site.born_dead, site)} never fired: silent on all {site.total_examples:,} examples since the first look "
+        f"(p_fire < {bound(site.total_examples):.2g})"
+    )
+    return site.born_dead, evidence, "look at how its layer starts: bias, input offset, init gain; or remove these units"
+
+
+RULE = Rule("RLM002", "born_dead", "warning", _examine)

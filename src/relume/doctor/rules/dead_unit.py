@@ -1,0 +1,46 @@
+"""Units that no longer fire on any example.
+
+## What it finds
+Units of a ReLU, a ReLU6, or a leaky member whose slope is 0, that fired on none of the examples of the latest window
+of steps (pre-activation > 0 for the family). A unit of a convolution is a channel, one of a linear layer a feature.
+Units that never fired at all are `RLM002`'s.
+
+## Why it hurts
+Where a ReLU is off its slope is 0: no gradient reaches the unit's weights, and no example brings it back. The layer
+computes with fewer units than it has. Some dead units are a saving rather than a fault; many are lost capacity.
+
+## Evidence
+The number of examples on which the unit was silent, and what they prove: with no firing in n examples its firing
+rate is below 3/n with 95 % confidence. A site seen on fewer than 300 examples is provisional and fails no check.
+
+## False alarms
+"Dead" is said of the data seen. A unit for a rare class is silent in a window without that class (see `RLM003`); a
+unit may revive when the layers before it move. `died_at` and `revived_at` in the JSON keep both.
+
+## Cure and its safety
+The usual cause is a step that was too large: lower the learning rate, or warm it up; add a normalisation before the
+activation; use a member with a slope below zero (LeakyReLU, PReLU, ELU). Each changes the training from its start.
+
+## Sources
+Maas, Hannun, Ng 2013, "Rectifier nonlinearities improve neural network acoustic models"; Lu et al. 2019, "Dying ReLU
+and initialization", arXiv 1903.06733; the rule of three: Hanley and Lippman-Hand 1983, JAMA 249(13).
+"""
+
+from relume.artifacts.findings import Judged
+from relume.doctor.judge import bound
+from relume.doctor.rules.rule import Rule
+from relume.doctor.rules.words import died_when, share
+
+
+def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
+    units = tuple(sorted(set(site.dead) - set(site.born_dead)))
+    if not units:
+        return None
+    evidence = (
+        f"{share(units, site)} silent on the last {site.examples:,} examples (p_fire < {bound(site.examples):.2g}), "
+        f"{died_when(units, site)}"
+    )
+    return units, evidence, "lower or warm up the learning rate, normalise before it, or take LeakyReLU or ELU here"
+
+
+RULE = Rule("RLM001", "dead_unit", "warning", _examine)

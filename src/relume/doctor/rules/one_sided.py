@@ -1,0 +1,36 @@
+"""Leaky units that see only one side of their kink, so that they are linear on the data.
+
+## What it finds
+Units of a LeakyReLU, PReLU or RReLU whose pre-activation had the same sign on every sample of the latest window.
+
+## Why it hurts
+Such a unit cannot die, since its slope is nowhere 0, but on this data it is a straight line: with a small slope it
+passes hardly anything on, and its gradient is as small.
+
+## Evidence
+The number of samples with the same sign. A unit whose learned slope is 0 is judged as a ReLU instead (`RLM001`).
+
+## False alarms
+As for `RLM004`: behind a sum of positive numbers the positive side is natural.
+
+## Cure and its safety
+A normalisation before the activation balances the two sides.
+
+## Sources
+Maas, Hannun, Ng 2013; He et al. 2015, arXiv 1502.01852, section 2.1.
+"""
+
+from relume.artifacts.findings import Judged
+from relume.doctor.rules.rule import Rule
+from relume.doctor.rules.words import share
+
+
+def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
+    if not site.one_sided:
+        return None
+    below = sum(site.firing_rate[unit] == 0 for unit in site.one_sided)
+    evidence = f"{share(site.one_sided, site)} linear on {site.samples:,} samples ({below} always below zero)"
+    return site.one_sided, evidence, "they cannot die, but they are straight lines on this data"
+
+
+RULE = Rule("RLM005", "one_sided", "info", _examine)

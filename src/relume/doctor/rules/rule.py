@@ -1,0 +1,40 @@
+"""What a rule is."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relume.artifacts.findings import Finding, Judged, Severity
+
+Check = Callable[[Judged], tuple[tuple[int, ...], str, str] | None]
+"""Judged site → (units, evidence, advice), or None where the rule has nothing to say."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A pathology: its code, its name (the file's stem), how bad it is, and its check."""
+
+    code: str
+    name: str
+    severity: Severity
+    examine: Check
+
+    @property
+    def page(self) -> str:
+        """The rule's page in Markdown: the docstring of its file under its code and name."""
+        module = sys.modules[self.examine.__module__]
+        return f"# {self.code} {self.name}\n\n{inspect.cleandoc(module.__doc__ or '')}\n"
+
+    def check(self, site: Judged) -> Finding | None:
+        """The rule's finding at a site. A provisional site's is never more than information."""
+        found = self.examine(site)
+        if found is None:
+            return None
+        units, evidence, advice = found
+        severity: Severity = "info" if site.provisional else self.severity
+        if site.provisional:
+            evidence += f"; provisional: only {site.examples:,} examples were seen"
+        return Finding(self.code, self.name, severity, site.site.key, units, evidence, advice)

@@ -1,0 +1,109 @@
+"""What a framework's folder fulfils, and which folders there are; imports none of them.
+
+The observer (``observe/``) decides when to look and what to keep; a probe (``torch/probe.py``) sees. They meet here:
+the probe calls a :class:`Listener`, the listener calls its :class:`Probe`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from relume.artifacts.recording import Site
+
+Phase = Literal["train", "eval", "all"]
+
+
+@dataclass
+class Tally:
+    """What a probe counted at one site since it was last drained; arrays have the shape (units,).
+
+    Attributes:
+        site: the number that the listener gave the site.
+        looks: forward passes counted. ``examples``: batch items. ``samples``: examples × positions.
+        fired: samples on which the unit fired. ``flat``: samples on a flat part of the curve.
+        magnitude: Σ |output| over the samples; nan where an output was not finite.
+        last_fired: the last looked-at step on which it fired, −1 for none.
+        slope: the learned slope of a PReLU, None for the others.
+    """
+
+    site: int
+    looks: int
+    examples: int
+    samples: int
+    fired: np.ndarray[Any, Any]
+    flat: np.ndarray[Any, Any]
+    magnitude: np.ndarray[Any, Any]
+    last_fired: np.ndarray[Any, Any]
+    slope: np.ndarray[Any, Any] | None = None
+
+
+class Listener(Protocol):
+    """The observer, as a probe knows it. None of these may raise into the user's training."""
+
+    def new_clock(self, name: str, kind: str) -> int:
+        """A source of steps was met: an optimiser, the backward passes or the root forwards."""
+
+    def new_site(self, site: Site) -> int:
+        """An activation was met for the first time; returns its number."""
+
+    def step_ended(self, clock: int, rates: Sequence[float], loss: float | None) -> bool:
+        """A step of the clock is over; returns whether to look at its next one."""
+
+    def not_observed(self, what: str, where: str, why: str) -> None:
+        """Something that could not be watched was met."""
+
+    def fault(self, error: BaseException) -> None:
+        """An error of ours: it is said once and the watching ends; the training goes on."""
+
+
+class Probe(Protocol):
+    """How one framework is watched."""
+
+    version: str
+    """The framework's version."""
+
+    cost: int
+    """Nanoseconds of its own work so far, as seen from inside."""
+
+    def start(self, model: Any | None) -> None:
+        """Begin: watch ``model``, or with None everything that trains in this process."""
+
+    def stop(self) -> None:
+        """Leave nothing behind: no hook, no mode, no patch."""
+
+    def pending(self, clock: int) -> dict[int, int]:
+        """The examples counted since the last drain, for each site of the clock that was visited."""
+
+    def drain(self, clock: int) -> list[Tally]:
+        """Hand over what was counted at the clock's sites, and begin anew."""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """One framework: its name, its top-level package, and where its probe is (None: not watched)."""
+
+    name: str
+    package: str
+    probe: str | None = None
+
+    def load_probe(self) -> Any:
+        """The probe's class; imports the framework."""
+        if self.probe is None:
+            raise LookupError(self.name)
+        module, _, attribute = self.probe.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+FRAMEWORKS = (
+    Framework("PyTorch", "torch", "relume.torch.probe:TorchProbe"),
+    Framework("Keras", "keras"),
+    Framework("TensorFlow", "tensorflow"),
+    Framework("JAX", "jax"),
+)
+"""The frameworks by the name of their package, the watched ones first."""

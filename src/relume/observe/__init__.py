@@ -1,0 +1,1 @@
+"""Script → recording: when to look, what to keep, and how little it may cost."""

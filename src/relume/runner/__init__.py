@@ -1,0 +1,1 @@
+"""Be ``python script.py args``, so that a script cannot tell the difference."""

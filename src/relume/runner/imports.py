@@ -1,0 +1,58 @@
+"""Be told when the script has imported a package, without importing it."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+
+def after_import(package: str, tell: Callable[[], None]) -> None:
+    """Call ``tell`` once the package is imported: now, or when the script does it."""
+    if package in sys.modules:
+        tell()
+    else:
+        sys.meta_path.insert(0, _Finder(package, tell))
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds one package by asking the others, and lends it a loader that tells."""
+
+    def __init__(self, package: str, tell: Callable[[], None]) -> None:
+        self._package = package
+        self._tell = tell
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The package's own spec; None for every other name."""
+        if fullname != self._package:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self._tell)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    """The package's own loader for as long as it loads."""
+
+    def __init__(self, own: importlib.abc.Loader, tell: Callable[[], None]) -> None:
+        self._own = own
+        self._tell = tell
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        """As the own loader does."""
+        return self._own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module its own loader back, load it, and tell."""
+        module.__loader__ = self._own
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._own
+        self._own.exec_module(module)
+        self._tell()

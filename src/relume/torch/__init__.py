@@ -1,0 +1,1 @@
+"""relume on PyTorch: how its networks are watched."""

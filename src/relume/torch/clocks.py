@@ -1,0 +1,101 @@
+"""Whose steps a site counts by: the optimiser that holds its parameters, else the backward passes, else the forwards."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+KINDS = ("optimizer", "backward", "forward")
+"""The kinds of clocks, the best first; one of a kind is used only while there is none of a better."""
+
+
+class Clock:
+    """A source of steps. Optimisers that hold the same parameters share one, so that steps go on across them."""
+
+    def __init__(self, number: int, kind: str) -> None:
+        self.number = number
+        self.kind = kind
+        self.rank = KINDS.index(kind)
+        self.step = 0
+        self.looking = True
+        self.loss: Tensor | None = None
+        self._parameters: dict[int, weakref.ref[Tensor]] = {}
+
+    def add(self, optimizer: Optimizer) -> None:
+        """Take an optimiser's parameters in."""
+        for parameter in parameters_of(optimizer):
+            self._parameters[id(parameter)] = weakref.ref(parameter)
+
+    def holds(self, parameter: Any) -> bool:
+        """Whether this parameter is stepped by it."""
+        held = self._parameters.get(id(parameter))
+        return held is not None and held() is parameter
+
+
+class Clocks:
+    """The clocks of one probe; ``new`` gives a clock its number."""
+
+    def __init__(self, new: Callable[[str, str], int]) -> None:
+        self._new_number = new
+        self._all: list[Clock] = []
+        self._optimizers: dict[int, tuple[weakref.ref[Optimizer], Clock]] = {}
+        self.model: nn.Module | None = None
+
+    def __iter__(self) -> Iterator[Clock]:
+        return iter(self._all)
+
+    def of(self, optimizer: Optimizer) -> Clock | None:
+        """The clock of an optimiser, met before or new; None where it steps nothing of the watched model."""
+        known = self._optimizers.get(id(optimizer))
+        if known is not None and known[0]() is optimizer:
+            return known[1]
+        parameters = parameters_of(optimizer)
+        if self.model is not None:
+            own = {id(p) for p in self.model.parameters()}
+            if not any(id(p) in own for p in parameters):
+                return None
+        clock = next((c for c in self._all for p in parameters if c.holds(p)), None)
+        clock = clock or self._new(type(optimizer).__name__, "optimizer")
+        clock.add(optimizer)
+        self._optimizers[id(optimizer)] = (weakref.ref(optimizer), clock)
+        return clock
+
+    def passes(self, kind: str) -> Clock | None:
+        """The clock of the backward or the root forward passes; None where there is a better one to count by."""
+        if any(c.rank < KINDS.index(kind) for c in self._all):
+            return None
+        return next((c for c in self._all if c.kind == kind), None) or self._new(f"{kind} passes", kind)
+
+    def for_layer(self, layer: Any) -> Clock:
+        """The clock by which a site behind this layer counts."""
+        holder = next((c for c in self._all if c.holds(layer)), None)
+        if holder is not None:
+            return holder
+        return self._all[0] if self._all else self._new("forward passes", "forward")
+
+    def _new(self, name: str, kind: str) -> Clock:
+        clock = Clock(self._new_number(name, kind), kind)
+        self._all.append(clock)
+        self._all.sort(key=lambda c: c.rank)
+        return clock
+
+
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """All parameters that an optimiser steps."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def rates_of(optimizer: Optimizer) -> list[float]:
+    """The learning rate of each group; read where that does not wait for a device."""
+    rates = (group.get("lr") for group in optimizer.param_groups)
+    return [float(r) for r in rates if isinstance(r, (int, float)) or (isinstance(r, Tensor) and r.device.type == "cpu")]
+
+
+def living_optimizers() -> list[Optimizer]:
+    """The optimisers made before the watching began. ``type``, for ``isinstance`` would wake lazy proxies."""
+    return [found for found in gc.get_objects() if issubclass(type(found), Optimizer)]

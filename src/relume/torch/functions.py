@@ -1,0 +1,179 @@
+"""Which of PyTorch's callables is which activation, and which are layers: tables, no behaviour.
+
+A table's key is the callable as ``__torch_function__`` is handed it: ``F.relu``, ``torch.relu`` and
+``torch.Tensor.relu`` are three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # the field's name for it
+from torch import Tensor
+
+Arguments = tuple[Any, ...]
+Keywords = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An activation as one call applies it.
+
+    ``name`` is its stem in ``activations/``; ``parameters`` are the call's, by that file's names.
+    ``clamp``: written as a clamp, so that it counts only where its input comes from a layer.
+    """
+
+    name: str
+    parameters: Mapping[str, float]
+    clamp: bool = False
+
+
+Reading = Callable[[Arguments, Keywords], Applied | None]
+"""Reads a call's arguments; None: this call is no activation of ours."""
+
+
+def _argument(args: Arguments, kwargs: Keywords, place: int, name: str, default: Any) -> Any:
+    return args[place] if len(args) > place else kwargs.get(name, default)
+
+
+def _plain(name: str) -> Reading:
+    applied = Applied(name, {})
+    return lambda args, kwargs: applied
+
+
+def _with(name: str, *parameters: tuple[str, float]) -> Reading:
+    """An activation whose parameters are plain numbers in this order after the input."""
+
+    def read(args: Arguments, kwargs: Keywords) -> Applied:
+        numbers = (
+            (own, _argument(args, kwargs, place, own, default))
+            for place, (own, default) in enumerate(parameters, start=1)
+        )
+        return Applied(name, {own: float(number) for own, number in numbers})
+
+    return read
+
+
+def _hardtanh(args: Arguments, kwargs: Keywords) -> Applied | None:
+    low = _argument(args, kwargs, 1, "min_val", -1.0)
+    high = _argument(args, kwargs, 2, "max_val", 1.0)
+    return _between(low, high, clamp=False)
+
+
+def _clamp(args: Arguments, kwargs: Keywords) -> Applied | None:
+    return _between(_argument(args, kwargs, 1, "min", None), _argument(args, kwargs, 2, "max", None), clamp=True)
+
+
+def _clamp_min(args: Arguments, kwargs: Keywords) -> Applied | None:
+    return _between(_argument(args, kwargs, 1, "min", None), None, clamp=True)
+
+
+def _between(low: Any, high: Any, *, clamp: bool) -> Applied | None:
+    """A clamp to [0, ∞) is a ReLU, one to [0, c] a ReLU6 with another bound; anything else is neither."""
+    if isinstance(low, Tensor) or isinstance(high, Tensor) or low != 0:
+        return None
+    if high is None:
+        return Applied("relu", {}, clamp)
+    return Applied("relu6", {} if high == 6 else {"max_val": float(high)}, clamp)
+
+
+def _threshold(args: Arguments, kwargs: Keywords) -> Applied | None:
+    zero = _argument(args, kwargs, 1, "threshold", None) == 0 and _argument(args, kwargs, 2, "value", None) == 0
+    return Applied("relu", {}) if zero else None
+
+
+def _maximum(args: Arguments, kwargs: Keywords) -> Applied | None:
+    """``maximum(x, zero)`` with a zero on the CPU: reading one on an accelerator would wait for it."""
+    other = _argument(args, kwargs, 1, "other", None)
+    if isinstance(other, Tensor) and other.numel() == 1 and other.device.type == "cpu" and float(other) == 0.0:
+        return Applied("relu", {}, clamp=True)
+    return None
+
+
+def _prelu(args: Arguments, kwargs: Keywords) -> Applied:
+    return Applied("prelu", {})  # its slopes are read when the counts are
+
+
+def _gelu(args: Arguments, kwargs: Keywords) -> Applied:
+    return Applied("gelu", {})
+
+
+_LEAKY = _with("leaky_relu", ("negative_slope", 0.01))
+_RRELU = _with("rrelu", ("lower", 1 / 8), ("upper", 1 / 3))
+_ELU = _with("elu", ("alpha", 1.0))
+_CELU = _with("celu", ("alpha", 1.0))
+
+ACTIVATION_CALLS: dict[Callable[..., Any], Reading] = {
+    **dict.fromkeys((F.relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_), _plain("relu")),
+    **dict.fromkeys((F.leaky_relu, F.leaky_relu_), _LEAKY),
+    **dict.fromkeys((F.prelu, torch.prelu, Tensor.prelu), _prelu),
+    **dict.fromkeys((F.rrelu, F.rrelu_, torch.rrelu, torch.rrelu_), _RRELU),
+    F.relu6: _plain("relu6"),
+    **dict.fromkeys((F.hardtanh, F.hardtanh_), _hardtanh),
+    **dict.fromkeys((F.elu, F.elu_), _ELU),
+    **dict.fromkeys((F.celu, torch.celu, torch.celu_), _CELU),
+    **dict.fromkeys((F.selu, torch.selu, torch.selu_), _plain("selu")),
+    F.gelu: _gelu,
+    F.silu: _plain("silu"),
+    **dict.fromkeys((F.sigmoid, torch.sigmoid, Tensor.sigmoid, torch.sigmoid_, Tensor.sigmoid_), _plain("sigmoid")),
+    **dict.fromkeys((F.tanh, torch.tanh, Tensor.tanh, torch.tanh_, Tensor.tanh_), _plain("tanh")),
+    **dict.fromkeys((torch.clamp, Tensor.clamp, torch.clamp_, Tensor.clamp_), _clamp),
+    **dict.fromkeys((torch.clip, Tensor.clip, torch.clip_, Tensor.clip_), _clamp),
+    **dict.fromkeys((torch.clamp_min, Tensor.clamp_min, torch.clamp_min_, Tensor.clamp_min_), _clamp_min),
+    **dict.fromkeys((F.threshold, torch.threshold, torch.threshold_), _threshold),
+    **dict.fromkeys((torch.maximum, Tensor.maximum, torch.max, Tensor.max), _maximum),
+}
+"""Every call that applies an activation which relume defines (softmax has no units to judge)."""
+
+UNJUDGED_CALLS: dict[Callable[..., Any], str] = {
+    F.hardswish: "hardswish",
+    F.hardsigmoid: "hardsigmoid",
+    F.mish: "mish",
+    F.softplus: "softplus",
+    F.glu: "glu",
+    F.logsigmoid: "logsigmoid",
+    F.softsign: "softsign",
+    F.tanhshrink: "tanhshrink",
+    F.hardshrink: "hardshrink",
+    F.softshrink: "softshrink",
+    torch.rnn_relu: "relu in nn.RNN",
+    torch._transformer_encoder_layer_fwd: "relu or gelu in TransformerEncoderLayer's fast path",
+}
+"""Activations that relume does not define: named in the report, never judged."""
+
+LAYER_CALLS: dict[Callable[..., Any], tuple[int, int]] = {
+    F.linear: (1, -1),
+    F.bilinear: (2, -1),
+    F.embedding: (1, -1),
+    F.conv1d: (1, -2),
+    F.conv2d: (1, -3),
+    F.conv3d: (1, -4),
+    F.conv_transpose1d: (1, -2),
+    F.conv_transpose2d: (1, -3),
+    F.conv_transpose3d: (1, -4),
+}
+"""A layer's call → (place of its weight among the arguments, unit axis of its result)."""
+
+NORM_CALLS: dict[Callable[..., Any], tuple[int, str, int]] = {
+    F.batch_norm: (3, "weight", 1),
+    F.instance_norm: (3, "weight", 1),
+    F.group_norm: (2, "weight", 1),
+    F.layer_norm: (2, "weight", -1),
+}
+"""A normalisation's call → (place and name of its weight, unit axis); without a weight the layer before it stays."""
+
+MATMUL_CALLS = frozenset(
+    (torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm)
+    + (torch.addmm, Tensor.addmm, torch.baddbmm, torch.einsum)
+)
+"""Products: layers where one factor is a parameter."""
+
+ARITHMETIC_CALLS = frozenset(
+    (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.add_, Tensor.__iadd__, torch.sub, Tensor.sub)
+    + (Tensor.__sub__, Tensor.__rsub__, torch.rsub, torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
+    + (Tensor.mul_, Tensor.__imul__, torch.neg, Tensor.neg, Tensor.__neg__, torch.div, Tensor.div, Tensor.__truediv__)
+)
+"""Arithmetic: with a plain number it is how losses are written (``relu(1 - score)``), seldom how layers are joined."""

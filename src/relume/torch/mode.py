@@ -1,0 +1,284 @@
+"""The eye: a TorchFunctionMode that sees every call of PyTorch's API while a step is looked at.
+
+It runs the user's call exactly once, with the user's arguments, and counts before and after it. Whatever goes wrong
+in the counting goes to ``fail`` and never to the user.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import Parameter
+from torch.overrides import TorchFunctionMode
+from torch.utils._device import DeviceContext
+
+from relume.torch import places
+from relume.torch.axes import RULES, Tag, kept
+from relume.torch.functions import (
+    ACTIVATION_CALLS,
+    ARITHMETIC_CALLS,
+    LAYER_CALLS,
+    MATMUL_CALLS,
+    NORM_CALLS,
+    UNJUDGED_CALLS,
+)
+from relume.torch.sites import Sites, WatchedSite
+
+LOOK_CAP_NS = 10_000_000
+"""A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""
+
+_PASS_THROUGH_NS = 900  # what the way into and out of this mode costs a call, which no clock inside can see
+_PARAMETER = object()  # the tag of what is computed from parameters alone: no activation works on it
+_PLAIN_TENSORS = (Tensor, Parameter)
+
+
+class Keeper(Protocol):
+    """Whom the eye works for: the probe."""
+
+    sites: Sites
+
+    def weary(self) -> None:
+        """This look has cost much, and goes on in a further forward of the same step."""
+
+    def fail(self, error: BaseException) -> None:
+        """An error of ours."""
+
+
+class Eye(TorchFunctionMode):
+    """Sees one thread's calls from :meth:`open` to :meth:`shut`."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self.cost = 0
+        self._opened_at = 0
+        self._seen: set[int] = set()
+        self.leaving = False  # the keeper ends this look at the next forward
+        self._tags: dict[int, tuple[weakref.ref[Tensor], Any]] = {}
+        self._blind = False
+        self._handlers = self._table()
+
+    # ---- on and off -------------------------------------------------------------------------------------------
+    # The mode goes in at the bottom of the stack, above a default device: a user who leaves a mode of their own
+    # pops the top, and must find theirs there.
+
+    def open(self) -> None:
+        """Begin a look."""
+        self._blind = self.leaving = False
+        self._opened_at = self.cost
+        self._seen.clear()
+        self.enter()
+
+    def shut(self) -> None:
+        """End the look."""
+        self._tags.clear()
+        self.leave()
+
+    def enter(self) -> None:
+        """Onto this thread's stack."""
+        if not self.is_open():
+            stack = _unstack()
+            below = 1 if stack and isinstance(stack[0], DeviceContext) else 0
+            _restack([*stack[:below], self, *stack[below:]])
+
+    def leave(self) -> None:
+        """Off the stack, wherever on it the mode is by now."""
+        if self.is_open():
+            _restack([mode for mode in _unstack() if mode is not self])
+
+    def is_open(self) -> bool:
+        """Whether the mode is on this thread's stack."""
+        depth = torch._C._len_torch_function_stack()
+        return any(torch._C._get_function_stack_at(i) is self for i in range(depth))
+
+    def blind(self) -> None:
+        """See nothing until the next :meth:`open`; calls only pass through."""
+        self._blind = True
+        self._tags.clear()
+
+    # ---- one call ---------------------------------------------------------------------------------------------
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.cost += _PASS_THROUGH_NS
+        kwargs = kwargs or {}
+        if self._blind:
+            return func(*args, **kwargs)
+        handler = self._handlers.get(func)
+        if handler is None:
+            out = func(*args, **kwargs)
+            if isinstance(out, Tensor) and args:
+                self._guarded(self._carry, func, args, kwargs, out)
+            return out
+        return handler(func, args, kwargs)
+
+    def _guarded(self, work: Callable[..., Any], *what: Any) -> Any:
+        """Do work of ours: timed, and its errors kept from the user."""
+        began = perf_counter_ns()
+        try:
+            return work(*what)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+            self.blind()
+            self._keeper.fail(error)
+            return None
+        finally:
+            self.cost += perf_counter_ns() - began
+
+    def _table(self) -> dict[Any, Callable[..., Any]]:
+        table: dict[Any, Callable[..., Any]] = {}
+        table.update(dict.fromkeys(ACTIVATION_CALLS, self._activation))
+        table.update(dict.fromkeys(UNJUDGED_CALLS, self._unjudged))
+        for calls, tagger in (
+            (LAYER_CALLS, self._tag_layer),
+            (NORM_CALLS, self._tag_norm),
+            (MATMUL_CALLS, self._tag_product),
+            (RULES, self._tag_by_rule),
+            (ARITHMETIC_CALLS, self._tag_arithmetic),
+        ):
+            table.update(dict.fromkeys(calls, self._then(tagger)))
+        return table
+
+    def _then(self, tagger: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler that runs the call and then tags its result."""
+
+        def handler(func: Any, args: Any, kwargs: Any) -> Any:
+            out = func(*args, **kwargs)
+            self._guarded(tagger, func, args, kwargs, out)
+            return out
+
+        return handler
+
+    # ---- activations ------------------------------------------------------------------------------------------
+
+    def _activation(self, func: Any, args: Any, kwargs: Any) -> Any:
+        looked = self._guarded(self._look, func, args, kwargs, sys._getframe(1))
+        out = func(*args, **kwargs)
+        self._guarded(self._look_after, looked, func, args, kwargs, out)
+        return out
+
+    def _look(self, func: Any, args: Any, kwargs: Any, frame: Any) -> tuple[WatchedSite, Tag] | None:
+        x = args[0] if args else kwargs.get("input")
+        if not isinstance(x, Tensor) or torch._C._current_graph_task_id() != -1:
+            return None  # inside a backward pass: a checkpoint's second forward
+        applied = ACTIVATION_CALLS[func](args, kwargs)
+        if applied is None:
+            return None
+        tag = self._tag(x)
+        if tag is _PARAMETER or isinstance(x, Parameter):
+            self._keeper.sites.unjudged(applied.name, frame, "it works on a parameter, not on what a layer gives")
+            return None
+        found = self._keeper.sites.find(applied, func, args, x, tag, frame)
+        if found is None:
+            return None
+        site, tag = found
+        if site.number in self._seen and self.cost - self._opened_at > LOOK_CAP_NS:
+            self._keeper.weary()
+        self._seen.add(site.number)
+        site.accumulator.before(x.detach(), tag, site.clock.step)
+        return site, tag
+
+    def _look_after(
+        self, looked: tuple[WatchedSite, Tag] | None, func: Any, args: Any, kwargs: Any, out: Any
+    ) -> None:
+        if looked is not None:
+            site, tag = looked
+            site.accumulator.after(out.detach(), tag)
+            self._put(out, tag)
+        elif isinstance(out, Tensor):
+            self._carry(func, args, kwargs, out)
+
+    def _unjudged(self, func: Any, args: Any, kwargs: Any) -> Any:
+        out = func(*args, **kwargs)
+        self._guarded(
+            self._keeper.sites.unjudged, UNJUDGED_CALLS[func], sys._getframe(1), "it is not among relume's activations"
+        )
+        self._guarded(self._carry, func, args, kwargs, out)
+        return out
+
+    # ---- tags -------------------------------------------------------------------------------------------------
+
+    def _tag(self, x: Any) -> Any:
+        known = self._tags.get(id(x))
+        return known[1] if known is not None and known[0]() is x else None
+
+    def _put(self, x: Any, tag: Any) -> None:
+        if type(x) in _PLAIN_TENSORS:
+            self._tags[id(x)] = (weakref.ref(x), tag)
+
+    def _subject(self, args: Any) -> tuple[Any, Any]:
+        """The tensor whose units a call carries on, and its tag: the first argument that has one."""
+        seen = None
+        for arg in args:
+            for x in arg if isinstance(arg, (list, tuple)) else (arg,):
+                if isinstance(x, Tensor):
+                    tag = _PARAMETER if isinstance(x, Parameter) else self._tag(x)
+                    if tag is not None and tag is not _PARAMETER:
+                        return x, tag
+                    seen = (x, tag) if seen is None else seen
+        return seen or (None, None)
+
+    def _carry(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        x, tag = self._subject(args)
+        if tag is _PARAMETER:
+            self._put(out, tag)
+        elif tag is not None and isinstance(out, Tensor):
+            self._put(out, kept(tag, x.shape, out.shape))
+
+    def _tag_by_rule(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        x, tag = self._subject(args)
+        if tag is None or tag is _PARAMETER:
+            return self._carry(func, args, kwargs, out)
+        for part in out if isinstance(out, (list, tuple)) else (out,):
+            if isinstance(part, Tensor):
+                self._put(part, RULES[func](tag, x, part, args, kwargs))
+        return None
+
+    def _tag_arithmetic(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        self._carry(func, args, kwargs, out)
+        tag = self._tag(out)
+        if isinstance(tag, Tag) and not all(isinstance(arg, Tensor) for arg in args[:2]):
+            self._put(out, Tag(tag.axis, tag.units, tag.inner, tag.layer, direct=False))
+
+    def _tag_layer(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        place, axis = LAYER_CALLS[func]
+        weight = args[place] if len(args) > place else kwargs.get("weight")
+        self._put(out, _layer_tag(out, axis, weight))
+
+    def _tag_norm(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        place, name, axis = NORM_CALLS[func]
+        weight = args[place] if len(args) > place else kwargs.get(name)
+        if weight is None or weight.ndim > 1 or out.ndim < 2:
+            self._carry(func, args, kwargs, out)
+        else:
+            self._put(out, _layer_tag(out, axis, weight))
+
+    def _tag_product(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        for x in args:
+            if isinstance(x, Tensor) and x.ndim > 1 and (isinstance(x, Parameter) or self._tag(x) is _PARAMETER):
+                self._put(out, _layer_tag(out, -1, x))
+                return
+
+
+def _layer_tag(out: Tensor, axis: int, weight: Any) -> Tag:
+    """The tag of a layer's result. A weight that is computed (weight_norm) is told apart by its module's first own."""
+    axis %= out.ndim
+    if not isinstance(weight, Parameter):
+        module = places.owner(sys._getframe(1))
+        weight = next(module.parameters(), None) if module is not None else None
+    return Tag(axis, out.shape[axis], layer=weight)
+
+
+def _unstack() -> list[Any]:
+    """Take all modes off this thread's stack; the bottom one first."""
+    return [torch._C._pop_torch_function_stack() for _ in range(torch._C._len_torch_function_stack())][::-1]
+
+
+def _restack(modes: list[Any]) -> None:
+    for mode in modes:
+        torch._C._push_on_torch_function_stack(mode)

@@ -1,0 +1,234 @@
+"""Which calls are sites: finds a call's counts, or meets it for the first time and decides whether it is judged."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import Parameter
+
+from relume.activations import ACTIVATIONS
+from relume.artifacts.recording import Site
+from relume.framework import Listener, Phase, Tally
+from relume.torch import places
+from relume.torch.axes import Tag, assumed_axis
+from relume.torch.clocks import Clock, Clocks
+from relume.torch.counting import Accumulator, Bounds
+from relume.torch.functions import Applied
+
+_MOST_WIDTHS = 8  # a call without a layer whose width keeps changing has no units to follow
+
+
+class WatchedSite:
+    """A place in the program that applies an activation. ``accumulator`` is None where it is not judged."""
+
+    def __init__(self, module: nn.Module | None, layer: Any) -> None:
+        self._module = weakref.ref(module) if module is not None else None
+        self._layer = weakref.ref(layer) if layer is not None else None
+        self.layer_known = layer is not None
+        self.number = -1
+        self.accumulator: Accumulator | None = None
+        self.clock: Clock | None = None
+        self.slope: weakref.ref[Tensor] | None = None
+
+    def is_of(self, module: nn.Module | None, layer: Any) -> bool:
+        """Whether it is still these two: an id may have gone to another object."""
+        return (self._module is None or self._module() is module) and (self._layer is None or self._layer() is layer)
+
+    @property
+    def layer(self) -> Any:
+        """The producing layer's weight, None where it is unknown or gone."""
+        return self._layer() if self._layer is not None else None
+
+    def drain(self) -> Tally:
+        """Hand the counts over and begin anew."""
+        accumulator = self.accumulator
+        assert accumulator is not None
+        tally = Tally(
+            self.number,
+            accumulator.looks,
+            accumulator.examples,
+            accumulator.samples,
+            fired=_host(accumulator.fired).astype(np.int64),
+            flat=_host(accumulator.flat).astype(np.int64),
+            magnitude=_host(accumulator.magnitude),
+            last_fired=_host(accumulator.last_fired).astype(np.int64),
+            slope=self._learned_slope(accumulator.units),
+        )
+        accumulator.reset()
+        return tally
+
+    def _learned_slope(self, units: int) -> Any:
+        weight = self.slope() if self.slope is not None else None
+        if weight is None:
+            return None
+        slopes = _host(weight.detach()).astype(np.float64).ravel()
+        return np.broadcast_to(slopes, (units,)) if slopes.size == 1 else slopes
+
+
+class Sites:
+    """The sites of one probe, in the order of their first call."""
+
+    def __init__(self, listener: Listener, clocks: Clocks, phase: Phase) -> None:
+        self._listener = listener
+        self._clocks = clocks
+        self._phase = phase
+        self._known: dict[Any, WatchedSite] = {}
+        self._keys: dict[str, int] = {}
+        self._said: set[tuple[str, int, int]] = set()
+        self.trees = places.Trees(None)
+
+    def __iter__(self) -> Iterator[WatchedSite]:
+        return (site for site in self._known.values() if site.accumulator is not None)
+
+    def find(
+        self, applied: Applied, call: Callable[..., Any], args: Any, x: Tensor, tag: Tag | None, frame: FrameType
+    ) -> tuple[WatchedSite, Tag] | None:
+        """The site of a call and where its units lie; None where the call is not counted now."""
+        place = places.find(frame)
+        if not self._fits_phase(place.module) or x.ndim == 0:
+            return None
+        tag, assumed = _fitting(tag, x)
+        key = (id(place.module), place.code, place.instruction, id(tag.layer), tag.units)
+        site = self._known.get(key)
+        if site is None or not site.is_of(place.module, tag.layer):
+            site = self._known[key] = WatchedSite(place.module, tag.layer)
+            self._meet(site, applied, call, args, x, tag, assumed, place)
+        if site.accumulator is None or site.clock is None or not site.clock.looking:
+            return None
+        if site.accumulator.device != x.device:
+            site.accumulator.move(x.device)
+        return site, tag
+
+    def unjudged(self, name: str, frame: FrameType, why: str) -> None:
+        """Say once that an activation is seen and not judged."""
+        place = places.find(frame)
+        said = (name, id(place.code), place.instruction)
+        if said in self._said or not self._fits_phase(place.module) or not self._is_watched(place, None):
+            return
+        self._said.add(said)
+        file, line, _ = places.source(place.frame)
+        self._listener.not_observed(name, f"{file}:{line}", why)
+
+    def rehome(self, clock: Clock) -> None:
+        """A clock begins: the sites that it steps, and those that had only a lesser one, count by it from now on."""
+        for site in self:
+            if clock.holds(site.layer) or site.clock is None or site.clock.rank > clock.rank:
+                site.clock = clock
+
+    # ---- a first meeting --------------------------------------------------------------------------------------
+
+    def _meet(
+        self, site: WatchedSite, applied: Applied, call: Any, args: Any, x: Tensor, tag: Tag, assumed: bool,
+        place: places.Place,
+    ) -> None:  # fmt: skip
+        if not self._is_watched(place, tag.layer):
+            return
+        why = self._unfit(applied, x, tag, assumed, place)
+        if why:
+            self.unjudged(applied.name, place.frame, why)
+            return
+        bounds = _bounds(applied)
+        site.clock = self._clocks.for_layer(tag.layer)
+        site.accumulator = Accumulator(tag.units, bounds, x.device)
+        if applied.name == "prelu":
+            site.slope = weakref.ref(args[1])
+        site.number = self._listener.new_site(self._describe(applied, call, tag, assumed, place, site.clock))
+
+    def _is_watched(self, place: places.Place, layer: Any) -> bool:
+        model = self.trees.model
+        if model is None:
+            return True
+        inside = place.module is not None and self.trees.path(model, place.module) is not None
+        return inside or places.root(place.frame) is model or bool(self.trees.layer(model, layer))
+
+    def _unfit(self, applied: Applied, x: Tensor, tag: Tag, assumed: bool, place: places.Place) -> str:
+        """Why a call is not judged, "" where it is."""
+        if not x.dtype.is_floating_point:
+            return f"its tensor is {str(x.dtype).removeprefix('torch.')}; units are judged on floating numbers"
+        if type(x) not in (Tensor, Parameter) or x.layout is not torch.strided or x.device.type == "meta":
+            return f"its tensor is a {type(x).__name__} ({x.layout}, {x.device.type}), not a plain one"
+        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+            return "it runs inside a torch.func transform"
+        if torch._C._len_torch_dispatch_stack():
+            return "a dispatch mode of the script would count relume's own operations"
+        root = places.root(place.frame)
+        if assumed and (applied.clamp or root is None or next(root.parameters(), None) is None):
+            return "its input does not come from a layer"
+        if not tag.direct and (root is None or not self.trees.layer(root, tag.layer)):
+            return "it follows arithmetic outside the model: taken for a part of the loss"
+        if assumed and self._too_many_widths(place):
+            return "its width changes from call to call, and the layer before it is not known"
+        return ""
+
+    def _too_many_widths(self, place: places.Place) -> bool:
+        here = (id(place.module), place.code, place.instruction)
+        return sum(key[:3] == here for key in self._known) > _MOST_WIDTHS
+
+    def _fits_phase(self, module: nn.Module | None) -> bool:
+        return self._phase == "all" or module is None or module.training == (self._phase == "train")
+
+    def _describe(
+        self, applied: Applied, call: Any, tag: Tag, assumed: bool, place: places.Place, clock: Clock
+    ) -> Site:
+        root = places.root(place.frame)
+        file, line, function = places.source(place.frame)
+        model, module = self.trees.name(root, place.module, function)
+        written = _written(call, place.module)
+        key = f"{model}:{module}@{file}:{line}"
+        order = self._keys[key] = self._keys.get(key, 0) + 1
+        return Site(
+            key=key if order == 1 else f"{key}#{order}",
+            model=model,
+            module=module,
+            call=written,
+            file=file,
+            line=line,
+            activation=applied.name,
+            parameters=dict(applied.parameters),
+            layer=self.trees.layer(root, tag.layer),
+            unit_axis=tag.axis,
+            units=tag.units,
+            axis_assumed=assumed,
+            clock=clock.number,
+        )
+
+
+def _fitting(tag: Tag | None, x: Tensor) -> tuple[Tag, bool]:
+    """The tag, or the assumed one where there is none or it does not fit the tensor."""
+    if tag is not None and tag.axis < x.ndim and x.shape[tag.axis] % max(tag.units * tag.inner, 1) == 0:
+        return tag, False
+    axis = assumed_axis(x.shape)
+    return Tag(axis, x.shape[axis]), True
+
+
+def _bounds(applied: Applied) -> Bounds:
+    parameters = dict(applied.parameters)
+    bound = parameters.pop("max_val", None)
+    activation = ACTIVATIONS[applied.name]
+    below, above = activation.flat(**parameters)
+    return Bounds(
+        activation.fires_above(**parameters),
+        below,
+        above if bound is None else bound,
+        never_negative=applied.name in ("relu", "relu6", "sigmoid"),
+    )
+
+
+def _written(call: Any, module: nn.Module | None) -> str:
+    """How the call is written: ``nn.ReLU``, ``F.relu``, ``torch.relu``, ``Tensor.relu_``."""
+    if module is not None and type(module).__module__ == "torch.nn.modules.activation":
+        return f"nn.{type(module).__name__}"
+    home = getattr(call, "__module__", None) or ""
+    name = getattr(call, "__name__", str(call)).removeprefix("_")
+    prefix = "F" if home.startswith(("torch.nn", "torch._C._nn")) else "torch" if home == "torch" else "Tensor"
+    return f"{prefix}.{name}"
+
+
+def _host(x: Tensor) -> Any:
+    return x.cpu().numpy() if x.dtype is not torch.bfloat16 else x.float().cpu().numpy()

@@ -1,0 +1,168 @@
+"""The few places where relume listens to PyTorch itself, set once a process however many probes listen.
+
+Each is put in when the first probe starts and taken out when the last one stops. None of them changes what PyTorch
+computes; what they cost is a Python call a backward pass and a step.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+
+class Ear(Protocol):
+    """What a probe is told."""
+
+    def optimizer_made(self, optimizer: Optimizer) -> None:
+        """An optimiser was constructed."""
+
+    def optimizer_stepped(self, optimizer: Optimizer) -> None:
+        """Its ``step()`` is over."""
+
+    def backward_begins(self, loss: Any) -> None:
+        """A backward pass begins on this tensor, or these."""
+
+    def backward_ended(self) -> None:
+        """It is over."""
+
+    def hide(self) -> bool:
+        """Go out of the way: PyTorch is about to do something that must not see the mode. False: was not there."""
+
+    def show(self) -> None:
+        """Come back after a hide."""
+
+    def forked(self) -> None:
+        """This process is a forked child: forget the watching."""
+
+    def compiled_code_begins(self) -> None:
+        """Code of ``torch.compile`` is entered: hide, and say what is not seen."""
+
+
+_ears: list[Ear] = []
+_undo: list[Callable[[], None]] = []
+
+
+def listen(ear: Ear) -> None:
+    """Tell this probe from now on."""
+    if not _ears:
+        _install()
+    _ears.append(ear)
+
+
+def unlisten(ear: Ear) -> None:
+    """Tell it no more."""
+    if ear in _ears:
+        _ears.remove(ear)
+        if not _ears:
+            while _undo:
+                _undo.pop()()
+
+
+def _forget() -> None:
+    for ear in tuple(_ears):
+        ear.forked()
+        unlisten(ear)
+
+
+os.register_at_fork(after_in_child=_forget)  # a data loader's workers are forked in the middle of a look
+
+
+def _install() -> None:
+    handle = register_optimizer_step_post_hook(_stepped)
+    _undo.append(handle.remove)
+    _replace(Optimizer, "__init__", _telling_optimizer)
+    _replace(torch.autograd, "backward", _telling_backward)
+    _replace(torch.overrides, "has_torch_function", _unseen)
+    _replace(torch, "compile", _telling_compile)
+    _tap_compiled_calls()
+
+
+def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+    """Put a wrapper in a function's place; undone only while it is still ours."""
+    original = getattr(owner, name)
+    wrapper = functools.wraps(original)(wrap(original))
+    setattr(owner, name, wrapper)
+
+    def undo() -> None:
+        if getattr(owner, name) is wrapper:
+            setattr(owner, name, original)
+
+    _undo.append(undo)
+
+
+def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    for ear in tuple(_ears):
+        ear.optimizer_stepped(optimizer)
+
+
+def _telling_optimizer(original: Any) -> Any:
+    def init(self: Optimizer, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        for ear in tuple(_ears):
+            ear.optimizer_made(self)
+
+    return init
+
+
+def _telling_backward(original: Any) -> Any:
+    def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+        for ear in tuple(_ears):
+            ear.backward_begins(tensors)
+        original(tensors, *args, **kwargs)
+        for ear in tuple(_ears):
+            ear.backward_ended()
+
+    return backward
+
+
+def _unseen(original: Any) -> Any:
+    """Encoder layers ask whether a mode is active before they take their fast path: answered as if ours were not."""
+
+    def has_torch_function(tensors: Any) -> bool:
+        if torch.compiler.is_compiling():
+            return bool(original(tensors))
+        hidden = [ear for ear in _ears if ear.hide()]
+        try:
+            return bool(original(tensors))
+        finally:
+            for ear in hidden:
+                ear.show()
+
+    return has_torch_function
+
+
+def _telling_compile(original: Any) -> Any:
+    def compile(*args: Any, **kwargs: Any) -> Any:
+        compiled = original(*args, **kwargs)
+        _tap_compiled_calls()
+        return compiled
+
+    return compile
+
+
+def _tap_compiled_calls() -> None:
+    """Compiled code guards on the modes that are active: ours is gone while it is entered, or it would compile twice.
+
+    ``torch._dynamo`` sets its frame evaluation to a callback on the way in and to None or what was before on the
+    way out; it is loaded by the first ``torch.compile``, and never by us.
+    """
+    eval_frame = sys.modules.get("torch._dynamo.eval_frame")
+    if eval_frame is None or hasattr(eval_frame._maybe_set_eval_frame, "__wrapped__"):
+        return
+
+    def telling(original: Any) -> Any:
+        def maybe_set_eval_frame(callback: Any) -> Any:
+            for ear in _ears:
+                ear.compiled_code_begins() if callable(callback) else ear.show()
+            return original(callback)
+
+        return maybe_set_eval_frame
+
+    _replace(eval_frame, "_maybe_set_eval_frame", telling)
