@@ -12,7 +12,7 @@ from statistics import median
 _FLOOR_NS = 15_000
 """What a step may cost where the share of it would be less: watching a 0.3 ms step within 2 % would see nothing."""
 
-_IDLE_NS = 1_500  # what a step costs that is not looked at: the hook and the decision
+_IDLE_NS = 2_000  # what a step that is not looked at costs beyond our own clock: the way into the hook, cold
 _COLD = 1.5  # a look's cost over its own clock's, until enough steps have been compared (measured 1.3 to 1.7)
 _COMPARED = 8  # steps of each kind before they are compared
 _KEPT = 65  # steps of each kind that the comparison remembers
@@ -27,6 +27,7 @@ class Budget:
         self._share = share
         self._every = every
         self._credit = 0.0
+        self._price = 0.0
         self._plain: deque[int] = deque(maxlen=_KEPT)
         self._looked: deque[int] = deque(maxlen=_KEPT)
         self._own: deque[int] = deque(maxlen=_KEPT)
@@ -42,32 +43,31 @@ class Budget:
     def step_ended(self, duration: int, own: int, looked: bool) -> None:
         """Book a step: its duration and the cost of our own that a clock inside saw."""
         self.steps += 1
+        if self.steps == 1:  # it holds the script's preparations and the first meeting with every site
+            self.spent = float(own)
+            return
         self.elapsed += duration
+        cost = float(_IDLE_NS + own)
         if looked:
             self._looked.append(duration)
             self._own.append(own)
+            self._price = self._look_price()
+            cost = max(cost, self._price)
         else:
             self._plain.append(duration)
-        cost = _IDLE_NS + (self._cost_of(own) if looked else own)
         self.spent += cost
-        self._credit += max(self._share * max(duration - cost, 0), _FLOOR_NS) - cost
-        self._credit = min(self._credit, _SAVED * max(self.look_cost(), _FLOOR_NS))
+        earned = max(self._share * (duration - cost), _FLOOR_NS)
+        self._credit = min(self._credit + earned - cost, _SAVED * max(self._price, _FLOOR_NS))
 
-    def _cost_of(self, own: int) -> float:
-        return max(own * _COLD if not self._comparable() else own, self._difference() if self._comparable() else 0.0)
-
-    def _comparable(self) -> bool:
-        return min(len(self._plain), len(self._looked)) >= _COMPARED
-
-    def _difference(self) -> float:
-        return median(self._looked) - median(self._plain)
-
-    def look_cost(self) -> float:
-        """What the next look is expected to cost."""
-        return self._cost_of(int(median(self._own))) if self._own else 0.0
+    def _look_price(self) -> float:
+        """What a look costs: by the comparison of looked-at steps with the others as soon as there are enough."""
+        own = median(self._own)
+        if min(len(self._plain), len(self._looked)) < _COMPARED:
+            return own * _COLD
+        return max(own, median(self._looked) - median(self._plain))
 
     def wants_look(self, step: int) -> bool:
         """Whether to look at a step, given its number on its clock."""
         if self._every is not None:
             return step % self._every == 0
-        return self._share >= 1.0 or self._credit >= self.look_cost()
+        return self._share >= 1.0 or self._credit >= self._price

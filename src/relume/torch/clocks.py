@@ -45,6 +45,7 @@ class Clocks:
         self._all: list[Clock] = []
         self._optimizers: dict[int, tuple[weakref.ref[Optimizer], Clock]] = {}
         self.model: nn.Module | None = None
+        self.best = len(KINDS)  # rank of the best clock so far
 
     def __iter__(self) -> Iterator[Clock]:
         return iter(self._all)
@@ -67,7 +68,7 @@ class Clocks:
 
     def passes(self, kind: str) -> Clock | None:
         """The clock of the backward or the root forward passes; None where there is a better one to count by."""
-        if any(c.rank < KINDS.index(kind) for c in self._all):
+        if self.best < KINDS.index(kind):
             return None
         return next((c for c in self._all if c.kind == kind), None) or self._new(f"{kind} passes", kind)
 
@@ -82,6 +83,7 @@ class Clocks:
         clock = Clock(self._new_number(name, kind), kind)
         self._all.append(clock)
         self._all.sort(key=lambda c: c.rank)
+        self.best = self._all[0].rank
         return clock
 
 
@@ -90,9 +92,9 @@ def parameters_of(optimizer: Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def rates_of(optimizer: Optimizer) -> list[float]:
-    """The learning rate of each group; read where that does not wait for a device."""
-    rates = (group.get("lr") for group in optimizer.param_groups)
+def rates_of(source: Any) -> list[float]:
+    """The learning rate of each group of an optimiser; read where that does not wait for a device."""
+    rates = (group.get("lr") for group in getattr(source, "param_groups", ()))
     return [float(r) for r in rates if isinstance(r, (int, float)) or (isinstance(r, Tensor) and r.device.type == "cpu")]
 
 

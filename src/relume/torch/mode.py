@@ -33,7 +33,7 @@ from relume.torch.sites import Sites, WatchedSite
 LOOK_CAP_NS = 10_000_000
 """A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""
 
-_PASS_THROUGH_NS = 900  # what the way into and out of this mode costs a call, which no clock inside can see
+_PASS_THROUGH_NS = 2_000  # what a call pays for the way into and out of this mode, and for a tag carried on
 _PARAMETER = object()  # the tag of what is computed from parameters alone: no activation works on it
 _PLAIN_TENSORS = (Tensor, Parameter)
 
@@ -107,16 +107,18 @@ class Eye(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         self.cost += _PASS_THROUGH_NS
-        kwargs = kwargs or {}
         if self._blind:
-            return func(*args, **kwargs)
+            return func(*args, **(kwargs or {}))
         handler = self._handlers.get(func)
-        if handler is None:
-            out = func(*args, **kwargs)
-            if isinstance(out, Tensor) and args:
-                self._guarded(self._carry, func, args, kwargs, out)
-            return out
-        return handler(func, args, kwargs)
+        if handler is not None:
+            return handler(func, args, kwargs or {})
+        out = func(*args, **(kwargs or {}))
+        if type(out) is Tensor:
+            try:
+                self._carry(args, out)
+            except Exception as error:  # noqa: BLE001 - as in _guarded, without its clock
+                self._fail(error)
+        return out
 
     def _guarded(self, work: Callable[..., Any], *what: Any) -> Any:
         """Do work of ours: timed, and its errors kept from the user."""
@@ -124,11 +126,14 @@ class Eye(TorchFunctionMode):
         try:
             return work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            self.blind()
-            self._keeper.fail(error)
+            self._fail(error)
             return None
         finally:
             self.cost += perf_counter_ns() - began
+
+    def _fail(self, error: Exception) -> None:
+        self.blind()
+        self._keeper.fail(error)
 
     def _table(self) -> dict[Any, Callable[..., Any]]:
         table: dict[Any, Callable[..., Any]] = {}
@@ -191,14 +196,14 @@ class Eye(TorchFunctionMode):
             site.accumulator.after(out.detach(), tag)
             self._put(out, tag)
         elif isinstance(out, Tensor):
-            self._carry(func, args, kwargs, out)
+            self._carry(args, out)
 
     def _unjudged(self, func: Any, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
         self._guarded(
             self._keeper.sites.unjudged, UNJUDGED_CALLS[func], sys._getframe(1), "it is not among relume's activations"
         )
-        self._guarded(self._carry, func, args, kwargs, out)
+        self._guarded(self._carry, args, out)
         return out
 
     # ---- tags -------------------------------------------------------------------------------------------------
@@ -213,17 +218,17 @@ class Eye(TorchFunctionMode):
 
     def _subject(self, args: Any) -> tuple[Any, Any]:
         """The tensor whose units a call carries on, and its tag: the first argument that has one."""
-        seen = None
+        parameter = None
         for arg in args:
-            for x in arg if isinstance(arg, (list, tuple)) else (arg,):
-                if isinstance(x, Tensor):
-                    tag = _PARAMETER if isinstance(x, Parameter) else self._tag(x)
-                    if tag is not None and tag is not _PARAMETER:
-                        return x, tag
-                    seen = (x, tag) if seen is None else seen
-        return seen or (None, None)
+            for x in arg if type(arg) in (list, tuple) else (arg,):
+                tag = _PARAMETER if type(x) is Parameter else self._tag(x)
+                if tag is _PARAMETER:
+                    parameter = x
+                elif tag is not None:
+                    return x, tag
+        return parameter, None if parameter is None else _PARAMETER
 
-    def _carry(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+    def _carry(self, args: Any, out: Any) -> None:
         x, tag = self._subject(args)
         if tag is _PARAMETER:
             self._put(out, tag)
@@ -233,14 +238,14 @@ class Eye(TorchFunctionMode):
     def _tag_by_rule(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         x, tag = self._subject(args)
         if tag is None or tag is _PARAMETER:
-            return self._carry(func, args, kwargs, out)
+            return self._carry(args, out)
         for part in out if isinstance(out, (list, tuple)) else (out,):
             if isinstance(part, Tensor):
                 self._put(part, RULES[func](tag, x, part, args, kwargs))
         return None
 
     def _tag_arithmetic(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        self._carry(func, args, kwargs, out)
+        self._carry(args, out)
         tag = self._tag(out)
         if isinstance(tag, Tag) and not all(isinstance(arg, Tensor) for arg in args[:2]):
             self._put(out, Tag(tag.axis, tag.units, tag.inner, tag.layer, direct=False))
@@ -254,7 +259,7 @@ class Eye(TorchFunctionMode):
         place, name, axis = NORM_CALLS[func]
         weight = args[place] if len(args) > place else kwargs.get(name)
         if weight is None or weight.ndim > 1 or out.ndim < 2:
-            self._carry(func, args, kwargs, out)
+            self._carry(args, out)
         else:
             self._put(out, _layer_tag(out, axis, weight))
 

@@ -6,7 +6,6 @@ the eye hands each call to the sites, whose counts stay on the device until the 
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from torch.optim import Optimizer
 from relume.errors import WatchError
 from relume.framework import Listener, Phase, Tally
 from relume.torch import places, taps
-from relume.torch.clocks import Clock, Clocks, living_optimizers, rates_of
+from relume.torch.clocks import KINDS, Clock, Clocks, living_optimizers, rates_of
 from relume.torch.mode import Eye
 from relume.torch.sites import Sites, WatchedSite
 
@@ -37,8 +36,10 @@ class TorchProbe:
         self._eye = Eye(self)
         self._own_cost = 0
         self._running = False
+        self._open = False  # a look is under way
         self._hidden = False
         self._handles: list[Any] = []
+        self._forwards: Any = None
 
     @property
     def cost(self) -> int:
@@ -65,12 +66,15 @@ class TorchProbe:
         self._clocks.model = model
         for optimizer in living_optimizers():
             self._clocks.of(optimizer)
-        self._handles.append(register_module_forward_hook(self._forward_ended))
-        self._eye.open()
+        if not any(self._clocks):
+            self._forwards = register_module_forward_hook(self._forward_ended)
+            self._handles.append(self._forwards)
+        if not any(self._clocks) or any(c.looking for c in self._clocks):
+            self._look()
 
     def stop(self) -> None:
         """Leave nothing behind: no tap, no hook, no mode."""
-        self._running = False
+        self._running = self._open = False
         taps.unlisten(self)
         while self._handles:
             self._handles.pop().remove()
@@ -81,15 +85,15 @@ class TorchProbe:
 
     def forked(self) -> None:
         """In a forked child: a mode that was on the stack is there too, and must go."""
-        self._running = False
+        self._running = self._open = False
         self._eye.shut()
 
     def _take_place(self) -> None:
-        self._thread, self._process = threading.get_ident(), os.getpid()
+        self._thread = threading.get_ident()
 
     def _concerns(self) -> bool:
-        """Whether news is of the thread and the process that are watched."""
-        return self._running and self._process == os.getpid() and threading.get_ident() == self._thread
+        """Whether news is of the thread that is watched (a forked child is told by :meth:`forked`)."""
+        return self._running and threading.get_ident() == self._thread
 
     def fail(self, error: BaseException) -> None:
         """Switch off: the user's code is running, and goes on."""
@@ -108,7 +112,7 @@ class TorchProbe:
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimiser was constructed: training is near, and its first step is looked at."""
-        if self._running and self._process == os.getpid():
+        if self._running:
             self._guarded(self._begin_with, optimizer)
 
     def _begin_with(self, optimizer: Optimizer) -> None:
@@ -117,52 +121,68 @@ class TorchProbe:
         clock = self._clocks.of(optimizer)
         if clock is not None:
             if clock.looking and self._concerns():
-                self._eye.open()
+                self._look()
+
+    def optimizer_steps(self, closure: bool) -> None:
+        """A step begins: its forwards are over, and the optimiser's own arithmetic is not looked at."""
+        if self._open and not closure and self._concerns():
+            self._eye.leave()
 
     def optimizer_stepped(self, optimizer: Optimizer) -> None:
         """The end of a step."""
         if self._concerns():
-            self._guarded(self._end_step, self._clocks.of, optimizer, rates_of(optimizer))
-
-    def backward_ended(self) -> None:
-        """The end of a step, where there is no optimiser."""
-        if self._concerns():
-            self._guarded(self._end_step, self._clocks.passes, "backward", [])
-
-    def _forward_ended(self, module: nn.Module, args: Any, output: Any) -> None:
-        """The end of a step, where there is neither optimiser nor backward."""
-        if module is self.sites.trees.model and self._concerns():
-            self._guarded(self._end_step, self._clocks.passes, "forward", [])
-
-    def _end_step(self, find_clock: Callable[[Any], Clock | None], source: Any, rates: list[float]) -> None:
-        clock = find_clock(source)
-        if clock is None:
-            return
-        if clock.step == 0:
-            self.sites.rehome(clock)
-        loss, clock.loss = clock.loss, None
-        clock.looking = self._listener.step_ended(clock.number, rates, _number(loss))
-        clock.step += 1
-        if not self._running:
-            return
-        if any(c.looking for c in self._clocks):
-            self._eye.open()
-        else:
-            self._eye.shut()
+            self._guarded(self._end_step, self._clocks.of, optimizer)
 
     def backward_begins(self, loss: Any) -> None:
         """Keep the loss of a looked-at step."""
-        if self._concerns() and self._eye.is_open():
+        if self._open and self._concerns():
             first = loss[0] if isinstance(loss, (list, tuple)) and loss else loss
             if isinstance(first, Tensor) and first.numel() == 1:
                 for clock in self._clocks:
                     clock.loss = first.detach()
 
+    def backward_ended(self) -> None:
+        """The end of a step, where there is no optimiser."""
+        if self._clocks.best > KINDS.index("optimizer") and self._concerns():
+            self._guarded(self._end_step, self._clocks.passes, "backward")
+
+    def _forward_ended(self, module: nn.Module, args: Any, output: Any) -> None:
+        """The end of a step, where there is neither optimiser nor backward."""
+        if module is self.sites.trees.model and self._concerns():
+            self._guarded(self._end_step, self._clocks.passes, "forward")
+
+    def _end_step(self, find_clock: Callable[[Any], Clock | None], source: Any) -> None:
+        clock = find_clock(source)
+        if clock is None:
+            self._look() if self._open else None  # another model's optimiser: the eye left for its step only
+            return
+        if clock.step == 0:
+            self._first_step(clock)
+        rates, loss = (rates_of(source), _number(clock.loss)) if clock.looking else ((), None)
+        clock.loss = None
+        clock.looking = self._listener.step_ended(clock.number, rates, loss)
+        clock.step += 1
+        if clock.looking or any(c.looking for c in self._clocks):
+            self._look()
+        elif self._open:
+            self._open = False
+            self._eye.shut()
+
+    def _first_step(self, clock: Clock) -> None:
+        self.sites.rehome(clock)
+        if self._forwards is not None and clock.kind != "forward":
+            self._forwards.remove()  # there is something better to count by, and a global hook costs every module
+
+    def _look(self) -> None:
+        if self._running:
+            self._open = True
+            self._eye.open()
+
     # ---- out of the way ---------------------------------------------------------------------------------------
 
     def hide(self) -> bool:
         """Take the eye off the stack while PyTorch must not see it; False where it was not on it."""
-        if not self._concerns() or not self._eye.is_open():
+        if not self._open or not self._concerns() or not self._eye.is_open():
             return False
         self._eye.leave()
         self._hidden = True

@@ -180,7 +180,7 @@ class Sites:
         file, line, function = places.source(place.frame)
         model, module = self.trees.name(root, place.module, function)
         written = _written(call, place.module)
-        key = f"{model}:{module}@{file}:{line}"
+        key = f"{'.'.join(part for part in (model, module) if part)}@{file}:{line}"
         order = self._keys[key] = self._keys.get(key, 0) + 1
         return Site(
             key=key if order == 1 else f"{key}#{order}",

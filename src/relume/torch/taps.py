@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 
 class Ear(Protocol):
@@ -22,6 +22,9 @@ class Ear(Protocol):
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimiser was constructed."""
+
+    def optimizer_steps(self, closure: bool) -> None:
+        """Its ``step()`` begins; ``closure``: a forward pass runs inside it."""
 
     def optimizer_stepped(self, optimizer: Optimizer) -> None:
         """Its ``step()`` is over."""
@@ -75,8 +78,8 @@ os.register_at_fork(after_in_child=_forget)  # a data loader's workers are forke
 
 
 def _install() -> None:
-    handle = register_optimizer_step_post_hook(_stepped)
-    _undo.append(handle.remove)
+    _undo.append(register_optimizer_step_pre_hook(_steps).remove)
+    _undo.append(register_optimizer_step_post_hook(_stepped).remove)
     _replace(Optimizer, "__init__", _telling_optimizer)
     _replace(torch.autograd, "backward", _telling_backward)
     _replace(torch.overrides, "has_torch_function", _unseen)
@@ -95,6 +98,11 @@ def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
             setattr(owner, name, original)
 
     _undo.append(undo)
+
+
+def _steps(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    for ear in tuple(_ears):
+        ear.optimizer_steps(len(args) > 1 or bool(kwargs))
 
 
 def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
