@@ -1,7 +1,10 @@
 """The shape of a definition: what every file of this folder fills in.
 
-``value`` and ``slope`` take the array namespace ``xp`` (NumPy's names: ``where``, ``exp``, ``expm1``, ``tanh``, …),
-so that one text serves every framework. They are straight-line code: ``xp.where`` instead of ``if``.
+``value`` and ``slope`` take the array namespace ``xp`` (NumPy's names: ``where``, ``exp``, ``expm1``,
+``tanh``, …), so that one text serves every framework. They are straight-line code: ``xp.where`` instead of
+``if``. Every definition keeps these rules: nan → nan, in the value and in the slope (frameworks differ on the
+slope there); no overflow in a branch that is not taken; dtype and shape of ``x`` are kept, where the
+parameters are Python numbers.
 """
 
 from __future__ import annotations
@@ -11,35 +14,61 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+import numpy as np
+
 from relume.errors import ParameterError
 
 FLAT_SLOPE = 0.01
-"""A part of a curve is flat where |slope| is below this: a step there moves the weights 1 % as far as a linear unit's."""
+"""A part of a curve is flat where |slope| is below this: a step there moves the weights 1 % as far as a
+linear unit's."""
 
 FRAMEWORKS = ("torch", "keras", "tensorflow", "jax", "onnx")
-"""The frameworks whose defaults and kinks a definition states."""
+"""The frameworks whose defaults and kinks a definition states; ``keras.activations`` is one of ``keras``."""
 
 
 @dataclass(frozen=True)
 class Parameter:
     """One parameter of an activation.
 
-    ``defaults`` maps a framework to its own default; a framework that lacks the parameter is absent.
-    ``low`` and ``high`` bound the values that keep the activation's stated properties; both may be infinite.
+    ``defaults`` maps a framework to its own default; a framework that lacks the parameter is absent. Where
+    Keras's layer and its functions differ, ``keras`` is the layer, ``keras.activations`` and ``keras.ops``
+    the functions. ``low`` and ``high`` bound the values that keep the activation's stated properties; both
+    may be infinite, a value may not. ``low_open`` excludes ``low`` itself. A parameter with ``choices`` is
+    one of these words, not a number.
     """
 
     name: str
-    default: float
+    default: float | str
     meaning: str
     low: float = -inf
     high: float = inf
+    low_open: bool = False
+    choices: tuple[str, ...] = ()
     learnable: bool = False
     defaults: Mapping[str, float | str] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> str:
+        """The values it may take, as a person writes them: ``(0, ∞)``, ``[0, ∞)``, ``none | tanh``."""
+        if self.choices:
+            return " | ".join(self.choices)
+        left = "(−∞" if self.low == -inf else f"{'(' if self.low_open else '['}{self.low:g}"
+        return f"{left}, {'∞)' if self.high == inf else f'{self.high:g}]'}"
+
+    def admits(self, given: Any) -> bool:
+        """Whether ``given`` keeps to the bounds: a number, an array of numbers, or one of ``choices``."""
+        if self.choices:
+            return isinstance(given, str) and given in self.choices
+        numbers = np.asarray(given)
+        if numbers.dtype.kind not in "fiu" or not np.all(np.isfinite(numbers)):
+            return False
+        above = numbers > self.low if self.low_open else numbers >= self.low
+        return bool(np.all(above & (numbers <= self.high)))
 
 
 @dataclass(frozen=True)
 class Kink:
-    """A point where the slope jumps, and the slope that each framework's reverse mode gives there.
+    """A point where the formula changes, and the slope that each framework's reverse mode gives there.
 
     ``at`` and the slopes are formulas in the parameters, or numbers: ``"0"``, ``"negative_slope"``.
     """
@@ -68,11 +97,19 @@ class Activation:
         value: ``value(x, xp, **parameters)``; arrays of any shape, floating.
         slope: ``slope(x, xp, **parameters)``: f′, with PyTorch's reverse-mode choice at the kinks
             (softmax: ``slope(x, xp, tangent=…)`` is the Jacobian-vector product).
-        gain: ``gain(**parameters)``: the factor that keeps the variance of N(0, 1) pre-activations through a layer.
+        gain: ``gain(**parameters)``: 1/√E[f(z)²], z ~ N(0, 1): the factor on the weights that keeps the scale
+            of the pre-activations from layer to layer (He et al. 2015); nan where it has no meaning.
         can_die: units can be silent on all data with no slope left to recover.
         fires_above: a unit fires where its pre-activation is greater than ``fires_above(**parameters)``.
-        flat: ``flat(**parameters)`` → (below, above): |slope| < FLAT_SLOPE below the first and above the second (None: never).
-        rectifier: a member of the family proper, or one of its relatives; the others are only compared with it.
+        flat: ``flat(**parameters)`` → (below, above): |slope| < FLAT_SLOPE below the first and above the
+            second (None: not judged so; the off side of a rectifier is what ``fires_above`` and ``dies`` are
+            for).
+        dies: ``dies(**parameters)``: whether a unit that does not fire has no slope left to recover.
+        relation: ``relation(**parameters)`` → what is wrong between two parameters, "" when nothing is.
+        gain_note: where a common convention differs from ``gain``.
+        aliases: other names by which it is known; spelling (case, ``-``, ``_``) does not matter.
+        rectifier: a member of the family proper, or one of its relatives; the others are only compared with
+            it.
         elementwise: one number in, one number out (all but softmax).
     """
 
@@ -95,6 +132,9 @@ class Activation:
     fires_above: Callable[..., float] = lambda **_: 0.0
     flat: Callable[..., tuple[float | None, float | None]] = lambda **_: (None, None)
     dies: Callable[..., bool] = lambda **_: False
+    relation: Callable[..., str] = lambda **_: ""
+    gain_note: str = ""
+    aliases: tuple[str, ...] = ()
     random: bool = False
     rectifier: bool = True
     elementwise: bool = True
@@ -104,24 +144,31 @@ class Activation:
         """Whether training changes one of the parameters."""
         return any(p.learnable for p in self.parameters)
 
-    def defaults(self) -> dict[str, float]:
+    def defaults(self) -> dict[str, Any]:
         """Each parameter's default, PyTorch's where PyTorch has one."""
         return {p.name: p.default for p in self.parameters}
 
-    def check(self, **given: float) -> dict[str, float]:
-        """Defaults overlaid with ``given``; a name or a value that does not fit is a ParameterError."""
+    def check(self, **given: Any) -> dict[str, Any]:
+        """Defaults overlaid with ``given``; a name or a value that does not fit is a ParameterError.
+
+        A value may be an array (one slope per unit): then each of its numbers must fit.
+        """
         known = {p.name: p for p in self.parameters}
         for name, number in given.items():
             if name not in known:
                 expected = ", ".join(known) or "none"
                 raise ParameterError(
-                    f"{self.title} has no parameter {name!r}; its parameters: {expected}.", slug="unknown-parameter"
+                    f"{self.title} has no parameter {name!r}; its parameters: {expected}.",
+                    slug="unknown-parameter",
                 )
             p = known[name]
-            if not p.low <= number <= p.high:  # false for nan too
+            if not p.admits(number):
                 raise ParameterError(
-                    f"{self.title}: {name} = {number} is outside [{p.low}, {p.high}] ({p.meaning}). "
-                    f"Give a value in the interval; the default is {p.default}.",
+                    f"{self.title}: {name} = {number!r} is not in {p.interval} ({p.meaning}). "
+                    f"Give a value from there; the default is {p.default}.",
                     slug="parameter-out-of-bounds",
                 )
-        return self.defaults() | given
+        settled = self.defaults() | given
+        if problem := self.relation(**settled):
+            raise ParameterError(f"{self.title}: {problem}.", slug="parameter-out-of-bounds")
+        return settled

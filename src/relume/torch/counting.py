@@ -1,12 +1,12 @@
 """Counting on the device: per unit, without waiting for it and without touching what is counted.
 
-Counts of one call are exact in float32 (a call is counted in parts of at most 2²² elements) and are added up in
-float64, which is exact to 2⁵³. Comparisons are written as 0 and 1 into a float scratch and summed by a product with
-ones: on a CPU that is four times as fast as summing booleans.
+Comparisons are written as 0 and 1 into a float scratch and summed by a product with ones: on a CPU that is four times
+as fast as summing booleans. A look leaves one small vector behind; vectors are added up when a window is drained.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,10 @@ from torch import Tensor
 
 from relume.torch.axes import Tag
 
-_PART = 1 << 22  # elements of scratch at once: 16 MB, and far below float32's 2²⁴
+_PART = 1 << 22  # elements of scratch at once: 16 MB, and far below float32's 2²⁴, up to which counts are exact
+_KEPT = 64  # looks whose vectors are kept before they are added up
+
+_ones: dict[tuple[int, torch.device], Tensor] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,102 +31,137 @@ class Bounds:
     never_negative: bool  # the output: its magnitude is its sum
 
 
-class Matrix:
-    """A tensor seen as (examples and positions before, units, positions behind): the three axes that counting knows."""
-
-    __slots__ = ("before", "behind", "units", "view")
-
-    def __init__(self, x: Tensor, axis: int) -> None:
-        if not x.is_contiguous():
-            order = [i for i in range(x.ndim) if i != axis] + [axis]  # channels_last: the units lie innermost
-            moved = x.permute(order)
-            x, axis = (moved, x.ndim - 1) if moved.is_contiguous() else (x.contiguous(), axis)
-        self.units = x.shape[axis]
-        self.before = 1
-        for size in x.shape[:axis]:
-            self.before *= size
-        self.behind = x.numel() // max(self.before * self.units, 1)
-        self.view = x.reshape(self.before, self.units, self.behind)
-
-    def summed(self, fill: Any) -> Tensor:
-        """Σ over all but the units of what ``fill(part, scratch)`` writes for a part; float32, shape (units,)."""
-        total = None
-        rows = max(1, _PART // max(self.units * self.behind, 1))
-        for start in range(0, self.before, rows):
-            part = self.view[start : start + rows]
-            scratch = torch.empty(part.shape, dtype=torch.float32, device=part.device)
-            fill(part, scratch)
-            sums = _sum(scratch)
-            total = sums if total is None else total.double() + sums
-        return total if total is not None else torch.zeros(self.units, device=self.view.device)
+def per_unit(x: Tensor, axis: int, fill: Callable[[Tensor, Tensor], Any] | None) -> Tensor:
+    """Σ over all axes but one, of x or of what ``fill(part, scratch)`` writes for it; shape (size of the axis,)."""
+    if not x.is_contiguous():
+        order = [i for i in range(x.ndim) if i != axis] + [axis]  # channels_last: the units lie innermost
+        moved = x.permute(order)
+        x, axis = (moved, x.ndim - 1) if moved.is_contiguous() else (x.contiguous(), axis)
+    size = x.shape[axis]
+    if axis == x.ndim - 1:
+        table = x.view(-1, size)
+        return _parts(table, fill, lambda part: _columns(part))
+    behind = x[0].numel() // size if axis == 1 else x.numel() // max(x.shape[:axis].numel() * size, 1)
+    table = x.view(-1, size, behind)
+    return _parts(table, fill, lambda part: _rows(part.view(-1, behind)).view(-1, size).sum(0))
 
 
-def _sum(x: Tensor) -> Tensor:
-    """Σ over the first and the last axis of three. The product is not deterministic-safe on CUDA, the sum is slower here."""
-    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-        return x.sum((0, 2))
-    before, units, behind = x.shape
-    if behind == 1:
-        return torch.mv(x.view(before, units).t(), torch.ones(before, dtype=torch.float32, device="cpu"))
-    ones = torch.ones(behind, dtype=torch.float32, device="cpu")
-    return torch.mv(x.view(before * units, behind), ones).view(before, units).sum(0)
+def _parts(table: Tensor, fill: Any, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+    """Reduce a table by its first axis, in parts whose scratch is small."""
+    if fill is None:
+        return reduce(table)
+    if table.numel() <= _PART:
+        scratch = torch.empty(table.shape, dtype=torch.float32, device=table.device)
+        fill(table, scratch)
+        return reduce(scratch)
+    rows = max(1, _PART // table[0].numel())
+    sums = [_parts(part, fill, reduce).double() for part in table.split(rows)]
+    return torch.stack(sums).sum(0)
+
+
+def _columns(table: Tensor) -> Tensor:
+    """Σ of each column. A product is not deterministic-safe on CUDA and loses digits under autocast."""
+    if table.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return table.sum(0)
+    return torch.mv(table.t(), _one(len(table), table.device))
+
+
+def _rows(table: Tensor) -> Tensor:
+    """Σ of each row."""
+    if table.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return table.sum(1)
+    return torch.mv(table, _one(table.shape[1], table.device))
+
+
+def _one(size: int, device: torch.device) -> Tensor:
+    ones = _ones.get((size, device))
+    if ones is None:
+        with torch.inference_mode(False):
+            ones = _ones[size, device] = torch.ones(size, dtype=torch.float32, device=device)
+    return ones
 
 
 class Accumulator:
-    """The running counts of one site, on its device; float64, shape (units,)."""
+    """The running counts of one site, on its device; vectors of shape (units,)."""
 
     def __init__(self, units: int, bounds: Bounds, device: torch.device) -> None:
-        self.bounds = bounds
         self.units = units
         self.device = device
+        self.bounds = bounds
+        self._fires = lambda part, out: torch.gt(part, bounds.fires_above, out=out)
+        self._below = lambda part, out: torch.lt(part, bounds.flat_below, out=out)
+        self._above = lambda part, out: torch.ge(part, bounds.flat_above, out=out)
         self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.looks = self.examples = self.samples = 0
+        self._sums: tuple[Tensor, ...] | None = None
+        self._steps: list[int] = []
+        self._fired: list[Tensor] = []
+        self._flat: list[Tensor] = []
+        self._magnitude: list[Tensor] = []
 
     def move(self, device: torch.device) -> None:
         """Go on counting on another device: the model has moved."""
+        self._add_up()
+        self._sums = None if self._sums is None else tuple(x.to(device) for x in self._sums)
         self.device = device
-        self.fired, self.flat, self.magnitude, self.last_fired = (
-            x.to(device) for x in (self.fired, self.flat, self.magnitude, self.last_fired)
-        )
-
-    def reset(self) -> None:
-        """Begin anew, in fresh tensors: the old ones may still be on their way to the host."""
-        self.looks = self.examples = self.samples = 0
-        with torch.inference_mode(False):  # what is made in inference mode cannot be changed outside it
-            self.fired, self.flat, self.magnitude = (
-                torch.zeros(self.units, dtype=torch.float64, device=self.device) for _ in range(3)
-            )
-            self.last_fired = torch.full((self.units,), -1.0, dtype=torch.float64, device=self.device)
 
     def before(self, x: Tensor, tag: Tag, step: int) -> None:
         """Count a pre-activation: must come before the call, which may write over it."""
-        matrix, bounds = Matrix(x, tag.axis), self.bounds
-        fired = self._folded(matrix.summed(lambda part, out: torch.gt(part, bounds.fires_above, out=out)), tag)
-        self.fired.add_(fired)
-        self.last_fired.masked_fill_(fired > 0, step)
-        if bounds.flat_below is not None:
-            self.flat.add_(
-                self._folded(matrix.summed(lambda part, out: torch.lt(part, bounds.flat_below, out=out)), tag)
-            )
-        if bounds.flat_above is not None:
-            self.flat.add_(
-                self._folded(matrix.summed(lambda part, out: torch.ge(part, bounds.flat_above, out=out)), tag)
-            )
-        self.looks += 1
+        if len(self._steps) >= _KEPT:
+            self._add_up()
+        axis = tag.axis
+        self._fired.append(self._folded(per_unit(x, axis, self._fires), tag))
+        self._steps.append(step)
+        if self.bounds.flat_below is not None:
+            self._flat.append(self._folded(per_unit(x, axis, self._below), tag))
+        if self.bounds.flat_above is not None:
+            self._flat.append(self._folded(per_unit(x, axis, self._above), tag))
         samples = x.numel() // self.units
+        self.looks += 1
         self.samples += samples
-        self.examples += min(x.shape[0] if tag.axis else 1, samples)
+        self.examples += min(x.shape[0] if axis else 1, samples)
 
     def after(self, y: Tensor, tag: Tag) -> None:
         """Add Σ |output|: not finite where an output is not."""
-        matrix = Matrix(y, tag.axis)
-        if self.bounds.never_negative and y.dtype is torch.float32:
-            total = _sum(matrix.view)
-        else:
-            total = matrix.summed(lambda part, out: torch.abs(out.copy_(part), out=out))
-        self.magnitude.add_(self._folded(total, tag))
+        plain = self.bounds.never_negative and y.dtype is torch.float32
+        total = per_unit(y, tag.axis, None if plain else _magnitude)
+        self._magnitude.append(self._folded(total, tag))
 
     def _folded(self, sums: Tensor, tag: Tag) -> Tensor:
         """Sums along the axis → sums of the units, which may lie on it in stretches."""
-        if sums.numel() == self.units:
-            return sums
-        return sums.view(-1, self.units, tag.inner).sum((0, 2))
+        return sums if len(sums) == self.units else sums.view(-1, self.units, tag.inner).sum((0, 2))
+
+    def totals(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(fired, flat, magnitude, last step on which it fired or −1); float64, on the device."""
+        self._add_up()
+        if self._sums is None:
+            zero = torch.zeros(self.units, dtype=torch.float64, device=self.device)
+            return zero, zero, zero, zero - 1
+        fired, flat, magnitude, last = self._sums
+        return fired, flat, magnitude, last
+
+    def _add_up(self) -> None:
+        """Add the vectors of the looks to the sums. float64 is exact to 2⁵³."""
+        if not self._steps:
+            return
+        with torch.no_grad():
+            fired = torch.stack(self._fired).double()
+            steps = torch.tensor(self._steps, dtype=torch.float64, device=self.device).unsqueeze(1)
+            last = torch.where(fired > 0, steps, -1.0).amax(0)
+            sums = [fired.sum(0), *(_total(kept, fired[0]) for kept in (self._flat, self._magnitude))]
+        if self._sums is not None:
+            sums = [new + old for new, old in zip(sums, self._sums[:3], strict=True)]
+            last = torch.maximum(last, self._sums[3])
+        self._sums = (*sums, last)
+        self._steps, self._fired, self._flat, self._magnitude = [], [], [], []
+
+
+def _magnitude(part: Tensor, out: Tensor) -> None:
+    torch.abs(out.copy_(part), out=out)
+
+
+def _total(kept: list[Tensor], like: Tensor) -> Tensor:
+    return torch.stack(kept).double().sum(0) if kept else torch.zeros_like(like)

@@ -58,7 +58,6 @@ class Eye(TorchFunctionMode):
         self.cost = 0
         self._opened_at = 0
         self._seen: set[int] = set()
-        self.leaving = False  # the keeper ends this look at the next forward
         self._tags: dict[int, tuple[weakref.ref[Tensor], Any]] = {}
         self._blind = False
         self._handlers = self._table()
@@ -68,11 +67,10 @@ class Eye(TorchFunctionMode):
     # pops the top, and must find theirs there.
 
     def open(self) -> None:
-        """Begin a look."""
-        self._blind = self.leaving = False
+        """Begin a look; the eye is not on the stack yet."""
+        self._blind = False
         self._opened_at = self.cost
         self._seen.clear()
-        self.enter()
 
     def shut(self) -> None:
         """End the look."""
@@ -81,17 +79,17 @@ class Eye(TorchFunctionMode):
 
     def enter(self) -> None:
         """Onto this thread's stack."""
-        if not self.is_open():
+        if not self.is_there():
             stack = _unstack()
             below = 1 if stack and isinstance(stack[0], DeviceContext) else 0
             _restack([*stack[:below], self, *stack[below:]])
 
     def leave(self) -> None:
         """Off the stack, wherever on it the mode is by now."""
-        if self.is_open():
+        if self.is_there():
             _restack([mode for mode in _unstack() if mode is not self])
 
-    def is_open(self) -> bool:
+    def is_there(self) -> bool:
         """Whether the mode is on this thread's stack."""
         depth = torch._C._len_torch_function_stack()
         return any(torch._C._get_function_stack_at(i) is self for i in range(depth))

@@ -24,10 +24,10 @@ _PLUMBING_FILES = tuple(
     _TORCH + os.path.join(*path)
     for path in (
         ("nn", "functional.py"), ("overrides.py",), ("_jit_internal.py",), ("_tensor.py",), ("utils", "_contextlib.py"),
+        ("nn", "modules", "module.py"),
     )
 )  # fmt: skip
 _CALL = nn.Module.__call__.__code__  # _wrapped_call_impl: its first local is the module that is called
-_CALL_INNER = nn.Module._call_impl.__code__
 _ACTIVATION_FORWARDS = frozenset(
     cls.forward.__code__
     for _, cls in inspect.getmembers(activation_modules, inspect.isclass)
@@ -57,7 +57,7 @@ def _is_plumbing(code: CodeType) -> bool:
     known = _plumbing.get(code)
     if known is None:
         name = code.co_filename
-        known = code is _CALL_INNER or name in _PLUMBING_FILES or name.startswith(_OURS)
+        known = name in _PLUMBING_FILES or name.startswith(_OURS)
         _plumbing[code] = known
     return known
 

@@ -7,20 +7,20 @@ the eye hands each call to the sites, whose counts stay on the device until the 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
 from relume.errors import WatchError
 from relume.framework import Listener, Phase, Tally
 from relume.torch import places, taps
 from relume.torch.clocks import KINDS, Clock, Clocks, living_optimizers, rates_of
+from relume.torch.looking import Looking
 from relume.torch.mode import Eye
 from relume.torch.sites import Sites, WatchedSite
 
@@ -33,18 +33,15 @@ class TorchProbe:
         self._listener = listener
         self._clocks = Clocks(listener.new_clock)
         self.sites = Sites(listener, self._clocks, phase)
-        self._eye = Eye(self)
+        self._looking = Looking(Eye(self), self.sites.fits_phase)
         self._own_cost = 0
         self._running = False
-        self._open = False  # a look is under way
-        self._hidden = False
-        self._handles: list[Any] = []
         self._forwards: Any = None
 
     @property
     def cost(self) -> int:
         """Nanoseconds of own work so far, as seen from inside."""
-        return self._own_cost + self._eye.cost
+        return self._own_cost + self._looking.eye.cost
 
     # ---- start and stop ---------------------------------------------------------------------------------------
 
@@ -56,7 +53,7 @@ class TorchProbe:
                 "Give the model itself; a whole script is watched by `relume run`.",
                 slug="not-a-module",
             )
-        self._take_place()
+        self._looking.take_thread()
         self._running = True
         taps.listen(self)
         if model is None:
@@ -66,34 +63,25 @@ class TorchProbe:
         self._clocks.model = model
         for optimizer in living_optimizers():
             self._clocks.of(optimizer)
-        if not any(self._clocks):
+        if self._clocks.best > KINDS.index("optimizer"):
             self._forwards = register_module_forward_hook(self._forward_ended)
-            self._handles.append(self._forwards)
-        if not any(self._clocks) or any(c.looking for c in self._clocks):
-            self._look()
+        self._look_on()
 
     def stop(self) -> None:
         """Leave nothing behind: no tap, no hook, no mode."""
-        self._running = self._open = False
+        self._running = False
         taps.unlisten(self)
-        while self._handles:
-            self._handles.pop().remove()
-        if threading.get_ident() == self._thread:
-            self._eye.shut()
-        else:
-            self._eye.blind()  # another thread's stack is out of reach; the mode only passes calls on
+        self._forget_forwards()
+        self._looking.end()
 
     def forked(self) -> None:
         """In a forked child: a mode that was on the stack is there too, and must go."""
-        self._running = self._open = False
-        self._eye.shut()
-
-    def _take_place(self) -> None:
-        self._thread = threading.get_ident()
+        self._running = False
+        self._looking.end()
 
     def _concerns(self) -> bool:
         """Whether news is of the thread that is watched (a forked child is told by :meth:`forked`)."""
-        return self._running and threading.get_ident() == self._thread
+        return self._running and self._looking.is_here()
 
     def fail(self, error: BaseException) -> None:
         """Switch off: the user's code is running, and goes on."""
@@ -117,16 +105,15 @@ class TorchProbe:
 
     def _begin_with(self, optimizer: Optimizer) -> None:
         if not any(self._clocks):
-            self._take_place()  # the thread that trains need not be the one that began to watch
+            self._looking.take_thread()  # the thread that trains need not be the one that began to watch
         clock = self._clocks.of(optimizer)
-        if clock is not None:
-            if clock.looking and self._concerns():
-                self._look()
+        if clock is not None and clock.looking and not self._looking.on and self._concerns():
+            self._looking.begin()
 
     def optimizer_steps(self, closure: bool) -> None:
         """A step begins: its forwards are over, and the optimiser's own arithmetic is not looked at."""
-        if self._open and not closure and self._concerns():
-            self._eye.leave()
+        if self._looking.on and not closure and self._concerns():
+            self._looking.rest()
 
     def optimizer_stepped(self, optimizer: Optimizer) -> None:
         """The end of a step."""
@@ -135,16 +122,23 @@ class TorchProbe:
 
     def backward_begins(self, loss: Any) -> None:
         """Keep the loss of a looked-at step."""
-        if self._open and self._concerns():
-            first = loss[0] if isinstance(loss, (list, tuple)) and loss else loss
-            if isinstance(first, Tensor) and first.numel() == 1:
-                for clock in self._clocks:
-                    clock.loss = first.detach()
+        if self._looking.on and self._concerns():
+            self._guarded(self._keep_loss, loss)
+
+    def _keep_loss(self, loss: Any) -> None:
+        self._looking.rest()
+        first = loss[0] if isinstance(loss, (list, tuple)) and loss else loss
+        if isinstance(first, Tensor) and first.numel() == 1:
+            for clock in self._clocks:
+                clock.loss = first.detach()
 
     def backward_ended(self) -> None:
         """The end of a step, where there is no optimiser."""
-        if self._clocks.best > KINDS.index("optimizer") and self._concerns():
-            self._guarded(self._end_step, self._clocks.passes, "backward")
+        if self._clocks.best > KINDS.index("optimizer"):
+            if self._concerns():
+                self._guarded(self._end_step, self._clocks.passes, "backward")
+        elif self._looking.on and self._concerns():
+            self._looking.resume()
 
     def _forward_ended(self, module: nn.Module, args: Any, output: Any) -> None:
         """The end of a step, where there is neither optimiser nor backward."""
@@ -154,66 +148,52 @@ class TorchProbe:
     def _end_step(self, find_clock: Callable[[Any], Clock | None], source: Any) -> None:
         clock = find_clock(source)
         if clock is None:
-            self._look() if self._open else None  # another model's optimiser: the eye left for its step only
+            if self._looking.on:  # another model's optimiser: the eye left for its step only
+                self._looking.resume()
             return
         if clock.step == 0:
-            self._first_step(clock)
+            self.sites.rehome(clock)
+            if clock.kind != "forward":
+                self._forget_forwards()
         rates, loss = (rates_of(source), _number(clock.loss)) if clock.looking else ((), None)
         clock.loss = None
         clock.looking = self._listener.step_ended(clock.number, rates, loss)
         clock.step += 1
-        if clock.looking or any(c.looking for c in self._clocks):
-            self._look()
-        elif self._open:
-            self._open = False
-            self._eye.shut()
+        self._look_on()
 
-    def _first_step(self, clock: Clock) -> None:
-        self.sites.rehome(clock)
-        if self._forwards is not None and clock.kind != "forward":
-            self._forwards.remove()  # there is something better to count by, and a global hook costs every module
+    def _look_on(self) -> None:
+        """Look at the step that begins, or end the look, by what the clocks want."""
+        if self._running and (any(c.looking for c in self._clocks) or not any(self._clocks)):
+            self._looking.begin()
+        elif self._looking.on:
+            self._looking.end()
 
-    def _look(self) -> None:
-        if self._running:
-            self._open = True
-            self._eye.open()
+    def _forget_forwards(self) -> None:
+        """There is something better to count by, and a global hook costs every module's call."""
+        if self._forwards is not None:
+            self._forwards.remove()
+            self._forwards = None
 
     # ---- out of the way ---------------------------------------------------------------------------------------
 
     def hide(self) -> bool:
-        """Take the eye off the stack while PyTorch must not see it; False where it was not on it."""
-        if not self._open or not self._concerns() or not self._eye.is_open():
-            return False
-        self._eye.leave()
-        self._hidden = True
-        return True
+        """Take the eye off the stack while PyTorch must not see it; False where it was not there."""
+        return self._looking.hide()
 
     def show(self) -> None:
         """Put it back after a :meth:`hide`."""
-        if self._hidden and self._concerns():
-            self._eye.enter()
-        self._hidden = False
+        self._looking.show()
 
     def compiled_code_begins(self) -> None:
         """Compiled code is not looked into."""
-        if self.hide():
-            self._guarded(
-                self.sites.unjudged, "torch.compile", sys._getframe(1), "compiled code is not watched; run it without torch.compile"
-            )  # fmt: skip
+        if self._looking.on and self._concerns():
+            self._looking.hide()
+            why = "compiled code is not watched; run it without torch.compile"
+            self._guarded(self.sites.unjudged, "torch.compile", sys._getframe(1), why)
 
     def weary(self) -> None:
-        """End the look before the step's next forward. A mode cannot leave the stack from inside itself."""
-
-        def leave(module: nn.Module, args: Any) -> None:
-            if places.is_outermost_call(sys._getframe(1)):
-                handle.remove()
-                if self._concerns():
-                    self._eye.shut()
-
-        if not self._eye.leaving:
-            self._eye.leaving = True
-            handle = register_module_forward_pre_hook(leave)
-            self._handles.append(handle)
+        """The look has cost much, and goes on in a further forward of the same step."""
+        self._looking.weary()
 
     # ---- counts -----------------------------------------------------------------------------------------------
 

@@ -49,15 +49,16 @@ class WatchedSite:
         """Hand the counts over and begin anew."""
         accumulator = self.accumulator
         assert accumulator is not None
+        fired, flat, magnitude, last_fired = (x.cpu().numpy() for x in accumulator.totals())
         tally = Tally(
             self.number,
             accumulator.looks,
             accumulator.examples,
             accumulator.samples,
-            fired=_host(accumulator.fired).astype(np.int64),
-            flat=_host(accumulator.flat).astype(np.int64),
-            magnitude=_host(accumulator.magnitude),
-            last_fired=_host(accumulator.last_fired).astype(np.int64),
+            fired=fired.astype(np.int64),
+            flat=flat.astype(np.int64),
+            magnitude=magnitude,
+            last_fired=last_fired.astype(np.int64),
             slope=self._learned_slope(accumulator.units),
         )
         accumulator.reset()
@@ -67,7 +68,7 @@ class WatchedSite:
         weight = self.slope() if self.slope is not None else None
         if weight is None:
             return None
-        slopes = _host(weight.detach()).astype(np.float64).ravel()
+        slopes = weight.detach().double().cpu().numpy().ravel()
         return np.broadcast_to(slopes, (units,)) if slopes.size == 1 else slopes
 
 
@@ -91,7 +92,7 @@ class Sites:
     ) -> tuple[WatchedSite, Tag] | None:
         """The site of a call and where its units lie; None where the call is not counted now."""
         place = places.find(frame)
-        if not self._fits_phase(place.module) or x.ndim == 0:
+        if not self.fits_phase(place.module) or x.ndim == 0:
             return None
         tag, assumed = _fitting(tag, x)
         key = (id(place.module), place.code, place.instruction, id(tag.layer), tag.units)
@@ -109,7 +110,7 @@ class Sites:
         """Say once that an activation is seen and not judged."""
         place = places.find(frame)
         said = (name, id(place.code), place.instruction)
-        if said in self._said or not self._fits_phase(place.module) or not self._is_watched(place, None):
+        if said in self._said or not self.fits_phase(place.module) or not self._is_watched(place, None):
             return
         self._said.add(said)
         file, line, _ = places.source(place.frame)
@@ -170,7 +171,8 @@ class Sites:
         here = (id(place.module), place.code, place.instruction)
         return sum(key[:3] == here for key in self._known) > _MOST_WIDTHS
 
-    def _fits_phase(self, module: nn.Module | None) -> bool:
+    def fits_phase(self, module: nn.Module | None) -> bool:
+        """Whether a module's ``training`` flag is that of the passes which count."""
         return self._phase == "all" or module is None or module.training == (self._phase == "train")
 
     def _describe(
@@ -228,7 +230,3 @@ def _written(call: Any, module: nn.Module | None) -> str:
     name = getattr(call, "__name__", str(call)).removeprefix("_")
     prefix = "F" if home.startswith(("torch.nn", "torch._C._nn")) else "torch" if home == "torch" else "Tensor"
     return f"{prefix}.{name}"
-
-
-def _host(x: Tensor) -> Any:
-    return x.cpu().numpy() if x.dtype is not torch.bfloat16 else x.float().cpu().numpy()

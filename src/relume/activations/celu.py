@@ -1,0 +1,102 @@
+"""CELU: ELU with the input divided by alpha, so that the slope is continuous for every alpha."""
+
+from __future__ import annotations
+
+from math import log
+from typing import Any
+
+from relume.activations._gain import measured_gain
+from relume.activations._namespace import NUMPY
+from relume.activations.definition import FLAT_SLOPE, Activation, Kink, Parameter, Source
+
+
+def value(x: Any, xp: Any, *, alpha: float = 1.0) -> Any:
+    """Continuously differentiable ELU: ``x if x > 0 else alpha * (exp(x / alpha) - 1)``.
+
+    Args:
+        x: floating array, any shape.
+        xp: the array namespace.
+        alpha: finite scalar > 0; minus the value at −inf, dimensionless.
+
+    Returns: array, shape and dtype of ``x``. nan → nan, −inf → −alpha, inf → inf.
+    Source: Barron 2017, https://arxiv.org/abs/1704.07483
+
+    Example:
+        >>> import numpy as np
+        >>> value(np.array([-np.inf, 0.0, 3.0]), np, alpha=2.0).tolist()
+        [-2.0, 0.0, 3.0]
+    """
+    below = xp.where(x > 0, 0.0, x)
+    return xp.where(x > 0, x, alpha * xp.expm1(below / alpha))
+
+
+def slope(x: Any, xp: Any, *, alpha: float = 1.0) -> Any:
+    """Slope of CELU: 1 above 0, else ``exp(x / alpha)``.
+
+    Args:
+        x: floating array, any shape.
+        xp: the array namespace.
+        alpha: as for :func:`value`.
+
+    Returns: array, shape and dtype of ``x``. nan → nan (PyTorch 1 or nan, by dtype and length), −inf → 0.
+    Kinks: 0 → 1 from both sides (Keras on TensorFlow: 2).
+    Source: Barron 2017, https://arxiv.org/abs/1704.07483
+
+    Example:
+        >>> import numpy as np
+        >>> slope(np.array([-np.inf, 0.0, 3.0]), np, alpha=2.0).tolist()
+        [0.0, 1.0, 1.0]
+    """
+    one = xp.where(xp.isnan(x), x, 1.0)
+    below = xp.where(x > 0, 0.0, x)
+    return xp.where(x > 0, one, xp.exp(below / alpha))
+
+
+def gain(*, alpha: float = 1.0) -> float:
+    """1/√E[f(z)²], z ~ N(0, 1), by quadrature: 1.2452 for alpha 1, where CELU is ELU."""
+    return measured_gain(lambda z: value(z, NUMPY, alpha=alpha))
+
+
+def flat(*, alpha: float = 1.0) -> tuple[float | None, float | None]:
+    """Below alpha · ln(FLAT_SLOPE) the slope exp(x / alpha) is under FLAT_SLOPE."""
+    return alpha * log(FLAT_SLOPE), None
+
+
+ACTIVATION = Activation(
+    name="celu",
+    title="CELU",
+    formula="x if x > 0 else alpha · (exp(x / alpha) − 1)",
+    range="(−alpha, ∞)",
+    value=value,
+    slope=slope,
+    gain=gain,
+    flat=flat,
+    can_die="hardly: the slope below 0 is small but never 0",
+    saturates="far below 0, at −alpha",
+    advantages="Slope continuous for every alpha, and never above 1; mean output near 0.",
+    disadvantages="An exponential per element; units far below 0 learn very slowly.",
+    when_to_use="Where ELU fits and alpha is not 1, or where the slope itself is differentiated.",
+    parameters=(
+        Parameter(
+            "alpha",
+            1.0,
+            "minus the value at −inf, and the scale on which the slope falls",
+            low=0.0,
+            low_open=True,
+            defaults={"torch": 1.0, "keras.activations": 1.0, "jax": 1.0, "onnx": 1.0},
+        ),
+    ),
+    kinks=(Kink("0", {"torch": "1", "keras": "1 (on TensorFlow 2)", "jax": "1"}),),
+    hazards=(
+        "alpha = 0 divides by zero: PyTorch raises, Keras on TensorFlow, JAX and NumPy return nan.",
+        "Keras on TensorFlow gives slope 2 at 0.",
+        "ONNX Celu takes float32 alone below opset 28, and ONNX Runtime loses all digits below about −1e-8.",
+        "For alpha 1 it is ELU.",
+    ),
+    sources=(
+        Source(
+            "Barron 2017, Continuously Differentiable Exponential Linear Units",
+            "https://arxiv.org/abs/1704.07483",
+        ),
+    ),
+)

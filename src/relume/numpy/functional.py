@@ -1,0 +1,265 @@
+"""The family as functions on NumPy arrays.
+
+All take an array or array-like of any shape and return an array of its shape and dtype. The formulas, the
+values at ±inf and nan and the sources are those of ``relume.activations``; here are the checks at the edge.
+Integer, bool and complex input is a DtypeError (``relu`` and ``relu6`` keep integers), a parameter outside
+its bounds a ParameterError. float16 is computed in float32 and rounded once, as PyTorch does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from relume import activations
+from relume.activations import ACTIVATIONS, NUMPY, Activation
+from relume.errors import DtypeError, ParameterError, ShapeError
+
+_KEEPS_INTEGERS = ("relu", "relu6")
+
+
+def relu(x: ArrayLike) -> NDArray[Any]:
+    """``max(0, x)``. Integers stay integers. See :mod:`relume.activations.relu`."""
+    return _value("relu", x)
+
+
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> NDArray[Any]:
+    """``x if x > 0 else negative_slope * x``. See :mod:`relume.activations.leaky_relu`."""
+    return _value("leaky_relu", x, negative_slope=negative_slope)
+
+
+def prelu(x: ArrayLike, weight: ArrayLike = 0.25, axis: int = 1) -> NDArray[Any]:
+    """``x if x > 0 else weight * x``. See :mod:`relume.activations.prelu`.
+
+    Args:
+        x: floating array, shape (N, C, …) where ``axis`` is 1.
+        weight: the slopes: one number; or shape (C,), one per unit of ``axis``; or an array of two or more
+            axes that broadcasts to ``x`` by NumPy's rule, such as (C, 1, 1), or Keras's (H, W, C) on (N, H,
+            W, C).
+        axis: the unit axis, for a ``weight`` of shape (C,); not used for the others.
+
+    Raises: ShapeError: ``weight`` does not fit ``x``, or ``x`` has no such axis.
+
+    Example:
+        >>> prelu(np.full((1, 2, 2), -1.0), [0.5, 0.0], axis=1).tolist()
+        [[[-0.5, -0.5], [-0.0, -0.0]]]
+    """
+    x = _floating(ACTIVATIONS["prelu"], x)
+    return _value("prelu", x, weight=_along(axis, np.asarray(weight), x))
+
+
+def rrelu(
+    x: ArrayLike,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    *,
+    training: bool = False,
+    rng: np.random.Generator | int | None = None,
+) -> NDArray[Any]:
+    """``x if x > 0 else s * x``, with s the mean of the bounds, or drawn in training.
+
+    See :mod:`relume.activations.rrelu`.
+
+    Args:
+        x: floating array, any shape.
+        lower: least slope.
+        upper: greatest slope.
+        training: draw one slope per element from U(lower, upper), for x > 0 too: the draws do not depend on
+            the data.
+        rng: a generator or a seed, for training; None is fresh entropy.
+
+    Example:
+        >>> rrelu([-1.0, 1.0]).round(4).tolist()
+        [-0.2292, 1.0]
+        >>> bool(1 / 8 <= -rrelu(-1.0, training=True, rng=0) < 1 / 3)
+        True
+    """
+    x = _floating(ACTIVATIONS["rrelu"], x)
+    bounds = ACTIVATIONS["rrelu"].check(lower=lower, upper=upper)
+    if not training:
+        return _value("rrelu", x, **bounds)
+    slopes = np.random.default_rng(rng).uniform(lower, upper, size=x.shape)
+    return _value("rrelu", x, **bounds, slopes=slopes)
+
+
+def relu6(x: ArrayLike) -> NDArray[Any]:
+    """``min(max(0, x), 6)``. Integers stay integers. See :mod:`relume.activations.relu6`."""
+    return _value("relu6", x)
+
+
+def elu(x: ArrayLike, alpha: float = 1.0) -> NDArray[Any]:
+    """``x if x > 0 else alpha * (exp(x) - 1)``. See :mod:`relume.activations.elu`."""
+    return _value("elu", x, alpha=alpha)
+
+
+def celu(x: ArrayLike, alpha: float = 1.0) -> NDArray[Any]:
+    """``x if x > 0 else alpha * (exp(x / alpha) - 1)``. See :mod:`relume.activations.celu`."""
+    return _value("celu", x, alpha=alpha)
+
+
+def selu(x: ArrayLike) -> NDArray[Any]:
+    """ELU with the constants that keep mean 0 and variance 1. See :mod:`relume.activations.selu`."""
+    return _value("selu", x)
+
+
+def gelu(x: ArrayLike, approximate: str = "none") -> NDArray[Any]:
+    """``x * Φ(x)``; ``approximate="tanh"`` for the approximation. See :mod:`relume.activations.gelu`."""
+    return _value("gelu", x, approximate=approximate)
+
+
+def silu(x: ArrayLike) -> NDArray[Any]:
+    """``x / (1 + exp(-x))``. See :mod:`relume.activations.silu`."""
+    return _value("silu", x)
+
+
+def sigmoid(x: ArrayLike) -> NDArray[Any]:
+    """``1 / (1 + exp(-x))``. See :mod:`relume.activations.sigmoid`."""
+    return _value("sigmoid", x)
+
+
+def tanh(x: ArrayLike) -> NDArray[Any]:
+    """Hyperbolic tangent. See :mod:`relume.activations.tanh`."""
+    return _value("tanh", x)
+
+
+def softmax(x: ArrayLike, axis: int = -1) -> NDArray[Any]:
+    """``exp(x_i) / Σ_j exp(x_j)`` along ``axis``. See :mod:`relume.activations.softmax`.
+
+    Raises: ShapeError: ``x`` has no such axis. A 0-d ``x`` counts as a vector of one.
+    """
+    x = _floating(ACTIVATIONS["softmax"], x)
+    return _softmax("value", x, axis)
+
+
+def slope(name: str, x: ArrayLike, **keywords: Any) -> NDArray[Any]:
+    """Compute the slope f′ of an activation, with PyTorch's choice at the kinks; nan → nan.
+
+    Args:
+        name: as for :func:`relume.activations.get`.
+        x: floating array, any shape.
+        **keywords: the activation's parameters. PReLU also ``axis`` as in :func:`prelu`; RReLU also
+            ``slopes``, those drawn in training (the shape of ``x``); softmax ``tangent`` (the shape of
+            ``x``), and ``axis``: its slope is the Jacobian-vector product.
+
+    Returns: array, shape and dtype of ``x``.
+
+    Raises:
+        UnknownName: no such activation.
+        ParameterError: no such parameter, or one outside its bounds.
+        ShapeError: a weight, slopes or tangent that do not fit ``x``.
+
+    Example:
+        >>> slope("leaky_relu", [-1.0, 0.0, 1.0], negative_slope=0.2).tolist()
+        [0.2, 0.2, 1.0]
+    """
+    activation = activations.get(name)
+    x = _floating(activation, x)
+    if activation.name == "softmax":
+        return _softmax_slope(x, **keywords)
+    if activation.name == "prelu":
+        weight = keywords.pop("weight", activation.defaults()["weight"])
+        keywords["weight"] = _along(keywords.pop("axis", 1), np.asarray(weight), x)
+    slopes = keywords.pop("slopes", None) if activation.name == "rrelu" else None
+    parameters = activation.check(**keywords)
+    if slopes is not None:
+        parameters["slopes"] = _same_shape("slopes", slopes, x)
+    return _compute(activation.slope, x, parameters)
+
+
+def _value(name: str, x: ArrayLike, **keywords: Any) -> NDArray[Any]:
+    activation = ACTIVATIONS[name]
+    array = _floating(activation, x)
+    slopes = {"slopes": keywords.pop("slopes")} if "slopes" in keywords else {}
+    return _compute(activation.value, array, activation.check(**keywords) | slopes)
+
+
+def _softmax(part: str, x: NDArray[Any], axis: int, **keywords: Any) -> NDArray[Any]:
+    vector = x.reshape(1) if x.ndim == 0 else x
+    _axis_within(axis, vector)
+    if x.size == 0:
+        return x.copy()
+    function = getattr(ACTIVATIONS["softmax"], part)
+    return _compute(function, vector, keywords | {"axis": axis}).reshape(x.shape)
+
+
+def _softmax_slope(x: NDArray[Any], *, axis: int = -1, tangent: Any = None, **unknown: Any) -> NDArray[Any]:
+    ACTIVATIONS["softmax"].check(**unknown)
+    if tangent is None:
+        raise ParameterError(
+            "The slope of softmax is a Jacobian-vector product: give tangent=, an array of the shape of x.",
+            slug="no-tangent",
+        )
+    tangent = _same_shape("tangent", tangent, x)
+    return _softmax("slope", x, axis, tangent=tangent.reshape(1) if x.ndim == 0 else tangent)
+
+
+def _compute(function: Any, x: NDArray[Any], keywords: dict[str, Any]) -> NDArray[Any]:
+    """``function(x)`` in the dtype of ``x``; ±inf and nan are no reason for a warning."""
+    wide = x.astype(np.float32) if x.dtype == np.float16 else x
+    keywords = {k: v.astype(wide.dtype) if isinstance(v, np.ndarray) else v for k, v in keywords.items()}
+    with np.errstate(all="ignore"):
+        result = np.asarray(function(wide, NUMPY, **keywords))
+        return result.astype(x.dtype, copy=False)
+
+
+def _floating(activation: Activation, x: ArrayLike) -> NDArray[Any]:
+    """``x`` as an array, if the activation has a meaning on its dtype."""
+    array = np.asarray(x)
+    kept = "fiu" if activation.name in _KEEPS_INTEGERS else "f"
+    if array.dtype.kind in kept:
+        return array
+    expected = "floating or integer numbers" if "i" in kept else "floating numbers"
+    raise DtypeError(
+        f"{activation.title}: got {array.dtype} of shape {array.shape}, expected {expected}. "
+        "Convert first, for example x.astype(np.float32).",
+        slug="dtype",
+    )
+
+
+def _along(axis: int, weight: NDArray[Any], x: NDArray[Any]) -> Any:
+    """``weight`` in the shape that broadcasts to ``x``: (C,) is laid along ``axis``."""
+    if weight.size == 1:
+        return weight.reshape(())
+    if weight.ndim == 1:
+        _axis_within(axis, x)
+        if weight.size == x.shape[axis]:
+            shape = [1] * x.ndim
+            shape[axis] = weight.size
+            return weight.reshape(shape)
+        expected = f"one slope, or one for each of the {x.shape[axis]} units of axis {axis}"
+    else:
+        if _broadcasts(weight.shape, x.shape):
+            return weight
+        expected = "a shape that broadcasts to that of x"
+    raise ShapeError(
+        f"PReLU: weight of shape {weight.shape} does not fit x of shape {x.shape}. Expected {expected}; "
+        "give axis= if the units lie elsewhere.",
+        slug="weight-shape",
+    )
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
+
+
+def _axis_within(axis: int, x: NDArray[Any]) -> None:
+    if not -x.ndim <= axis < x.ndim:
+        raise ShapeError(
+            f"axis = {axis}: x of shape {x.shape} has no such axis. Give one from {-x.ndim} to {x.ndim - 1}.",
+            slug="axis-out-of-range",
+        )
+
+
+def _same_shape(name: str, given: Any, x: NDArray[Any]) -> NDArray[Any]:
+    array = np.asarray(given)
+    if array.shape != x.shape:
+        raise ShapeError(
+            f"{name} has shape {array.shape}, x has {x.shape}. Give one number per element of x.",
+            slug="shape",
+        )
+    return array

@@ -1,0 +1,1 @@
+"""Artifacts and definitions → terminal, JSON, Markdown, pictures. Formats only; measures nothing."""

@@ -1,0 +1,115 @@
+"""When the eye is on the stack: from the first forward of a looked-at step to its backward, and no longer.
+
+Between the two there is little else than the network. What a script does besides (reading data, its optimiser's
+arithmetic, an evaluation) makes hundreds of calls of PyTorch's API, and each would pay for passing through the mode.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from relume.torch import places
+from relume.torch.mode import Eye
+
+
+class Looking:
+    """Puts the eye on one thread's stack and takes it off again."""
+
+    def __init__(self, eye: Eye, fits_phase: Callable[[nn.Module], bool]) -> None:
+        self.eye = eye
+        self._fits_phase = fits_phase
+        self.on = False  # a look is under way
+        self._eager = True  # enter without waiting for a module: the script may have none
+        self._hidden = False
+        self._leaving = False
+        self._hook: Any = None
+        self._thread = threading.get_ident()
+
+    def take_thread(self) -> None:
+        """Look at the calling thread from now on."""
+        self._thread = threading.get_ident()
+
+    def is_here(self) -> bool:
+        """Whether the calling thread is the one that is looked at."""
+        return threading.get_ident() == self._thread
+
+    # ---- a look -----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A looked-at step begins."""
+        self.on = True
+        self._leaving = False
+        self.eye.open()
+        if self._eager:
+            self.eye.enter()
+        self._arm()
+
+    def end(self) -> None:
+        """It is over."""
+        self.on = self._hidden = False
+        self._disarm()
+        if self.is_here():
+            self.eye.shut()
+        else:
+            self.eye.blind()  # another thread's stack is out of reach; there the mode only passes calls on
+
+    def rest(self) -> None:
+        """A backward pass or an optimiser's step begins: nothing to be seen until the next forward."""
+        self.eye.leave()
+        self._disarm()
+
+    def resume(self) -> None:
+        """It is over, and the step goes on."""
+        if not self._leaving:
+            self._arm()
+
+    def weary(self) -> None:
+        """End the look before the step's next forward: it has cost much. A mode cannot leave from inside itself."""
+        if not self._leaving:
+            self._leaving = True
+            self._disarm()
+            self._hook = register_module_forward_pre_hook(self._leave)
+
+    # ---- the next module's call -------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        if self._hook is None:
+            self._hook = register_module_forward_pre_hook(self._enter)
+
+    def _disarm(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        if self.is_here() and self._fits_phase(module):
+            self._disarm()
+            self._eager = False
+            self.eye.enter()
+
+    def _leave(self, module: nn.Module, args: Any) -> None:
+        if self.is_here() and places.is_outermost_call(sys._getframe(1)):
+            self._disarm()
+            self.eye.leave()
+
+    # ---- out of the way ---------------------------------------------------------------------------------------
+
+    def hide(self) -> bool:
+        """Take the eye off the stack while PyTorch must not see it; False where it was not there."""
+        if not self.on or not self.is_here() or not self.eye.is_there():
+            return False
+        self.eye.leave()
+        self._hidden = True
+        return True
+
+    def show(self) -> None:
+        """Put it back after a :meth:`hide`."""
+        if self._hidden and self.on and self.is_here():
+            self.eye.enter()
+        self._hidden = False

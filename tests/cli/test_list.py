@@ -1,0 +1,58 @@
+"""``relume list``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from click.testing import CliRunner
+
+from relume.activations import ACTIVATIONS
+from relume.cli import relume
+
+
+def test_list_prints_the_family():
+    result = CliRunner().invoke(relume, ["list"], env={"COLUMNS": "100"}, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert all(a.title in result.stdout for a in ACTIVATIONS.values())
+    assert result.stderr == ""
+
+
+def test_list_json_is_the_family():
+    result = CliRunner().invoke(relume, ["list", "--json"], catch_exceptions=False)
+    assert [a["name"] for a in json.loads(result.stdout)["activations"]] == list(ACTIVATIONS)
+
+
+def test_list_into_a_pipe_has_100_columns_and_no_colour():
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE")
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "relume", "list"], env=environment, capture_output=True, check=True
+    )
+    text = done.stdout.decode()
+    assert max(map(len, text.splitlines())) == 100
+    assert "\x1b" not in text
+    assert done.stderr == b""
+
+
+def test_list_respects_no_color_where_colour_is_forced():
+    environment = os.environ | {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "relume", "explain", "elu"]
+    plain = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+    assert b"\x1b[36m" not in plain
+    assert b"\x1b[33m" not in plain
+    del environment["NO_COLOR"]
+    coloured = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+    assert b"36m" in coloured
+
+
+def test_list_into_an_ascii_pipe_replaces_what_it_cannot_write():
+    command = [sys.executable, "-m", "relume"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    for arguments in (["list"], ["list", "--json"], ["explain", "elu"]):
+        done = subprocess.run([*command, *arguments], env=environment, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.isascii()
