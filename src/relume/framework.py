@@ -52,8 +52,8 @@ class Listener(Protocol):
     def new_site(self, site: Site) -> int:
         """An activation was met for the first time; returns its number."""
 
-    def step_ended(self, clock: int, rates: Sequence[float], loss: float | None) -> bool:
-        """A step of the clock is over; returns whether to look at its next one."""
+    def steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
+        """Steps of the clock are over, the last perhaps looked at; returns how many to pass over before the next look."""
 
     def not_observed(self, what: str, where: str, why: str) -> None:
         """Something that could not be watched was met."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -27,7 +28,7 @@ class _Share(click.ParamType):
         return share
 
 
-@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command("run", context_settings={"allow_interspersed_args": False})
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is a module, as in python -m.")
 @click.option("--out", default="run.relume", show_default=True, metavar="FILE", help="The recording to write.")
 @click.option("--budget", type=_Share(), default="2%", show_default=True, help="Share of step time watching may cost.")
@@ -57,6 +58,7 @@ def command(
     from relume.runner.script import before_hard_exit, leave, load_module, load_script, run
 
     path = Path(out).absolute()  # the script may change the folder
+    places = [*sys.path[1:], sys.path[0]]
     program = load_module(script, args) if is_module else load_script(script, args)
     observer = Observer(
         RecordingWriter(path), budget=budget, window=window, every=every, complain=lambda text: _say(text)
@@ -65,7 +67,7 @@ def command(
     for framework in FRAMEWORKS:
         if framework.probe is not None:
             imports.after_import(framework.package, lambda framework=framework: observer.start(framework))
-    ended = _Ending(observer, path, out, quiet)
+    ended = _Ending(observer, path, out, quiet, places)
     before_hard_exit(ended)
     status = run(program)
     ended(status)
@@ -75,13 +77,14 @@ def command(
 class _Ending:
     """The end of the watching, which comes once, in the process that began it, however the script ends."""
 
-    def __init__(self, observer: Any, path: Path, shown: str, quiet: bool) -> None:
+    def __init__(self, observer: Any, path: Path, shown: str, quiet: bool, places: list[str]) -> None:
         import os
 
         self._observer = observer
         self._path = path
         self._shown = shown
         self._quiet = quiet
+        self._places = places
         self._process = os.getpid()
 
     def __call__(self, status: int) -> None:
@@ -92,21 +95,23 @@ class _Ending:
         self._process = -1
         try:
             self._observer.finish(exit=status if status <= 256 else 256 - status, unwatched=_unwatched())
-            if not self._quiet:
-                self._summary()
+            if not self._quiet and sys.__stderr__ is not None:
+                self._summary(sys.__stderr__)
         except Exception as error:  # noqa: BLE001 - the script's status is what counts
             _say(f"relume: the report failed ({type(error).__name__}: {error}); the script is not affected. [own-fault]")
 
-    def _summary(self) -> None:
+    def _summary(self, to: TextIO) -> None:
+        theirs, sys.path[:] = sys.path[:], self._places  # the script's folder may hold a rich.py
         from rich.console import Console
 
         from relume.artifacts.recording import read
         from relume.doctor.judge import diagnose
         from relume.reports import terminal
 
+        sys.path[:] = theirs
         findings = diagnose(read(self._path))
         following = f"relume report {shlex.quote(self._shown)} --json" if findings.sites else None
-        console = Console(file=sys.__stderr__)
+        console = Console(file=to)
         console.print()
         console.rule(f"relume → {self._shown}", align="left", style="dim")
         console.print(terminal.render(findings, following))
@@ -123,5 +128,6 @@ def _unwatched() -> str | None:
 
 
 def _say(text: str) -> None:
-    if sys.__stderr__ is not None and not sys.__stderr__.closed:
-        print(text, file=sys.__stderr__)
+    if sys.__stderr__ is not None:
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+            print(text, file=sys.__stderr__)

@@ -12,11 +12,18 @@ from statistics import median
 _FLOOR_NS = 15_000
 """What a step may cost where the share of it would be less: watching a 0.3 ms step within 2 % would see nothing."""
 
-_IDLE_NS = 2_000  # what a step that is not looked at costs beyond our own clock: the way into the hook, cold
+_FIRST_STEPS = 300
+"""In so many first steps the floor is doubled: a short run is seen too. It comes to 4.5 ms at most, once."""
+
+_IDLE_NS = 2_000  # what a step costs that is passed over: two hooks, cold
 _COLD = 1.5  # a look's cost over its own clock's, until enough steps have been compared (measured 1.3 to 1.7)
 _COMPARED = 8  # steps of each kind before they are compared
 _KEPT = 65  # steps of each kind that the comparison remembers
+_WARM_UP = 3  # looks that meet the sites and warm the code: counted as spent, but no measure of what follows
 _SAVED = 8  # looks that may be saved up in a pause: a long evaluation must not buy a hundred looks in a row
+_FAR_NS = 250_000_000  # of steps that are passed over without another thought: what a step takes may change
+_MOST_PASSED = 64
+_NEAR = 0.15  # of a look's price may be missing: to ask again costs as much
 
 
 class Budget:
@@ -28,9 +35,10 @@ class Budget:
         self._every = every
         self._credit = 0.0
         self._price = 0.0
-        self._plain: deque[int] = deque(maxlen=_KEPT)
-        self._looked: deque[int] = deque(maxlen=_KEPT)
-        self._own: deque[int] = deque(maxlen=_KEPT)
+        self._looks = 0
+        self._plain: deque[float] = deque(maxlen=_KEPT)
+        self._looked: deque[float] = deque(maxlen=_KEPT)
+        self._own: deque[float] = deque(maxlen=_KEPT)
         self.spent = 0.0
         self.elapsed = 0
         self.steps = 0
@@ -40,34 +48,44 @@ class Budget:
         """Share of the time that the watching took."""
         return self.spent / max(self.elapsed - self.spent, 1)
 
-    def step_ended(self, duration: int, own: int, looked: bool) -> None:
-        """Book a step: its duration and the cost of our own that a clock inside saw."""
-        self.steps += 1
-        if self.steps == 1:  # it holds the script's preparations and the first meeting with every site
-            self.spent = float(own)
+    def book(self, steps: int, duration: int, own: int, looked: bool) -> None:
+        """Book steps: how long they took together, and the cost of our own that a clock inside saw."""
+        first, self.steps = self.steps == 0, self.steps + steps
+        self._looks += looked
+        if first or self._looks <= _WARM_UP:
+            self.spent += own + _IDLE_NS * steps
+            self.elapsed += 0 if first else duration  # the first holds the script's preparations
             return
-        self.elapsed += duration
-        cost = float(_IDLE_NS + own)
+        cost = float(own + _IDLE_NS * steps)
         if looked:
-            self._looked.append(duration)
+            self._looked.append(duration / steps)
             self._own.append(own)
             self._price = self._look_price()
             cost = max(cost, self._price)
         else:
-            self._plain.append(duration)
+            self._plain.append(duration / steps)
+        self.elapsed += duration
         self.spent += cost
-        earned = max(self._share * (duration - cost), _FLOOR_NS)
+        earned = max(self._share * (duration - cost), self._floor() * steps)
         self._credit = min(self._credit + earned - cost, _SAVED * max(self._price, _FLOOR_NS))
 
+    def _floor(self) -> int:
+        return _FLOOR_NS * (2 if self.steps <= _FIRST_STEPS else 1)
+
     def _look_price(self) -> float:
-        """What a look costs: by the comparison of looked-at steps with the others as soon as there are enough."""
+        """What a look costs: by comparing looked-at steps with the others as soon as there are enough of both."""
         own = median(self._own)
         if min(len(self._plain), len(self._looked)) < _COMPARED:
             return own * _COLD
         return max(own, median(self._looked) - median(self._plain))
 
-    def wants_look(self, step: int) -> bool:
-        """Whether to look at a step, given its number on its clock."""
+    def steps_to_pass(self, step: int) -> int:
+        """How many steps to pass over from this one on, by its number on its clock; 0: look at it."""
         if self._every is not None:
-            return step % self._every == 0
-        return self._share >= 1.0 or self._credit >= self._price
+            return -step % self._every
+        missing = self._price - self._credit
+        if self._share >= 1.0 or missing <= _NEAR * self._price:
+            return 0
+        step_ns = median(self._plain) if self._plain else self._price
+        earned = max(self._share * step_ns, self._floor()) - _IDLE_NS
+        return max(1, min(round(missing / earned), int(_FAR_NS / max(step_ns, 1)), _MOST_PASSED))

@@ -1,4 +1,9 @@
-"""What is kept of a site and of a clock while the run goes: windows, and the units that died or revived in them."""
+"""What is kept of a site and of a clock while the run goes.
+
+Counts are kept in panes: stretches of a clock's consecutive steps. The window on which units are judged is the
+latest pane where the user set its length (``--window N``), or else as many of the latest panes as hold enough
+examples. So a unit that died is noticed soon, and the step is known to a pane.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +11,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from relume.artifacts.recording import Count, SiteRecord
+from relume.artifacts.recording import Count, Site, SiteRecord
 from relume.framework import Tally
 
 ENOUGH_EXAMPLES = 1_000
-"""A window closes when it has seen so many: a unit that fires on 1 % of them is silent in 1 window of 23,000."""
+"""A window holds so many, or half of all that were seen: a unit that fires on 1 % is silent on 1,000 once in 23,000."""
 
 FEWEST_EXAMPLES = 300
-"""Fewer leave the 95 % bound 3/n above 1 %: no window closes on them at the end of a run, unless there is no other."""
+"""On fewer the 95 % bound 3/n is above 1 %: no death is written down."""
 
-_ENOUGH_LOOKS = 8  # and at least so many steps: one batch alone is no window
-_PATIENCE = 256  # looks after which a window closes all the same: a site may hardly ever be visited
+_PANES = 8  # a window of enough examples consists of about so many
+_FEWEST_LOOKS = 4
+_RESOLUTION = 100  # a pane grows to this part of the looks so far, so that their number grows with the logarithm
+_PATIENCE = 64  # looks after which a pane closes though its least visited site has seen little
 
 
 @dataclass
 class ClockTrack:
-    """A clock's steps and its open window."""
+    """A clock's steps and its open pane."""
 
     name: str
     kind: str
@@ -34,37 +42,81 @@ class ClockTrack:
     losses: list[float] = field(default_factory=list)
     rates: tuple[float, ...] = ()
 
-    def is_full(self, window: int | None, examples: Callable[[], int]) -> bool:
-        """Whether the window closes: after ``window`` steps, or when it has seen enough."""
+    def pane_is_full(self, window: int | None, examples: Callable[[], int]) -> bool:
+        """Whether the pane closes: after ``window`` steps, or when it has seen enough."""
         if not self.looks:
             return False
         if window is not None:
             return self.steps - self.first_step >= window
-        return self.looks >= _PATIENCE or (self.looks >= _ENOUGH_LOOKS and examples() >= ENOUGH_EXAMPLES)
+        wanted = max(_FEWEST_LOOKS, self.looked // _RESOLUTION)
+        return self.looks >= wanted and (self.looks >= _PATIENCE or examples() >= ENOUGH_EXAMPLES // _PANES)
 
-    def begin_window(self) -> None:
-        """Open the next window at the next step."""
+    def mean_loss(self) -> float | None:
+        """Mean loss of the pane's looked-at steps."""
+        return sum(self.losses) / len(self.losses) if self.losses else None
+
+    def begin_pane(self) -> None:
+        """Open the next pane at the next step."""
         self.first_step, self.looks, self.losses = self.steps, 0, []
 
 
-def fold(record: SiteRecord, tally: Tally, first_step: int) -> None:
-    """Add what a probe counted to the site's open window and totals."""
-    count = Count(tally.looks, tally.examples, tally.samples, tally.fired, tally.flat, tally.magnitude)
-    record.open += count
-    record.total += count
-    fired = tally.fired > 0
-    record.last_fired = np.where(fired, tally.last_fired, record.last_fired)
-    record.first_fired = np.where(fired & (record.first_fired < 0), first_step, record.first_fired)
-    if tally.slope is not None:
-        record.slope = tally.slope
+class SiteTrack:
+    """A site's record, its latest panes, and which of its units are known to be dead."""
 
+    def __init__(self, site: Site) -> None:
+        self.record = SiteRecord.new(site)
+        self.changed = True
+        self._panes: list[Count] = []
+        self._written = 0
+        self._dead = np.zeros(site.units, bool)
 
-def close_window(record: SiteRecord, first_step: int) -> list[tuple[int, int, str]]:
-    """Close the site's open window; returns the (unit, step, "died" | "revived") that it shows."""
-    silent = record.open.fired == 0
-    was_silent = record.silent_since >= 0
-    died, revived = silent & ~was_silent, ~silent & was_silent
-    record.silent_since = np.where(silent, np.where(was_silent, record.silent_since, first_step), -1)
-    record.window, record.open = record.open, Count.zero(record.site.units)
-    events = [(int(unit), first_step, "died") for unit in np.flatnonzero(died)]
-    return events + [(int(unit), first_step, "revived") for unit in np.flatnonzero(revived)]
+    def fold(self, tally: Tally, first_step: int) -> None:
+        """Add what a probe counted to the open pane and to the totals."""
+        record, self.changed = self.record, True
+        count = Count(tally.looks, tally.examples, tally.samples, tally.fired, tally.flat, tally.magnitude)
+        record.open += count
+        record.total += count
+        fired = tally.fired > 0
+        record.last_fired = np.where(fired, tally.last_fired, record.last_fired)
+        record.first_fired = np.where(fired & (record.first_fired < 0), first_step, record.first_fired)
+        if tally.slope is not None:
+            record.slope = tally.slope
+
+    def close_pane(self, first_step: int, *, slides: bool) -> int:
+        """Close the open pane; returns the number of units that are silent in the window. Events go to the record.
+
+        ``slides``: the window is as many panes as hold enough examples; otherwise it is this pane.
+        """
+        record, pane = self.record, self.record.open
+        fired = pane.fired > 0
+        record.silent_since = np.where(fired, -1, np.where(record.silent_since < 0, first_step, record.silent_since))
+        record.window = self._window(pane) if slides else pane
+        record.open = Count.zero(record.site.units)
+        silent = record.window.fired == 0
+        if not slides or record.window.examples >= FEWEST_EXAMPLES:
+            self._note(silent & ~self._dead, "died", record.silent_since)
+            self._dead |= silent
+        self._note(fired & self._dead, "revived", np.full_like(record.silent_since, first_step))
+        self._dead &= ~fired
+        return int(silent.sum())
+
+    def new_events(self) -> list[tuple[int, int, str]]:
+        """Hand over the events since the last time."""
+        fresh = self.record.events[self._written :]
+        self._written = len(self.record.events)
+        return fresh
+
+    def _window(self, pane: Count) -> Count:
+        """The latest panes, as many as hold enough examples; older ones are forgotten."""
+        self._panes.append(pane)
+        enough = min(ENOUGH_EXAMPLES, self.record.total.examples / 2)
+        examples, kept = 0, 0
+        while examples < enough and kept < len(self._panes):
+            kept += 1
+            examples += self._panes[-kept].examples
+        window = sum(self._panes[len(self._panes) - kept :], Count.zero(self.record.site.units))
+        del self._panes[: max(0, len(self._panes) - kept - 1)]  # half of all that is seen grows by half a pane at most
+        return window
+
+    def _note(self, units: NDArray[np.bool_], kind: str, steps: NDArray[np.int64]) -> None:
+        self.record.events += [(int(unit), int(steps[unit]), kind) for unit in np.flatnonzero(units)]

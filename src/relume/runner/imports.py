@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 
 def after_import(package: str, tell: Callable[[], None]) -> None:
@@ -19,7 +19,7 @@ def after_import(package: str, tell: Callable[[], None]) -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds one package by asking the others, and lends it a loader that tells."""
+    """Finds one package by asking the others, and lends it a loader that tells. Goes when the package is loaded."""
 
     def __init__(self, package: str, tell: Callable[[], None]) -> None:
         self._package = package
@@ -28,14 +28,21 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The package's own spec; None for every other name."""
+        """The package's own spec; None for every other name. It may be asked for and never loaded."""
         if fullname != self._package:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._tell)
-        return spec
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader, self._loaded)
+                return spec
+        return None
+
+    def _loaded(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        self._tell()
 
 
 class _Loader(importlib.abc.Loader):
@@ -44,6 +51,9 @@ class _Loader(importlib.abc.Loader):
     def __init__(self, own: importlib.abc.Loader, tell: Callable[[], None]) -> None:
         self._own = own
         self._tell = tell
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         """As the own loader does."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import builtins
+import contextlib
 import importlib.machinery
-import importlib.util
 import io
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -14,60 +16,71 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from relume.errors import ScriptError
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_OVERRIDES = os.path.join("torch", "overrides.py")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Program:
     """What is to be run: the code, and what ``__main__`` and sys see of it."""
 
-    name: str
     code: CodeType
     file: str
     argv: list[str]
-    package: str | None
     spec: importlib.machinery.ModuleSpec | None
 
 
 def load_script(script: str, args: Sequence[str]) -> Program:
-    """The program of ``python SCRIPT ARGS``.
+    """The program of ``python SCRIPT ARGS``: a file, or a folder or an archive with a ``__main__.py``.
 
     Raises: ScriptError: absent, a folder without ``__main__.py``, or not Python source.
     """
-    path = Path(script) / "__main__.py" if os.path.isdir(script) else Path(script)
-    if not path.is_file():
+    file = os.path.join(os.getcwd(), script)  # as python has it: absolute, not normalised
+    argv = [script, *args]
+    spec = importlib.machinery.PathFinder.find_spec("__main__", [file])
+    if spec is not None and spec.origin is not None:
+        code = _compiled(script, lambda: _code_of(spec))
+        _put_first(file)
+        return Program(code, spec.origin, argv, spec)
+    if not os.path.exists(file) or os.path.isdir(file):
         raise ScriptError(
             f"There is no script {script}. Give the file that you would give to python; a module is run with -m MODULE.",
             slug="script-absent",
         )
-    file = os.path.abspath(path)
-    with io.open_code(file) as source:
-        code = _compile(source.read(), file, script)
-    _put_first(os.path.dirname(file))
-    return Program(script, code, file, [script, *args], None, None)
+    code = _compiled(script, lambda: compile(_source(script, file), file, "exec", dont_inherit=True))
+    _put_first(os.path.dirname(os.path.realpath(file)))
+    return Program(code, file, argv, None)
 
 
 def load_module(module: str, args: Sequence[str]) -> Program:
-    """The program of ``python -m MODULE ARGS``.
+    """The program of ``python -m MODULE ARGS``; the packages above it are imported here.
 
     Raises: ScriptError: there is no such module, or it has no source to run.
     """
     _put_first(os.getcwd())
-    spec = _find(module)
-    if spec is not None and spec.submodule_search_locations is not None:
-        spec = _find(f"{module}.__main__")
-    loader = spec.loader if spec is not None else None
-    code = loader.get_code(spec.name) if spec is not None and hasattr(loader, "get_code") else None
-    if spec is None or code is None or spec.origin is None:
+    sys.argv[:] = ["-m", *args]
+    try:  # what `python -m` and pdb use; it is no public name
+        _, spec, code = _compiled(module, lambda: runpy._get_module_details(module, _NoModule))  # type: ignore[attr-defined]
+    except _NoModule as error:
         raise ScriptError(
-            f"There is no module {module} to run. Give a name that `python -m` would take; a file is run without -m.",
+            f"There is no module {module} to run ({error}). Give a name that `python -m` would take; a file is run "
+            "without -m.",
             slug="module-absent",
-        )
-    return Program(module, code, spec.origin, [spec.origin, *args], spec.name.rpartition(".")[0], spec)
+        ) from error
+    except ScriptError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a package above it failed: the program is over
+        leave(_end(error))
+    return Program(code, spec.origin, [spec.origin, *args], spec)
+
+
+class _NoModule(Exception):
+    """``python -m`` would find nothing to run."""
 
 
 def _put_first(folder: str) -> None:
@@ -76,16 +89,22 @@ def _put_first(folder: str) -> None:
         sys.path[0] = folder
 
 
-def _find(module: str) -> importlib.machinery.ModuleSpec | None:
-    try:
-        return importlib.util.find_spec(module)
-    except (ImportError, AttributeError, ValueError):
-        return None
+def _code_of(spec: importlib.machinery.ModuleSpec) -> CodeType:
+    code: CodeType = spec.loader.get_code(spec.name)  # type: ignore[union-attr]
+    return code
 
 
-def _compile(text: bytes, path: str, script: str) -> CodeType:
+def _source(script: str, file: str) -> bytes:
     try:
-        return compile(text, path, "exec", dont_inherit=True)
+        with io.open_code(file) as source:
+            return source.read()
+    except OSError as error:
+        raise ScriptError(f"Cannot read the script {script}: {error.strerror}.", slug="script-absent") from error
+
+
+def _compiled(script: str, work: Callable[[], _T]) -> _T:
+    try:
+        return work()
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise ScriptError(
@@ -101,38 +120,41 @@ def run(program: Program) -> int:
     A status above 256 is 256 + the signal that the program would have died of.
     """
     main = _become(program)
-    status = 0
     try:
         exec(program.code, main.__dict__)
-    except SystemExit as leave:
-        status = _exit_status(leave)
-    except KeyboardInterrupt as error:
-        _show(error)
-        status = 256 + signal.SIGINT
-    except BaseException as error:  # noqa: BLE001 - the interpreter prints it and exits 1: so do we
-        _show(error)
-        status = 1
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    except BaseException as error:  # noqa: BLE001 - the interpreter prints it and exits: so do we
+        status = _end(error)
+    else:
+        status = 0
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]  # as at the interpreter's end: idle pools would never join
+    except BaseException as error:  # noqa: BLE001 - as above, but too late to alter the status
+        _end(error)
+    for stream in (sys.stdout, sys.stderr):  # what we say comes behind it
+        with contextlib.suppress(Exception):
+            stream.flush()
     return status
 
 
-def before_hard_exit(tell: Callable[[], None]) -> None:
-    """Call ``tell`` before an ``os._exit`` of this process, which runs no handler of Python's."""
+def before_hard_exit(tell: Callable[[int], None]) -> None:
+    """Call ``tell`` with the status before an ``os._exit`` of this process, which runs no handler of Python's."""
     process, own = os.getpid(), os._exit
 
     def _exit(status: int) -> NoReturn:
         if os.getpid() == process:
-            tell()
+            tell(status)
         own(status)
 
     os._exit = _exit
 
 
-def leave(status: int) -> None:
+def leave(status: int) -> NoReturn:
     """Exit with a status that :func:`run` returned."""
     if status > 256:
+        atexit._run_exitfuncs()  # a death by signal skips the interpreter's own end
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
         signal.signal(status - 256, signal.SIG_DFL)
         os.kill(os.getpid(), status - 256)
     sys.exit(status)
@@ -140,49 +162,91 @@ def leave(status: int) -> None:
 
 def _become(program: Program) -> ModuleType:
     """Make ``__main__`` and sys.argv what the program would find."""
-    main = ModuleType("__main__")
+    main, spec = ModuleType("__main__"), program.spec
+    loader = importlib.machinery.SourceFileLoader("__main__", program.file) if spec is None else spec.loader
     main.__dict__.update(
+        __annotations__={},
         __builtins__=builtins,
         __file__=program.file,
-        __package__=program.package,
-        __spec__=program.spec,
-        __loader__=program.spec.loader
-        if program.spec is not None
-        else importlib.machinery.SourceFileLoader("__main__", program.file),
-        __cached__=program.spec.cached if program.spec is not None else None,
+        __package__=None if spec is None else spec.parent,
+        __spec__=spec,
+        __loader__=loader,
+        __cached__=None if spec is None else spec.cached,
     )
     sys.modules["__main__"] = main
     sys.argv[:] = program.argv
     return main
 
 
-def _exit_status(leave: SystemExit) -> int:
-    if leave.code is None:
+def _end(error: BaseException) -> int:
+    """Say an uncaught error as the interpreter would, without our frames; returns the exit status."""
+    if isinstance(error, SystemExit):
+        return _exit_status(error)
+    for each in _chain(error):
+        each.__traceback__ = _without_ours(each.__traceback__)
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit as leaving:
+        return _exit_status(leaving)
+    except BaseException as failure:  # noqa: BLE001 - the user's hook failed
+        failure.__traceback__ = _without_ours(failure.__traceback__)
+        failure.__context__ = None
+        _print("Error in sys.excepthook:")
+        sys.__excepthook__(type(failure), failure, failure.__traceback__)
+        _print("\nOriginal exception was:")
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    return 256 + signal.SIGINT if type(error) is KeyboardInterrupt else 1
+
+
+def _exit_status(leaving: SystemExit) -> int:
+    if leaving.code is None:
         return 0
-    if isinstance(leave.code, int):
-        return leave.code & 0xFF
-    print(leave.code, file=sys.stderr)
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF
+    _print(leaving.code)
     return 1
 
 
-def _show(error: BaseException) -> None:
-    """Print an uncaught error as the interpreter would, without our frames."""
-    trace = _without_ours(error.__traceback__)
-    error.__traceback__ = trace
-    sys.excepthook(type(error), error, trace)
+def _print(what: object) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(what, file=sys.stderr)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error, those that it came from, and those that it groups."""
+    found: list[BaseException] = []
+    ahead = [error]
+    while ahead:
+        each = ahead.pop()
+        if all(each is not other for other in found):
+            found.append(each)
+            grouped = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+            ahead += [e for e in (each.__cause__, each.__context__, *grouped) if e is not None]
+    return found
 
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:
-    """The frames of a traceback that are not relume's, nor torch's way to them."""
-    kept = []
+    """A traceback without the frames of relume, and without torch's detour to them.
+
+    A function of torch that a mode is to see calls ``torch.overrides``, that calls us, and we call the function anew.
+    """
+    entries = []
     while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        following = trace.tb_next.tb_frame.f_code.co_filename if trace.tb_next is not None else ""
-        way_to_us = name.endswith(os.path.join("torch", "overrides.py")) and following.startswith(_OURS)
-        if not name.startswith(_OURS) and not way_to_us:
-            kept.append(trace)
+        entries.append(trace)
         trace = trace.tb_next
+    kept: list[TracebackType] = []
+    for entry in entries:
+        if not _file(entry).startswith(_OURS):
+            kept.append(entry)
+        elif kept and _file(kept[-1]).endswith(_OVERRIDES):
+            kept = kept[:-2]
     clean = None
     for entry in reversed(kept):
         clean = TracebackType(clean, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return clean
+
+
+def _file(entry: TracebackType) -> str:
+    return entry.tb_frame.f_code.co_filename

@@ -22,9 +22,25 @@ class Clock:
         self.kind = kind
         self.rank = KINDS.index(kind)
         self.step = 0
-        self.looking = True
+        self.passing = 0  # steps that are still to be passed over
+        self.told = 0  # the step up to which the listener knows
         self.loss: Tensor | None = None
         self._parameters: dict[int, weakref.ref[Tensor]] = {}
+
+    @property
+    def looking(self) -> bool:
+        """Whether the step under way is looked at."""
+        return self.passing == 0
+
+    def pass_over(self) -> None:
+        """Go on to the next step."""
+        self.step += 1
+        self.passing -= 1
+
+    def untold(self) -> int:
+        """Count the steps that the listener has not been told of, and take them as told."""
+        steps, self.told = self.step - self.told, self.step
+        return steps
 
     def add(self, optimizer: Optimizer) -> None:
         """Take an optimiser's parameters in."""
@@ -43,7 +59,7 @@ class Clocks:
     def __init__(self, new: Callable[[str, str], int]) -> None:
         self._new_number = new
         self._all: list[Clock] = []
-        self._optimizers: dict[int, tuple[weakref.ref[Optimizer], Clock]] = {}
+        self.optimizers: dict[int, tuple[weakref.ref[Optimizer], Clock]] = {}
         self.model: nn.Module | None = None
         self.best = len(KINDS)  # rank of the best clock so far
 
@@ -52,7 +68,7 @@ class Clocks:
 
     def of(self, optimizer: Optimizer) -> Clock | None:
         """The clock of an optimiser, met before or new; None where it steps nothing of the watched model."""
-        known = self._optimizers.get(id(optimizer))
+        known = self.optimizers.get(id(optimizer))
         if known is not None and known[0]() is optimizer:
             return known[1]
         parameters = parameters_of(optimizer)
@@ -63,7 +79,7 @@ class Clocks:
         clock = next((c for c in self._all for p in parameters if c.holds(p)), None)
         clock = clock or self._new(type(optimizer).__name__, "optimizer")
         clock.add(optimizer)
-        self._optimizers[id(optimizer)] = (weakref.ref(optimizer), clock)
+        self.optimizers[id(optimizer)] = (weakref.ref(optimizer), clock)
         return clock
 
     def passes(self, kind: str) -> Clock | None:

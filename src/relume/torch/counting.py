@@ -10,10 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from relume.torch.axes import Tag
+
+Floats = NDArray[np.float64]
 
 _PART = 1 << 22  # elements of scratch at once: 16 MB, and far below float32's 2²⁴, up to which counts are exact
 _KEPT = 64  # looks whose vectors are kept before they are added up
@@ -134,20 +138,25 @@ class Accumulator:
         """Sums along the axis → sums of the units, which may lie on it in stretches."""
         return sums if len(sums) == self.units else sums.view(-1, self.units, tag.inner).sum((0, 2))
 
-    def totals(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(fired, flat, magnitude, last step on which it fired or −1); float64, on the device."""
-        self._add_up()
+    def totals(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """(fired, flat, magnitude, last step on which it fired or −1) of each unit, on the host.
+
+        The only place where a device is waited for: once a pane, never in a look.
+        """
+        fired, flat, magnitude = (_host(kept, self.units) for kept in (self._fired, self._flat, self._magnitude))
+        steps = np.asarray(self._steps, dtype=np.float64)[:, None]
+        last = np.where(fired > 0, steps, -1.0).max(0, initial=-1.0)
+        sums = (fired.sum(0), flat.sum(0), magnitude.sum(0))
         if self._sums is None:
-            zero = torch.zeros(self.units, dtype=torch.float64, device=self.device)
-            return zero, zero, zero, zero - 1
-        fired, flat, magnitude, last = self._sums
-        return fired, flat, magnitude, last
+            return (*sums, last)
+        old = [x.cpu().numpy() for x in self._sums]
+        return sums[0] + old[0], sums[1] + old[1], sums[2] + old[2], np.maximum(last, old[3])
 
     def _add_up(self) -> None:
-        """Add the vectors of the looks to the sums. float64 is exact to 2⁵³."""
+        """Add the vectors of many looks to sums on the device. float64 is exact to 2⁵³."""
         if not self._steps:
             return
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             fired = torch.stack(self._fired).double()
             steps = torch.tensor(self._steps, dtype=torch.float64, device=self.device).unsqueeze(1)
             last = torch.where(fired > 0, steps, -1.0).amax(0)
@@ -157,6 +166,13 @@ class Accumulator:
             last = torch.maximum(last, self._sums[3])
         self._sums = (*sums, last)
         self._steps, self._fired, self._flat, self._magnitude = [], [], [], []
+
+
+def _host(kept: list[Tensor], units: int) -> Floats:
+    """The vectors of some looks as one float64 array of shape (looks, units)."""
+    if not kept:
+        return np.zeros((0, units))
+    return torch.stack(kept).cpu().numpy().astype(np.float64)
 
 
 def _magnitude(part: Tensor, out: Tensor) -> None:

@@ -49,7 +49,7 @@ class WatchedSite:
         """Hand the counts over and begin anew."""
         accumulator = self.accumulator
         assert accumulator is not None
-        fired, flat, magnitude, last_fired = (x.cpu().numpy() for x in accumulator.totals())
+        fired, flat, magnitude, last_fired = accumulator.totals()
         tally = Tally(
             self.number,
             accumulator.looks,

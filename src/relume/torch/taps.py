@@ -48,28 +48,28 @@ class Ear(Protocol):
         """Code of ``torch.compile`` is entered: hide, and say what is not seen."""
 
 
-_ears: list[Ear] = []
+_ears: tuple[Ear, ...] = ()
 _undo: list[Callable[[], None]] = []
 
 
 def listen(ear: Ear) -> None:
     """Tell this probe from now on."""
+    global _ears
     if not _ears:
         _install()
-    _ears.append(ear)
+    _ears = (*_ears, ear)
 
 
 def unlisten(ear: Ear) -> None:
     """Tell it no more."""
-    if ear in _ears:
-        _ears.remove(ear)
-        if not _ears:
-            while _undo:
-                _undo.pop()()
+    global _ears
+    _ears = tuple(other for other in _ears if other is not ear)
+    while _undo and not _ears:
+        _undo.pop()()
 
 
 def _forget() -> None:
-    for ear in tuple(_ears):
+    for ear in _ears:
         ear.forked()
         unlisten(ear)
 
@@ -101,19 +101,19 @@ def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
 
 
 def _steps(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for ear in tuple(_ears):
+    for ear in _ears:
         ear.optimizer_steps(len(args) > 1 or bool(kwargs))
 
 
 def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for ear in tuple(_ears):
+    for ear in _ears:
         ear.optimizer_stepped(optimizer)
 
 
 def _telling_optimizer(original: Any) -> Any:
     def init(self: Optimizer, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        for ear in tuple(_ears):
+        for ear in _ears:
             ear.optimizer_made(self)
 
     return init
@@ -121,10 +121,10 @@ def _telling_optimizer(original: Any) -> Any:
 
 def _telling_backward(original: Any) -> Any:
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        for ear in tuple(_ears):
+        for ear in _ears:
             ear.backward_begins(tensors)
         original(tensors, *args, **kwargs)
-        for ear in tuple(_ears):
+        for ear in _ears:
             ear.backward_ended()
 
     return backward
