@@ -43,8 +43,11 @@ class ClockTrack:
     rates: tuple[float, ...] = ()
 
     def pane_is_full(self, window: int | None, examples: Callable[[], int]) -> bool:
-        """Whether the pane closes: after ``window`` steps, or when it has seen enough."""
-        if not self.looks:
+        """Whether the pane closes: after ``window`` steps, or when it has seen enough.
+
+        Where nothing trains there is one pane: the units do not change, and all examples count.
+        """
+        if not self.looks or (self.kind == "forward" and window is None):
             return False
         if window is not None:
             return self.steps - self.first_step >= window

@@ -1,4 +1,4 @@
-"""When the eye is on the stack: from the first forward of a looked-at step to its backward, and no longer.
+"""When the eye is on the stack: from the first forward of a looked-at step to the optimiser's step, and no longer.
 
 Between the two there is little else than the network. What a script does besides (reading data, its optimiser's
 arithmetic, an evaluation) makes hundreds of calls of PyTorch's API, and each would pay for passing through the mode.
@@ -16,6 +16,11 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from relume.torch import places
 from relume.torch.mode import Eye
+
+
+def compiles() -> bool:
+    """Whether the script may have compiled modules: those warn of every global hook."""
+    return "torch._dynamo.eval_frame" in sys.modules
 
 
 class Looking:
@@ -60,7 +65,8 @@ class Looking:
             self.eye.blind()  # another thread's stack is out of reach; there the mode only passes calls on
 
     def rest(self) -> None:
-        """A backward pass or an optimiser's step begins: nothing to be seen until the next forward."""
+        """An optimiser's step begins: nothing to be seen until the next forward."""
+        self.eye.look_up()
         self.eye.leave()
         self._disarm()
 
@@ -74,12 +80,18 @@ class Looking:
         if not self._leaving:
             self._leaving = True
             self._disarm()
+            if compiles():
+                self.eye.blind()
+                return
             self._hook = register_module_forward_pre_hook(self._leave)
 
     # ---- the next module's call -------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        if self._hook is None:
+        """Enter at the next module's call; at once where a compiled module would warn of the hook."""
+        if compiles():
+            self.eye.enter()
+        elif self._hook is None:
             self._hook = register_module_forward_pre_hook(self._enter)
 
     def _disarm(self) -> None:

@@ -58,6 +58,7 @@ class Eye(TorchFunctionMode):
         self.cost = 0
         self._opened_at = 0
         self._seen: set[int] = set()
+        self._entered = False
         self._tags: dict[int, tuple[weakref.ref[Tensor], Any]] = {}
         self._blind = False
         self._handlers = self._table()
@@ -79,15 +80,27 @@ class Eye(TorchFunctionMode):
 
     def enter(self) -> None:
         """Onto this thread's stack."""
-        if not self.is_there():
+        if not self._entered:
+            self._entered = True
             stack = _unstack()
             below = 1 if stack and isinstance(stack[0], DeviceContext) else 0
             _restack([*stack[:below], self, *stack[below:]])
 
     def leave(self) -> None:
-        """Off the stack, wherever on it the mode is by now."""
+        """Off the stack, wherever on it the mode is by now.
+
+        While a call is inside the mode (``Tensor.backward`` is one, and its end may be a step's), PyTorch has taken it
+        off and will put it back: it stays, and sees nothing until the next :meth:`open`.
+        """
         if self.is_there():
             _restack([mode for mode in _unstack() if mode is not self])
+            self._entered = False
+        elif self._entered:
+            self.blind()
+
+    def look_up(self) -> None:
+        """Outside any call: a mode that is not on the stack now was taken off by somebody else."""
+        self._entered = self.is_there()
 
     def is_there(self) -> bool:
         """Whether the mode is on this thread's stack."""

@@ -63,7 +63,7 @@ class TorchProbe:
         self._clocks.model = model
         for optimizer in living_optimizers():
             self._clocks.of(optimizer)
-        if self._clocks.best > KINDS.index("optimizer"):
+        if self._clocks.best > KINDS.index("optimizer") and not hasattr(model, "_torchdynamo_orig_callable"):
             self._forwards = register_module_forward_hook(self._forward_ended)
         self._look_on()
 
@@ -129,7 +129,6 @@ class TorchProbe:
             self._guarded(self._keep_loss, loss)
 
     def _keep_loss(self, loss: Any) -> None:
-        self._looking.rest()
         first = loss[0] if isinstance(loss, (list, tuple)) and loss else loss
         if isinstance(first, Tensor) and first.numel() == 1:
             for clock in self._clocks:
@@ -137,11 +136,8 @@ class TorchProbe:
 
     def backward_ended(self) -> None:
         """The end of a step, where there is no optimiser."""
-        if self._clocks.best > KINDS.index("optimizer"):
-            if self._concerns():
-                self._guarded(self._end_step, self._clocks.passes, "backward")
-        elif self._looking.on and self._concerns():
-            self._looking.resume()
+        if self._clocks.best > KINDS.index("optimizer") and self._concerns():
+            self._guarded(self._end_step, self._clocks.passes, "backward")
 
     def _forward_ended(self, module: nn.Module, args: Any, output: Any) -> None:
         """The end of a step, where there is neither optimiser nor backward."""
@@ -193,7 +189,7 @@ class TorchProbe:
         if self._looking.on and self._concerns():
             self._looking.hide()
             why = "compiled code is not watched; run it without torch.compile"
-            self._guarded(self.sites.unjudged, "torch.compile", sys._getframe(1), why)
+            self._guarded(self.sites.say, "torch.compile", places.find(sys._getframe(1)), why)
 
     def weary(self) -> None:
         """The look has cost much, and goes on in a further forward of the same step."""

@@ -107,14 +107,18 @@ class Sites:
         return site, tag
 
     def unjudged(self, name: str, frame: FrameType, why: str) -> None:
-        """Say once that an activation is seen and not judged."""
+        """Say that an activation of the watched model is seen and not judged."""
         place = places.find(frame)
-        said = (name, id(place.code), place.instruction)
-        if said in self._said or not self.fits_phase(place.module) or not self._is_watched(place, None):
-            return
-        self._said.add(said)
-        file, line, _ = places.source(place.frame)
-        self._listener.not_observed(name, f"{file}:{line}", why)
+        if self.fits_phase(place.module) and self._is_watched(place, None):
+            self.say(name, place, why)
+
+    def say(self, what: str, place: places.Place, why: str) -> None:
+        """Say once what is not observed at a place."""
+        said = (what, id(place.code), place.instruction)
+        if said not in self._said:
+            self._said.add(said)
+            file, line, _ = places.source(place.frame)
+            self._listener.not_observed(what, f"{file}:{line}", why)
 
     def rehome(self, clock: Clock) -> None:
         """A clock begins: the sites that it steps, and those that had only a lesser one, count by it from now on."""

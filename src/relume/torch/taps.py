@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -165,10 +166,19 @@ def _tap_compiled_calls() -> None:
     if eval_frame is None or hasattr(eval_frame._maybe_set_eval_frame, "__wrapped__"):
         return
 
+    entered: list[FrameType] = []  # the frame of the outermost entry; dynamo sets and resets within it at will
+
     def telling(original: Any) -> Any:
         def maybe_set_eval_frame(callback: Any) -> Any:
-            for ear in _ears:
-                ear.compiled_code_begins() if callable(callback) else ear.show()
+            caller = sys._getframe(1)
+            if callable(callback) and not entered:
+                entered.append(caller)
+                for ear in _ears:
+                    ear.compiled_code_begins()
+            elif not callable(callback) and entered and entered[0] is caller:
+                entered.clear()
+                for ear in _ears:
+                    ear.show()
             return original(callback)
 
         return maybe_set_eval_frame
