@@ -90,25 +90,27 @@ class _Ending:
     def __call__(self, status: int) -> None:
         import os
 
+        from relume.runner.script import own_imports
+
         if os.getpid() != self._process:
             return
         self._process = -1
         try:
             self._observer.finish(exit=status if status <= 256 else 256 - status, unwatched=_unwatched())
             if not self._quiet and sys.__stderr__ is not None:
-                self._summary(sys.__stderr__)
-        except Exception as error:  # noqa: BLE001 - the script's status is what counts
-            _say(f"relume: the report failed ({type(error).__name__}: {error}); the script is not affected. [own-fault]")
+                with own_imports(self._places):
+                    self._summary(sys.__stderr__)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the script's status counts; rich exits on a broken pipe
+            text = f"{type(error).__name__}: {error}"
+            _say(f"relume: the report failed ({text}); the script is not affected. [own-fault]")
 
     def _summary(self, to: TextIO) -> None:
-        theirs, sys.path[:] = sys.path[:], self._places  # the script's folder may hold a rich.py
         from rich.console import Console
 
         from relume.artifacts.recording import read
         from relume.doctor.judge import diagnose
         from relume.reports import terminal
 
-        sys.path[:] = theirs
         findings = diagnose(read(self._path))
         following = f"relume report {shlex.quote(self._shown)} --json" if findings.sites else None
         console = Console(file=to)

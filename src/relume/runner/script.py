@@ -12,7 +12,7 @@ import runpy
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
@@ -44,7 +44,7 @@ def load_script(script: str, args: Sequence[str]) -> Program:
     argv = [script, *args]
     spec = importlib.machinery.PathFinder.find_spec("__main__", [file])
     if spec is not None and spec.origin is not None:
-        code = _compiled(script, lambda: _code_of(spec))
+        code = _compiled(script, lambda: _code_of(spec), SyntaxError, ValueError)
         _put_first(file)
         return Program(code, spec.origin, argv, spec)
     if not os.path.exists(file) or os.path.isdir(file):
@@ -52,7 +52,8 @@ def load_script(script: str, args: Sequence[str]) -> Program:
             f"There is no script {script}. Give the file that you would give to python; a module is run with -m MODULE.",
             slug="script-absent",
         )
-    code = _compiled(script, lambda: compile(_source(script, file), file, "exec", dont_inherit=True))
+    source = _source(script, file)
+    code = _compiled(script, lambda: compile(source, file, "exec", dont_inherit=True), SyntaxError, ValueError)
     _put_first(os.path.dirname(os.path.realpath(file)))
     return Program(code, file, argv, None)
 
@@ -65,7 +66,7 @@ def load_module(module: str, args: Sequence[str]) -> Program:
     _put_first(os.getcwd())
     sys.argv[:] = ["-m", *args]
     try:  # what `python -m` and pdb use; it is no public name
-        _, spec, code = _compiled(module, lambda: runpy._get_module_details(module, _NoModule))  # type: ignore[attr-defined]
+        _, spec, code = _compiled(module, lambda: runpy._get_module_details(module, _NoModule), SyntaxError)  # type: ignore[attr-defined]
     except _NoModule as error:
         raise ScriptError(
             f"There is no module {module} to run ({error}). Give a name that `python -m` would take; a file is run "
@@ -102,10 +103,11 @@ def _source(script: str, file: str) -> bytes:
         raise ScriptError(f"Cannot read the script {script}: {error.strerror}.", slug="script-absent") from error
 
 
-def _compiled(script: str, work: Callable[[], _T]) -> _T:
+def _compiled(script: str, work: Callable[[], _T], *refusals: type[Exception]) -> _T:
+    """Do the work; one of these refusals says that it is no Python."""
     try:
         return work()
-    except (SyntaxError, ValueError) as error:
+    except refusals as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise ScriptError(
             f"{script} is not Python that this interpreter can run ({error.args[0]}{line}). "
@@ -120,6 +122,7 @@ def run(program: Program) -> int:
     A status above 256 is 256 + the signal that the program would have died of.
     """
     main = _become(program)
+    _give_way(sys.path[0])
     try:
         exec(program.code, main.__dict__)
     except BaseException as error:  # noqa: BLE001 - the interpreter prints it and exits: so do we
@@ -134,6 +137,36 @@ def run(program: Program) -> int:
         with contextlib.suppress(Exception):
             stream.flush()
     return status
+
+
+@contextlib.contextmanager
+def own_imports(places: list[str]) -> Iterator[None]:
+    """Import from these places, and with the modules that gave way: the script's folder may hold a rich.py."""
+    path, modules = sys.path[:], {name: sys.modules.get(name) for name in _gave_way}
+    sys.path[:] = places
+    sys.modules.update(_gave_way)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name, module in modules.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+
+
+_gave_way: dict[str, ModuleType] = {}
+
+
+def _give_way(folder: str) -> None:
+    """Forget the modules that we imported and the script's folder has of its own: python would take those."""
+    for name in {name.partition(".")[0] for name in sys.modules} - {"__main__", "encodings", "numpy", "relume"}:
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        theirs = importlib.machinery.PathFinder.find_spec(name, [folder]) if spec is not None and spec.has_location else None
+        if theirs is not None and theirs.has_location and theirs.origin != spec.origin:
+            ours = [n for n in sys.modules if n == name or n.startswith(f"{name}.")]
+            _gave_way.update((n, sys.modules.pop(n)) for n in ours)
 
 
 def before_hard_exit(tell: Callable[[int], None]) -> None:

@@ -142,7 +142,7 @@ RULES: dict[Callable[..., Any], Rule] = {
     **dict.fromkeys((torch.permute, Tensor.permute), _permute),
     **dict.fromkeys((torch.transpose, Tensor.transpose, torch.swapaxes, Tensor.swapaxes), _transpose),
     **dict.fromkeys((torch.swapdims, Tensor.swapdims), _transpose),
-    **dict.fromkeys((torch.t, Tensor.t, Tensor.T.__get__, Tensor.mT.__get__, Tensor.adjoint), _mirror),  # type: ignore[attr-defined]
+    **dict.fromkeys((torch.t, Tensor.t, Tensor.T.__get__, Tensor.mT.__get__, Tensor.adjoint), _mirror),
     **dict.fromkeys((torch.movedim, Tensor.movedim, torch.moveaxis, Tensor.moveaxis), _movedim),
     **dict.fromkeys((Tensor.view, Tensor.reshape, torch.reshape, torch.flatten, Tensor.flatten), _reshape),
     **dict.fromkeys((torch.squeeze, Tensor.squeeze, torch.unsqueeze, Tensor.unsqueeze), _reshape),

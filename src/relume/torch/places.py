@@ -29,9 +29,9 @@ _PLUMBING_FILES = tuple(
 )  # fmt: skip
 _CALL = nn.Module.__call__.__code__  # _wrapped_call_impl: its first local is the module that is called
 _ACTIVATION_FORWARDS = frozenset(
-    cls.forward.__code__
+    cls.__dict__["forward"].__code__
     for _, cls in inspect.getmembers(activation_modules, inspect.isclass)
-    if issubclass(cls, nn.Module) and cls is not nn.MultiheadAttention and cls.forward is not nn.Module.forward
+    if issubclass(cls, nn.Module) and cls is not nn.MultiheadAttention and "forward" in cls.__dict__
 )
 
 

@@ -25,20 +25,14 @@ _MOST_WIDTHS = 8  # a call without a layer whose width keeps changing has no uni
 
 
 class WatchedSite:
-    """A place in the program that applies an activation. ``accumulator`` is None where it is not judged."""
+    """A site that is judged: its number, its counts, and whose steps it counts by."""
 
-    def __init__(self, module: nn.Module | None, layer: Any) -> None:
-        self._module = weakref.ref(module) if module is not None else None
-        self._layer = weakref.ref(layer) if layer is not None else None
-        self.layer_known = layer is not None
-        self.number = -1
-        self.accumulator: Accumulator | None = None
-        self.clock: Clock | None = None
-        self.slope: weakref.ref[Tensor] | None = None
-
-    def is_of(self, module: nn.Module | None, layer: Any) -> bool:
-        """Whether it is still these two: an id may have gone to another object."""
-        return (self._module is None or self._module() is module) and (self._layer is None or self._layer() is layer)
+    def __init__(self, number: int, clock: Clock, accumulator: Accumulator, layer: Any, slope: Tensor | None) -> None:
+        self.number = number
+        self.clock = clock
+        self.accumulator = accumulator
+        self._layer = _reference(layer)
+        self._slope = _reference(slope)
 
     @property
     def layer(self) -> Any:
@@ -48,7 +42,6 @@ class WatchedSite:
     def drain(self) -> Tally:
         """Hand the counts over and begin anew."""
         accumulator = self.accumulator
-        assert accumulator is not None
         fired, flat, magnitude, last_fired = accumulator.totals()
         tally = Tally(
             self.number,
@@ -59,17 +52,30 @@ class WatchedSite:
             flat=flat.astype(np.int64),
             magnitude=magnitude,
             last_fired=last_fired.astype(np.int64),
-            slope=self._learned_slope(accumulator.units),
+            slope=self._learned_slope(),
         )
         accumulator.reset()
         return tally
 
-    def _learned_slope(self, units: int) -> Any:
-        weight = self.slope() if self.slope is not None else None
+    def _learned_slope(self) -> Any:
+        weight = self._slope() if self._slope is not None else None
         if weight is None:
             return None
         slopes = weight.detach().double().cpu().numpy().ravel()
-        return np.broadcast_to(slopes, (units,)) if slopes.size == 1 else slopes
+        return np.broadcast_to(slopes, (self.accumulator.units,)) if slopes.size == 1 else slopes.copy()
+
+
+class Meeting:
+    """What was decided when a call was met first: its site, or None where it is not judged."""
+
+    def __init__(self, module: nn.Module | None, layer: Any, site: WatchedSite | None) -> None:
+        self._module = _reference(module)
+        self._layer = _reference(layer)
+        self.site = site
+
+    def is_of(self, module: nn.Module | None, layer: Any) -> bool:
+        """Whether it is still these two: an id may have gone to another object."""
+        return _is(self._module, module) and _is(self._layer, layer)
 
 
 class Sites:
@@ -79,13 +85,13 @@ class Sites:
         self._listener = listener
         self._clocks = clocks
         self._phase = phase
-        self._known: dict[Any, WatchedSite] = {}
+        self._known: dict[Any, Meeting] = {}
         self._keys: dict[str, int] = {}
         self._said: set[tuple[str, int, int]] = set()
         self.trees = places.Trees(None)
 
     def __iter__(self) -> Iterator[WatchedSite]:
-        return (site for site in self._known.values() if site.accumulator is not None)
+        return (met.site for met in self._known.values() if met.site is not None)
 
     def find(
         self, applied: Applied, call: Callable[..., Any], args: Any, x: Tensor, tag: Tag | None, frame: FrameType
@@ -96,15 +102,15 @@ class Sites:
             return None
         tag, assumed = _fitting(tag, x)
         key = (id(place.module), place.code, place.instruction, id(tag.layer), tag.units)
-        site = self._known.get(key)
-        if site is None or not site.is_of(place.module, tag.layer):
-            site = self._known[key] = WatchedSite(place.module, tag.layer)
-            self._meet(site, applied, call, args, x, tag, assumed, place)
-        if site.accumulator is None or site.clock is None or not site.clock.looking:
+        met = self._known.get(key)
+        if met is None or not met.is_of(place.module, tag.layer):
+            site = self._meet(applied, call, args, x, tag, assumed, place)
+            met = self._known[key] = Meeting(place.module, tag.layer, site)
+        if met.site is None or not met.site.clock.looking:
             return None
-        if site.accumulator.device != x.device:
-            site.accumulator.move(x.device)
-        return site, tag
+        if met.site.accumulator.device != x.device:
+            met.site.accumulator.move(x.device)
+        return met.site, tag
 
     def unjudged(self, name: str, frame: FrameType, why: str) -> None:
         """Say that an activation of the watched model is seen and not judged."""
@@ -123,27 +129,24 @@ class Sites:
     def rehome(self, clock: Clock) -> None:
         """A clock begins: the sites that it steps, and those that had only a lesser one, count by it from now on."""
         for site in self:
-            if clock.holds(site.layer) or site.clock is None or site.clock.rank > clock.rank:
+            if clock.holds(site.layer) or site.clock.rank > clock.rank:
                 site.clock = clock
 
     # ---- a first meeting --------------------------------------------------------------------------------------
 
     def _meet(
-        self, site: WatchedSite, applied: Applied, call: Any, args: Any, x: Tensor, tag: Tag, assumed: bool,
-        place: places.Place,
-    ) -> None:  # fmt: skip
+        self, applied: Applied, call: Any, args: Any, x: Tensor, tag: Tag, assumed: bool, place: places.Place
+    ) -> WatchedSite | None:
         if not self._is_watched(place, tag.layer):
-            return
+            return None
         why = self._unfit(applied, x, tag, assumed, place)
         if why:
             self.unjudged(applied.name, place.frame, why)
-            return
-        bounds = _bounds(applied)
-        site.clock = self._clocks.for_layer(tag.layer)
-        site.accumulator = Accumulator(tag.units, bounds, x.device)
-        if applied.name == "prelu":
-            site.slope = weakref.ref(args[1])
-        site.number = self._listener.new_site(self._describe(applied, call, tag, assumed, place, site.clock))
+            return None
+        clock = self._clocks.for_layer(tag.layer)
+        number = self._listener.new_site(self._describe(applied, call, tag, assumed, place, clock))
+        slope = args[1] if applied.name == "prelu" and len(args) > 1 else None
+        return WatchedSite(number, clock, Accumulator(tag.units, _bounds(applied), x.device), tag.layer, slope)
 
     def _is_watched(self, place: places.Place, layer: Any) -> bool:
         model = self.trees.model
@@ -203,6 +206,14 @@ class Sites:
             axis_assumed=assumed,
             clock=clock.number,
         )
+
+
+def _reference(thing: Any) -> weakref.ref[Any] | None:
+    return None if thing is None else weakref.ref(thing)
+
+
+def _is(reference: weakref.ref[Any] | None, thing: Any) -> bool:
+    return thing is None if reference is None else reference() is thing
 
 
 def _fitting(tag: Tag | None, x: Tensor) -> tuple[Tag, bool]:

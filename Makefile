@@ -1,0 +1,50 @@
+# The front door. `make help` lists what is here. Everything goes into .venv; nothing need be installed by hand
+# beyond python3 (3.11 or newer), make and git.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+EXTRAS_READY := $(VENV)/.ready-test
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test test-slow bench picture clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# torch before the rest: its pin takes a CPU build where one is configured, and others then keep it.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,data]'
+	touch $@
+
+$(EXTRAS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY)  ## train a small network on real data under relume, and say which of its units died
+	$(BIN)/relume run --out demo.relume examples/digits_mlp.py --lr 0.25
+
+check: $(EXTRAS_READY)  ## ruff, mypy and the arrows of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(EXTRAS_READY)  ## the tests, at most 20 minutes on 2 cores
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(EXTRAS_READY)  ## the long ones: kills, simulations, default settings of every example
+	$(BIN)/python -m pytest -m slow --timeout=1800
+
+bench: $(EXTRAS_READY)  ## measure, and append rows to benchmarks/*.csv
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/startup.py
+
+picture: $(EXTRAS_READY)  ## draw the README's picture anew from a real run
+	$(BIN)/python docs/images/draw.py
+
+clean:  ## remove the environment and what the tools keep
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
