@@ -55,6 +55,9 @@ class Listener(Protocol):
     def steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
         """Steps of the clock are over, the last perhaps looked at; returns how many to pass over before the next look."""
 
+    def steps_passed(self, clock: int, steps: int) -> None:
+        """Steps of the clock that no look has followed: told when a probe stops."""
+
     def not_observed(self, what: str, where: str, why: str) -> None:
         """Something that could not be watched was met."""
 

@@ -189,7 +189,7 @@ def test_positive_weights_are_no_activation_and_are_listed():
 
     report = watched(Monotone())
     assert [site["layer"] for site in report["sites"]] == ["fc"]
-    assert [row["what"] for row in report["not_observed"]] == ["relu"]
+    assert [row["what"] for row in report["not_observed"]] == ["F.relu"]
     assert "parameter" in report["not_observed"][0]["why"]
 
 
@@ -206,7 +206,7 @@ def test_integer_and_complex_tensors_are_listed_and_nothing_breaks():
 
     report = watched(Net())
     assert [site["activation"] for site in report["sites"]] == ["relu"]
-    assert {row["what"] for row in report["not_observed"]} == {"relu", "tanh"}
+    assert {row["what"] for row in report["not_observed"]} == {"torch.relu", "torch.tanh"}
 
 
 def test_two_models_of_one_class_are_two_sites_each():

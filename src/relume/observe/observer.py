@@ -133,6 +133,10 @@ class Observer:
         track.looking = passed == 0
         return passed
 
+    def steps_passed(self, clock: int, steps: int) -> None:
+        """Take note of steps that no look has followed."""
+        self._clocks[clock].steps += steps
+
     def _book(self, looked: bool) -> None:
         assert self._probe is not None
         now, own = time.perf_counter_ns(), self._probe.cost

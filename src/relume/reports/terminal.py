@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -14,6 +15,7 @@ from relume.artifacts.findings import Finding, Findings, Judged
 
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _MOST_FINDINGS = 12  # findings and places printed in full; the rest are counted
+_NONE = "·"
 _WIDTH = 100  # of text that no terminal shows: notebooks, files
 
 
@@ -79,30 +81,39 @@ def _why_nothing(findings: Findings) -> str:
 
 
 def _table(sites: Sequence[Judged], names: dict[str, str]) -> Table:
+    """A line a site; a column that would be empty is left out."""
+    columns: list[tuple[str, list[str | Text]]] = [
+        ("units", [f"{judged.site.units:,}" for judged in sites]),
+        ("dead", [_count(len(judged.dead), "bold yellow", judged.provisional) for judged in sites]),
+        ("rare", [_count(len(judged.rare)) for judged in sites]),
+        ("always on", [_count(len(judged.always_on)) for judged in sites]),
+        ("one-sided", [_count(len(judged.one_sided)) for judged in sites]),
+        ("stuck high", [_count(len(judged.stuck_high), "yellow") for judged in sites]),
+        ("saturated", [_count(len(judged.saturated), "yellow") for judged in sites]),
+        ("not finite", [_count(len(judged.non_finite), "bold red") for judged in sites]),
+        ("fires", [_fires(judged) for judged in sites]),
+        ("examples", [f"{judged.examples:,}" for judged in sites]),
+    ]
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("site", overflow="fold")
-    table.add_column("source", overflow="fold", style="dim")
-    for heading in ("units", "dead", "rare", "always on", "fires", "examples"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("else", overflow="fold")
-    for judged in sites:
-        table.add_row(
-            Text(f"{names[judged.site.key]} {judged.site.call}"),
-            Text(f"{judged.site.file}:{judged.site.line}"),
-            f"{judged.site.units:,}",
-            _count(len(judged.dead), "bold yellow", judged.provisional),
-            _count(len(judged.rare)),
-            _count(len(judged.always_on)),
-            _fires(judged),
-            f"{judged.examples:,}",
-            Text(_else(judged)),
-        )
+    table.add_column("site", overflow="fold", min_width=16)
+    table.add_column("source", overflow="fold", style="dim", min_width=12)
+    told = [
+        (heading, cells)
+        for heading, cells in columns
+        if heading in ("units", "dead", "fires", "examples") or any(str(cell) != _NONE for cell in cells)
+    ]
+    for heading, _ in told:
+        table.add_column(heading, justify="right")
+    for row, judged in enumerate(sites):
+        source = f"{PurePath(judged.site.file).name}:{judged.site.line}"
+        where = Text(names[judged.site.key]).append(f" {judged.site.call}", style="dim")
+        table.add_row(where, Text(source), *(cells[row] for _, cells in told))
     return table
 
 
 def _count(number: int, style: str = "", provisional: bool = False) -> Text:
     if not number:
-        return Text("·", style="dim")
+        return Text(_NONE, style="dim")
     return Text(f"{'~' * provisional}{number:,}", style=style)
 
 
@@ -110,17 +121,6 @@ def _fires(judged: Judged) -> str:
     """The median unit's firing rate."""
     rates = sorted(rate for rate in judged.firing_rate if rate is not None)
     return f"{rates[len(rates) // 2]:.0%}" if rates else ""
-
-
-def _else(judged: Judged) -> str:
-    words = {
-        "one-sided": judged.one_sided,
-        "stuck high": judged.stuck_high,
-        "saturated": judged.saturated,
-        "not finite": judged.non_finite,
-    }
-    told = [f"{len(units):,} {word}" for word, units in words.items() if units]
-    return ", ".join([*told, *(["axis assumed"] if judged.site.axis_assumed else [])])
 
 
 def _findings(
@@ -151,9 +151,12 @@ def _some(units: Sequence[int], most: int = 16) -> str:
 
 def _foot(findings: Findings, next_command: str | None) -> list[RenderableType]:
     parts: list[RenderableType] = []
+    assumed = [f"{judged.site.file}:{judged.site.line}" for judged in findings.sites if judged.site.axis_assumed]
+    if assumed:
+        parts.append(Text(f"Unit axis assumed, since the layer before is not known: {', '.join(assumed)}.", style="dim"))
     overhead = findings.run.get("overhead")
     if findings.sites and overhead is not None:
-        parts.append(Text(f"Watching took {overhead:.1%} of the run's own time.", style="dim"))
+        parts.append(Text(f"Watching took {overhead:.1%} of the steps' own time.", style="dim"))
     if findings.run.get("fault"):
         parts.append(
             Text(

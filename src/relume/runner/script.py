@@ -49,7 +49,8 @@ def load_script(script: str, args: Sequence[str]) -> Program:
         return Program(code, spec.origin, argv, spec)
     if not os.path.exists(file) or os.path.isdir(file):
         raise ScriptError(
-            f"There is no script {script}. Give the file that you would give to python; a module is run with -m MODULE.",
+            f"There is no script {script}. Give the file that you would give to python; a module is run with "
+            "-m MODULE.",
             slug="script-absent",
         )
     source = _source(script, file)
@@ -163,7 +164,9 @@ def _give_way(folder: str) -> None:
     """Forget the modules that we imported and the script's folder has of its own: python would take those."""
     for name in {name.partition(".")[0] for name in sys.modules} - {"__main__", "encodings", "numpy", "relume"}:
         spec = getattr(sys.modules.get(name), "__spec__", None)
-        theirs = importlib.machinery.PathFinder.find_spec(name, [folder]) if spec is not None and spec.has_location else None
+        if spec is None or not spec.has_location:  # built in or frozen: found before any folder
+            continue
+        theirs = importlib.machinery.PathFinder.find_spec(name, [folder])
         if theirs is not None and theirs.has_location and theirs.origin != spec.origin:
             ours = [n for n in sys.modules if n == name or n.startswith(f"{name}.")]
             _gave_way.update((n, sys.modules.pop(n)) for n in ours)

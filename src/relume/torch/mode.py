@@ -28,7 +28,7 @@ from relume.torch.functions import (
     NORM_CALLS,
     UNJUDGED_CALLS,
 )
-from relume.torch.sites import Sites, WatchedSite
+from relume.torch.sites import Sites, WatchedSite, written
 
 LOOK_CAP_NS = 10_000_000
 """A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""
@@ -187,7 +187,7 @@ class Eye(TorchFunctionMode):
             return None
         tag = self._tag(x)
         if tag is _PARAMETER or isinstance(x, Parameter):
-            self._keeper.sites.unjudged(applied.name, frame, "it works on a parameter, not on what a layer gives")
+            self._keeper.sites.unjudged(written(func), frame, "it works on a parameter, not on what a layer gives")
             return None
         found = self._keeper.sites.find(applied, func, args, x, tag, frame)
         if found is None:

@@ -71,6 +71,8 @@ class TorchProbe:
         """Leave nothing behind: no tap, no hook, no mode."""
         self._running = False
         taps.unlisten(self)
+        for clock in self._clocks:
+            self._listener.steps_passed(clock.number, clock.untold())
         self._forget_forwards()
         self._looking.end()
 

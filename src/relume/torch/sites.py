@@ -141,7 +141,7 @@ class Sites:
             return None
         why = self._unfit(applied, x, tag, assumed, place)
         if why:
-            self.unjudged(applied.name, place.frame, why)
+            self.unjudged(written(call, place.module), place.frame, why)
             return None
         clock = self._clocks.for_layer(tag.layer)
         number = self._listener.new_site(self._describe(applied, call, tag, assumed, place, clock))
@@ -188,7 +188,7 @@ class Sites:
         root = places.root(place.frame)
         file, line, function = places.source(place.frame)
         model, module = self.trees.name(root, place.module, function)
-        written = _written(call, place.module)
+        written = written(call, place.module)
         key = f"{'.'.join(part for part in (model, module) if part)}@{file}:{line}"
         order = self._keys[key] = self._keys.get(key, 0) + 1
         return Site(
@@ -237,7 +237,7 @@ def _bounds(applied: Applied) -> Bounds:
     )
 
 
-def _written(call: Any, module: nn.Module | None) -> str:
+def written(call: Any, module: nn.Module | None = None) -> str:
     """How the call is written: ``nn.ReLU``, ``F.relu``, ``torch.relu``, ``Tensor.relu_``."""
     if module is not None and type(module).__module__ == "torch.nn.modules.activation":
         return f"nn.{type(module).__name__}"

@@ -1,0 +1,214 @@
+"""``relume run`` is ``python`` while a PyTorch script is watched: tracebacks, children, hard exits."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from relume.artifacts.recording import read
+
+pytest.importorskip("torch")
+
+RELUME = [Path(sys.executable).with_name("relume"), "run", "--out", "t.relume"]
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+ENV.pop("PYTHONUNBUFFERED", None)
+BLOCK = re.compile(rb"\nrelume \xe2\x86\x92 .*", re.DOTALL)
+
+TRAIN = """
+import os, sys
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+torch.manual_seed(0)
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 8)
+        self.act = nn.ReLU()
+        self.second = nn.Linear(8, 2)
+
+    def forward(self, x, fail=None):
+        h = self.act(self.first(x))
+        if fail == "plain":
+            raise ValueError("in forward")
+        if fail == "shape":
+            h = h @ h
+        if fail == "function":
+            F.relu("no tensor")
+        if fail == "method":
+            torch.zeros(2).relu(3)
+        if fail == "conv":
+            F.max_pool2d(h, 2, stride=(1, 2, 3))
+        if fail == "chain":
+            try:
+                F.relu(F.linear(h, h.t(), torch.zeros(99)))
+            except RuntimeError as error:
+                raise KeyError("wrapped") from error
+        return self.second(h)
+
+net = Net()
+sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+
+def train(steps, fail=None):
+    for _ in range(steps):
+        sgd.zero_grad()
+        net(torch.randn(16, 4), fail).pow(2).mean().backward()
+        sgd.step()
+"""
+
+
+def both(folder, text, *arguments):
+    """Run a training script by python and by relume, and compare; returns python's result and relume's block."""
+    (folder / "x.py").write_text(TRAIN + textwrap.dedent(text))
+    results = [
+        subprocess.run([*way, "x.py", *arguments], cwd=folder, env=ENV, capture_output=True, timeout=120)
+        for way in ([sys.executable], RELUME)
+    ]
+    python, relume = results
+    blocks = BLOCK.findall(relume.stderr)
+    assert relume.stdout == python.stdout
+    assert BLOCK.sub(b"", relume.stderr) == python.stderr
+    assert relume.returncode == python.returncode
+    return python, blocks
+
+
+@pytest.mark.parametrize("fail", ["plain", "shape", "function", "method", "conv", "chain"])
+def test_error_in_a_watched_forward_shows_pythons_own_traceback(tmp_path, fail):
+    python, blocks = both(tmp_path, f"train(1)\ntrain(1, {fail!r})\n")
+    assert python.returncode == 1
+    assert b"Traceback" in python.stderr
+    assert b"1 site" in blocks[0]
+
+
+def test_error_in_a_watched_forward_reaches_a_custom_hook_clean(tmp_path):
+    python, _ = both(
+        tmp_path,
+        """
+        import traceback
+        sys.excepthook = lambda kind, error, trace: print([f.name for f in traceback.extract_tb(trace)])
+        train(1, "function")
+        """,
+    )
+    assert b"forward" in python.stdout
+
+
+def test_training_that_ends_well_is_watched(tmp_path):
+    python, blocks = both(tmp_path, "train(20)\nprint(sum(float(p.sum()) for p in net.parameters()))\n")
+    assert python.returncode == 0
+    assert b"act nn.ReLU" in blocks[0]
+    recording = read(tmp_path / "t.relume")
+    assert recording.meta["exit"] == 0
+    assert [clock.steps for clock in recording.clocks] == [20]
+
+
+def test_hard_exit_in_the_middle_of_training_keeps_what_was_seen(tmp_path):
+    python, blocks = both(tmp_path, "train(20)\nos._exit(7)\n")
+    assert python.returncode == 7
+    assert b"act nn.ReLU" in blocks[0]
+    recording = read(tmp_path / "t.relume")
+    assert recording.meta["exit"] == 7
+    assert [clock.steps for clock in recording.clocks] == [20]
+    assert recording.sites[0].total.examples >= 16
+
+
+@pytest.mark.parametrize("end", ["sys.exit(5)", "os._exit(5)", "raise ValueError('child')", "pass"])
+def test_fork_in_the_middle_of_training_keeps_one_recording_and_one_summary(tmp_path, end):
+    _, blocks = both(
+        tmp_path,
+        f"""
+        train(10)
+        child = os.fork()
+        if child == 0:
+            train(5)
+            sys.stdout.flush()
+            {end}
+            sys.exit(0)
+        print(os.waitstatus_to_exitcode(os.wait()[1]))
+        train(10)
+        """,
+    )
+    assert len(blocks) == 1
+    assert blocks[0].count("relume →".encode()) == 1
+    recording = read(tmp_path / "t.relume")
+    assert [clock.steps for clock in recording.clocks] == [20]
+    assert {path.name for path in tmp_path.glob("t.relume*")} == {"t.relume"}
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_data_loader_workers_leave_the_recording_intact(tmp_path, context):
+    _, blocks = both(
+        tmp_path,
+        f"""
+        class Data(torch.utils.data.Dataset):
+            def __len__(self):
+                return 64
+            def __getitem__(self, n):
+                return torch.relu(torch.full((4,), float(n)))
+
+        if __name__ == "__main__":
+            loader = torch.utils.data.DataLoader(Data(), 16, num_workers=1, multiprocessing_context={context!r})
+            train(3)
+            for batch in loader:
+                net(batch).sum().backward()
+                sgd.step()
+            print(sum(float(p.sum()) for p in net.parameters()))
+        """,
+    )
+    assert blocks[0].count("relume →".encode()) == 1
+    assert [clock.steps for clock in read(tmp_path / "t.relume").clocks] == [7]
+
+
+def test_asking_whether_torch_is_there_does_not_end_the_watching(tmp_path):
+    """As libraries do that work with and without PyTorch: ``importlib.util.find_spec("torch") is not None``."""
+    text = "import importlib.util\nassert importlib.util.find_spec('torch') is not None\n" + TRAIN + "train(5)\n"
+    (tmp_path / "x.py").write_text(text)
+    done = subprocess.run([*RELUME, "x.py"], cwd=tmp_path, env=ENV, capture_output=True, timeout=120)
+    assert done.returncode == 0
+    assert b"act nn.ReLU" in done.stderr
+
+
+def test_import_of_torch_that_fails_once_is_watched_the_second_time(tmp_path):
+    text = """
+import builtins, sys
+class Refuse:
+    def find_spec(self, name, path, target=None):
+        if name == "torch._refused_once":
+            raise ImportError(name)
+sys.modules["numpy.absent"] = None
+own = builtins.__import__
+def refusing(name, *rest):
+    if name == "torch._tensor" or name.endswith("torch_version"):
+        builtins.__import__ = own
+        raise ImportError("refused once")
+    return own(name, *rest)
+builtins.__import__ = refusing
+try:
+    import torch
+except ImportError as error:
+    print(error)
+"""
+    (tmp_path / "x.py").write_text(text + TRAIN + "train(5)\n")
+    python = subprocess.run([sys.executable, "x.py"], cwd=tmp_path, env=ENV, capture_output=True, timeout=120)
+    done = subprocess.run([*RELUME, "x.py"], cwd=tmp_path, env=ENV, capture_output=True, timeout=120)
+    assert done.stdout == python.stdout == b"refused once\n"
+    assert done.returncode == python.returncode == 0, python.stderr
+    assert b"act nn.ReLU" in done.stderr
+
+
+def test_module_facts_of_torch_are_its_own(tmp_path):
+    both(
+        tmp_path,
+        """
+        import importlib.resources
+        print(type(torch.__loader__).__name__, type(torch.__spec__.loader).__name__, torch.__spec__.origin)
+        print(importlib.resources.files("torch") / "version.py", len([f for f in sys.meta_path if "relume" in repr(f)]))
+        """,
+    )
