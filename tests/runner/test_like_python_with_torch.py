@@ -80,7 +80,9 @@ def both(folder, text, *arguments):
     return python, blocks
 
 
-@pytest.mark.parametrize("fail", ["plain", "shape", "function", "method", "conv", "chain"])
+@pytest.mark.parametrize(
+    "fail", ["conv", "chain", *(pytest.param(fail, marks=pytest.mark.slow) for fail in ("plain", "shape", "function", "method"))]
+)
 def test_error_in_a_watched_forward_shows_pythons_own_traceback(tmp_path, fail):
     python, blocks = both(tmp_path, f"train(1)\ntrain(1, {fail!r})\n")
     assert python.returncode == 1
@@ -88,6 +90,7 @@ def test_error_in_a_watched_forward_shows_pythons_own_traceback(tmp_path, fail):
     assert b"1 site" in blocks[0]
 
 
+@pytest.mark.slow
 def test_error_in_a_watched_forward_reaches_a_custom_hook_clean(tmp_path):
     python, _ = both(
         tmp_path,
@@ -100,6 +103,7 @@ def test_error_in_a_watched_forward_reaches_a_custom_hook_clean(tmp_path):
     assert b"forward" in python.stdout
 
 
+@pytest.mark.slow
 def test_training_that_ends_well_is_watched(tmp_path):
     python, blocks = both(tmp_path, "train(20)\nprint(sum(float(p.sum()) for p in net.parameters()))\n")
     assert python.returncode == 0
@@ -119,7 +123,9 @@ def test_hard_exit_in_the_middle_of_training_keeps_what_was_seen(tmp_path):
     assert recording.sites[0].total.examples >= 16
 
 
-@pytest.mark.parametrize("end", ["sys.exit(5)", "os._exit(5)", "raise ValueError('child')", "pass"])
+@pytest.mark.parametrize(
+    "end", ["sys.exit(5)", *(pytest.param(end, marks=pytest.mark.slow) for end in ("os._exit(5)", "raise ValueError", "pass"))]
+)
 def test_fork_in_the_middle_of_training_keeps_one_recording_and_one_summary(tmp_path, end):
     _, blocks = both(
         tmp_path,
@@ -142,7 +148,7 @@ def test_fork_in_the_middle_of_training_keeps_one_recording_and_one_summary(tmp_
     assert {path.name for path in tmp_path.glob("t.relume*")} == {"t.relume"}
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_data_loader_workers_leave_the_recording_intact(tmp_path, context):
     _, blocks = both(
         tmp_path,
@@ -157,7 +163,7 @@ def test_data_loader_workers_leave_the_recording_intact(tmp_path, context):
             loader = torch.utils.data.DataLoader(Data(), 16, num_workers=1, multiprocessing_context={context!r})
             train(3)
             for batch in loader:
-                net(batch).sum().backward()
+                net(batch.clone()).sum().backward()
                 sgd.step()
             print(sum(float(p.sum()) for p in net.parameters()))
         """,
@@ -175,34 +181,7 @@ def test_asking_whether_torch_is_there_does_not_end_the_watching(tmp_path):
     assert b"act nn.ReLU" in done.stderr
 
 
-def test_import_of_torch_that_fails_once_is_watched_the_second_time(tmp_path):
-    text = """
-import builtins, sys
-class Refuse:
-    def find_spec(self, name, path, target=None):
-        if name == "torch._refused_once":
-            raise ImportError(name)
-sys.modules["numpy.absent"] = None
-own = builtins.__import__
-def refusing(name, *rest):
-    if name == "torch._tensor" or name.endswith("torch_version"):
-        builtins.__import__ = own
-        raise ImportError("refused once")
-    return own(name, *rest)
-builtins.__import__ = refusing
-try:
-    import torch
-except ImportError as error:
-    print(error)
-"""
-    (tmp_path / "x.py").write_text(text + TRAIN + "train(5)\n")
-    python = subprocess.run([sys.executable, "x.py"], cwd=tmp_path, env=ENV, capture_output=True, timeout=120)
-    done = subprocess.run([*RELUME, "x.py"], cwd=tmp_path, env=ENV, capture_output=True, timeout=120)
-    assert done.stdout == python.stdout == b"refused once\n"
-    assert done.returncode == python.returncode == 0, python.stderr
-    assert b"act nn.ReLU" in done.stderr
-
-
+@pytest.mark.slow
 def test_module_facts_of_torch_are_its_own(tmp_path):
     both(
         tmp_path,

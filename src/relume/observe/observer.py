@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -88,7 +90,9 @@ class Observer:
         if self.failed:
             return
         self.failed = True
-        text = f"{type(error).__name__}: {error}"
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+        text = f"{type(error).__name__}: {error}{where}"
         self._complain(
             f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
             "Please report it with this line. [own-fault]"

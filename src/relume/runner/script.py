@@ -268,21 +268,25 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
 
     A function of torch that a mode is to see calls ``torch.overrides``, that calls us, and we call the function anew.
     """
-    entries = []
-    while trace is not None:
-        entries.append(trace)
-        trace = trace.tb_next
     kept: list[TracebackType] = []
-    for entry in entries:
-        if not _file(entry).startswith(_OURS):
-            kept.append(entry)
-        elif kept and _file(kept[-1]).endswith(_OVERRIDES):
-            kept = kept[:-2]
+    detour = False
+    while trace is not None:
+        if _code(trace).co_filename.startswith(_OURS):
+            detour = detour or bool(kept) and _code(kept[-1]).co_filename.endswith(_OVERRIDES)
+        else:
+            if detour:
+                again = [n for n, entry in enumerate(kept) if _code(entry) is _code(trace)]
+                del kept[again[-1] if again else -1 :]
+            detour = False
+            kept.append(trace)
+        trace = trace.tb_next
+    if detour:
+        del kept[-1]
     clean = None
     for entry in reversed(kept):
         clean = TracebackType(clean, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return clean
 
 
-def _file(entry: TracebackType) -> str:
-    return entry.tb_frame.f_code.co_filename
+def _code(entry: TracebackType) -> CodeType:
+    return entry.tb_frame.f_code

@@ -188,14 +188,13 @@ class Sites:
         root = places.root(place.frame)
         file, line, function = places.source(place.frame)
         model, module = self.trees.name(root, place.module, function)
-        written = written(call, place.module)
         key = f"{'.'.join(part for part in (model, module) if part)}@{file}:{line}"
         order = self._keys[key] = self._keys.get(key, 0) + 1
         return Site(
             key=key if order == 1 else f"{key}#{order}",
             model=model,
             module=module,
-            call=written,
+            call=written(call, place.module),
             file=file,
             line=line,
             activation=applied.name,
