@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ SCHEMA_VERSION = 1
 """1: the first."""
 
 _APPLICATION_ID = 0x524C4D45  # "RLME": how a recording is told from any other SQLite file
+_SQLITE = b"SQLite format 3\0"
+_HEADER = 100
 
 SCHEMA = """
 CREATE TABLE meta (             -- the run: script, argv, exit, versions, budget, cost; values are JSON
@@ -50,6 +53,7 @@ CREATE TABLE not_observed (
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+ClockKind = Literal["optimizer", "backward", "forward"]
 
 
 @dataclass(frozen=True)
@@ -174,16 +178,12 @@ class RecordingWriter:
         try:
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA synchronous = OFF")  # a crash of the process loses nothing; one of the machine may
-            self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self._db.executescript(SCHEMA)
+            self._db.executescript(  # all or nothing, should the process be killed here
+                f"BEGIN; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {SCHEMA} COMMIT"
+            )
             self._db.execute("PRAGMA journal_mode = WAL")  # last, so that the file itself says what it is
         except sqlite3.Error as error:
-            raise RecordingError(
-                f"Cannot write the recording {path}: {error}. Give a file in a folder that exists and can be written "
-                "(--out FILE).",
-                slug="recording-not-writable",
-            ) from error
+            raise _not_writable(path, error) from error
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -253,8 +253,11 @@ class RecordingWriter:
     def save(self, path: Path) -> None:
         """Copy what has been written so far into a file."""
         _make_way(path)
-        with contextlib.closing(sqlite3.connect(path)) as target:
-            self._db.backup(target)
+        try:
+            with contextlib.closing(sqlite3.connect(path)) as target:
+                self._db.backup(target)
+        except sqlite3.Error as error:
+            raise _not_writable(path, error) from error
 
     def close(self) -> None:
         """Close the file; a single one is left."""
@@ -268,18 +271,16 @@ def read(path: Path) -> Recording:
 
     Raises: RecordingError: absent, empty, damaged, of a newer relume, or no recording at all.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise RecordingError(
             f"There is no recording {path}. Make one with `relume run SCRIPT`, or give the file that it named.",
             slug="recording-absent",
         )
-    if path.stat().st_size == 0:
-        raise RecordingError(f"{path} is empty: its run never began. Record again.", slug="recording-empty")
     try:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
             _check(db, path)
             return _read(db)
-    except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
+    except (sqlite3.DatabaseError, OSError, ValueError, LookupError, TypeError) as error:
         raise RecordingError(
             f"{path} is damaged or no recording of relume's ({error}). Copy it again from where it was made, or "
             "record again with `relume run SCRIPT`.",
@@ -288,6 +289,11 @@ def read(path: Path) -> Recording:
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
+    header = _header(path)
+    if not header:
+        raise RecordingError(f"{path} is empty: its run never began. Record again.", slug="recording-empty")
+    if not header.startswith(_SQLITE) or len(header) < _HEADER:
+        raise ValueError("not an SQLite file")
     if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
         raise RecordingError(
             f"{path} is an SQLite file, but not a recording of relume's. Give the file that `relume run` named.",
@@ -308,7 +314,7 @@ def _read(db: sqlite3.Connection) -> Recording:
     sites = {number: _site(db, number, text) for number, text in db.execute("SELECT * FROM site ORDER BY id")}
     for number, unit, step, kind in db.execute("SELECT * FROM event ORDER BY rowid"):
         sites[number].events.append((unit, step, kind))
-    return Recording(
+    recording = Recording(
         meta={key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")},
         clocks=[Clock(*row) for row in db.execute("SELECT * FROM clock ORDER BY id")],
         sites=list(sites.values()),
@@ -319,6 +325,35 @@ def _read(db: sqlite3.Connection) -> Recording:
         timeline=db.execute("SELECT * FROM timeline ORDER BY rowid").fetchall(),
         not_observed=db.execute("SELECT * FROM not_observed ORDER BY rowid").fetchall(),
     )
+    _verify(recording)
+    return recording
+
+
+def _verify(recording: Recording) -> None:
+    """Raises: ValueError: what was read does not fit together, so that the stages behind need not ask."""
+    clocks = {clock.id for clock in recording.clocks}
+    for clock in recording.clocks:
+        _demand(clock.kind in get_args(ClockKind), f"clock {clock.id} is of kind {clock.kind!r}")
+        _demand(all(isinstance(n, int) for n in (clock.steps, clock.looked)), f"clock {clock.id} counts no steps")
+    for record in recording.sites:
+        site = record.site
+        spans = [record.total, record.open, *([record.window] if record.window is not None else [])]
+        arrays = [record.first_fired, record.last_fired, record.silent_since]
+        arrays += [record.slope] if record.slope is not None else []
+        arrays += [array for span in spans for array in (span.fired, span.flat, span.magnitude)]
+        numbers = [site.units, site.line, site.unit_axis, *(n for s in spans for n in (s.looks, s.examples, s.samples))]
+        _demand(site.clock in clocks, f"site {site.key} counts by an absent clock")
+        _demand(all(isinstance(number, int) for number in numbers), f"a number of site {site.key} is none")
+        _demand(isinstance(site.parameters, dict), f"the parameters of site {site.key} are none")
+        _demand(all(len(array) == site.units for array in arrays), f"the units of site {site.key} differ in number")
+        for unit, step, kind in record.events:
+            fits = unit in range(site.units) and isinstance(step, int) and kind in ("died", "revived")
+            _demand(fits, f"site {site.key} has an event of unit {unit}: {kind} at {step}")
+
+
+def _demand(fits: bool, otherwise: str) -> None:
+    if not fits:
+        raise ValueError(otherwise)
 
 
 def _site(db: sqlite3.Connection, number: int, text: str) -> SiteRecord:
@@ -334,26 +369,50 @@ def _site(db: sqlite3.Connection, number: int, text: str) -> SiteRecord:
             np.frombuffer(flat, np.int64),
             np.frombuffer(magnitude, np.float64),
         )
+        _demand(span in ("total", "window", "open"), f"there is a count over {span!r}")
         setattr(record, span, count)
     for name, numbers in db.execute("SELECT name, numbers FROM unit WHERE site = ?", (number,)):
+        _demand(name in ("first_fired", "last_fired", "silent_since", "slope"), f"units have numbers {name!r}")
         setattr(record, name, np.frombuffer(numbers, np.float64 if name == "slope" else np.int64))
     return record
 
 
 def _make_way(path: Path) -> None:
     """Remove an older recording of this name; anything else that has the name stays, and is an error."""
-    if path.exists():
-        header = _header(path) if path.is_file() else b"no file"
-        ours = header.startswith(b"SQLite format 3\0") and header[68:72] == _APPLICATION_ID.to_bytes(4, "big")
-        if header and not ours:
-            raise RecordingError(
-                f"{path} exists and is no recording of relume's; it is not overwritten. Give another --out FILE.",
-                slug="recording-in-the-way",
-            )
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    try:
+        if os.path.lexists(path):
+            _demand_ours(path)
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_writable(path, error.strerror) from error
+
+
+def _demand_ours(path: Path) -> None:
+    header = _header(path) if path.is_file() else b"no file"
+    if header and not (header.startswith(_SQLITE) and header[68:72] == _APPLICATION_ID.to_bytes(4, "big")):
+        raise RecordingError(
+            f"{path} exists and is no recording of relume's; it is not overwritten. Give another --out FILE.",
+            slug="recording-in-the-way",
+        )
+    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path, timeout=1)) as db:
+        try:
+            db.execute("PRAGMA journal_mode = DELETE")  # refused while anyone else has it open
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise RecordingError(
+                    f"{path} is being written by another run. Wait for its end, or give another --out FILE.",
+                    slug="recording-in-use",
+                ) from error
+
+
+def _not_writable(path: Path | None, why: object) -> RecordingError:
+    return RecordingError(
+        f"Cannot write the recording {path}: {why}. Give a file in a folder that exists and can be written (--out FILE).",
+        slug="recording-not-writable",
+    )
 
 
 def _header(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(72)
+        return file.read(_HEADER)

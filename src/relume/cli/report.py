@@ -10,12 +10,23 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="The stable, versioned JSON.")
 def command(file: str, as_json: bool) -> None:
     """Read the recording FILE (default: run.relume) and say which units are dead, where, since when."""
+    import io
+    import sys
     from pathlib import Path
 
+    from relume.activations import ACTIVATIONS
     from relume.artifacts.recording import read
     from relume.doctor.judge import diagnose
+    from relume.errors import RecordingError
 
-    findings = diagnose(read(Path(file)))
+    recording = read(Path(file))
+    unknown = sorted({record.site.activation for record in recording.sites} - set(ACTIVATIONS))
+    if unknown:
+        raise RecordingError(
+            f"{file} tells of {', '.join(unknown)}, which this relume does not know. Upgrade: pip install -U relume.",
+            slug="recording-newer",
+        )
+    findings = diagnose(recording)
     if as_json:
         from relume.reports.json import to_json
 
@@ -25,4 +36,6 @@ def command(file: str, as_json: bool) -> None:
 
     from relume.reports import terminal
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an encoding of few letters is no reason to fail
     Console().print(terminal.render(findings, f"relume explain {findings.findings[0].rule}" if findings.findings else None))

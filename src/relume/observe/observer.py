@@ -140,6 +140,9 @@ class Observer:
     def steps_passed(self, clock: int, steps: int) -> None:
         """Take note of steps that no look has followed."""
         self._clocks[clock].steps += steps
+        self._unbooked += steps
+        if steps:
+            self._book(looked=False)
 
     def _book(self, looked: bool) -> None:
         assert self._probe is not None

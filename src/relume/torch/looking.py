@@ -19,8 +19,15 @@ from relume.torch.mode import Eye
 
 
 def compiles() -> bool:
-    """Whether the script may have compiled modules: those warn of every global hook."""
-    return "torch._dynamo.eval_frame" in sys.modules
+    """Whether the script has compiled something: compiled modules warn of every global hook.
+
+    Every optimiser loads dynamo, with a backend None; only ``torch.compile`` gives it another.
+    """
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    if dynamo is None:
+        return False
+    backends = getattr(dynamo, "cached_backends", None)
+    return backends is None or any(backend is not None for backend in backends.values())
 
 
 class Looking:

@@ -1,0 +1,146 @@
+"""What holds of the whole house: every file is listed, every public name described, and nothing heavy loaded unasked.
+
+That every file of ``activations/`` is listed is tested in ``activations/test_catalogue_of_definitions.py``, that
+examples know nothing of relume in ``examples/test_examples.py``, the arrows by import-linter.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import relume
+from relume.cli import COMMANDS
+from relume.doctor.rules import RULES
+
+SRC = Path(relume.__file__).parent
+MOST_LINES = 400
+HEADINGS = ["What it finds", "Why it hurts", "Evidence", "False alarms", "Cure and its safety", "Sources"]
+PUBLIC = ("relume", "relume.api", "relume.numpy", "relume.activations")
+HEAVY = {"torch", "tensorflow", "keras", "jax", "jaxlib", "onnx", "onnxruntime", "scipy", "ray", "altair", "sklearn"}
+NETWORK = {"socket", "ssl", "http", "urllib", "ftplib", "smtplib", "xmlrpc", "socketserver", "asyncio", "webbrowser"}
+NETWORK |= {"requests", "httpx", "aiohttp", "urllib3"}
+
+
+def stems(folder, *helpers):
+    return {path.stem for path in (SRC / folder).glob("*.py") if not path.name.startswith("_")} - set(helpers)
+
+
+# ---- lists ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_file_of_the_rules_is_listed():
+    listed = {rule.name for rule in RULES}
+    assert stems("doctor/rules", "rule", "words") == listed, "add the file's RULE to RULES in doctor/rules/__init__.py"
+
+
+def test_rules_are_in_the_order_of_their_codes_and_no_code_is_used_twice():
+    codes = [rule.code for rule in RULES]
+    assert codes == sorted(set(codes))
+    assert all(re.fullmatch(r"RLM\d{3}", code) for code in codes)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_rule_lives_in_the_file_of_its_name_and_its_page_is_complete(rule):
+    module = importlib.import_module(f"relume.doctor.rules.{rule.name}")
+    assert module.RULE is rule
+    assert re.findall(r"^## (.+)$", rule.page, re.MULTILINE) == HEADINGS
+    sections = re.split(r"^## .+$", rule.page, flags=re.MULTILINE)
+    assert all(section.strip() for section in sections)
+
+
+def test_every_file_of_the_command_line_is_listed():
+    assert stems("cli") == set(COMMANDS), "add the file's name to COMMANDS in cli/__init__.py"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_what_it_does_and_describes_its_options(name):
+    command = importlib.import_module(f"relume.cli.{name}").command
+    assert isinstance(command, click.Command)
+    assert command.help
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+# ---- public names --------------------------------------------------------------------------------------------------
+
+
+def undescribed(module):
+    """The public functions, classes and methods of a module that have no docstring of their own."""
+    missing = [] if module.__doc__ else [module.__name__]
+    for name in getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]:
+        thing = getattr(module, name)
+        if not getattr(thing, "__module__", "").startswith("relume") or not callable(thing):
+            continue
+        if not inspect.isclass(thing):
+            missing += [] if thing.__doc__ else [name]
+            continue
+        if not thing.__doc__ or thing.__doc__.startswith(f"{name}("):  # a dataclass writes its own
+            missing.append(name)
+        fields = getattr(thing, "__dataclass_fields__", ())  # described by the class
+        for attribute, method in vars(thing).items():
+            public = not attribute.startswith("_") and attribute not in fields
+            if public and (inspect.isfunction(method) or isinstance(method, property)) and not method.__doc__:
+                missing.append(f"{name}.{attribute}")
+    return missing
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_has_a_docstring(name):
+    assert undescribed(importlib.import_module(name)) == []
+
+
+# ---- what is loaded ------------------------------------------------------------------------------------------------
+
+
+def loaded(*command):
+    """The top-level packages that a Python process imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    names = re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE)
+    assert "relume" in names
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_importing_relume_loads_no_framework_and_no_extra(name):
+    assert loaded("-c", f"import {name}") & HEAVY == set()
+
+
+def test_help_loads_no_framework_nor_numpy_nor_rich():
+    assert loaded("-m", "relume", "--help") & {*HEAVY, "numpy", "rich", "jinja2"} == set()
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_file_is_long():
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SRC.rglob("*.py")}
+    assert lines
+    assert {str(path.relative_to(SRC)): n for path, n in lines.items() if n > MOST_LINES} == {}
+
+
+def test_no_file_imports_what_reaches_a_network():
+    found = {}
+    for path in SRC.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if NETWORK & {name.partition(".")[0] for name in names}:
+                found[str(path.relative_to(SRC))] = names
+    assert found == {}
