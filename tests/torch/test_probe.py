@@ -467,7 +467,8 @@ def test_vmap_and_dispatch_modes_are_left_alone_and_listed():
     assert counted.get_total_flops() == bare.get_total_flops()
 
 
-def test_compiled_code_is_compiled_once_and_listed():
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_code_compiled_before_or_after_the_start_is_compiled_once_and_listed(when):
     import torch._dynamo
     from torch._dynamo.testing import CompileCounter
 
@@ -475,9 +476,12 @@ def test_compiled_code_is_compiled_once_and_listed():
     torch.manual_seed(0)
     counter = CompileCounter()
     net = mlp()
-    compiled = torch.compile(net, backend=counter, fullgraph=True)
+    watch = relume.watch(net, every=2)
+    if when == "after":
+        watch.start()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
-    with relume.watch(net, every=2) as watch:
+    compiled = torch.compile(net, backend=counter, fullgraph=True)
+    with watch:
         steps(compiled, optimizer, 12)
     assert counter.frame_count == 1
     report = watch.to_dict()

@@ -178,10 +178,14 @@ class RecordingWriter:
         try:
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA synchronous = OFF")  # a crash of the process loses nothing; one of the machine may
-            self._db.executescript(  # all or nothing, should the process be killed here
-                f"BEGIN; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {SCHEMA} COMMIT"
+            # What the file is goes into the file itself, by one write; the rest by one transaction of its log. So a
+            # kill in between leaves an empty recording, and never a journal that only a writer could roll back.
+            self._db.execute("PRAGMA journal_mode = MEMORY")
+            self._db.executescript(
+                f"BEGIN; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
             )
-            self._db.execute("PRAGMA journal_mode = WAL")  # last, so that the file itself says what it is
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(f"BEGIN; {SCHEMA} COMMIT")
         except sqlite3.Error as error:
             raise _not_writable(path, error) from error
 
@@ -291,7 +295,7 @@ def read(path: Path) -> Recording:
 def _check(db: sqlite3.Connection, path: Path) -> None:
     header = _header(path)
     if not header:
-        raise RecordingError(f"{path} is empty: its run never began. Record again.", slug="recording-empty")
+        raise _never_began(path)
     if not header.startswith(_SQLITE) or len(header) < _HEADER:
         raise ValueError("not an SQLite file")
     if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
@@ -305,9 +309,15 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
             f"{path} has schema {version}; this relume reads up to {SCHEMA_VERSION}. Upgrade: pip install -U relume.",
             slug="recording-newer",
         )
+    if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+        raise _never_began(path)
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
+
+
+def _never_began(path: Path) -> RecordingError:
+    return RecordingError(f"{path} is empty: its run never began. Record again.", slug="recording-empty")
 
 
 def _read(db: sqlite3.Connection) -> Recording:
@@ -338,9 +348,10 @@ def _verify(recording: Recording) -> None:
     for record in recording.sites:
         site = record.site
         spans = [record.total, record.open, *([record.window] if record.window is not None else [])]
-        arrays = [record.first_fired, record.last_fired, record.silent_since]
+        arrays: list[NDArray[Any]] = [record.first_fired, record.last_fired, record.silent_since]
         arrays += [record.slope] if record.slope is not None else []
-        arrays += [array for span in spans for array in (span.fired, span.flat, span.magnitude)]
+        for span in spans:
+            arrays += [span.fired, span.flat, span.magnitude]
         numbers = [site.units, site.line, site.unit_axis, *(n for s in spans for n in (s.looks, s.examples, s.samples))]
         _demand(site.clock in clocks, f"site {site.key} counts by an absent clock")
         _demand(all(isinstance(number, int) for number in numbers), f"a number of site {site.key} is none")
@@ -380,7 +391,7 @@ def _site(db: sqlite3.Connection, number: int, text: str) -> SiteRecord:
 def _make_way(path: Path) -> None:
     """Remove an older recording of this name; anything else that has the name stays, and is an error."""
     try:
-        if os.path.lexists(path):
+        if path.exists():
             _demand_ours(path)
         for suffix in ("", "-wal", "-shm", "-journal"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -408,7 +419,8 @@ def _demand_ours(path: Path) -> None:
 
 def _not_writable(path: Path | None, why: object) -> RecordingError:
     return RecordingError(
-        f"Cannot write the recording {path}: {why}. Give a file in a folder that exists and can be written (--out FILE).",
+        f"Cannot write the recording {path}: {why}. Give a file in a folder that exists and can be written "
+        "(--out FILE).",
         slug="recording-not-writable",
     )
 

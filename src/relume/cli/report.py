@@ -38,4 +38,5 @@ def command(file: str, as_json: bool) -> None:
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an encoding of few letters is no reason to fail
-    Console().print(terminal.render(findings, f"relume explain {findings.findings[0].rule}" if findings.findings else None))
+    following = f"relume explain {findings.findings[0].rule}" if findings.findings else None
+    Console().print(terminal.render(findings, following))

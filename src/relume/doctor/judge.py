@@ -51,7 +51,8 @@ def judge(record: SiteRecord, clock: Clock) -> Judged:
     silent = count.fired == 0
     non_finite = ~np.isfinite(record.total.magnitude)
     can_die = _can_die(record) & (count.samples > 0) & ~non_finite
-    on_always = (count.fired == count.samples) & ~non_finite
+    by_sign = ACTIVATIONS[site.activation].fires_above(**ACTIVATIONS[site.activation].defaults()) == 0
+    on_always = (count.fired == count.samples) & ~non_finite & by_sign
     share_flat = count.flat / max(count.samples, 1)
     stuck = (share_flat >= FLAT_SHARE) & ~non_finite
     dead = silent & can_die

@@ -44,8 +44,10 @@ class Budget:
         self.steps = 0
 
     @property
-    def overhead(self) -> float:
-        """Share of the time that the watching took."""
+    def overhead(self) -> float | None:
+        """Share of the time that the watching took; None before a second step."""
+        if not self.elapsed:
+            return None
         return self.spent / max(self.elapsed - self.spent, 1)
 
     def book(self, steps: int, duration: int, own: int, looked: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -73,11 +74,15 @@ class Observer:
 
     def pause(self) -> None:
         """Stop watching and write what was seen."""
-        if self._probe is not None:
+        if self._probe is None:
+            return
+        try:
             self._probe.stop()
             if not self.failed:
                 self._close_last_panes()
-                self.write()
+            self.write()
+        except Exception as error:  # noqa: BLE001 - an error of ours ends the watching, and nothing else
+            self.fault(error)
 
     def finish(self, **facts: Any) -> None:
         """End the recording with the run's last facts."""
@@ -86,20 +91,23 @@ class Observer:
         self.writer.close()
 
     def fault(self, error: BaseException) -> None:
-        """Say an error of ours once and end the watching; what was seen is kept."""
+        """Say an error of ours once and end the watching; what was seen is kept. Raises nothing, whatever is broken."""
         if self.failed:
             return
         self.failed = True
         frames = traceback.extract_tb(error.__traceback__)
         where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
         text = f"{type(error).__name__}: {error}{where}"
-        self._complain(
-            f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
-            "Please report it with this line. [own-fault]"
-        )
-        if self._probe is not None:
-            self._probe.stop()
-        self.writer.meta(fault=text)
+        with contextlib.suppress(Exception):
+            self._complain(
+                f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
+                "Please report it with this line. [own-fault]"
+            )
+        with contextlib.suppress(Exception):
+            if self._probe is not None:
+                self._probe.stop()
+        with contextlib.suppress(Exception):
+            self.writer.meta(fault=text)
 
     # ---- what a probe tells ----------------------------------------------------------------------------------------
 
@@ -115,10 +123,20 @@ class Observer:
 
     def not_observed(self, what: str, where: str, why: str) -> None:
         """Keep what could not be watched."""
-        self.writer.not_observed(what, where, why)
+        try:
+            self.writer.not_observed(what, where, why)
+        except Exception as error:  # noqa: BLE001 - as below
+            self.fault(error)
 
     def steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
         """Take note that steps of a clock are over; returns how many to pass over before the next look."""
+        try:
+            return self._steps_ended(clock, steps, rates, loss)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+            self.fault(error)
+            return sys.maxsize
+
+    def _steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
         track, looked = self._clocks[clock], any(t.looking for t in self._clocks)
         track.steps += steps
         self._unbooked += steps

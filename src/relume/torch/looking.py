@@ -101,6 +101,12 @@ class Looking:
         elif self._hook is None:
             self._hook = register_module_forward_pre_hook(self._enter)
 
+    def compiling(self) -> None:
+        """The script compiles something: no hook may be left for its call."""
+        if self._hook is not None:
+            self._disarm()
+            self._arm()
+
     def _disarm(self) -> None:
         if self._hook is not None:
             self._hook.remove()

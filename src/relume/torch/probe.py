@@ -171,7 +171,7 @@ class TorchProbe:
             self._looking.end()
 
     def _forget_forwards(self) -> None:
-        """There is something better to count by, and a global hook costs every module's call."""
+        """Count forwards no more: a global hook costs every module's call, and compiled ones warn of it."""
         if self._forwards is not None:
             self._forwards.remove()
             self._forwards = None
@@ -185,6 +185,12 @@ class TorchProbe:
     def show(self) -> None:
         """Put it back after a :meth:`hide`."""
         self._looking.show()
+
+    def compiling(self) -> None:
+        """The script has called ``torch.compile``."""
+        if self._concerns():
+            self._forget_forwards()
+            self._looking.compiling()
 
     def compiled_code_begins(self) -> None:
         """Compiled code is not looked into."""

@@ -45,6 +45,9 @@ class Ear(Protocol):
     def forked(self) -> None:
         """This process is a forked child: forget the watching."""
 
+    def compiling(self) -> None:
+        """``torch.compile`` was called."""
+
     def compiled_code_begins(self) -> None:
         """Code of ``torch.compile`` is entered: hide, and say what is not seen."""
 
@@ -151,6 +154,8 @@ def _telling_compile(original: Any) -> Any:
     def compile(*args: Any, **kwargs: Any) -> Any:
         compiled = original(*args, **kwargs)
         _tap_compiled_calls()
+        for ear in _ears:
+            ear.compiling()
         return compiled
 
     return compile
