@@ -39,7 +39,13 @@ def small_cnn() -> tuple[nn.Module, Batch]:
 
 def mlp() -> tuple[nn.Module, Batch]:
     net = nn.Sequential(
-        nn.Linear(784, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 512), nn.ReLU(), nn.Linear(512, 10)
+        nn.Linear(784, 1024),
+        nn.ReLU(),
+        nn.Linear(1024, 1024),
+        nn.ReLU(),
+        nn.Linear(1024, 512),
+        nn.ReLU(),
+        nn.Linear(512, 10),
     )
     return net, lambda: torch.randn(128, 784)
 

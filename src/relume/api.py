@@ -117,7 +117,9 @@ def watch(
 def check_options(*, budget: float, window: int | None, every: int | None) -> None:
     """Raises: WatchError: an option of the watching is out of its range."""
     if not 0 < budget <= 1:
-        raise WatchError(f"budget is {budget}; it is a share of the step time in (0, 1], such as 0.02.", slug="bad-option")
+        raise WatchError(
+            f"budget is {budget}; it is a share of the step time in (0, 1], such as 0.02.", slug="bad-option"
+        )
     for name, steps in (("window", window), ("every", every)):
         if steps is not None and steps < 1:
             raise WatchError(f"{name} is {steps}; it is a number of steps, at least 1.", slug="bad-option")

@@ -53,7 +53,7 @@ class Listener(Protocol):
         """An activation was met for the first time; returns its number."""
 
     def steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
-        """Steps of the clock are over, the last perhaps looked at; returns how many to pass over before the next look."""
+        """Steps of the clock are over, the last perhaps looked at; returns how many to pass over until the next."""
 
     def steps_passed(self, clock: int, steps: int) -> None:
         """Steps of the clock that no look has followed: told when a probe stops."""

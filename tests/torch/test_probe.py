@@ -381,7 +381,12 @@ def test_a_users_own_mode_and_default_device_stay_in_order():
 def test_stop_leaves_nothing_behind_and_start_goes_on():
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
-    before = (torch.autograd.backward, torch.overrides.has_torch_function, torch.optim.Optimizer.__init__, torch.compile)
+    before = (
+        torch.autograd.backward,
+        torch.overrides.has_torch_function,
+        torch.optim.Optimizer.__init__,
+        torch.compile,
+    )
     watch = relume.watch(net, every=1)
     for _ in range(2):
         watch.start()
@@ -392,7 +397,12 @@ def test_stop_leaves_nothing_behind_and_start_goes_on():
         assert not torch.nn.modules.module._global_forward_pre_hooks
         assert not torch.nn.modules.module._global_forward_hooks
         assert not torch.optim.Optimizer.step.__globals__["_global_optimizer_post_hooks"]
-        after = (torch.autograd.backward, torch.overrides.has_torch_function, torch.optim.Optimizer.__init__, torch.compile)
+        after = (
+            torch.autograd.backward,
+            torch.overrides.has_torch_function,
+            torch.optim.Optimizer.__init__,
+            torch.compile,
+        )
         assert after == before
         steps(net, optimizer, 5)
     report = watch.to_dict()

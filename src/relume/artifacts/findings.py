@@ -1,4 +1,4 @@
-"""The findings: what the doctor makes of a recording. ``to_dict`` is the stable, versioned JSON of ``relume report``."""
+"""The findings: what the doctor makes of a recording. ``to_dict`` is the stable JSON of ``relume report``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Judged:
-    """A site and what its units are. Lists hold the numbers of units; ``firing_rate`` and ``relative_magnitude`` a number each.
+    """A site and what its units are. Tuples hold the numbers of units; ``firing_rate`` and ``last_fired`` one for each.
 
     ``examples`` and ``samples`` are those that the units were judged on: of the latest closed window and the open one.
     """

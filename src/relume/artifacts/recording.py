@@ -38,7 +38,7 @@ CREATE TABLE count (            -- what was counted at a site in a span: 'total'
     site INTEGER NOT NULL, span TEXT NOT NULL, looks INTEGER NOT NULL, examples INTEGER NOT NULL,
     samples INTEGER NOT NULL, fired BLOB NOT NULL, flat BLOB NOT NULL, magnitude BLOB NOT NULL,
     PRIMARY KEY (site, span));
-CREATE TABLE unit (             -- a number for each unit of a site: first_fired, last_fired, silent_since (steps), slope
+CREATE TABLE unit (             -- a number for each unit of a site: first_fired, last_fired, silent_since, slope
     site INTEGER NOT NULL, name TEXT NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (site, name));
 CREATE TABLE event (            -- a unit died or revived, at the first step of the window that shows it
     site INTEGER NOT NULL, unit INTEGER NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL);
@@ -145,7 +145,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Window:
-    """A closed window of a clock: steps ``first_step`` … ``last_step``, the learning rates at its end, its mean loss."""
+    """A closed window of a clock: steps ``first_step`` … ``last_step``, its last learning rates, its mean loss."""
 
     clock: int
     first_step: int
@@ -221,12 +221,25 @@ class RecordingWriter:
         self._db.executemany(
             "INSERT OR REPLACE INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (number, span, c.looks, c.examples, c.samples, c.fired.tobytes(), c.flat.tobytes(), c.magnitude.tobytes())
+                (
+                    number,
+                    span,
+                    c.looks,
+                    c.examples,
+                    c.samples,
+                    c.fired.tobytes(),
+                    c.flat.tobytes(),
+                    c.magnitude.tobytes(),
+                )
                 for span, c in spans.items()
                 if c is not None
             ),
         )
-        per_unit = {"first_fired": record.first_fired, "last_fired": record.last_fired, "silent_since": record.silent_since}
+        per_unit = {
+            "first_fired": record.first_fired,
+            "last_fired": record.last_fired,
+            "silent_since": record.silent_since,
+        }
         rows = [(number, name, numbers.tobytes()) for name, numbers in per_unit.items()]
         if record.slope is not None:
             rows.append((number, "slope", np.ascontiguousarray(record.slope, np.float64).tobytes()))

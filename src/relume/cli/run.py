@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shlex
 import sys
 from pathlib import Path
@@ -66,7 +67,7 @@ def command(
     observer.writer.meta(script=script, argv=list(args))
     for framework in FRAMEWORKS:
         if framework.probe is not None:
-            imports.after_import(framework.package, lambda framework=framework: observer.start(framework))
+            imports.after_import(framework.package, functools.partial(observer.start, framework))
     ended = _Ending(observer, path, out, quiet, places)
     before_hard_exit(ended)
     status = run(program)
@@ -100,7 +101,7 @@ class _Ending:
             if not self._quiet and sys.__stderr__ is not None:
                 with own_imports(self._places):
                     self._summary(sys.__stderr__)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the script's status counts; rich exits on a broken pipe
+        except Exception as error:  # noqa: BLE001 - the script's status is what counts
             text = f"{type(error).__name__}: {error}"
             _say(f"relume: the report failed ({text}); the script is not affected. [own-fault]")
 
@@ -114,9 +115,11 @@ class _Ending:
         findings = diagnose(read(self._path))
         following = f"relume report {shlex.quote(self._shown)} --json" if findings.sites else None
         console = Console(file=to)
-        console.print()
-        console.rule(f"relume → {self._shown}", align="left", style="dim")
-        console.print(terminal.render(findings, following))
+        with console.capture() as said:  # rich itself would close stdout where stderr has no reader
+            console.print()
+            console.rule(f"relume → {self._shown}", align="left", style="dim")
+            console.print(terminal.render(findings, following))
+        _say(said.get(), end="")
 
 
 def _unwatched() -> str | None:
@@ -129,7 +132,11 @@ def _unwatched() -> str | None:
     return loaded[0].name
 
 
-def _say(text: str) -> None:
-    if sys.__stderr__ is not None:
-        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
-            print(text, file=sys.__stderr__)
+def _say(text: str, end: str = "\n") -> None:
+    """Write to the process's stderr, past its buffer: what stays in there unread would spoil the exit status."""
+    stream = sys.__stderr__
+    if stream is not None:
+        with contextlib.suppress(OSError, ValueError):  # closed, or nobody listens any more
+            stream.flush()
+            with open(stream.fileno(), "w", encoding=stream.encoding, errors="backslashreplace", closefd=False) as past:
+                past.write(text + end)

@@ -48,15 +48,13 @@ def judge(record: SiteRecord, clock: Clock) -> Judged:
     """The words for the units of one site, from its latest closed window and the open one."""
     count = record.open if record.window is None else record.window + record.open
     site = record.site
-    silent = count.fired == 0
-    non_finite = ~np.isfinite(record.total.magnitude)
-    can_die = _can_die(record) & (count.samples > 0) & ~non_finite
-    by_sign = ACTIVATIONS[site.activation].fires_above(**ACTIVATIONS[site.activation].defaults()) == 0
-    on_always = (count.fired == count.samples) & ~non_finite & by_sign
-    share_flat = count.flat / max(count.samples, 1)
-    stuck = (share_flat >= FLAT_SHARE) & ~non_finite
+    finite = np.isfinite(record.total.magnitude)
+    can_die = _can_die(record) & finite
+    silent = (count.fired == 0) & (count.samples > 0)
+    never_off = (count.fired == count.samples) & finite & _splits_at_zero(site.activation)
+    at_rest = (count.flat >= FLAT_SHARE * max(count.samples, 1)) & finite
     dead = silent & can_die
-    leaky = site.activation in ("leaky_relu", "prelu", "rrelu")
+    bounded = site.activation == "relu6"  # flat for it means at its upper bound; below zero it is silent
     return Judged(
         site=site,
         steps=clock.steps,
@@ -67,16 +65,23 @@ def judge(record: SiteRecord, clock: Clock) -> Judged:
         dead=_units(dead),
         born_dead=_units(dead & (record.first_fired < 0)),
         rare=_units(~silent & can_die & (count.fired < RARE_RATE * count.samples)),
-        always_on=_units(on_always & can_die & ~stuck),
-        stuck_high=_units(stuck & (site.activation == "relu6")),
-        one_sided=_units((silent | on_always) & ~can_die & ~non_finite & leaky),
-        saturated=_units(stuck & (site.activation != "relu6")),
+        always_on=_units(never_off & can_die & ~at_rest),
+        stuck_high=_units(at_rest & bounded),
+        one_sided=_units((silent | never_off) & finite & ~can_die & _splits_at_zero(site.activation)),
+        saturated=_units(at_rest & ~bounded),
         dormant=_units(_dormant(count)),
-        non_finite=_units(non_finite),
+        non_finite=_units(~finite),
         firing_rate=tuple(_rates(count)),
         last_fired=tuple(record.last_fired.tolist()),
         events=tuple(record.events),
     )
+
+
+def _splits_at_zero(name: str) -> bool:
+    """Whether the activation is one straight line below zero and another above it, as its definition says."""
+    activation = ACTIVATIONS[name]
+    defaults = activation.defaults()
+    return activation.fires_above(**defaults) == 0 and activation.flat(**defaults)[0] is None
 
 
 def _can_die(record: SiteRecord) -> Mask:
@@ -110,7 +115,9 @@ def _units(mask: Mask) -> tuple[int, ...]:
 def _run(recording: Recording) -> Mapping[str, Any]:
     """The run's facts: the script's own first, then what the watching saw of it."""
     meta = dict(recording.meta)
-    best = min(recording.clocks, key=lambda c: (("optimizer", "backward", "forward").index(c.kind), -c.steps), default=None)
+    best = min(
+        recording.clocks, key=lambda c: (("optimizer", "backward", "forward").index(c.kind), -c.steps), default=None
+    )
     return {
         "script": meta.pop("script", None),
         "argv": meta.pop("argv", []),

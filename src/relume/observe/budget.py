@@ -12,9 +12,6 @@ from statistics import median
 _FLOOR_NS = 15_000
 """What a step may cost where the share of it would be less: watching a 0.3 ms step within 2 % would see nothing."""
 
-_FIRST_STEPS = 300
-"""In so many first steps the floor is doubled: a short run is seen too. It comes to 4.5 ms at most, once."""
-
 _IDLE_NS = 2_000  # what a step costs that is passed over: two hooks, cold
 _COLD = 1.5  # a look's cost over its own clock's, until enough steps have been compared (measured 1.3 to 1.7)
 _COMPARED = 8  # steps of each kind before they are compared
@@ -68,11 +65,8 @@ class Budget:
             self._plain.append(duration / steps)
         self.elapsed += duration
         self.spent += cost
-        earned = max(self._share * (duration - cost), self._floor() * steps)
+        earned = max(self._share * (duration - cost), _FLOOR_NS * steps)
         self._credit = min(self._credit + earned - cost, _SAVED * max(self._price, _FLOOR_NS))
-
-    def _floor(self) -> int:
-        return _FLOOR_NS * (2 if self.steps <= _FIRST_STEPS else 1)
 
     def _look_price(self) -> float:
         """What a look costs: by comparing looked-at steps with the others as soon as there are enough of both."""
@@ -89,5 +83,5 @@ class Budget:
         if self._share >= 1.0 or missing <= _NEAR * self._price:
             return 0
         step_ns = median(self._plain) if self._plain else self._price
-        earned = max(self._share * step_ns, self._floor()) - _IDLE_NS
+        earned = max(self._share * step_ns, _FLOOR_NS) - _IDLE_NS
         return max(1, min(round(missing / earned), int(_FAR_NS / max(step_ns, 1)), _MOST_PASSED))

@@ -17,10 +17,12 @@ from relume.artifacts.recording import Count, Site, SiteRecord
 from relume.framework import Tally
 
 ENOUGH_EXAMPLES = 1_000
-"""A window holds so many, or half of all that were seen: a unit that fires on 1 % is silent on 1,000 once in 23,000."""
+"""A window holds so many: a unit that fires on 1 % of examples is silent on all of them once in 23,000 times."""
 
 FEWEST_EXAMPLES = 300
 """On fewer the 95 % bound 3/n is above 1 %: no death is written down."""
+
+_LATEST = 4  # of a run that has seen little, the window is the latest of so many parts: what died must not be hidden
 
 _PANES = 8  # a window of enough examples consists of about so many
 _FEWEST_LOOKS = 4
@@ -112,13 +114,13 @@ class SiteTrack:
     def _window(self, pane: Count) -> Count:
         """The latest panes, as many as hold enough examples; older ones are forgotten."""
         self._panes.append(pane)
-        enough = min(ENOUGH_EXAMPLES, self.record.total.examples / 2)
+        enough = min(ENOUGH_EXAMPLES, max(FEWEST_EXAMPLES, self.record.total.examples / _LATEST))
         examples, kept = 0, 0
         while examples < enough and kept < len(self._panes):
             kept += 1
             examples += self._panes[-kept].examples
         window = sum(self._panes[len(self._panes) - kept :], Count.zero(self.record.site.units))
-        del self._panes[: max(0, len(self._panes) - kept - 1)]  # half of all that is seen grows by half a pane at most
+        del self._panes[: len(self._panes) - kept]  # a window's beginning never moves back
         return window
 
     def _note(self, units: NDArray[np.bool_], kind: str, steps: NDArray[np.int64]) -> None:

@@ -33,9 +33,7 @@ def render(findings: Findings, next_command: str | None = None) -> RenderableTyp
 
 def to_text(findings: Findings) -> str:
     """The report as plain text."""
-    console = Console(
-        file=io.StringIO(), width=_WIDTH, color_system=None, force_terminal=False, force_jupyter=False
-    )
+    console = Console(file=io.StringIO(), width=_WIDTH, color_system=None, force_terminal=False, force_jupyter=False)
     console.print(render(findings))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().rstrip("\n")
@@ -123,9 +121,7 @@ def _fires(judged: Judged) -> str:
     return f"{rates[len(rates) // 2]:.0%}" if rates else ""
 
 
-def _findings(
-    findings: Sequence[Finding], sites: Sequence[Judged], names: dict[str, str]
-) -> list[RenderableType]:
+def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[str, str]) -> list[RenderableType]:
     """The findings in full; information of which the table shows all is left to ``--json``."""
     told = [f for f in findings if f.severity != "info" or f.slug in ("dead_unit", "born_dead")]
     by_key = {judged.site.key: judged.site for judged in sites}
@@ -153,22 +149,20 @@ def _foot(findings: Findings, next_command: str | None) -> list[RenderableType]:
     parts: list[RenderableType] = []
     assumed = [f"{judged.site.file}:{judged.site.line}" for judged in findings.sites if judged.site.axis_assumed]
     if assumed:
-        parts.append(Text(f"Unit axis assumed, since the layer before is not known: {', '.join(assumed)}.", style="dim"))
+        parts.append(
+            Text(f"Unit axis assumed, since the layer before is not known: {', '.join(assumed)}.", style="dim")
+        )
     overhead = findings.run.get("overhead")
     if findings.sites and overhead is not None:
         parts.append(Text(f"Watching took {overhead:.1%} of the steps' own time.", style="dim"))
     if findings.run.get("fault"):
         parts.append(
-            Text(
-                f"The watching ended early by an error of relume's own: {findings.run['fault']}", style="red"
-            )
+            Text(f"The watching ended early by an error of relume's own: {findings.run['fault']}", style="red")
         )
     if findings.not_observed:
         parts.append(Text("Not observed:", style="dim"))
         rows = findings.not_observed
-        parts += [
-            Text(f"  {what} at {where}: {why}.", style="dim") for what, where, why in rows[:_MOST_FINDINGS]
-        ]
+        parts += [Text(f"  {what} at {where}: {why}.", style="dim") for what, where, why in rows[:_MOST_FINDINGS]]
         if len(rows) > _MOST_FINDINGS:
             parts.append(Text(f"  … and {len(rows) - _MOST_FINDINGS} more; --json has all.", style="dim"))
     if next_command:

@@ -272,7 +272,7 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
     detour = False
     while trace is not None:
         if _code(trace).co_filename.startswith(_OURS):
-            detour = detour or bool(kept) and _code(kept[-1]).co_filename.endswith(_OVERRIDES)
+            detour = detour or (bool(kept) and _code(kept[-1]).co_filename.endswith(_OVERRIDES))
         else:
             if detour:
                 again = [n for n, entry in enumerate(kept) if _code(entry) is _code(trace)]

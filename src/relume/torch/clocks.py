@@ -1,4 +1,4 @@
-"""Whose steps a site counts by: the optimiser that holds its parameters, else the backward passes, else the forwards."""
+"""Whose steps a site counts by: those of the optimiser that holds its parameters, else of backwards or forwards."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def parameters_of(optimizer: Optimizer) -> list[Tensor]:
 def rates_of(source: Any) -> list[float]:
     """The learning rate of each group of an optimiser; read where that does not wait for a device."""
     rates = (group.get("lr") for group in getattr(source, "param_groups", ()))
-    return [float(r) for r in rates if isinstance(r, (int, float)) or (isinstance(r, Tensor) and r.device.type == "cpu")]
+    return [
+        float(r) for r in rates if isinstance(r, (int, float)) or (isinstance(r, Tensor) and r.device.type == "cpu")
+    ]
 
 
 def living_optimizers() -> list[Optimizer]:

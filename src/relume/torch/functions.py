@@ -166,14 +166,19 @@ NORM_CALLS: dict[Callable[..., Any], tuple[int, str, int]] = {
 """A normalisation's call → (place and name of its weight, unit axis); without a weight the layer before it stays."""
 
 MATMUL_CALLS = frozenset(
-    (torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm)
-    + (torch.addmm, Tensor.addmm, torch.baddbmm, torch.einsum)
+    (
+        *(torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, torch.mm, Tensor.mm),
+        *(torch.bmm, Tensor.bmm, torch.addmm, Tensor.addmm, torch.baddbmm, torch.einsum),
+    )
 )
 """Products: layers where one factor is a parameter."""
 
 ARITHMETIC_CALLS = frozenset(
-    (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.add_, Tensor.__iadd__, torch.sub, Tensor.sub)
-    + (Tensor.__sub__, Tensor.__rsub__, torch.rsub, torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
-    + (Tensor.mul_, Tensor.__imul__, torch.neg, Tensor.neg, Tensor.__neg__, torch.div, Tensor.div, Tensor.__truediv__)
+    (
+        *(torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.add_, Tensor.__iadd__),
+        *(torch.sub, Tensor.sub, Tensor.__sub__, Tensor.__rsub__, torch.rsub),
+        *(torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.mul_, Tensor.__imul__),
+        *(torch.neg, Tensor.neg, Tensor.__neg__, torch.div, Tensor.div, Tensor.__truediv__),
+    )
 )
 """Arithmetic: with a plain number it is how losses are written (``relu(1 - score)``), seldom how layers are joined."""

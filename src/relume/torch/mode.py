@@ -199,9 +199,7 @@ class Eye(TorchFunctionMode):
         site.accumulator.before(x.detach(), tag, site.clock.step)
         return site, tag
 
-    def _look_after(
-        self, looked: tuple[WatchedSite, Tag] | None, func: Any, args: Any, kwargs: Any, out: Any
-    ) -> None:
+    def _look_after(self, looked: tuple[WatchedSite, Tag] | None, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         if looked is not None:
             site, tag = looked
             site.accumulator.after(out.detach(), tag)

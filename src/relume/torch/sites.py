@@ -232,7 +232,7 @@ def _bounds(applied: Applied) -> Bounds:
         activation.fires_above(**parameters),
         below,
         above if bound is None else bound,
-        never_negative=applied.name in ("relu", "relu6", "sigmoid"),
+        never_negative=activation.range.startswith(("[0", "(0")),
     )
 
 

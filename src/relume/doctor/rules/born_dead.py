@@ -33,10 +33,14 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not site.born_dead:
         return None
     evidence = (
-        f"{share(site.born_dead, site)} never fired: silent on all {site.total_examples:,} examples since the first look "
+        f"{share(site.born_dead, site)} never fired, on {site.total_examples:,} examples since the first look "
         f"(p_fire < {bound(site.total_examples):.2g})"
     )
-    return site.born_dead, evidence, "look at how its layer starts: bias, input offset, init gain; or remove these units"
+    return (
+        site.born_dead,
+        evidence,
+        "look at how its layer starts: bias, input offset, init gain; or remove these units",
+    )
 
 
 RULE = Rule("RLM002", "born_dead", "warning", _examine)

@@ -31,7 +31,11 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not site.non_finite:
         return None
     evidence = f"{share(site.non_finite, site)} gave nan or infinity"
-    return site.non_finite, evidence, "find the first such site: lower the learning rate, clip gradients, or use float32 there"
+    return (
+        site.non_finite,
+        evidence,
+        "find the first such site: lower the learning rate, clip gradients, or use float32 there",
+    )
 
 
 RULE = Rule("RLM008", "non_finite", "error", _examine)

@@ -31,7 +31,9 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not site.rare:
         return None
     rates = [rate for unit in site.rare if (rate := site.firing_rate[unit]) is not None]
-    evidence = f"{share(site.rare, site)} fired on less than 1 % of {site.samples:,} samples (the rarest on {min(rates):.2%})"
+    evidence = (
+        f"{share(site.rare, site)} fired on less than 1 % of {site.samples:,} samples (the rarest on {min(rates):.2%})"
+    )
     return site.rare, evidence, "specialists, or units on their way to dying: compare with a lower learning rate"
 
 

@@ -30,8 +30,14 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not site.stuck_high:
         return None
     high = site.site.parameters.get("max_val", 6.0)
-    evidence = f"{share(site.stuck_high, site)} at the upper bound {high:g} in at least 99 % of {site.samples:,} samples"
-    return site.stuck_high, evidence, "lower the learning rate, normalise before it, or take ReLU where no bound is needed"
+    evidence = (
+        f"{share(site.stuck_high, site)} at the upper bound {high:g} in at least 99 % of {site.samples:,} samples"
+    )
+    return (
+        site.stuck_high,
+        evidence,
+        "lower the learning rate, normalise before it, or take ReLU where no bound is needed",
+    )
 
 
 RULE = Rule("RLM006", "stuck_high", "warning", _examine)

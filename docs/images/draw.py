@@ -1,0 +1,51 @@
+"""Run the demo, and put what it says into the README: as text between its markers, and as the picture ``report.svg``."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from relume.artifacts.reader import read
+from relume.doctor.judge import diagnose
+from relume.reports import terminal
+
+ROOT = Path(__file__).parents[2]
+COMMAND = ["run", "examples/digits_mlp.py", "--lr", "0.25"]
+
+
+def main() -> None:
+    """Run, and draw."""
+    with tempfile.TemporaryDirectory() as folder:
+        recording = Path(folder) / "run.relume"
+        command = [sys.executable, "-m", "relume", COMMAND[0], "-q", "--out", str(recording), *COMMAND[1:]]
+        out = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        report = terminal.render(diagnose(read(recording)), "relume report run.relume --json")
+    console = Console(record=True, width=96, file=io.StringIO(), force_terminal=True)
+    for part in session(out, report):
+        console.print(part)
+    text = "\n".join(line.rstrip() for line in console.export_text(clear=False).splitlines())
+    svg = console.export_svg(title="relume")
+    (ROOT / "docs/images/report.svg").write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))
+    readme = ROOT / "README.md"
+    block = f"<!-- session -->\n```console\n{text}\n```\n<!-- end -->"
+    readme.write_text(re.sub(r"<!-- session -->.*?<!-- end -->", lambda _: block, readme.read_text(), flags=re.DOTALL))
+
+
+def session(out: str, report: RenderableType) -> list[RenderableType]:
+    """What a person sees: the command, the end of the script's own output, the report."""
+    return [
+        Text(f"$ relume {' '.join(COMMAND)}", style="bold"),
+        Text("\n".join(["…", *out.splitlines()[-2:], ""]), style="dim"),
+        report,
+    ]
+
+
+if __name__ == "__main__":
+    main()
