@@ -23,9 +23,7 @@ class Page:
 
 
 def text_of(renderable, width=100):
-    console = Console(
-        file=io.StringIO(), width=width, color_system=None, markup=False, emoji=False, highlight=False
-    )
+    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, emoji=False, highlight=False)
     console.print(renderable)
     return console.file.getvalue()
 
@@ -83,9 +81,7 @@ def test_entry_says_all_that_the_definition_knows(name, width):
 
 
 def test_entry_shows_each_frameworks_default_and_slope():
-    rows = [
-        line.split() for line in text_of(catalogue.entry(ACTIVATIONS["leaky_relu"], 120), 120).splitlines()
-    ]
+    rows = [line.split() for line in text_of(catalogue.entry(ACTIVATIONS["leaky_relu"], 120), 120).splitlines()]
     assert [
         "Name",
         "Values",

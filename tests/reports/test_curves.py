@@ -95,9 +95,7 @@ def test_curves_differ_in_colour_and_dash_and_are_told_once():
     drawn = [curves.parse(name) for name in names]
     specification = str(curves.chart(drawn, slope=True).to_dict())
     assert all(specification.count(f"'{curve.label}'") for curve in drawn)
-    pairs = {
-        (curves.COLOURS[i % len(curves.COLOURS)], curves.DASHES[i % len(curves.DASHES)]) for i in range(56)
-    }
+    pairs = {(curves.COLOURS[i % len(curves.COLOURS)], curves.DASHES[i % len(curves.DASHES)]) for i in range(56)}
     assert len(pairs) == 56
 
 

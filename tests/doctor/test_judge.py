@@ -1,0 +1,138 @@
+"""From counts to words, against counts made by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from relume.artifacts.recording import Clock, Count, Recording, Site, SiteRecord
+from relume.doctor.judge import bound, diagnose, judge
+from relume.doctor.rules import RULES
+
+CLOCK = Clock(0, "SGD", "optimizer", steps=100, looked=20)
+N = 1000
+
+
+def record(activation="relu", fired=(0, 5, 500, N), *, flat=None, magnitude=None, examples=N, slope=None, **parameters):
+    """A site whose units fired so often on N samples."""
+    fired = np.asarray(fired, np.int64)
+    units = len(fired)
+    site = Site(
+        "net.1@train.py:8", "Net", "1", "nn.ReLU", "train.py", 8, activation, parameters, "0", 1, units, False, 0
+    )
+    flat = np.zeros(units, np.int64) if flat is None else np.asarray(flat, np.int64)
+    magnitude = fired.astype(float) if magnitude is None else np.asarray(magnitude, float)
+    count = Count(20, examples, N, fired, flat, magnitude)
+    made = SiteRecord.new(site)
+    made.total = made.window = count
+    made.first_fired = np.where(fired > 0, 0, -1)
+    made.last_fired = np.where(fired > 0, 99, -1)
+    made.slope = slope
+    return made
+
+
+def test_a_silent_unit_is_dead_a_seldom_one_rare_and_one_that_is_never_off_always_on():
+    judged = judge(record(), CLOCK)
+    assert (judged.dead, judged.born_dead, judged.rare, judged.always_on) == ((0,), (0,), (1,), (3,))
+    assert judged.firing_rate == (0.0, 0.005, 0.5, 1.0)
+    assert not judged.provisional
+
+
+def test_a_unit_that_once_fired_is_dead_but_not_born_dead():
+    made = record()
+    made.first_fired[0] = 3
+    judged = judge(made, CLOCK)
+    assert judged.dead == (0,)
+    assert judged.born_dead == ()
+
+
+def test_a_unit_that_fires_in_the_open_pane_is_not_dead():
+    made = record()
+    made.open = Count(1, 10, 10, np.array([1, 0, 0, 0]), np.zeros(4, np.int64), np.ones(4))
+    assert judge(made, CLOCK).dead == ()
+
+
+def test_few_examples_make_a_site_provisional_and_its_findings_information():
+    judged = judge(record(examples=299), CLOCK)
+    assert judged.provisional
+    assert {rule.check(judged).severity for rule in RULES if rule.check(judged)} == {"info"}
+    assert not judge(record(examples=300), CLOCK).provisional
+    assert bound(300) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("activation", ["leaky_relu", "prelu", "rrelu"])
+def test_leaky_units_are_one_sided_and_never_dead(activation):
+    judged = judge(record(activation), CLOCK)
+    assert judged.dead == judged.born_dead == judged.rare == judged.always_on == ()
+    assert judged.one_sided == (0, 3)
+
+
+def test_a_slope_of_zero_makes_a_leaky_unit_a_relu():
+    assert judge(record("leaky_relu", negative_slope=0.0), CLOCK).dead == (0,)
+    judged = judge(record("prelu", slope=np.array([0.0, 0.1, 0.1, 0.1])), CLOCK)
+    assert judged.dead == (0,)
+    assert judged.one_sided == (3,)
+
+
+def test_relu6_at_its_bound_is_stuck_high_and_not_always_on():
+    judged = judge(record("relu6", flat=(0, 0, 0, N)), CLOCK)
+    assert judged.stuck_high == (3,)
+    assert judged.always_on == ()
+    assert judged.dead == (0,)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "elu", "selu", "celu"])
+def test_smooth_units_on_a_flat_part_are_saturated_and_never_dead(activation):
+    judged = judge(record(activation, flat=(N, 0, 989, 990)), CLOCK)
+    assert judged.saturated == (0, 3)
+    assert judged.dead == judged.always_on == judged.one_sided == ()
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu"])
+def test_gelu_and_silu_units_without_slope_are_dead_and_none_is_always_on(activation):
+    judged = judge(record(activation), CLOCK)
+    assert judged.dead == (0,)
+    assert judged.always_on == ()
+
+
+def test_a_unit_that_is_not_finite_is_nothing_else():
+    judged = judge(record(magnitude=(np.nan, np.inf, 500, N)), CLOCK)
+    assert judged.non_finite == (0, 1)
+    assert judged.dead == ()
+
+
+def test_dormant_units_are_told_by_redos_score():
+    judged = judge(record(fired=(N, N, N, N), magnitude=(1000.0, 1000.0, 1000.0, 18.0)), CLOCK)
+    assert judged.dormant == (3,)  # 18 is 0.024 of the mean, 754.5
+    judged = judge(record(fired=(N, N, N, N), magnitude=(1000.0, 1000.0, 1000.0, 20.0)), CLOCK)
+    assert judged.dormant == ()
+
+
+def test_findings_are_sorted_by_severity_and_name_site_and_units():
+    recording = Recording({"script": "train.py"}, [CLOCK], [record(), record(magnitude=(np.nan, 1, 1, 1))], [], [], [])
+    findings = diagnose(recording)
+    assert [f.slug for f in findings.findings][:2] == ["non_finite", "born_dead"]
+    assert all(f.site == "net.1@train.py:8" and f.units and f.evidence and f.advice for f in findings.findings)
+
+
+def test_the_dict_is_strict_json_and_has_the_shape_of_the_contract():
+    data = diagnose(
+        Recording({"script": "train.py"}, [CLOCK], [record()], [], [], [("F.mish", "a.py:3", "why")])
+    ).to_dict()
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert data["schema"] == 1
+    assert {"script", "argv", "exit", "steps", "looked", "samples", "overhead"} <= data["run"].keys()
+    keys = "id module call source activation unit_axis units examples samples steps provisional axis_assumed dead born_dead"
+    keys += (
+        " rare always_on stuck_high one_sided saturated dormant firing_rate events died_at revived_at non_finite cause"
+    )
+    assert set(keys.split()) <= data["sites"][0].keys()
+    assert data["not_observed"] == [{"what": "F.mish", "where": "a.py:3", "why": "why"}]
+
+
+def test_a_site_that_was_never_looked_at_is_left_out():
+    unseen = record()
+    unseen.total = Count.zero(4)
+    assert diagnose(Recording({}, [CLOCK], [unseen], [], [], [])).sites == ()

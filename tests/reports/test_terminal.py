@@ -1,0 +1,70 @@
+"""The report as a person reads it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from relume.artifacts.recording import Clock, Recording
+from relume.doctor.judge import diagnose
+from relume.reports import terminal
+
+_spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
+made = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(made)
+
+
+def text(*records, meta=None, not_observed=(), clocks=(made.CLOCK,)):
+    return terminal.to_text(diagnose(Recording(meta or {}, list(clocks), list(records), [], [], list(not_observed))))
+
+
+def test_the_report_names_units_line_bound_and_advice():
+    said = text(made.record())
+    assert "1 of 4 units dead at 1 site; looked at 20 of 100 steps" in said
+    assert "train.py:8" in said
+    assert "RLM002 born_dead  1 at train.py:8: 1 of 4 units (25.0%) never fired" in said
+    assert "p_fire < 0.003" in said
+    assert "→" in said
+
+
+def test_a_column_without_a_number_is_left_out():
+    assert "stuck high" not in text(made.record())
+    assert "stuck high" in text(made.record("relu6", flat=(0, 0, 0, made.N)))
+
+
+def test_provisional_counts_are_marked():
+    assert "~1" in text(made.record(examples=100))
+
+
+@pytest.mark.parametrize(
+    ("meta", "clocks", "expected"),
+    [
+        ({}, (), "did not import PyTorch"),
+        ({"unwatched": "Keras"}, (), "Keras, which is not watched yet"),
+        ({"torch": "2.13"}, (), "took no training step"),
+        ({"torch": "2.13"}, (Clock(0, "SGD", "optimizer", 5, 1),), "no activation of the family"),
+    ],
+)
+def test_a_run_without_sites_says_why(meta, clocks, expected):
+    assert expected in " ".join(text(meta=meta, clocks=clocks).split())
+
+
+def test_names_with_markup_and_html_are_shown_as_they_are():
+    hostile = made.record()
+    object.__setattr__(hostile.site, "module", "[red]<b>x</b>")
+    findings = diagnose(Recording({}, [made.CLOCK], [hostile], [], [], [("[bold]<i>", "a:1", "w")]))
+    assert "[red]<b>x</b>" in terminal.to_text(findings)
+    page = terminal.to_html(findings)
+    assert "<b>" not in page
+    assert "&lt;i&gt;" in page
+
+
+def test_many_findings_are_counted_not_all_printed():
+    records = [made.record() for _ in range(30)]
+    for number, record in enumerate(records):
+        object.__setattr__(record.site, "key", f"site {number}")
+    said = text(*records)
+    assert said.count("RLM002") == 12
+    assert "and 18 more findings" in said
