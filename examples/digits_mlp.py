@@ -44,9 +44,7 @@ def load_data() -> tuple[TensorDataset, TensorDataset]:
     return TensorDataset(train, torch.tensor(y_train)), TensorDataset(test, torch.tensor(y_test))
 
 
-def train_epoch(
-    model: nn.Module, loader: DataLoader, criterion: nn.Module, optimizer: torch.optim.Optimizer
-) -> float:
+def train_epoch(model: nn.Module, loader: DataLoader, criterion: nn.Module, optimizer: torch.optim.Optimizer) -> float:
     model.train()
     total = 0.0
     for images, labels in loader:

@@ -1,4 +1,4 @@
-"""Run the demo, and put what it says into the README: as text between its markers, and as the picture ``report.svg``."""
+"""Run the demo, and put what it says into the README: as text between its markers, and as a picture."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from relume.artifacts.reader import read
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from relume.artifacts.reader import read
 from relume.doctor.judge import diagnose
 from relume.reports import terminal
 

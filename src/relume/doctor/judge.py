@@ -51,10 +51,11 @@ def judge(record: SiteRecord, clock: Clock) -> Judged:
     finite = np.isfinite(record.total.magnitude)
     can_die = _can_die(record) & finite
     silent = (count.fired == 0) & (count.samples > 0)
-    never_off = (count.fired == count.samples) & finite & _splits_at_zero(site.activation)
+    splits = np.full(site.units, _splits_at_zero(site.activation))
+    never_off = (count.fired == count.samples) & finite & splits
     at_rest = (count.flat >= FLAT_SHARE * max(count.samples, 1)) & finite
     dead = silent & can_die
-    bounded = site.activation == "relu6"  # flat for it means at its upper bound; below zero it is silent
+    bounded = np.full(site.units, site.activation == "relu6")  # flat for it is its upper bound: below 0 it is silent
     return Judged(
         site=site,
         steps=clock.steps,
@@ -67,7 +68,7 @@ def judge(record: SiteRecord, clock: Clock) -> Judged:
         rare=_units(~silent & can_die & (count.fired < RARE_RATE * count.samples)),
         always_on=_units(never_off & can_die & ~at_rest),
         stuck_high=_units(at_rest & bounded),
-        one_sided=_units((silent | never_off) & finite & ~can_die & _splits_at_zero(site.activation)),
+        one_sided=_units((silent | never_off) & finite & ~can_die & splits),
         saturated=_units(at_rest & ~bounded),
         dormant=_units(_dormant(count)),
         non_finite=_units(~finite),
