@@ -124,11 +124,10 @@ def test_the_dict_is_strict_json_and_has_the_shape_of_the_contract():
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert data["schema"] == 1
     assert {"script", "argv", "exit", "steps", "looked", "samples", "overhead"} <= data["run"].keys()
-    keys = "id module call source activation unit_axis units examples samples steps provisional axis_assumed dead born_dead"
-    keys += (
-        " rare always_on stuck_high one_sided saturated dormant firing_rate events died_at revived_at non_finite cause"
-    )
-    assert set(keys.split()) <= data["sites"][0].keys()
+    keys = "id module call source activation unit_axis units examples samples steps provisional axis_assumed"
+    lists = "dead born_dead rare always_on stuck_high one_sided saturated dormant firing_rate non_finite"
+    rest = "events died_at revived_at cause"
+    assert {*keys.split(), *lists.split(), *rest.split()} <= data["sites"][0].keys()
     assert data["not_observed"] == [{"what": "F.mish", "where": "a.py:3", "why": "why"}]
 
 
