@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from relume.artifacts.findings import Findings
-from relume.artifacts.recording import RecordingWriter
+from relume.artifacts.writer import RecordingWriter
 from relume.doctor.judge import diagnose
 from relume.errors import WatchError
 from relume.framework import Phase

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relume.artifacts.recording import SCHEMA_VERSION, Clock, Count, RecordingWriter, Site, SiteRecord, Window
+from relume.artifacts.recording import SCHEMA_VERSION, Clock, Count, Site, SiteRecord, Window
+from relume.artifacts.writer import RecordingWriter
 
 RELUME = Path(sys.executable).with_name("relume")
 UNITS = 64
@@ -32,7 +33,9 @@ def recording(tmp_path_factory):
     path = tmp_path_factory.mktemp("recorded") / "run.relume"
     rng = np.random.default_rng(0)
     writer = RecordingWriter(path)
-    writer.meta(script="train.py", argv=["--epochs", "3"], exit=0, torch="2.13", budget=0.02, overhead=0.011, finished=True)
+    writer.meta(
+        script="train.py", argv=["--epochs", "3"], exit=0, torch="2.13", budget=0.02, overhead=0.011, finished=True
+    )
     writer.clock(Clock(0, "SGD", "optimizer", 5000, 300))
     for number in range(2):
         site = Site(
@@ -87,7 +90,9 @@ def test_file_is_the_one_that_run_writes_by_default(recording, tmp_path):
     assert "2 of 128 units dead" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["a b.relume", "100%.relume", "what?.relume", "#1.relume", "größe.relume", "-x.relume"])
+@pytest.mark.parametrize(
+    "name", ["a b.relume", "100%.relume", "what?.relume", "#1.relume", "größe.relume", "-x.relume"]
+)
 def test_odd_names_are_read(recording, tmp_path, name):
     shutil.copy(recording, tmp_path / name)
     status, stdout, stderr = report(tmp_path / name)
@@ -124,7 +129,9 @@ def test_empty_file(tmp_path):
     refused(tmp_path / "e.relume", "empty", "Record again", "[recording-empty]")
 
 
-@pytest.mark.parametrize("content", [b"x", b"not a database, but some words\n" * 200, b"\0" * 5000, b"SQLite format 3\0", os.urandom(9000)])
+@pytest.mark.parametrize(
+    "content", [b"x", b"not a database, but some words\n" * 200, b"\0" * 5000, b"SQLite format 3\0", os.urandom(9000)]
+)
 def test_file_of_another_kind(tmp_path, content):
     path = tmp_path / "other.relume"
     path.write_bytes(content)
@@ -161,7 +168,9 @@ def test_recording_with_an_activation_that_this_relume_does_not_know(recording, 
 
 def test_recording_cut_off_anywhere(recording, tmp_path):
     whole = recording.read_bytes()
-    cuts = {1, 15, 16, 72, 99, 100, 4095, 4096, 4097, len(whole) // 2, len(whole) - 1, *range(0, len(whole), 4096)} - {0}
+    cuts = {1, 15, 16, 72, 99, 100, 4095, 4096, 4097, len(whole) // 2, len(whole) - 1, *range(0, len(whole), 4096)} - {
+        0
+    }
     path = tmp_path / "cut.relume"
     for cut in sorted(cuts)[::2]:
         path.write_bytes(whole[:cut])
@@ -170,8 +179,8 @@ def test_recording_cut_off_anywhere(recording, tmp_path):
 
 def in_process(path):
     """The same command without a process of its own, for tests of many files: exit status and stderr."""
-    from relume.artifacts.recording import RecordingError
     from relume.cli.report import command
+    from relume.errors import RecordingError
 
     try:
         command.main([str(path)], standalone_mode=False)
@@ -217,7 +226,9 @@ DAMAGES = {
     "a span of an unknown name": "UPDATE count SET span = 'week' WHERE span = 'window'",
     "numbers of an unknown name": "UPDATE unit SET name = 'site' WHERE name = 'last_fired'",
     "a table less": "DROP TABLE timeline",
-    "no table at all": "; ".join(f"DROP TABLE {t}" for t in ("meta", "clock", "site", "count", "unit", "event", "window")),
+    "no table at all": "; ".join(
+        f"DROP TABLE {t}" for t in ("meta", "clock", "site", "count", "unit", "event", "window")
+    ),
     "a column less": "ALTER TABLE event DROP COLUMN kind",
     "rates that are no JSON": "UPDATE window SET rates = 'x'",
 }

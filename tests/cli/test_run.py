@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from relume.artifacts.recording import read
+from relume.artifacts.reader import read
 
 RELUME = Path(sys.executable).with_name("relume")
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -38,7 +38,7 @@ def refused(done, *words):
     return done.stderr
 
 
-# ---- what cannot be run ----------------------------------------------------------------------------------------------
+# ---- what cannot be run ----
 
 
 def test_no_script(tmp_path):
@@ -100,18 +100,22 @@ def test_script_that_cannot_be_read(tmp_path):
 def test_script_from_a_pipe(tmp_path):
     """As ``python <(generate)``: bash gives a path that is no regular file."""
     done = subprocess.run(
-        ["bash", "-c", f"{RELUME} run -q --out t.relume <(echo 'print(1 + 1)')"], cwd=tmp_path, capture_output=True, text=True
+        ["bash", "-c", f"{RELUME} run -q --out t.relume <(echo 'print(1 + 1)')"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "2\n", "")
 
 
-# ---- options -----------------------------------------------------------------------------------------------------------
+# ---- options ----
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        ["--budget", "0"], ["--budget", "0%"], ["--budget", "-1"], ["--budget", "abc"], ["--budget", "nan"], ["--budget", "inf"],
+        ["--budget", "0"], ["--budget", "0%"], ["--budget", "-1"], ["--budget", "abc"], ["--budget", "nan"],
+        ["--budget", "inf"],
         ["--budget", "101%"], ["--budget", "1.5"], ["--budget", ""], ["--budget", "%"],
         ["--window", "0"], ["--window", "-5"], ["--window", "many"], ["--window", "1.5"],
         ["--every", "0"], ["--every", "-1"], ["--every", "x"],
@@ -131,7 +135,8 @@ def test_option_that_is_not_ours_is_named(tmp_path, option):
 
 
 @pytest.mark.parametrize(
-    ("options", "share"), [([], 0.02), (["--budget", "5%"], 0.05), (["--budget", "0.1"], 0.1), (["--budget", "100%"], 1.0)]
+    ("options", "share"),
+    [([], 0.02), (["--budget", "5%"], 0.05), (["--budget", "0.1"], 0.1), (["--budget", "100%"], 1.0)],
 )
 def test_budget_is_a_share(tmp_path, options, share):
     script(tmp_path, "")
@@ -146,7 +151,7 @@ def test_options_are_kept_in_the_recording(tmp_path):
     assert (meta["window"], meta["every"]) == (7, 3)
 
 
-# ---- where it is written -----------------------------------------------------------------------------------------------
+# ---- where it is written ----
 
 
 def test_out_in_a_folder_that_does_not_exist(tmp_path):
@@ -174,7 +179,9 @@ def test_out_with_a_name_longer_than_the_system_takes(tmp_path):
 def test_out_that_names_a_file_of_anothers(tmp_path, content):
     script(tmp_path, "print('never')\n")
     (tmp_path / "notes.txt").write_bytes(content)
-    refused(run(tmp_path, "--out", "notes.txt", "x.py"), "notes.txt", "not overwritten", "--out", "[recording-in-the-way]")
+    refused(
+        run(tmp_path, "--out", "notes.txt", "x.py"), "notes.txt", "not overwritten", "--out", "[recording-in-the-way]"
+    )
     assert (tmp_path / "notes.txt").read_bytes() == content
 
 
@@ -240,7 +247,7 @@ def test_script_that_removes_its_recording_keeps_its_status(tmp_path):
     assert "[own-fault]" in done.stderr
 
 
-# ---- nothing to watch --------------------------------------------------------------------------------------------------
+# ---- nothing to watch ----
 
 
 def test_script_that_raises_and_one_that_exits_3_pass_their_status_through(tmp_path):
@@ -310,10 +317,12 @@ def test_script_that_trains_with_keras_is_told_that_this_is_not_watched(tmp_path
     done = run(tmp_path, script(tmp_path, KERAS), env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "49\n"
-    assert "No activation was watched. The script trains with Keras, which is not watched yet; PyTorch is." in done.stderr
+    assert (
+        "No activation was watched. The script trains with Keras, which is not watched yet; PyTorch is." in done.stderr
+    )
 
 
-# ---- light -------------------------------------------------------------------------------------------------------------
+# ---- light ----
 
 LOADED = """
 import runpy, sys

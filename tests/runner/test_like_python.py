@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from relume.artifacts.recording import read
+from relume.artifacts.reader import read
 
 RELUME = [Path(sys.executable).with_name("relume"), "run"]
 MODULE = [sys.executable, "-m", "relume", "run"]
@@ -306,6 +306,7 @@ BESIDE = {
     "queue.py": "MINE = 'mine'\n",
 }
 UNENDED = {"death by sigterm"}  # nobody is asked before such a death
+UNKNOWN = {"closes descriptor 1 with text in the buffer"}  # python alters the status in its very last flush
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -320,7 +321,7 @@ def test_script_is_the_same_under_both(tmp_path, name):
         assert "finished" not in recording.meta
         return
     assert len(blocks) == 1
-    assert recording.meta["exit"] == python.returncode
+    assert recording.meta["exit"] == (0 if name in UNKNOWN else python.returncode)
     assert recording.meta["finished"] is True
     assert recording.meta["script"] == "x.py"
     assert recording.meta["argv"] == ["one", "two"]
@@ -335,7 +336,9 @@ def test_table_has_the_statuses_that_it_is_about(tmp_path):
         assert call([sys.executable, "x.py"], tmp_path).returncode == status
 
 
-@pytest.mark.parametrize("script", ["sub/x.py", "./sub/x.py", "sub/../sub/x.py", "link.py", "sub", "./sub", "sub/", "app.pyz"])
+@pytest.mark.parametrize(
+    "script", ["sub/x.py", "./sub/x.py", "sub/../sub/x.py", "link.py", "sub", "./sub", "sub/", "app.pyz"]
+)
 def test_script_is_found_where_python_finds_it(tmp_path, script):
     text = textwrap.dedent(SCRIPTS["names and places"]) + "import neighbour\nprint(neighbour.__file__)\n"
     put(tmp_path, {"sub/x.py": text, "sub/__main__.py": text, "sub/neighbour.py": ""})
@@ -361,7 +364,18 @@ def test_script_by_a_path_through_the_parent(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--out", "mine"], ["-m"], ["--help"], ["--"], ["--", "a", "--"], ["-q"], ["--budget=9"], ["", " ", "a b"], ["-"], ["é"]],
+    [
+        ["--out", "mine"],
+        ["-m"],
+        ["--help"],
+        ["--"],
+        ["--", "a", "--"],
+        ["-q"],
+        ["--budget=9"],
+        ["", " ", "a b"],
+        ["-"],
+        ["é"],
+    ],
     ids=str,
 )
 def test_arguments_behind_the_script_are_the_scripts(tmp_path, arguments):
@@ -374,7 +388,7 @@ def test_arguments_that_are_not_text(tmp_path):
     both(tmp_path, "x.py", b"\xff\xfe")
 
 
-# ---- python -m ------------------------------------------------------------------------------------------------------
+# ---- python -m ----
 
 FACTS = """
     import sys
@@ -417,7 +431,17 @@ def without_runpy(text):
 
 @pytest.mark.parametrize(
     "module",
-    ["single", "pkg", "pkg.tool", "pkg.fails", "pkg.leaves", "pkg.interrupts", "pkg.spawns", "early.tool", "space.tool"],
+    [
+        "single",
+        "pkg",
+        "pkg.tool",
+        "pkg.fails",
+        "pkg.leaves",
+        "pkg.interrupts",
+        "pkg.spawns",
+        "early.tool",
+        "space.tool",
+    ],
 )
 def test_module_is_the_same_under_both(tmp_path, module):
     put(tmp_path, PACKAGE)
@@ -432,7 +456,7 @@ def test_module_in_a_package_that_fails_on_import_ends_as_under_python(tmp_path,
     assert python.returncode in (1, 3)
 
 
-# ---- hard exits and closed streams ----------------------------------------------------------------------------------
+# ---- hard exits and closed streams ----
 
 
 def test_hard_exit_keeps_the_status_the_summary_and_the_recording(tmp_path):
@@ -479,7 +503,12 @@ def test_started_with_a_closed_stream(tmp_path, stream, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["import sys\nsys.stderr.close()\n", "import os\nos.close(2)\n", "import os\nos.close(2)\nos._exit(4)\n", "import sys\nsys.stderr = None\n"],
+    [
+        "import sys\nsys.stderr.close()\n",
+        "import os\nos.close(2)\n",
+        "import os\nos.close(2)\nos._exit(4)\n",
+        "import sys\nsys.stderr = None\n",
+    ],
 )
 def test_script_that_closes_stderr_keeps_its_status_and_recording(tmp_path, text):
     put(tmp_path, {"x.py": "print('x', flush=True)\n" + text})
@@ -492,17 +521,19 @@ def test_script_that_closes_stderr_keeps_its_status_and_recording(tmp_path, text
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_a_reader_of_stderr_that_went_away_does_not_alter_the_status(tmp_path, status):
-    put(tmp_path, {"x.py": f"import sys\nsys.exit({status})\n"})
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        done = subprocess.run([*RELUME, "x.py"], cwd=tmp_path, env=ENV, stderr=writer, stdout=subprocess.PIPE, timeout=60)
-    finally:
-        os.close(writer)
-    # python flushes its streams at the end and exits 120 where that fails
-    assert done.returncode in (status, 120)
-    assert done.stdout == b""
+def test_a_reader_of_stderr_that_went_away_alters_neither_status_nor_stdout(tmp_path, status):
+    put(tmp_path, {"x.py": f"import atexit, sys\natexit.register(print, 'at exit')\nprint('x')\nsys.exit({status})\n"})
+    for way in ([sys.executable], RELUME):
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            done = subprocess.run(
+                [*way, "x.py"], cwd=tmp_path, env=ENV, stderr=writer, stdout=subprocess.PIPE, timeout=60
+            )
+        finally:
+            os.close(writer)
+        assert done.returncode == status
+        assert done.stdout == b"x\nat exit\n"
     assert read(tmp_path / "run.relume").meta["exit"] == status
 
 
@@ -513,14 +544,30 @@ def test_summary_comes_behind_all_that_the_script_printed(tmp_path):
     assert done.stdout.index(b"err") < done.stdout.index(b"No activation was watched")
 
 
-# ---- signals from outside -------------------------------------------------------------------------------------------
+def test_summary_comes_behind_a_thread_that_outlives_main(tmp_path):
+    put(tmp_path, {"x.py": SCRIPTS["thread that outlives main"]})
+    done = subprocess.run([*RELUME, "x.py"], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.stdout.index(b"thread done") < done.stdout.index(b"No activation was watched")
+
+
+def test_hard_exit_at_exit_brings_no_second_summary(tmp_path):
+    put(tmp_path, {"x.py": "import atexit, os\natexit.register(os._exit, 5)\n"})
+    python, blocks = both(tmp_path, "x.py")
+    assert python.returncode == 5
+    assert len(blocks) == 1
+    assert read(tmp_path / "t.relume").meta["exit"] == 0
+
+
+# ---- signals from outside ----
 
 
 @pytest.mark.parametrize("way", ["python", "relume"])
 def test_interrupt_from_outside_dies_by_the_signal(tmp_path, way):
     put(tmp_path, {"x.py": "import time\nprint('ready', flush=True)\ntime.sleep(30)\n"})
     command = [sys.executable] if way == "python" else [*RELUME, "--out", "t.relume"]
-    process = subprocess.Popen([*command, "x.py"], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command, "x.py"], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout.readline() == b"ready\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
@@ -536,12 +583,13 @@ def test_interrupt_from_outside_dies_by_the_signal(tmp_path, way):
         assert read(tmp_path / "t.relume").meta["exit"] == -signal.SIGINT
 
 
-# ---- the recording's place, and the two ways to call ----------------------------------------------------------------
+# ---- the recording's place, and the two ways to call ----
 
 
 def test_recording_lands_where_it_was_asked_for_though_the_script_moves_away(tmp_path):
     put(tmp_path, {"x.py": "import os\nos.makedirs('away')\nos.chdir('away')\n"})
-    call([*RELUME, "--out", "t.relume", "x.py"], tmp_path)
+    done = call([*RELUME, "--out", "t.relume", "x.py"], tmp_path)
+    assert b"No activation was watched" in done.stderr
     assert read(tmp_path / "t.relume").meta["finished"] is True
     assert list((tmp_path / "away").iterdir()) == []
 
@@ -570,14 +618,28 @@ def test_quiet_says_nothing_and_records(tmp_path):
 
 
 def test_own_modules_that_share_the_names_of_relumes_do_not_spoil_the_summary(tmp_path):
-    names = ("rich.py", "terminal.py", "judge.py", "statistics.py", "json/__init__.py", "inspect.py", "numpy/__init__.py")
-    put(tmp_path, {"x.py": "import statistics, json\nprint(statistics.__file__, json.__file__)\n", **dict.fromkeys(names, "")})
+    names = (
+        "rich.py",
+        "terminal.py",
+        "judge.py",
+        "statistics.py",
+        "json/__init__.py",
+        "inspect.py",
+        "numpy/__init__.py",
+    )
+    put(
+        tmp_path,
+        {"x.py": "import statistics, json\nprint(statistics.__file__, json.__file__)\n", **dict.fromkeys(names, "")},
+    )
     _, blocks = both(tmp_path, "x.py")
     assert len(blocks) == 1
 
 
 def test_python_options_hold_under_relume(tmp_path):
-    put(tmp_path, {"x.py": "import sys, warnings\nprint(sys.flags.optimize, __debug__, sys.path[0])\nwarnings.warn('x')\n"})
+    put(
+        tmp_path,
+        {"x.py": "import sys, warnings\nprint(sys.flags.optimize, __debug__, sys.path[0])\nwarnings.warn('x')\n"},
+    )
     for options in (["-O"], ["-W", "ignore"], ["-W", "error"], ["-X", "dev"], ["-P"]):
         python = call([sys.executable, *options, "x.py"], tmp_path)
         relume = call([sys.executable, *options, *MODULE[1:], "x.py"], tmp_path)
@@ -588,7 +650,9 @@ def test_python_options_hold_under_relume(tmp_path):
         assert relume.returncode == python.returncode, options
 
 
-@pytest.mark.parametrize("text", ["import sys\nprint('never'\n", "x = = 1\n", "return 1\n", "a\0b\n", b"\xff\xfe\x00binary"])
+@pytest.mark.parametrize(
+    "text", ["import sys\nprint('never'\n", "x = = 1\n", "return 1\n", "a\0b\n", b"\xff\xfe\x00binary"]
+)
 def test_what_is_not_python_prints_nothing_on_stdout_and_fails_under_both(tmp_path, text):
     """A stated difference: python shows the line and exits 1; relume says one paragraph and exits 4."""
     put(tmp_path, {"x.py": text})

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from relume.artifacts.recording import read
+from relume.artifacts.reader import read
 
 pytest.importorskip("torch")
 
 RELUME = [Path(sys.executable).with_name("relume"), "run", "--out", "t.relume"]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 ENV.pop("PYTHONUNBUFFERED", None)
+CALLS = re.compile(rb'  File "[^"]*/torch/nn/modules/module.py", line \d+, in \w+\n    .*\n(?: +[~^]+\n)?')
+"""How a module comes to its forward: torch goes another way through its own code while anyone has a global hook."""
+
 BLOCK = re.compile(rb"\nrelume \xe2\x86\x92 .*", re.DOTALL)
 
 TRAIN = """
@@ -75,13 +78,18 @@ def both(folder, text, *arguments):
     python, relume = results
     blocks = BLOCK.findall(relume.stderr)
     assert relume.stdout == python.stdout
-    assert BLOCK.sub(b"", relume.stderr) == python.stderr
+    assert CALLS.sub(b"", BLOCK.sub(b"", relume.stderr)) == CALLS.sub(b"", python.stderr)
     assert relume.returncode == python.returncode
     return python, blocks
 
 
 @pytest.mark.parametrize(
-    "fail", ["conv", "chain", *(pytest.param(fail, marks=pytest.mark.slow) for fail in ("plain", "shape", "function", "method"))]
+    "fail",
+    [
+        "conv",
+        "chain",
+        *(pytest.param(fail, marks=pytest.mark.slow) for fail in ("plain", "shape", "function", "method")),
+    ],
 )
 def test_error_in_a_watched_forward_shows_pythons_own_traceback(tmp_path, fail):
     python, blocks = both(tmp_path, f"train(1)\ntrain(1, {fail!r})\n")
@@ -96,7 +104,9 @@ def test_error_in_a_watched_forward_reaches_a_custom_hook_clean(tmp_path):
         tmp_path,
         """
         import traceback
-        sys.excepthook = lambda kind, error, trace: print([f.name for f in traceback.extract_tb(trace)])
+        def hook(kind, error, trace):
+            print([f.name for f in traceback.extract_tb(trace) if "nn/modules/module.py" not in f.filename])
+        sys.excepthook = hook
         train(1, "function")
         """,
     )
@@ -124,7 +134,11 @@ def test_hard_exit_in_the_middle_of_training_keeps_what_was_seen(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "end", ["sys.exit(5)", *(pytest.param(end, marks=pytest.mark.slow) for end in ("os._exit(5)", "raise ValueError", "pass"))]
+    "end",
+    [
+        "sys.exit(5)",
+        *(pytest.param(end, marks=pytest.mark.slow) for end in ("os._exit(5)", "raise ValueError", "pass")),
+    ],
 )
 def test_fork_in_the_middle_of_training_keeps_one_recording_and_one_summary(tmp_path, end):
     _, blocks = both(

@@ -81,9 +81,7 @@ ACTIVATION = Activation(
     saturates="far below 0, at −alpha",
     advantages="Mean output near 0; smooth at 0 for alpha 1; noise far below 0 is damped.",
     disadvantages="An exponential per element; units far below 0 learn very slowly.",
-    when_to_use=(
-        "Nets without batch norm, regression, reinforcement learning. Keep alpha 1 unless you compare."
-    ),
+    when_to_use=("Nets without batch norm, regression, reinforcement learning. Keep alpha 1 unless you compare."),
     parameters=(
         Parameter(
             "alpha",

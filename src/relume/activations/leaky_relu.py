@@ -70,9 +70,7 @@ ACTIVATION = Activation(
     saturates="nowhere",
     advantages="No unit can die; as cheap as ReLU; outputs of both signs.",
     disadvantages="One more number to choose, and frameworks differ on it; not sparse; not bounded below.",
-    when_to_use=(
-        "First cure for dead units, GAN discriminators. Write the slope out: 0.01 hardly differs from ReLU."
-    ),
+    when_to_use=("First cure for dead units, GAN discriminators. Write the slope out: 0.01 hardly differs from ReLU."),
     parameters=(
         Parameter(
             "negative_slope",
@@ -108,8 +106,7 @@ ACTIVATION = Activation(
     ),
     sources=(
         Source(
-            "Maas, Hannun & Ng 2013, Rectifier Nonlinearities Improve Neural Network Acoustic Models, "
-            "section 2",
+            "Maas, Hannun & Ng 2013, Rectifier Nonlinearities Improve Neural Network Acoustic Models, section 2",
             "https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf",
         ),
         Source(

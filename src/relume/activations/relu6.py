@@ -87,8 +87,7 @@ ACTIVATION = Activation(
             "http://www.cs.utoronto.ca/~kriz/conv-cifar10-aug2010.pdf",
         ),
         Source(
-            "Sandler, Howard, Zhu, Zhmoginov & Chen 2018, MobileNetV2, section 4 (why it suits low "
-            "precision)",
+            "Sandler, Howard, Zhu, Zhmoginov & Chen 2018, MobileNetV2, section 4 (why it suits low precision)",
             "https://arxiv.org/abs/1801.04381",
         ),
     ),

@@ -83,9 +83,7 @@ ACTIVATION = Activation(
     saturates="nowhere",
     advantages="No unit can die; the random slope regularises where data are few.",
     disadvantages="Training and evaluation differ; random numbers cost time; only PyTorch has it.",
-    when_to_use=(
-        "Small data sets where LeakyReLU overfits. Not where bit-for-bit reruns across devices matter."
-    ),
+    when_to_use=("Small data sets where LeakyReLU overfits. Not where bit-for-bit reruns across devices matter."),
     aliases=("randomized_leaky_relu", "randomised_leaky_relu"),
     parameters=(
         Parameter("lower", 1 / 8, "least slope below 0", defaults={"torch": 1 / 8}),
@@ -93,8 +91,7 @@ ACTIVATION = Activation(
     ),
     kinks=(Kink("0", {"torch": "(lower + upper) / 2"}),),
     hazards=(
-        "Keras, TensorFlow, JAX and ONNX have none; an exported model holds the evaluation slope, as a "
-        "LeakyReLU.",
+        "Keras, TensorFlow, JAX and ONNX have none; an exported model holds the evaluation slope, as a LeakyReLU.",
         "The paper divides by a ~ U(3, 8) and evaluates at x / 5.5; PyTorch multiplies by U(1/8, 1/3) and "
         "evaluates at the mean slope 0.229, not 0.182.",
         "PyTorch on CPU draws only for x ≤ 0, so the generator's state afterwards depends on the data.",

@@ -71,9 +71,7 @@ ACTIVATION = Activation(
     value=value,
     slope=slope,
     gain=gain,
-    gain_note=(
-        "PyTorch's calculate_gain gives 0.75 for SELU; 1 (LeCun initialisation) is what the paper asks for."
-    ),
+    gain_note=("PyTorch's calculate_gain gives 0.75 for SELU; 1 (LeCun initialisation) is what the paper asks for."),
     flat=lambda **_: (log(FLAT_SLOPE / (SCALE * ALPHA)), None),
     can_die="hardly: the slope below 0 is small but never 0",
     saturates="far below 0, at −1.7581",

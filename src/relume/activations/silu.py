@@ -77,9 +77,7 @@ ACTIVATION = Activation(
     saturates="below about −6",
     advantages="Smooth; a slope left well below 0; its derivatives exist everywhere.",
     disadvantages="An exponential per element; not monotone; not sparse.",
-    when_to_use=(
-        "Vision nets (EfficientNet), gated layers of language models (SwiGLU), physics-informed nets."
-    ),
+    when_to_use=("Vision nets (EfficientNet), gated layers of language models (SwiGLU), physics-informed nets."),
     aliases=("swish",),
     hazards=("At −inf the value is nan, not the limit 0, in PyTorch.",),
     sources=(

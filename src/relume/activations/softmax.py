@@ -69,9 +69,7 @@ ACTIVATION = Activation(
     value=value,
     slope=slope,
     gain=gain,
-    gain_note=(
-        "It depends on the length of the axis; use it on outputs and attention scores, not between layers."
-    ),
+    gain_note=("It depends on the length of the axis; use it on outputs and attention scores, not between layers."),
     fires_above=lambda **_: float("-inf"),
     rectifier=False,
     elementwise=False,
@@ -79,9 +77,7 @@ ACTIVATION = Activation(
     saturates="where one input leads by much",
     advantages="Gives a distribution over classes; smooth.",
     disadvantages="Couples all units of the axis; saturates when one input leads.",
-    when_to_use=(
-        "The output of a classifier, and attention weights. With a loss that takes logits, leave it out."
-    ),
+    when_to_use=("The output of a classifier, and attention weights. With a loss that takes logits, leave it out."),
     hazards=(
         "Cross-entropy losses that take logits (PyTorch's cross_entropy) apply it themselves: applied twice, "
         "the net trains slowly and no error tells.",

@@ -18,9 +18,7 @@ import click
     help="FILE.svg, .png or .pdf.",
 )
 @click.option("--slope", is_flag=True, help="Draw the slopes too, in a second panel.")
-@click.option(
-    "--between", nargs=2, type=float, metavar="LOW HIGH", help="The range of x; by default −4 to 4 or more."
-)
+@click.option("--between", nargs=2, type=float, metavar="LOW HIGH", help="The range of x; by default −4 to 4 or more.")
 def command(names: tuple[str, ...], out: Path, slope: bool, between: tuple[float, float] | None) -> None:
     r"""Plot activations, with parameters if you like, to a picture.
 

@@ -15,7 +15,7 @@ def command(file: str, as_json: bool) -> None:
     from pathlib import Path
 
     from relume.activations import ACTIVATIONS
-    from relume.artifacts.recording import read
+    from relume.artifacts.reader import read
     from relume.doctor.judge import diagnose
     from relume.errors import RecordingError
 

@@ -52,7 +52,7 @@ def command(
 
     What stands behind SCRIPT belongs to it. All that relume says goes to stderr; the exit status is the script's.
     """
-    from relume.artifacts.recording import RecordingWriter
+    from relume.artifacts.writer import RecordingWriter
     from relume.framework import FRAMEWORKS
     from relume.observe.observer import Observer
     from relume.runner import imports
@@ -108,7 +108,7 @@ class _Ending:
     def _summary(self, to: TextIO) -> None:
         from rich.console import Console
 
-        from relume.artifacts.recording import read
+        from relume.artifacts.reader import read
         from relume.doctor.judge import diagnose
         from relume.reports import terminal
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from relume.artifacts.recording import Clock, RecordingWriter, Site, Window
+from relume.artifacts.recording import Clock, Site, Window
+from relume.artifacts.writer import RecordingWriter
 from relume.framework import FRAMEWORKS, Framework, Phase, Probe
 from relume.observe.budget import Budget
 from relume.observe.tracks import ClockTrack, SiteTrack

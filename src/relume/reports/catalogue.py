@@ -83,9 +83,7 @@ def find(name: str, rules: Sequence[Rule]) -> Activation | Rule:
 
 
 def _unknown(name: str, rules: Sequence[Rule]) -> UnknownName:
-    shown = {
-        known.lower(): known for known in (*ACTIVATIONS, *(r.code for r in rules), *(r.name for r in rules))
-    }
+    shown = {known.lower(): known for known in (*ACTIVATIONS, *(r.code for r in rules), *(r.name for r in rules))}
     nearest = difflib.get_close_matches(name.lower(), shown, n=1, cutoff=0.5)
     guess = f" Did you mean {shown[nearest[0]]!r}?" if nearest else ""
     return UnknownName(
@@ -106,15 +104,11 @@ def family(width: int) -> RenderableType:
 
 def _relatives() -> Text:
     others = ", ".join(a.title for a in ACTIVATIONS.values() if not a.rectifier)
-    return Text(
-        f" {others}: no rectifiers; here for comparison. One in full: relume explain NAME", style="dim"
-    )
+    return Text(f" {others}: no rectifiers; here for comparison. One in full: relume explain NAME", style="dim")
 
 
 def _comparison(columns: tuple[str, ...], title: str) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", leading=1
-    )
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", leading=1)
     table.add_column("Activation", style="bold", no_wrap=True)
     for column in columns:
         table.add_column(column, ratio=None if column == "Learns" else _SHARES[column])
@@ -246,9 +240,7 @@ def _curves(a: Activation, width: int) -> list[RenderableType]:
     left = braille.panel(lambda x: a.value(x, NUMPY, **settled), _span(a), each, height, "cyan")
     right = braille.panel(lambda x: a.slope(x, NUMPY, **settled), _span(a), each, height, "yellow")
     grid = Table.grid(padding=(0, 2))
-    grid.add_row(
-        Text(" " * braille.LABEL + "f(x)", style="cyan"), Text(" " * braille.LABEL + "f′(x)", style="yellow")
-    )
+    grid.add_row(Text(" " * braille.LABEL + "f(x)", style="cyan"), Text(" " * braille.LABEL + "f′(x)", style="yellow"))
     for pair in zip(left, right, strict=True):
         grid.add_row(*pair)
     return [grid, ""]
@@ -281,19 +273,13 @@ def _flat_words(below: float | None, above: float | None) -> str:
 
 
 def _fires_words(edge: float) -> str:
-    return (
-        f"where its pre-activation is above {signed(edge)}"
-        if isfinite(edge)
-        else "always: it has no off side"
-    )
+    return f"where its pre-activation is above {signed(edge)}" if isfinite(edge) else "always: it has no off side"
 
 
 def _gain_words(a: Activation) -> str:
     gain = a.gain(**a.defaults())
     where = " (at the defaults)" if a.parameters else ""
-    number = (
-        f"{gain:.4f}{where}, to keep the scale of N(0, 1) pre-activations. " if isfinite(gain) else "none. "
-    )
+    number = f"{gain:.4f}{where}, to keep the scale of N(0, 1) pre-activations. " if isfinite(gain) else "none. "
     return (number + a.gain_note).strip()
 
 

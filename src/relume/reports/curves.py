@@ -192,15 +192,11 @@ def chart(curves: list[Curve], *, slope: bool = False, between: tuple[float, flo
     panels = [_panel(alt, curves, part, x_span, scales) for part in ("value", "slope")[: 2 if slope else 1]]
     picture = alt.hconcat(*panels, spacing=28) if slope else panels[0]
     return (
-        picture.configure(font=FONT, background="white", padding=8)
-        .configure_view(stroke=None)
-        .configure_axis(**AXIS)
+        picture.configure(font=FONT, background="white", padding=8).configure_view(stroke=None).configure_axis(**AXIS)
     )
 
 
-def _panel(
-    alt: Any, curves: list[Curve], part: str, x_span: tuple[float, float], scales: dict[str, Any]
-) -> Any:
+def _panel(alt: Any, curves: list[Curve], part: str, x_span: tuple[float, float], scales: dict[str, Any]) -> Any:
     rows = [row for curve in curves for row in points(curve, part, x_span)]
     low, high = min(row["low"] for row in rows), max(row["high"] for row in rows)
     margin = (high - low or 1) * MARGIN
@@ -272,8 +268,7 @@ def check_ending(path: Path) -> None:
     """Refuse a file name that does not say which kind of picture it is to be."""
     if path.suffix.lower() not in ENDINGS:
         raise RelumeError(
-            f"{path.name!r} does not end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}: "
-            "the ending chooses the format.",
+            f"{path.name!r} does not end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}: the ending chooses the format.",
             slug="file-ending",
         )
 

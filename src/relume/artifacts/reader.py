@@ -1,0 +1,148 @@
+"""Reading a recording: whatever the file is, either its content or an error that names it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relume.artifacts.recording import (
+    APPLICATION_ID,
+    HEADER_SIZE,
+    SCHEMA_VERSION,
+    SQLITE_MAGIC,
+    Clock,
+    ClockKind,
+    Count,
+    Recording,
+    Site,
+    SiteRecord,
+    Window,
+    header,
+)
+from relume.errors import RecordingError
+
+
+def read(path: Path) -> Recording:
+    """Read a recording.
+
+    Raises: RecordingError: absent, empty, damaged, of a newer relume, or no recording at all.
+    """
+    if not os.path.isfile(path):
+        raise RecordingError(
+            f"There is no recording {path}. Make one with `relume run SCRIPT`, or give the file that it named.",
+            slug="recording-absent",
+        )
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            _check(db, path)
+            return read_database(db)
+    except (sqlite3.DatabaseError, OSError, ValueError, LookupError, TypeError) as error:
+        raise RecordingError(
+            f"{path} is damaged or no recording of relume's ({error}). Copy it again from where it was made, or "
+            "record again with `relume run SCRIPT`.",
+            slug="recording-damaged",
+        ) from error
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    start = header(path)
+    if not start:
+        raise _never_began(path)
+    if not start.startswith(SQLITE_MAGIC) or len(start) < HEADER_SIZE:
+        raise ValueError("not an SQLite file")
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise RecordingError(
+            f"{path} is an SQLite file, but not a recording of relume's. Give the file that `relume run` named.",
+            slug="recording-foreign",
+        )
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise RecordingError(
+            f"{path} has schema {version}; this relume reads up to {SCHEMA_VERSION}. Upgrade: pip install -U relume.",
+            slug="recording-newer",
+        )
+    if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+        raise _never_began(path)
+    verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
+def _never_began(path: Path) -> RecordingError:
+    return RecordingError(f"{path} is empty: its run never began. Record again.", slug="recording-empty")
+
+
+def read_database(db: sqlite3.Connection) -> Recording:
+    """Read an open database; ValueError where its parts do not fit together."""
+    sites = {number: _site(db, number, text) for number, text in db.execute("SELECT * FROM site ORDER BY id")}
+    for number, unit, step, kind in db.execute("SELECT * FROM event ORDER BY rowid"):
+        sites[number].events.append((unit, step, kind))
+    recording = Recording(
+        meta={key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")},
+        clocks=[Clock(*row) for row in db.execute("SELECT * FROM clock ORDER BY id")],
+        sites=list(sites.values()),
+        windows=[
+            Window(clock, first, last, looked, tuple(json.loads(rates)), loss)
+            for clock, first, last, looked, rates, loss in db.execute("SELECT * FROM window ORDER BY rowid")
+        ],
+        timeline=db.execute("SELECT * FROM timeline ORDER BY rowid").fetchall(),
+        not_observed=db.execute("SELECT * FROM not_observed ORDER BY rowid").fetchall(),
+    )
+    _verify(recording)
+    return recording
+
+
+def _verify(recording: Recording) -> None:
+    """Raises: ValueError: what was read does not fit together, so that the stages behind need not ask."""
+    clocks = {clock.id for clock in recording.clocks}
+    for clock in recording.clocks:
+        _demand(clock.kind in get_args(ClockKind), f"clock {clock.id} is of kind {clock.kind!r}")
+        _demand(all(isinstance(n, int) for n in (clock.steps, clock.looked)), f"clock {clock.id} counts no steps")
+    for record in recording.sites:
+        site = record.site
+        spans = [record.total, record.open, *([record.window] if record.window is not None else [])]
+        arrays: list[NDArray[Any]] = [record.first_fired, record.last_fired, record.silent_since]
+        arrays += [record.slope] if record.slope is not None else []
+        for span in spans:
+            arrays += [span.fired, span.flat, span.magnitude]
+        numbers = [site.units, site.line, site.unit_axis, *(n for s in spans for n in (s.looks, s.examples, s.samples))]
+        _demand(site.clock in clocks, f"site {site.key} counts by an absent clock")
+        _demand(all(isinstance(number, int) for number in numbers), f"a number of site {site.key} is none")
+        _demand(isinstance(site.parameters, dict), f"the parameters of site {site.key} are none")
+        _demand(all(len(array) == site.units for array in arrays), f"the units of site {site.key} differ in number")
+        for unit, step, kind in record.events:
+            fits = unit in range(site.units) and isinstance(step, int) and kind in ("died", "revived")
+            _demand(fits, f"site {site.key} has an event of unit {unit}: {kind} at {step}")
+
+
+def _demand(fits: bool, otherwise: str) -> None:
+    if not fits:
+        raise ValueError(otherwise)
+
+
+def _site(db: sqlite3.Connection, number: int, text: str) -> SiteRecord:
+    record = SiteRecord.new(Site(**json.loads(text)))
+    for span, looks, examples, samples, fired, flat, magnitude in db.execute(
+        "SELECT span, looks, examples, samples, fired, flat, magnitude FROM count WHERE site = ?", (number,)
+    ):
+        count = Count(
+            looks,
+            examples,
+            samples,
+            np.frombuffer(fired, np.int64),
+            np.frombuffer(flat, np.int64),
+            np.frombuffer(magnitude, np.float64),
+        )
+        _demand(span in ("total", "window", "open"), f"there is a count over {span!r}")
+        setattr(record, span, count)
+    for name, numbers in db.execute("SELECT name, numbers FROM unit WHERE site = ?", (number,)):
+        _demand(name in ("first_fired", "last_fired", "silent_since", "slope"), f"units have numbers {name!r}")
+        setattr(record, name, np.frombuffer(numbers, np.float64 if name == "slope" else np.int64))
+    return record

@@ -1,0 +1,185 @@
+"""Writing a recording, through the run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relume.artifacts.reader import read_database
+from relume.artifacts.recording import (
+    APPLICATION_ID,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SQLITE_MAGIC,
+    Clock,
+    Recording,
+    SiteRecord,
+    Window,
+    header,
+)
+from relume.errors import RecordingError
+
+
+class RecordingWriter:
+    """Writes a recording as the run goes; nothing is lost that was committed."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Begin a recording in a file, or with None in memory (:meth:`save` puts it into one)."""
+        if path is not None:
+            _make_way(path)
+        self.path = path
+        try:
+            self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA synchronous = OFF")  # a crash of the process loses nothing; one of the machine may
+            # What the file is goes into the file itself, by one write; the rest by one transaction of its log. So a
+            # kill in between leaves an empty recording, and never a journal that only a writer could roll back.
+            self._db.execute("PRAGMA journal_mode = MEMORY")
+            self._db.executescript(
+                f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+            )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(f"BEGIN; {SCHEMA} COMMIT")
+        except sqlite3.Error as error:
+            raise _not_writable(path, error) from error
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing of what is written inside."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:  # a full disk has rolled back already
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def settle(self) -> None:
+        """Bring what was committed from the log into the file itself, which may be copied without its log."""
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def meta(self, **values: Any) -> None:
+        """Set facts of the run."""
+        rows = ((key, json.dumps(value)) for key, value in values.items())
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def clock(self, clock: Clock) -> None:
+        """Set a clock's row."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO clock VALUES (?, ?, ?, ?, ?)",
+            (clock.id, clock.name, clock.kind, clock.steps, clock.looked),
+        )
+
+    def site(self, number: int, record: SiteRecord) -> None:
+        """Set all of a site but its events."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO site VALUES (?, ?)", (number, json.dumps(asdict(record.site), allow_nan=False))
+        )
+        spans = {"total": record.total, "window": record.window, "open": record.open}
+        self._db.executemany(
+            "INSERT OR REPLACE INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    number,
+                    span,
+                    c.looks,
+                    c.examples,
+                    c.samples,
+                    c.fired.tobytes(),
+                    c.flat.tobytes(),
+                    c.magnitude.tobytes(),
+                )
+                for span, c in spans.items()
+                if c is not None
+            ),
+        )
+        per_unit = {
+            "first_fired": record.first_fired,
+            "last_fired": record.last_fired,
+            "silent_since": record.silent_since,
+        }
+        rows = [(number, name, numbers.tobytes()) for name, numbers in per_unit.items()]
+        if record.slope is not None:
+            rows.append((number, "slope", np.ascontiguousarray(record.slope, np.float64).tobytes()))
+        self._db.executemany("INSERT OR REPLACE INTO unit VALUES (?, ?, ?)", rows)
+
+    def events(self, site: int, events: Iterable[tuple[int, int, str]]) -> None:
+        """Append (unit, step, "died" | "revived")."""
+        self._db.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", ((site, *event) for event in events))
+
+    def window(self, window: Window, silent: Iterable[tuple[int, int, int]]) -> None:
+        """Append a closed window, and for each of its sites (site, silent units, examples)."""
+        self._db.execute(
+            "INSERT INTO window VALUES (?, ?, ?, ?, ?, ?)",
+            (window.clock, window.first_step, window.last_step, window.looked, json.dumps(window.rates), window.loss),
+        )
+        self._db.executemany(
+            "INSERT INTO timeline VALUES (?, ?, ?, ?)", ((s, window.first_step, n, e) for s, n, e in silent)
+        )
+
+    def not_observed(self, what: str, place: str, why: str) -> None:
+        """Append what could not be watched."""
+        self._db.execute("INSERT INTO not_observed VALUES (?, ?, ?)", (what, place, why))
+
+    def read(self) -> Recording:
+        """What has been written so far."""
+        return read_database(self._db)
+
+    def save(self, path: Path) -> None:
+        """Copy what has been written so far into a file."""
+        _make_way(path)
+        try:
+            with contextlib.closing(sqlite3.connect(path)) as target:
+                self._db.backup(target)
+        except sqlite3.Error as error:
+            raise _not_writable(path, error) from error
+
+    def close(self) -> None:
+        """Close the file; a single one is left."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA journal_mode = DELETE")
+        self._db.close()
+
+
+def _make_way(path: Path) -> None:
+    """Remove an older recording of this name; anything else that has the name stays, and is an error."""
+    try:
+        if path.exists():
+            _demand_ours(path)
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_writable(path, error.strerror) from error
+
+
+def _demand_ours(path: Path) -> None:
+    start = header(path) if path.is_file() else b"no file"
+    if start and not (start.startswith(SQLITE_MAGIC) and start[68:72] == APPLICATION_ID.to_bytes(4, "big")):
+        raise RecordingError(
+            f"{path} exists and is no recording of relume's; it is not overwritten. Give another --out FILE.",
+            slug="recording-in-the-way",
+        )
+    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path, timeout=1)) as db:
+        try:
+            db.execute("PRAGMA journal_mode = DELETE")  # refused while anyone else has it open
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise RecordingError(
+                    f"{path} is being written by another run. Wait for its end, or give another --out FILE.",
+                    slug="recording-in-use",
+                ) from error
+
+
+def _not_writable(path: Path | None, why: object) -> RecordingError:
+    return RecordingError(
+        f"Cannot write the recording {path}: {why}. Give a file in a folder that exists and can be written "
+        "(--out FILE).",
+        slug="recording-not-writable",
+    )

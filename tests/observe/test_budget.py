@@ -1,0 +1,176 @@
+"""The budget under a virtual clock: what watching costs stays what was promised, whatever the steps are like.
+
+The simulated machine has its own truth (what a look really costs, what a step that is passed over really costs); the
+budget sees only what a clock inside can see: the step's length, and a part of the look's cost.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from relume.observe.budget import Budget
+
+US, MS, S = 1_000, 1_000_000, 1_000_000_000
+FLOOR = 15 * US  # "or 15 µs a step where that is more"
+PASSED = 1_500  # what a step that is passed over costs in truth
+SEEN = 1 / 1.4  # the part of a look's cost that its own clock sees
+ONCE = 300 * FLOOR  # the floor is doubled for so many first steps
+
+
+@dataclass
+class Machine:
+    """Training steps in virtual time, watched as the observer watches them."""
+
+    budget: Budget
+    look: float
+    rng: np.random.Generator
+    base: float = 0.0
+    spent: float = 0.0
+    step: int = 0
+    looks: list[int] = field(default_factory=list)
+
+    def train(self, steps, length, noise=0.1, pause=None):
+        """Take steps of a length (ns), lognormal noise; ``pause``: {step: ns} beside the training."""
+        end = self.step + steps
+        passing = self.budget.steps_to_pass(self.step) if self.step else 0
+        while self.step < end:
+            looking, told = passing == 0, max(passing, 1)
+            base = sum(length * self.rng.lognormal(0, noise) + (pause or {}).get(self.step + n, 0) for n in range(told))
+            cost = self.look * self.rng.lognormal(0, noise) if looking else 0.0
+            self.base += base
+            self.spent += cost + PASSED * told
+            if looking:
+                self.looks.append(self.step)
+            self.step += told
+            self.budget.book(told, int(base + cost + PASSED * told), int(cost * SEEN), looking)
+            passing = self.budget.steps_to_pass(self.step)
+        return self
+
+    def promised(self, share):
+        return max(share * self.base, FLOOR * self.step)
+
+
+def machine(share=0.02, look=1 * MS, every=None, seed=0):
+    return Machine(Budget(share, every), look, np.random.default_rng(seed))
+
+
+LENGTHS = [50 * US, 300 * US, 1 * MS, 10 * MS, 200 * MS, 5 * S]
+
+
+@pytest.mark.parametrize("share", [0.005, 0.02, 0.1])
+@pytest.mark.parametrize("noise", [0.02, 0.3])
+@pytest.mark.parametrize("look", [20 * US, 300 * US, 5 * MS, 100 * MS])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_spending_stays_within_what_was_promised(length, look, noise, share):
+    """To 10 %, and what comes once: warm-up looks, those that may be saved up, the first steps' doubled floor."""
+    m = machine(share, look).train(5_000, length, noise)
+    once = ONCE + 14 * look * (1 + noise)
+    assert m.spent <= 1.10 * m.promised(share) + once
+    assert m.looks[0] == 0
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_the_budget_is_used_where_it_buys_looks(length):
+    """A budget that never looks keeps its word too."""
+    m = machine(0.02, 300 * US).train(5_000, length)
+    affordable = min(m.step, (m.promised(0.02) - PASSED * m.step) / (300 * US))
+    assert len(m.looks) >= 0.5 * affordable
+    tenths = {look * 10 // m.step for look in m.looks}
+    assert tenths == set(range(10))
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("look", [20 * US, 5 * MS])
+def test_the_stated_cost_is_the_true_one(length, look):
+    """Where steps and looks repeat themselves, what the budget says that it spent is what it cost, to a quarter."""
+    m = machine(0.02, look).train(5_000, length, noise=0.02)
+    assert m.budget.spent == pytest.approx(m.spent, rel=0.25)
+
+
+def test_a_stated_cost_needs_a_second_step():
+    m = machine()
+    assert m.budget.overhead is None
+    m.train(1, 1 * MS)
+    assert m.budget.overhead is None
+    m.train(500, 100 * MS)
+    assert 0 < m.budget.overhead < 0.03
+
+
+@pytest.mark.parametrize("share", [0.001, 0.02])
+def test_one_look_there_always_is(share):
+    for steps in (1, 2, 5):
+        assert machine(share, 50 * MS).train(steps, 50 * US).looks[0] == 0
+
+
+def test_at_a_share_of_1_every_step_is_seen():
+    m = machine(1.0, 5 * MS).train(500, 50 * US)
+    assert m.looks == list(range(500))
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_kth_step_is_seen_whatever_it_costs(every, seed):
+    m = machine(0.02, 50 * MS, every, seed).train(400, 50 * US, noise=1.0, pause={50: 10 * S})
+    assert m.looks == list(range(0, 400, every))
+
+
+@pytest.mark.parametrize("pause", [1 * S, 600 * S])
+def test_a_pause_buys_no_burst_of_looks(pause):
+    """A long evaluation between two steps is time in which nothing was spent; it must not be spent at once."""
+    m = machine(0.02, 1 * MS).train(3_000, 1 * MS, pause={1_500: pause})
+    before = [look for look in m.looks if 1_000 <= look < 1_500]
+    after = [look for look in m.looks if 1_500 <= look < 2_000]
+    assert len(after) <= len(before) + 9
+    assert longest_row(m.looks) <= 9
+
+
+def longest_row(looks):
+    longest = row = 1
+    for one, two in itertools.pairwise(looks):
+        row = row + 1 if two == one + 1 else 1
+        longest = max(longest, row)
+    return longest
+
+
+def test_many_pauses_buy_no_more_than_their_saved_looks_each():
+    pauses = {n: 5 * S for n in range(100, 3_000, 100)}
+    m = machine(0.02, 1 * MS).train(3_000, 1 * MS, pause=pauses)
+    idle = machine(0.02, 1 * MS).train(3_000, 1 * MS)
+    assert len(m.looks) <= len(idle.looks) + 9 * len(pauses)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(50 * US, 20 * MS), (20 * MS, 50 * US), (5 * S, 1 * MS), (1 * MS, 5 * S)]
+)
+def test_steps_that_change_their_length_are_followed(before, after):
+    m = machine(0.02, 300 * US).train(1_000, before)
+    base, spent, steps, looks = m.base, m.spent, m.step, len(m.looks)
+    m.train(5_000, after)
+    promised = max(0.02 * (m.base - base), FLOOR * (m.step - steps))
+    assert m.spent - spent <= 1.15 * promised + 20 * 300 * US
+    assert len(m.looks) > looks
+
+
+def test_looks_that_grow_dearer_are_followed():
+    m = machine(0.02, 100 * US).train(2_000, 5 * MS)
+    base, spent = m.base, m.spent
+    m.look = 2 * MS
+    m.train(20_000, 5 * MS)
+    # the median of 65 looks must see it first: 33 of them are bought too cheaply
+    assert m.spent - spent <= 1.1 * 0.02 * (m.base - base) + 40 * 2 * MS
+
+
+def test_one_slow_look_is_repaid_and_then_looks_go_on():
+    m = machine(0.02, 100 * US).train(1_000, 5 * MS)
+    m.look = 200 * MS
+    while m.looks[-1] < 1_000:
+        m.train(1, 5 * MS)
+    m.look = 100 * US
+    base, spent, start = m.base, m.spent, m.step
+    m.train(6_000, 5 * MS)
+    assert len([look for look in m.looks if look >= start]) > 100
+    assert m.spent - spent + 200 * MS <= 1.1 * 0.02 * (m.base - base) + 100 * MS

@@ -1,0 +1,432 @@
+"""The observer: windows and events against a naive reference, and errors that go no further than a sentence.
+
+The probe here is no mock of a part of relume: it stands for a framework, with firing histories that are known.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from relume.artifacts.reader import read
+from relume.artifacts.recording import Site
+from relume.artifacts.writer import RecordingWriter
+from relume.framework import Framework, Tally
+from relume.observe.observer import Observer
+
+BATCH = 50
+
+
+class Planted:
+    """A framework with one optimiser and sites whose units fire as planted: ``fires(site, step)`` → bool per unit."""
+
+    version = "1.0"
+
+    def __init__(self, listener, phase="train"):
+        self.listener, self.phase = listener, phase
+        self.cost = 0
+        self.step = 0
+        self.looked = []
+        self.started = self.stopped = 0
+        self.looking, self.passing, self.untold = True, 0, 0
+        self.counts = {}
+        self.breaks = {}
+
+    def plant(self, fires, sites=1, units=4, kind="optimizer"):
+        self.fires, self.units = fires, units
+        self.clock = self.listener.new_clock("SGD", kind)
+        blank = Site("", "Net", "", "nn.ReLU", "x.py", 1, "relu", {}, "", -1, units, False, self.clock)
+        self.sites = [self.listener.new_site(replace(blank, key=f"s{n}")) for n in range(sites)]
+        return self
+
+    def broken(self, what):
+        if what in self.breaks:
+            raise self.breaks[what]
+
+    def start(self, model):
+        self.broken("start")
+        self.started += 1
+
+    def stop(self):
+        self.broken("stop")
+        self.stopped += 1
+        self.listener.steps_passed(self.clock, self.untold)
+        self.looking, self.passing, self.untold = True, 0, 0
+
+    def pending(self, clock):
+        self.broken("pending")
+        return {site: tally.examples for site, tally in self.counts.items()}
+
+    def drain(self, clock):
+        self.broken("drain")
+        tallies, self.counts = list(self.counts.values()), {}
+        return tallies
+
+    def look(self):
+        self.looked.append(self.step)
+        for site in self.sites:
+            fired = self.fires(site, self.step)
+            if fired is None:  # the site is not visited in this step
+                continue
+            t = self.counts.get(site)
+            if t is None:
+                zero = np.zeros(self.units, np.int64)
+                t = self.counts[site] = Tally(
+                    site, 0, 0, 0, zero, zero.copy(), np.zeros(self.units), np.full(self.units, -1)
+                )
+            t.looks, t.examples, t.samples = t.looks + 1, t.examples + BATCH, t.samples + BATCH
+            t.fired = t.fired + fired * BATCH
+            t.flat = t.flat + ~fired * BATCH
+            t.magnitude = t.magnitude + fired * BATCH
+            t.last_fired = np.where(fired, self.step, t.last_fired)
+
+    def train(self, steps):
+        """As a framework's probe does it: look, tell, pass over as many steps as it was told."""
+        end = self.step + steps
+        while self.step < end and self.started > self.stopped:
+            if self.looking:
+                self.look()
+            self.step += 1
+            self.untold += 1
+            self.passing -= 1
+            if self.passing <= 0:
+                untold, self.untold = self.untold, 0
+                self.passing = self.listener.steps_ended(self.clock, untold, [0.1], 0.5)
+                self.looking = self.passing == 0
+
+
+@pytest.fixture
+def observed(tmp_path, monkeypatch):
+    """Make an observer of a planted framework; returns it, its probe, and what it complained of."""
+    module = ModuleType("planted_framework")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    module.Planted = Planted
+
+    def make(fires=lambda site, step: np.ones(4, bool), **options):
+        plan = {name: options.pop(name) for name in ("sites", "units", "kind") if name in options}
+        said = []
+        observer = Observer(RecordingWriter(tmp_path / "t.relume"), complain=said.append, **options)
+        observer.watch(Framework("Planted", "planted", "planted_framework:Planted"))
+        probe = observer._probe.plant(fires, **plan)
+        return observer, probe, said
+
+    return make
+
+
+def finished(observer, probe, steps):
+    probe.train(steps)
+    observer.finish(exit=0)
+    return read(observer.writer.path)
+
+
+# ---- counts ----
+
+
+@pytest.mark.parametrize(
+    "options", [{"every": 1}, {"every": 7}, {"budget": 1.0}, {"every": 3, "window": 10}, {}], ids=str
+)
+def test_counts_are_those_of_the_looked_at_steps(observed, options):
+    rng = np.random.default_rng(0)
+    history = rng.random((300, 4)) < [0.0, 0.02, 0.5, 1.0]
+    observer, probe, _ = observed(lambda site, step: history[step], **options)
+    got = finished(observer, probe, 300)
+    (record,) = got.sites
+    seen = history[probe.looked]
+    assert record.total.looks == len(probe.looked)
+    assert record.total.examples == BATCH * len(probe.looked)
+    assert record.total.fired.tolist() == (BATCH * seen.sum(0)).tolist()
+    assert record.total.flat.tolist() == (BATCH * (~seen).sum(0)).tolist()
+    assert record.total.magnitude.tolist() == (BATCH * seen.sum(0)).tolist()
+    last = [max((s for s in probe.looked if history[s, unit]), default=-1) for unit in range(4)]
+    first = [min((s for s in probe.looked if history[s, unit]), default=-1) for unit in range(4)]
+    assert record.last_fired.tolist() == last
+    starts = [0] + [window.first_step for window in got.windows]
+    for unit in range(4):  # to the pane in which it was
+        assert record.first_fired[unit] == (-1 if first[unit] < 0 else max(s for s in starts if s <= first[unit]))
+    (clock,) = got.clocks
+    assert (clock.name, clock.kind, clock.looked) == ("SGD", "optimizer", len(probe.looked))
+    assert clock.steps == 300
+
+
+@pytest.mark.parametrize("every", [1, 2, 5, 64, 65, 1000])
+def test_every_is_deterministic_and_counts_all_steps(observed, every):
+    observer, probe, _ = observed(every=every)
+    finished(observer, probe, 400)
+    assert probe.looked == list(range(0, 400, every))
+
+
+# ---- windows ----
+
+
+def test_windows_of_n_steps_are_of_n_steps(observed):
+    observer, probe, _ = observed(every=1, window=10)
+    got = finished(observer, probe, 95)
+    assert [(w.first_step, w.last_step, w.looked) for w in got.windows] == [(n, n + 9, 10) for n in range(0, 90, 10)]
+    (record,) = got.sites
+    assert (record.window.looks, record.open.looks) == (10, 5)
+    assert all(w.rates == (0.1,) and w.loss == 0.5 for w in got.windows)
+    assert [(first, examples) for _, first, _, examples in got.timeline] == [(n, 10 * BATCH) for n in range(0, 90, 10)]
+
+
+def test_windows_of_more_steps_than_the_run_has_leave_what_there_is(observed):
+    observer, probe, _ = observed(every=1, window=1_000)
+    got = finished(observer, probe, 20)
+    assert [(w.first_step, w.last_step) for w in got.windows] == [(0, 19)]
+    assert got.sites[0].window.looks == 20
+
+
+@pytest.mark.parametrize("every", [3, 4, 7])
+@pytest.mark.parametrize("window", [1, 10, 12])
+def test_windows_between_looks_hold_at_least_n_steps_and_one_look(observed, every, window):
+    observer, probe, _ = observed(every=every, window=window)
+    got = finished(observer, probe, 200)
+    assert len(got.windows) >= 200 // (window + 2 * every)
+    assert got.windows[0].first_step == 0
+    for one, two in zip(got.windows, got.windows[1:], strict=False):
+        assert two.first_step == one.last_step + 1
+    for w in got.windows:
+        assert w.last_step - w.first_step + 1 >= window
+        assert w.last_step - w.first_step + 1 < window + 2 * every
+        assert w.looked >= 1
+
+
+def test_windows_without_n_hold_1000_examples_or_the_latest_quarter(observed):
+    """50 examples a look: a pane of at least 4 looks and 125 examples, a window of as many panes as hold 1,000."""
+    history = {}
+    observer, probe, _ = observed(every=1)
+    for step in range(600):
+        probe.train(1)
+        observer.write()
+        history[step] = read(observer.writer.path).sites[0]
+    widest = max(w.looked for w in read(observer.writer.path).windows)
+    for step, record in history.items():
+        total = BATCH * (step + 1)
+        assert record.total.examples == total
+        if record.window is not None:
+            enough = enough_examples(total - record.open.examples)
+            assert enough <= record.window.examples < enough + widest * BATCH
+        assert record.open.examples < 64 * BATCH
+    assert history[40].window is not None
+    observer.finish()
+
+
+def test_panes_grow_with_the_run_so_that_their_number_does_not(observed):
+    observer, probe, _ = observed(every=1)
+    got = finished(observer, probe, 20_000)
+    assert len(got.windows) < 1_000
+    assert all(w.looked >= 4 for w in got.windows[:-1])
+
+
+def test_a_site_that_is_seldom_visited_does_not_hold_the_others_up(observed):
+    observer, probe, _ = observed(
+        lambda site, step: np.ones(4, bool) if site == 0 or step % 500 == 0 else None, sites=2, every=1
+    )
+    got = finished(observer, probe, 2_000)
+    assert len(got.windows) > 20
+    assert got.sites[1].total.looks == 4
+    assert got.sites[1].window is not None
+
+
+# ---- events ----
+
+
+def enough_examples(total):
+    """A window's: 1,000, or or a short run's latest quarter, 300 at least where there are so many."""
+    return min(1_000, max(300, total / 4), total)
+
+
+def naive_events(history, looked, windows, slides):
+    """Each unit's deaths and revivals, from the whole history and the panes' bounds, recomputed at every pane."""
+    events = []
+    units = history.shape[1]
+    dead = [False] * units
+    panes = []
+    for w in windows:
+        panes.append([s for s in looked if w.first_step <= s <= w.last_step])
+        total = BATCH * sum(map(len, panes))
+        first = len(panes) - 1
+        if slides:
+            while BATCH * sum(map(len, panes[first:])) < enough_examples(total):
+                first -= 1
+        window = [s for pane in panes[first:] for s in pane]
+        for unit in range(units):
+            fired_now = any(history[s, unit] for s in panes[-1])
+            silent = not any(history[s, unit] for s in window)
+            if silent and not dead[unit] and (not slides or BATCH * len(window) >= 300):
+                quiet = len(panes) - 1
+                while quiet > 0 and not any(history[s, unit] for s in panes[quiet - 1]):
+                    quiet -= 1
+                events.append((unit, windows[quiet].first_step, "died"))
+                dead[unit] = True
+            if fired_now and dead[unit]:
+                events.append((unit, w.first_step, "revived"))
+                dead[unit] = False
+    return events
+
+
+def planted_history(seed, steps=900, units=24):
+    """Units that always fire, never fire, die, revive, die twice, and fire seldom."""
+    rng = np.random.default_rng(seed)
+    history = rng.random((steps, units)) < rng.choice([0.02, 0.3, 1.0], units)
+    history[:, 0], history[:, 1] = True, False
+    for unit in range(2, units - 4):
+        for _ in range(rng.integers(0, 4)):
+            begin = rng.integers(0, steps)
+            history[begin : begin + rng.integers(1, 400), unit] = False
+    return history
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "options",
+    [{"every": 1, "window": 10}, {"every": 3, "window": 25}, {"every": 1}, {"every": 2}, {"every": 7}, {"budget": 1.0}],
+    ids=str,
+)
+def test_deaths_and_revivals_are_those_of_the_naive_reference(observed, options, seed):
+    history = planted_history(seed)
+    observer, probe, _ = observed(lambda site, step: history[step], units=history.shape[1], **options)
+    got = finished(observer, probe, len(history))
+    expected = naive_events(history, probe.looked, got.windows, slides="window" not in options)
+    key = lambda event: (event[0], event[1], event[2])  # noqa: E731 - the order among units is free
+    assert sorted(got.sites[0].events, key=key) == sorted(expected, key=key)
+    for unit in range(history.shape[1]):  # a unit's own are in order: it dies before it revives
+        kinds = [kind for u, _, kind in got.sites[0].events if u == unit]
+        assert kinds == ["died", "revived"] * (len(kinds) // 2) + ["died"] * (len(kinds) % 2)
+    assert len(expected) > 3
+
+
+def test_a_death_is_dated_to_the_pane_in_which_it_fell(observed):
+    history = np.ones((2_000, 4), bool)
+    history[777:, 2] = False
+    observer, probe, _ = observed(lambda site, step: history[step], every=1)
+    got = finished(observer, probe, 2_000)
+    (event,) = got.sites[0].events
+    assert event[0] == 2
+    assert event[2] == "died"
+    width = max(w.last_step - w.first_step + 1 for w in got.windows if w.first_step <= 777 + 40)
+    assert 777 <= event[1] <= 777 + width
+
+
+def test_nobody_dies_on_fewer_than_300_examples(observed):
+    observer, probe, _ = observed(lambda site, step: np.zeros(4, bool), every=1)
+    assert finished(observer, probe, 5).sites[0].events == []
+
+
+# ---- pauses ----
+
+
+def test_pause_and_resume_go_on_where_they_stopped(observed):
+    observer, probe, _ = observed(every=1)
+    probe.train(30)
+    observer.pause()
+    observer.resume(None)
+    probe.train(30)
+    observer.finish(exit=0)
+    got = read(observer.writer.path)
+    assert got.sites[0].total.looks == 60
+    assert got.clocks[0].steps == 60
+    assert (probe.started, probe.stopped) == (2, 2)
+
+
+# ---- errors of ours ----
+
+
+@pytest.mark.parametrize("what", ["pending", "drain"])
+def test_an_error_in_a_probe_is_said_once_and_ends_the_watching(observed, what):
+    observer, probe, said = observed(every=1, window=None if what == "pending" else 10)
+    probe.train(15)
+    before = probe.stopped
+    probe.breaks[what] = RuntimeError("the probe broke")
+    assert observer.steps_ended(probe.clock, 20, [0.1], None) > 0
+    probe.train(50)
+    assert observer.steps_ended(probe.clock, 20, [0.1], None) > 0
+    assert len(said) == 1
+    assert "RuntimeError: the probe broke" in said[0]
+    assert said[0].endswith("[own-fault]")
+    assert "\n" not in said[0]
+    assert probe.stopped == before + 1
+    observer.finish(exit=5)
+    assert len(said) == 1
+    got = read(observer.writer.path)
+    assert got.meta["exit"] == 5
+    assert got.meta["finished"] is True
+    assert "the probe broke" in got.meta["fault"]
+
+
+@pytest.mark.parametrize("what", ["stop", "drain"])
+def test_an_error_at_the_end_is_said_once_and_the_recording_is_finished(observed, what):
+    observer, probe, said = observed(every=1, window=10)
+    probe.train(25)
+    observer.write()
+    probe.breaks[what] = RuntimeError("at the end")
+    observer.finish(exit=5)
+    assert len(said) == 1
+    got = read(observer.writer.path)
+    assert got.meta["exit"] == 5
+    assert got.sites[0].total.looks == 25
+    assert [(w.first_step, w.last_step) for w in got.windows] == [(0, 9), (10, 19)]
+
+
+def test_an_error_while_a_probe_is_stopped_for_another_goes_nowhere(observed):
+    observer, probe, said = observed(every=1)
+    probe.breaks["stop"] = RuntimeError("second")
+    observer.fault(ValueError("first"))
+    assert len(said) == 1
+    assert "ValueError: first" in said[0]
+    observer.finish(exit=0)
+    assert len(said) == 1
+
+
+def test_what_was_drained_before_an_error_is_in_the_recording(observed):
+    observer, probe, _ = observed(every=1, window=10)
+    probe.train(25)  # two panes are closed; nothing is written yet, a flush is a second away
+    probe.breaks["drain"] = RuntimeError("broken")
+    probe.train(20)
+    observer.finish(exit=0)
+    got = read(observer.writer.path)
+    assert [(w.first_step, w.last_step) for w in got.windows] == [(0, 9), (10, 19)]
+    assert got.sites[0].window.looks == 10
+
+
+def test_an_error_at_the_start_leaves_a_recording_that_says_so(tmp_path, monkeypatch):
+    module = ModuleType("planted_framework")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    class Broken(Planted):
+        def start(self, model):
+            raise RuntimeError("no start")
+
+    module.Broken = Broken
+    said = []
+    observer = Observer(RecordingWriter(tmp_path / "t.relume"), complain=said.append)
+    observer.start(Framework("Planted", "planted", "planted_framework:Broken"))
+    observer.start(Framework("Planted", "planted", "planted_framework:absent"))
+    assert len(said) == 1
+    observer.finish(exit=0)
+    assert "no start" in read(tmp_path / "t.relume").meta["fault"]
+
+
+def test_a_recording_that_can_no_longer_be_written_ends_the_watching_and_nothing_else(observed):
+    observer, probe, said = observed(every=1, window=10)
+    probe.train(15)
+    observer.writer.close()
+    observer.not_observed("gelu", "x.py:1", "because")
+    probe.train(30)
+    observer.fault(ValueError("another"))
+    assert len(said) == 1
+    assert "closed database" in said[0]
+
+
+def test_a_complaint_that_nobody_can_hear_is_no_error(tmp_path):
+    def deaf(text):
+        raise BrokenPipeError
+
+    observer = Observer(RecordingWriter(tmp_path / "t.relume"), complain=deaf)
+    observer.fault(ValueError("x"))
+    assert observer.failed
+    observer.finish(exit=0)
+    assert "ValueError: x" in read(tmp_path / "t.relume").meta["fault"]
