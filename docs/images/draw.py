@@ -9,11 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from relume.artifacts.reader import read
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from relume.doctor.judge import diagnose
+from relume.artifacts.reader import read
+from relume.doctor.diagnosis import diagnose
 from relume.reports import terminal
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from typing import Any
 
 from relume.artifacts.findings import Findings
 from relume.artifacts.writer import RecordingWriter
-from relume.doctor.judge import diagnose
+from relume.doctor.diagnosis import diagnose
 from relume.errors import WatchError
 from relume.framework import Phase
 from relume.observe.observer import Observer, framework_of

@@ -112,9 +112,7 @@ def test_value_at_inf_and_nan_is_torchs(activation, parameters, dtype):
     assert_close(ours(activation.value, x, parameters), expected, 0, x)
 
 
-@pytest.mark.parametrize(
-    "name", ["relu", "leaky_relu", "prelu", "rrelu", "relu6", "elu", "celu", "selu", "tanh"]
-)
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "prelu", "rrelu", "relu6", "elu", "celu", "selu", "tanh"])
 def test_value_of_negative_zero_keeps_its_sign(name):
     for n in (1, 16, 33):
         assert np.signbit(ACTIVATIONS[name].value(np.full(n, -0.0, np.float32), NUMPY)).all()
@@ -270,6 +268,4 @@ def test_softmax_value_and_product_with_its_jacobian_are_torchs(axis):
     (product,) = torch.autograd.grad(out, one, torch.tensor(tangent))
     softmax = ACTIVATIONS["softmax"]
     np.testing.assert_allclose(softmax.value(x, NUMPY, axis=axis), out.detach(), rtol=1e-14)
-    np.testing.assert_allclose(
-        softmax.slope(x, NUMPY, tangent=tangent, axis=axis), product, rtol=1e-9, atol=1e-13
-    )
+    np.testing.assert_allclose(softmax.slope(x, NUMPY, tangent=tangent, axis=axis), product, rtol=1e-9, atol=1e-13)

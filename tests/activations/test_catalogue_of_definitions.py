@@ -110,9 +110,7 @@ def test_slope_stated_at_a_kink_is_the_frameworks(framework, activation, kink):
     assert real_slope(framework, activation.name, float(kink.at)) == pytest.approx(stated, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    "framework", ["torch", "jax", "tensorflow", "keras", "keras.activations", "keras.ops"]
-)
+@pytest.mark.parametrize("framework", ["torch", "jax", "tensorflow", "keras", "keras.activations", "keras.ops"])
 def test_stated_defaults_are_the_frameworks_and_none_is_missing(framework):
     stated = {
         (a.name, p.name): p.defaults[framework]

@@ -46,16 +46,12 @@ def test_explain_json_is_the_same_entry():
 
 
 def test_explain_an_unknown_name_tells_the_nearest_and_all():
-    with pytest.raises(
-        UnknownName, match=r"'\[red\]elu'\. Did you mean 'relu'\? Activations: relu, .* Rules: RLM001"
-    ):
+    with pytest.raises(UnknownName, match=r"'\[red\]elu'\. Did you mean 'relu'\? Activations: relu, .* Rules: RLM001"):
         explain("[red]elu")
 
 
 def test_explain_an_unknown_name_exits_with_a_usage_error_on_stderr():
-    done = subprocess.run(
-        [sys.executable, "-m", "relume", "explain", "[bold]nix"], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "relume", "explain", "[bold]nix"], capture_output=True, text=True)
     assert done.returncode == Exit.USAGE
     assert done.stdout == ""
     assert done.stderr.startswith("relume: There is no activation or rule '[bold]nix'.")

@@ -26,12 +26,8 @@ def test_list_json_is_the_family():
 
 
 def test_list_into_a_pipe_has_100_columns_and_no_colour():
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE")
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "relume", "list"], env=environment, capture_output=True, check=True
-    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE")}
+    done = subprocess.run([sys.executable, "-m", "relume", "list"], env=environment, capture_output=True, check=True)
     text = done.stdout.decode()
     assert max(map(len, text.splitlines())) == 100
     assert "\x1b" not in text

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from relume.artifacts.recording import Clock, Count, Recording, Site, SiteRecord
-from relume.doctor.judge import bound, diagnose, judge
+from relume.doctor.diagnosis import diagnose
+from relume.doctor.judge import bound, judge
 from relume.doctor.rules import RULES
 
 CLOCK = Clock(0, "SGD", "optimizer", steps=100, looked=20)

@@ -207,9 +207,7 @@ def test_fashion_784_falls_back_on_digits_and_says_so(load_example, monkeypatch,
         assert images.min() >= 0
         assert images.max() <= 1
         assert set(labels.tolist()) == set(range(10))
-    assert capsys.readouterr().out == (
-        "data: scikit-learn digits enlarged to 28x28 (Fashion-MNIST is not installed)\n"
-    )
+    assert capsys.readouterr().out == ("data: scikit-learn digits enlarged to 28x28 (Fashion-MNIST is not installed)\n")
 
 
 def test_the_residual_block_calls_one_relu_twice(load_example):

@@ -84,20 +84,14 @@ def test_lists_and_numbers_are_taken():
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
 def test_relu_and_relu6_keep_integers(dtype):
-    x = (
-        np.array([0, 5, 9], dtype)
-        if np.issubdtype(dtype, np.unsignedinteger)
-        else np.array([-3, 5, 9], dtype)
-    )
+    x = np.array([0, 5, 9], dtype) if np.issubdtype(dtype, np.unsignedinteger) else np.array([-3, 5, 9], dtype)
     for function, expected in ((rn.relu, [0, 5, 9]), (rn.relu6, [0, 5, 6])):
         assert function(x).dtype == dtype
         assert function(x).tolist() == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    "x", [np.array([1, 2]), np.array([True]), np.array([1j]), np.array(["a"]), np.array([None])]
-)
+@pytest.mark.parametrize("x", [np.array([1, 2]), np.array([True]), np.array([1j]), np.array(["a"]), np.array([None])])
 def test_other_dtypes_are_refused(name, x):
     if name in ("relu", "relu6") and x.dtype.kind == "i":
         return
@@ -149,9 +143,7 @@ def test_prelu_is_torchs_on_images():
 def test_prelu_takes_one_slope_per_position_and_unit_as_keras_does():
     x, weight = -np.ones((2, 4, 5, 3)), np.arange(60.0).reshape(4, 5, 3)
     np.testing.assert_array_equal(rn.prelu(x, weight), -np.broadcast_to(weight, x.shape))
-    np.testing.assert_array_equal(
-        rn.prelu(-np.ones((2, 3, 4)), np.ones((3, 1)) * 2), np.full((2, 3, 4), -2.0)
-    )
+    np.testing.assert_array_equal(rn.prelu(-np.ones((2, 3, 4)), np.ones((3, 1)) * 2), np.full((2, 3, 4), -2.0))
 
 
 @pytest.mark.parametrize("weight", [0.5, [0.5], [[[[[0.5]]]]], np.float64(0.5)])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relume.artifacts.recording import Clock, Recording
-from relume.doctor.judge import diagnose
+from relume.doctor.diagnosis import diagnose
 from relume.reports import terminal
 
 _spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
@@ -41,6 +41,7 @@ def test_provisional_counts_are_marked():
 @pytest.mark.parametrize(
     ("meta", "clocks", "expected"),
     [
+        ({"script": "a.py"}, (), "was cut off"),
         ({}, (), "did not import PyTorch"),
         ({"unwatched": "Keras"}, (), "Keras, which is not watched yet"),
         ({"torch": "2.13"}, (), "took no training step"),

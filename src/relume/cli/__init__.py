@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from enum import IntEnum
 
 import click
@@ -68,7 +69,7 @@ def main() -> None:
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. What was finished is kept; the same command goes on from there.", err=True)
+        click.echo("relume: interrupted. The same command begins again.", err=True)
         sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away: say nothing more
@@ -76,3 +77,7 @@ def main() -> None:
     except RelumeError as error:
         click.echo(f"relume: {error}", err=True)
         sys.exit(Exit.USAGE)
+    except Exception:  # noqa: BLE001 - ours by elimination; the traceback is what a report of it needs
+        traceback.print_exc()
+        click.echo("relume: this is a fault of its own. Please report it with the lines above. [own-fault]", err=True)
+        sys.exit(Exit.OUR_FAULT)

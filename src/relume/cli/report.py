@@ -16,7 +16,7 @@ def command(file: str, as_json: bool) -> None:
 
     from relume.activations import ACTIVATIONS
     from relume.artifacts.reader import read
-    from relume.doctor.judge import diagnose
+    from relume.doctor.diagnosis import diagnose
     from relume.errors import RecordingError
 
     recording = read(Path(file))

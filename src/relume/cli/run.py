@@ -6,13 +6,13 @@ import contextlib
 import functools
 import shlex
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TextIO
 
 import click
 
 
-class _Share(click.ParamType):
+class _Share(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
     """A share: ``2%`` or ``0.02``."""
 
     name = "share"
@@ -64,7 +64,7 @@ def command(
     observer = Observer(
         RecordingWriter(path), budget=budget, window=window, every=every, complain=lambda text: _say(text)
     )
-    observer.writer.meta(script=script, argv=list(args))
+    observer.writer.meta(script=_without_folders(script), argv=[_without_folders(arg) for arg in args])
     for framework in FRAMEWORKS:
         if framework.probe is not None:
             imports.after_import(framework.package, functools.partial(observer.start, framework))
@@ -109,7 +109,7 @@ class _Ending:
         from rich.console import Console
 
         from relume.artifacts.reader import read
-        from relume.doctor.judge import diagnose
+        from relume.doctor.diagnosis import diagnose
         from relume.reports import terminal
 
         findings = diagnose(read(self._path))
@@ -120,6 +120,12 @@ class _Ending:
             console.rule(f"relume → {self._shown}", align="left", style="dim")
             console.print(terminal.render(findings, following))
         _say(said.get(), end="")
+
+
+def _without_folders(argument: str) -> str:
+    """An argument as a recording may hold it: of an absolute path, also behind ``=``, the last part alone."""
+    option, equals, value = argument.rpartition("=")
+    return f"{option}{equals}{PurePath(value).name}" if PurePath(value).is_absolute() else argument
 
 
 def _unwatched() -> str | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from relume.activations import ACTIVATIONS
-from relume.artifacts.findings import Finding, Findings, Judged
-from relume.artifacts.recording import Clock, Count, Recording, SiteRecord
+from relume.artifacts.findings import Judged
+from relume.artifacts.recording import Clock, Count, SiteRecord
 
 RARE_RATE = 0.01
 """A unit that fires on a smaller share of its samples is rare."""
@@ -25,18 +22,6 @@ PROVISIONAL_BOUND = 0.01
 """While the 95 % bound 3/n on a dead unit's firing rate is above this, its site is provisional."""
 
 Mask = NDArray[np.bool_]
-
-
-def diagnose(recording: Recording) -> Findings:
-    """Judge every site of a recording and apply every rule."""
-    from relume.doctor.rules import RULES  # the rules use this module's words
-
-    clocks = {clock.id: clock for clock in recording.clocks}
-    sites = tuple(judge(record, clocks[record.site.clock]) for record in recording.sites if record.total.looks)
-    findings: list[Finding] = [found for site in sites for rule in RULES if (found := rule.check(site)) is not None]
-    severities = ("error", "warning", "info")
-    findings.sort(key=lambda f: severities.index(f.severity))
-    return Findings(_run(recording), sites, tuple(findings), tuple(recording.not_observed))
 
 
 def bound(examples: int) -> float:
@@ -111,22 +96,3 @@ def _rates(count: Count) -> list[float | None]:
 
 def _units(mask: Mask) -> tuple[int, ...]:
     return tuple(int(unit) for unit in np.flatnonzero(mask))
-
-
-def _run(recording: Recording) -> Mapping[str, Any]:
-    """The run's facts: the script's own first, then what the watching saw of it."""
-    meta = dict(recording.meta)
-    best = min(
-        recording.clocks, key=lambda c: (("optimizer", "backward", "forward").index(c.kind), -c.steps), default=None
-    )
-    return {
-        "script": meta.pop("script", None),
-        "argv": meta.pop("argv", []),
-        "exit": meta.pop("exit", None),
-        "steps": best.steps if best else 0,
-        "looked": best.looked if best else 0,
-        "samples": sum(record.total.samples for record in recording.sites),
-        "overhead": meta.pop("overhead", None),
-        **meta,
-        "clocks": [{"name": c.name, "kind": c.kind, "steps": c.steps, "looked": c.looked} for c in recording.clocks],
-    }

@@ -13,6 +13,7 @@ from typing import Any
 
 from relume.artifacts.recording import Clock, Site, Window
 from relume.artifacts.writer import RecordingWriter
+from relume.errors import WatchError
 from relume.framework import FRAMEWORKS, Framework, Phase, Probe
 from relume.observe.budget import Budget
 from relume.observe.tracks import ClockTrack, SiteTrack
@@ -228,12 +229,24 @@ class Observer:
             for number, t in enumerate(self._clocks):
                 self.writer.clock(Clock(number, t.name, t.kind, t.steps, t.looked))
             self.writer.meta(overhead=self._budget.overhead, overhead_ns=int(self._budget.spent))
+        self.writer.settle()
         self._closed = []
         self._flushed = time.perf_counter_ns()
         self._flush_gap = max(_FLUSH_NS, _FLUSH_SHARE * (self._flushed - began))
 
 
 def framework_of(model: Any) -> Framework:
-    """Find the framework that a model belongs to: the one whose package defines one of its classes."""
+    """Find the framework that a model belongs to: the one whose package defines one of its classes.
+
+    Raises: WatchError: it belongs to none that is watched.
+    """
     packages = {cls.__module__.partition(".")[0] for cls in type(model).__mro__}
-    return next((f for f in FRAMEWORKS if f.package in packages), FRAMEWORKS[0])
+    framework = next((f for f in FRAMEWORKS if f.package in packages), None)
+    if framework is None or framework.probe is None:
+        belongs = f", of {framework.name}, which is not watched yet" if framework is not None else ""
+        raise WatchError(
+            f"watch() was given a {type(model).__name__}{belongs}; it watches a torch.nn.Module. "
+            "Give the model itself; a whole script is watched by `relume run`.",
+            slug="not-a-module",
+        )
+    return framework

@@ -58,6 +58,8 @@ def _headline(findings: Findings) -> Text:
         f" at {len(sites)} site{'s' * (len(sites) > 1)}; looked at {run['looked']:,} of {run['steps']:,} steps, "
     )
     line.append(f"{run['samples']:,} samples")
+    if findings.run["script"] and not findings.run.get("finished"):
+        line.append("; the run goes on, or was cut off", style="yellow")
     if any(judged.provisional for judged in sites):
         line.append("; provisional where marked ~ (fewer than 300 examples)")
     return line
@@ -65,6 +67,8 @@ def _headline(findings: Findings) -> Text:
 
 def _why_nothing(findings: Findings) -> str:
     run = findings.run
+    if run["script"] and not run.get("finished"):
+        return "The run goes on, or was cut off before anything of it was written."
     unwatched = run.get("unwatched")
     if unwatched:
         return f"The script trains with {unwatched}, which is not watched yet; PyTorch is."

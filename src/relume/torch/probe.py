@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
-from relume.errors import WatchError
 from relume.framework import Listener, Phase, Tally
 from relume.torch import places, taps
 from relume.torch.clocks import KINDS, Clock, Clocks, living_optimizers, rates_of
@@ -47,12 +46,6 @@ class TorchProbe:
 
     def start(self, model: Any | None) -> None:
         """Begin to watch ``model`` (an nn.Module), or with None whatever trains in this process."""
-        if model is not None and not isinstance(model, nn.Module):
-            raise WatchError(
-                f"watch() was given a {type(model).__name__}; it watches a torch.nn.Module. "
-                "Give the model itself; a whole script is watched by `relume run`.",
-                slug="not-a-module",
-            )
         self._looking.take_thread()
         self._running = True
         taps.listen(self)

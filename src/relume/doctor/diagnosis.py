@@ -1,0 +1,40 @@
+"""Recording → findings: every site judged, every rule asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from relume.artifacts.findings import Finding, Findings
+from relume.artifacts.recording import Recording
+from relume.doctor.judge import judge
+from relume.doctor.rules import RULES
+
+
+def diagnose(recording: Recording) -> Findings:
+    """Judge every site of a recording and apply every rule."""
+    clocks = {clock.id: clock for clock in recording.clocks}
+    sites = tuple(judge(record, clocks[record.site.clock]) for record in recording.sites if record.total.looks)
+    findings: list[Finding] = [found for site in sites for rule in RULES if (found := rule.check(site)) is not None]
+    severities = ("error", "warning", "info")
+    findings.sort(key=lambda f: severities.index(f.severity))
+    return Findings(_run(recording), sites, tuple(findings), tuple(recording.not_observed))
+
+
+def _run(recording: Recording) -> Mapping[str, Any]:
+    """The run's facts: the script's own first, then what the watching saw of it."""
+    meta = dict(recording.meta)
+    best = min(
+        recording.clocks, key=lambda c: (("optimizer", "backward", "forward").index(c.kind), -c.steps), default=None
+    )
+    return {
+        "script": meta.pop("script", None),
+        "argv": meta.pop("argv", []),
+        "exit": meta.pop("exit", None),
+        "steps": best.steps if best else 0,
+        "looked": best.looked if best else 0,
+        "samples": sum(record.total.samples for record in recording.sites),
+        "overhead": meta.pop("overhead", None),
+        **meta,
+        "clocks": [{"name": c.name, "kind": c.kind, "steps": c.steps, "looked": c.looked} for c in recording.clocks],
+    }
