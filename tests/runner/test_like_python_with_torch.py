@@ -205,3 +205,21 @@ def test_module_facts_of_torch_are_its_own(tmp_path):
         print(importlib.resources.files("torch") / "version.py", len([f for f in sys.meta_path if "relume" in repr(f)]))
         """,
     )
+
+
+def test_warnings_of_torch_name_the_users_line_and_come_once_a_line(tmp_path):
+    python, _ = both(
+        tmp_path,
+        """
+        layer = nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        for _ in range(3):
+            for _ in range(2):
+                loss = F.mse_loss(torch.relu(layer(torch.ones(2, 2))), torch.zeros(2))
+            loss = loss + F.mse_loss(torch.relu(layer(torch.ones(2, 2))), torch.zeros(2))
+            loss = loss + nn.MSELoss()(layer(torch.ones(2, 2)), torch.zeros(2))
+            loss.backward()
+            optimizer.step()
+        """,
+    )
+    assert python.stderr.count(b"UserWarning") == 3

@@ -29,6 +29,7 @@ from relume.torch.functions import (
     UNJUDGED_CALLS,
 )
 from relume.torch.sites import Sites, WatchedSite, written
+from relume.torch.warned import Warned
 
 LOOK_CAP_NS = 10_000_000
 """A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""
@@ -59,6 +60,7 @@ class Eye(TorchFunctionMode):
         self._opened_at = 0
         self._seen: set[int] = set()
         self._entered = False
+        self._warned = Warned(__file__, globals())
         self._tags: dict[int, tuple[weakref.ref[Tensor], Any]] = {}
         self._blind = False
         self._handlers = self._table()
@@ -82,6 +84,7 @@ class Eye(TorchFunctionMode):
         """Onto this thread's stack."""
         if not self._entered:
             self._entered = True
+            self._warned.begin()
             stack = _unstack()
             below = 1 if stack and isinstance(stack[0], DeviceContext) else 0
             _restack([*stack[:below], self, *stack[below:]])
@@ -95,6 +98,7 @@ class Eye(TorchFunctionMode):
         if self.is_there():
             _restack([mode for mode in _unstack() if mode is not self])
             self._entered = False
+            self._warned.end()
         elif self._entered:
             self.blind()
 
