@@ -44,9 +44,20 @@ def test_a_silent_unit_is_dead_a_seldom_one_rare_and_one_that_is_never_off_alway
 def test_a_unit_that_once_fired_is_dead_but_not_born_dead():
     made = record()
     made.first_fired[0] = 3
+    made.total = Count(40, 2 * N, 2 * N, np.array([N, 5, 500, N]), made.total.flat, made.total.magnitude)
     judged = judge(made, CLOCK)
     assert judged.dead == (0,)
     assert judged.born_dead == ()
+
+
+def test_a_rare_unit_must_be_silent_for_longer_than_a_busy_one():
+    made = record(fired=(0, 0, 0))
+    made.first_fired[:] = 0
+    made.total = Count(60, 4 * N, 4 * N, np.array([20, 22, 900]), made.total.flat, made.total.magnitude)
+    judged = judge(made, CLOCK)  # of 1,000 more samples, 6.7, 7.3 and 300 firings were to be expected
+    assert judged.dead == (1, 2)
+    assert judged.rare == (0,)
+    assert judge(made, CLOCK, literal=True).dead == (0, 1, 2)
 
 
 def test_a_unit_that_fires_in_the_open_pane_is_not_dead():

@@ -235,7 +235,7 @@ def test_a_site_that_is_seldom_visited_does_not_hold_the_others_up(observed):
 
 
 def enough_examples(total):
-    """A window's: 1,000, or or a short run's latest quarter, 300 at least where there are so many."""
+    """A window's: 1,000, or a short run's latest quarter, 300 at least where there are so many."""
     return min(1_000, max(300, total / 4), total)
 
 
@@ -256,6 +256,9 @@ def naive_events(history, looked, windows, slides):
         for unit in range(units):
             fired_now = any(history[s, unit] for s in panes[-1])
             silent = not any(history[s, unit] for s in window)
+            before = [history[s, unit] for pane in panes[:first] for s in pane]
+            if slides and any(before):  # a unit that was rare before is silent for good only after a long time
+                silent = silent and BATCH * len(window) * (sum(before) / len(before)) >= 7
             if silent and not dead[unit] and (not slides or BATCH * len(window) >= 300):
                 quiet = len(panes) - 1
                 while quiet > 0 and not any(history[s, unit] for s in panes[quiet - 1]):

@@ -106,6 +106,10 @@ class Count:
         )
 
 
+SURE_FIRINGS = 7.0
+"""Firings that were to be expected of a silent unit at its rate before: none of so many comes once in 1,100 times."""
+
+
 @dataclass
 class SiteRecord:
     """All that a recording keeps of one site. Steps are −1 for never; ``window`` is None before one has closed."""
@@ -125,6 +129,17 @@ class SiteRecord:
         """A site that was just met."""
         zero, never = Count.zero(site.units), np.full(site.units, -1, np.int64)
         return cls(site, zero, None, zero, never, never.copy(), never.copy())
+
+    def judged(self) -> Count:
+        """The counts on which units are judged: the latest closed window's and the open one's."""
+        return self.open if self.window is None else self.window + self.open
+
+    def surely_silent(self) -> NDArray[np.bool_]:
+        """Which units are silent and not only rare: they never fired, or fired often enough before to be missed."""
+        judged = self.judged()
+        before = max(self.total.samples - judged.samples, 1)
+        missed = (self.total.fired - judged.fired) / before * judged.samples
+        return np.asarray((judged.fired == 0) & ((self.total.fired == 0) | (missed >= SURE_FIRINGS)))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from relume.doctor.rules import RULES
 def diagnose(recording: Recording) -> Findings:
     """Judge every site of a recording and apply every rule."""
     clocks = {clock.id: clock for clock in recording.clocks}
-    sites = tuple(judge(record, clocks[record.site.clock]) for record in recording.sites if record.total.looks)
+    literal = recording.meta.get("window") is not None
+    seen = [record for record in recording.sites if record.total.looks]
+    sites = tuple(judge(record, clocks[record.site.clock], literal=literal) for record in seen)
     findings: list[Finding] = [found for site in sites for rule in RULES if (found := rule.check(site)) is not None]
     severities = ("error", "warning", "info")
     findings.sort(key=lambda f: severities.index(f.severity))

@@ -29,9 +29,13 @@ def bound(examples: int) -> float:
     return min(1.0, 3 / max(examples, 1))
 
 
-def judge(record: SiteRecord, clock: Clock) -> Judged:
-    """The words for the units of one site, from its latest closed window and the open one."""
-    count = record.open if record.window is None else record.window + record.open
+def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
+    """The words for the units of one site, from its latest closed window and the open one.
+
+    ``literal``: the user set the window's length, and what is silent in it is dead. Otherwise the window is as short
+    as the evidence allows, and a unit that was rare before it must be silent for longer.
+    """
+    count = record.judged()
     site = record.site
     finite = np.isfinite(record.total.magnitude)
     can_die = _can_die(record) & finite
@@ -39,7 +43,7 @@ def judge(record: SiteRecord, clock: Clock) -> Judged:
     splits = np.full(site.units, _splits_at_zero(site.activation))
     never_off = (count.fired == count.samples) & finite & splits
     at_rest = (count.flat >= FLAT_SHARE * max(count.samples, 1)) & finite
-    dead = silent & can_die
+    dead = (silent if literal else record.surely_silent()) & can_die
     bounded = np.full(site.units, site.activation == "relu6")  # flat for it is its upper bound: below 0 it is silent
     return Judged(
         site=site,
@@ -50,7 +54,7 @@ def judge(record: SiteRecord, clock: Clock) -> Judged:
         provisional=bound(count.examples) > PROVISIONAL_BOUND,
         dead=_units(dead),
         born_dead=_units(dead & (record.first_fired < 0)),
-        rare=_units(~silent & can_die & (count.fired < RARE_RATE * count.samples)),
+        rare=_units(~dead & can_die & (count.fired < RARE_RATE * count.samples)),
         always_on=_units(never_off & can_die & ~at_rest),
         stuck_high=_units(at_rest & bounded),
         one_sided=_units((silent | never_off) & finite & ~can_die & splits),

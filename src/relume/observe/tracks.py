@@ -97,7 +97,7 @@ class SiteTrack:
         record.silent_since = np.where(fired, -1, np.where(record.silent_since < 0, first_step, record.silent_since))
         record.window = self._window(pane) if slides else pane
         record.open = Count.zero(record.site.units)
-        silent = record.window.fired == 0
+        silent = record.surely_silent() if slides else ~fired
         if not slides or record.window.examples >= FEWEST_EXAMPLES:
             self._note(silent & ~self._dead, "died", record.silent_since)
             self._dead |= silent
