@@ -411,6 +411,8 @@ PACKAGE = {
         if __name__ == "__main__":
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 print(pool.map(f, [1, 2]))
+                pool.close()
+                pool.join()  # a pool that is torn down loses what its worker has not flushed
     """,
     "broken/__init__.py": "import absent_dependency\n",
     "broken/tool.py": "print('never')\n",
@@ -561,17 +563,25 @@ def test_hard_exit_at_exit_brings_no_second_summary(tmp_path):
 # ---- signals from outside ----
 
 
+LISTENING = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+"""Starts a program that SIGINT reaches: what is started in the background inherits that it is ignored."""
+
+
 @pytest.mark.parametrize("way", ["python", "relume"])
 def test_interrupt_from_outside_dies_by_the_signal(tmp_path, way):
     put(tmp_path, {"x.py": "import time\nprint('ready', flush=True)\ntime.sleep(30)\n"})
     command = [sys.executable] if way == "python" else [*RELUME, "--out", "t.relume"]
-    process = subprocess.Popen(
-        [*command, "x.py"], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout.readline() == b"ready\n"
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTENING, *command, "x.py"],
+        cwd=tmp_path,
+        env=ENV,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT
     assert stdout == b""
     stderr = BLOCK.sub(b"", stderr).decode()
