@@ -442,6 +442,22 @@ def test_an_error_in_the_counting_is_said_once_and_the_training_goes_on(capsys):
     assert watch.to_dict()["run"]["fault"].startswith("TypeError")
 
 
+@pytest.mark.parametrize("part", ["eye", "_fits_phase", "is_here"])
+def test_an_error_anywhere_around_a_look_never_reaches_the_training(part, capsys):
+    net = mlp()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    watch = relume.watch(net, budget=1.0)
+    with watch:
+        steps(net, optimizer, 3)
+        looking = watch._observer._probe._looking
+        looking.eye.leave()
+        setattr(looking, part, None)  # planted
+        steps(net, optimizer, 20)
+    assert capsys.readouterr().err.count("own-fault") == 1
+    assert "NoneType" in watch.to_dict()["run"]["fault"]
+    assert taps._ears == ()
+
+
 def test_a_users_exception_passes_through_and_the_watching_goes_on():
     class Once(nn.Module):
         def __init__(self):

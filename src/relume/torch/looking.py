@@ -33,9 +33,10 @@ def compiles() -> bool:
 class Looking:
     """Puts the eye on one thread's stack and takes it off again."""
 
-    def __init__(self, eye: Eye, fits_phase: Callable[[nn.Module], bool]) -> None:
+    def __init__(self, eye: Eye, fits_phase: Callable[[nn.Module], bool], fail: Callable[[Exception], None]) -> None:
         self.eye = eye
         self._fits_phase = fits_phase
+        self._fail = fail
         self.on = False  # a look is under way
         self._eager = True  # enter without waiting for a module: the script may have none
         self._hidden = False
@@ -90,7 +91,7 @@ class Looking:
             if compiles():
                 self.eye.blind()
                 return
-            self._hook = register_module_forward_pre_hook(self._leave)
+            self._hook_up(self._leave)
 
     # ---- the next module's call -------------------------------------------------------------------------------
 
@@ -99,7 +100,16 @@ class Looking:
         if compiles():
             self.eye.enter()
         elif self._hook is None:
-            self._hook = register_module_forward_pre_hook(self._enter)
+            self._hook_up(self._enter)
+
+    def _hook_up(self, react: Callable[[nn.Module], None]) -> None:
+        def called(module: nn.Module, args: Any) -> None:
+            try:
+                react(module)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+                self._fail(error)
+
+        self._hook = register_module_forward_pre_hook(called)
 
     def compiling(self) -> None:
         """The script compiles something: no hook may be left for its call."""
@@ -112,13 +122,13 @@ class Looking:
             self._hook.remove()
             self._hook = None
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
+    def _enter(self, module: nn.Module) -> None:
         if self.is_here() and self._fits_phase(module):
             self._disarm()
             self._eager = False
             self.eye.enter()
 
-    def _leave(self, module: nn.Module, args: Any) -> None:
+    def _leave(self, module: nn.Module) -> None:
         if self.is_here() and places.is_outermost_call(sys._getframe(1)):
             self._disarm()
             self.eye.leave()

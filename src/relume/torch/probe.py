@@ -32,7 +32,7 @@ class TorchProbe:
         self._listener = listener
         self._clocks = Clocks(listener.new_clock)
         self.sites = Sites(listener, self._clocks, phase)
-        self._looking = Looking(Eye(self), self.sites.fits_phase)
+        self._looking = Looking(Eye(self), self.sites.fits_phase, self.fail)
         self._own_cost = 0
         self._running = False
         self._forwards: Any = None

@@ -48,6 +48,9 @@ class Ear(Protocol):
     def compiling(self) -> None:
         """``torch.compile`` was called."""
 
+    def fail(self, error: Exception) -> None:
+        """An error of the ear's own: the user's code is running, and goes on."""
+
     def compiled_code_begins(self) -> None:
         """Code of ``torch.compile`` is entered: hide, and say what is not seen."""
 
@@ -72,9 +75,20 @@ def unlisten(ear: Ear) -> None:
         _undo.pop()()
 
 
-def _forget() -> None:
+def _tell(news: str, *what: Any) -> list[tuple[Ear, Any]]:
+    """Tell every ear; returns what each answered. An error in one of them never reaches the user."""
+    answers = []
     for ear in _ears:
-        ear.forked()
+        try:
+            answers.append((ear, getattr(ear, news)(*what)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+            ear.fail(error)
+    return answers
+
+
+def _forget() -> None:
+    _tell("forked")
+    for ear in _ears:
         unlisten(ear)
 
 
@@ -105,31 +119,26 @@ def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
 
 
 def _steps(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for ear in _ears:
-        ear.optimizer_steps(len(args) > 1 or bool(kwargs))
+    _tell("optimizer_steps", len(args) > 1 or bool(kwargs))
 
 
 def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for ear in _ears:
-        ear.optimizer_stepped(optimizer)
+    _tell("optimizer_stepped", optimizer)
 
 
 def _telling_optimizer(original: Any) -> Any:
     def init(self: Optimizer, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        for ear in _ears:
-            ear.optimizer_made(self)
+        _tell("optimizer_made", self)
 
     return init
 
 
 def _telling_backward(original: Any) -> Any:
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        for ear in _ears:
-            ear.backward_begins(tensors)
+        _tell("backward_begins", tensors)
         original(tensors, *args, **kwargs)
-        for ear in _ears:
-            ear.backward_ended()
+        _tell("backward_ended")
 
     return backward
 
@@ -140,12 +149,12 @@ def _unseen(original: Any) -> Any:
     def has_torch_function(tensors: Any) -> bool:
         if torch.compiler.is_compiling():
             return bool(original(tensors))
-        hidden = [ear for ear in _ears if ear.hide()]
+        hidden = any(hid for _, hid in _tell("hide"))
         try:
             return bool(original(tensors))
         finally:
-            for ear in hidden:
-                ear.show()
+            if hidden:
+                _tell("show")
 
     return has_torch_function
 
@@ -154,8 +163,7 @@ def _telling_compile(original: Any) -> Any:
     def compile(*args: Any, **kwargs: Any) -> Any:
         compiled = original(*args, **kwargs)
         _tap_compiled_calls()
-        for ear in _ears:
-            ear.compiling()
+        _tell("compiling")
         return compiled
 
     return compile
@@ -178,12 +186,10 @@ def _tap_compiled_calls() -> None:
             caller = sys._getframe(1)
             if callable(callback) and not entered:
                 entered.append(caller)
-                for ear in _ears:
-                    ear.compiled_code_begins()
+                _tell("compiled_code_begins")
             elif not callable(callback) and entered and entered[0] is caller:
                 entered.clear()
-                for ear in _ears:
-                    ear.show()
+                _tell("show")
             return original(callback)
 
         return maybe_set_eval_frame
