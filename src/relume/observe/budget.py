@@ -12,7 +12,7 @@ from statistics import median
 _FLOOR_NS = 15_000
 """What a step may cost where the share of it would be less: watching a 0.3 ms step within 2 % would see nothing."""
 
-_IDLE_NS = 2_000  # what a step costs that is passed over: two hooks, cold
+_IDLE_NS = 4_000  # what a step costs that is passed over: three hooks, cold (measured 4 to 6 µs)
 _COLD = 1.5  # a look's cost over its own clock's, until enough steps have been compared (measured 1.3 to 1.7)
 _COMPARED = 8  # steps of each kind before they are compared
 _KEPT = 65  # steps of each kind that the comparison remembers

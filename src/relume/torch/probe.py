@@ -49,6 +49,7 @@ class TorchProbe:
         self._looking.take_thread()
         self._running = True
         taps.listen(self)
+        taps.attend(self, True)
         if model is None:
             return
         if self.sites.trees.model is not model:
@@ -104,6 +105,7 @@ class TorchProbe:
         clock = self._clocks.of(optimizer)
         if clock is not None and clock.looking and not self._looking.on and self._concerns():
             self._looking.begin()
+            taps.attend(self, True)
 
     def optimizer_steps(self, closure: bool) -> None:
         """A step begins: its forwards are over, and the optimiser's own arithmetic is not looked at."""
@@ -162,6 +164,7 @@ class TorchProbe:
             self._looking.begin()
         elif self._looking.on:
             self._looking.end()
+        taps.attend(self, self._looking.on or self._clocks.best > KINDS.index("optimizer"))
 
     def _forget_forwards(self) -> None:
         """Count forwards no more: a global hook costs every module's call, and compiled ones warn of it."""

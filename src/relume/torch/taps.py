@@ -56,6 +56,7 @@ class Ear(Protocol):
 
 
 _ears: tuple[Ear, ...] = ()
+_attentive: set[int] = set()  # the ears that want all news; the others hear of the ends of steps alone
 _undo: list[Callable[[], None]] = []
 
 
@@ -71,8 +72,14 @@ def unlisten(ear: Ear) -> None:
     """Tell it no more."""
     global _ears
     _ears = tuple(other for other in _ears if other is not ear)
+    _attentive.discard(id(ear))
     while _undo and not _ears:
         _undo.pop()()
+
+
+def attend(ear: Ear, to_all: bool) -> None:
+    """Tell this probe all news, or of the ends of steps alone: most steps are passed over, and must cost nothing."""
+    (_attentive.add if to_all else _attentive.discard)(id(ear))
 
 
 def _tell(news: str, *what: Any) -> list[tuple[Ear, Any]]:
@@ -119,7 +126,8 @@ def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
 
 
 def _steps(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    _tell("optimizer_steps", len(args) > 1 or bool(kwargs))
+    if _attentive:
+        _tell("optimizer_steps", len(args) > 1 or bool(kwargs))
 
 
 def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -136,9 +144,11 @@ def _telling_optimizer(original: Any) -> Any:
 
 def _telling_backward(original: Any) -> Any:
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        _tell("backward_begins", tensors)
+        if _attentive:
+            _tell("backward_begins", tensors)
         original(tensors, *args, **kwargs)
-        _tell("backward_ended")
+        if _attentive:
+            _tell("backward_ended")
 
     return backward
 
