@@ -66,7 +66,7 @@ LENGTHS = [50 * US, 300 * US, 1 * MS, 10 * MS, 200 * MS, 5 * S]
 @pytest.mark.parametrize("look", [20 * US, 300 * US, 5 * MS, 100 * MS])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_spending_stays_within_what_was_promised(length, look, noise, share):
-    """To 10 %, and what comes once: warm-up looks, those that may be saved up, the first steps' doubled floor."""
+    """To 10 %, and what comes once: warm-up looks, those that may be saved up, the first steps."""
     m = machine(share, look).train(5_000, length, noise)
     once = ONCE + 14 * look * (1 + noise)
     assert m.spent <= 1.10 * m.promised(share) + once

@@ -14,8 +14,9 @@ _FLOOR_NS = 15_000
 
 _IDLE_NS = 4_000  # what a step costs that is passed over: three hooks, cold (measured 4 to 6 µs)
 _COLD = 1.5  # a look's cost over its own clock's, until enough steps have been compared (measured 1.3 to 1.7)
+_AT_LEAST = 1.2  # and at least this after that: between long steps of uneven length a look's cost is lost in the noise
 _COMPARED = 8  # steps of each kind before they are compared
-_KEPT = 65  # steps of each kind that the comparison remembers
+_KEPT = 129  # steps of each kind that the comparison remembers
 _WARM_UP = 3  # looks that meet the sites and warm the code: counted as spent, but no measure of what follows
 _SAVED = 8  # looks that may be saved up in a pause: a long evaluation must not buy a hundred looks in a row
 _FAR_NS = 250_000_000  # of steps that are passed over without another thought: what a step takes may change
@@ -73,7 +74,7 @@ class Budget:
         own = median(self._own)
         if min(len(self._plain), len(self._looked)) < _COMPARED:
             return own * _COLD
-        return max(own, median(self._looked) - median(self._plain))
+        return max(own * _AT_LEAST, median(self._looked) - median(self._plain))
 
     def steps_to_pass(self, step: int) -> int:
         """How many steps to pass over from this one on, by its number on its clock; 0: look at it."""
