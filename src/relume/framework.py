@@ -1,6 +1,6 @@
 """What a framework's folder fulfils, and which folders there are; imports none of them.
 
-The observer (``observe/``) decides when to look and what to keep; a probe (``torch/probe.py``) sees. They meet here:
+The observer (``observe/``) decides when to look and what to keep; a probe (``torch/watching/``) sees. They meet here:
 the probe calls a :class:`Listener`, the listener calls its :class:`Probe`.
 """
 
@@ -104,7 +104,7 @@ class Framework:
 
 
 FRAMEWORKS = (
-    Framework("PyTorch", "torch", "relume.torch.probe:TorchProbe"),
+    Framework("PyTorch", "torch", "relume.torch.watching.probe:TorchProbe"),
     Framework("Keras", "keras"),
     Framework("TensorFlow", "tensorflow"),
     Framework("JAX", "jax"),

@@ -18,9 +18,9 @@ from torch.nn.parameter import Parameter
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 
-from relume.torch import places
-from relume.torch.axes import RULES, Tag, kept
-from relume.torch.functions import (
+from relume.torch.watching import places
+from relume.torch.watching.axes import RULES, Tag, kept
+from relume.torch.watching.functions import (
     ACTIVATION_CALLS,
     ARITHMETIC_CALLS,
     LAYER_CALLS,
@@ -28,8 +28,8 @@ from relume.torch.functions import (
     NORM_CALLS,
     UNJUDGED_CALLS,
 )
-from relume.torch.sites import Sites, WatchedSite, written
-from relume.torch.warned import Warned
+from relume.torch.watching.sites import Sites, WatchedSite, written
+from relume.torch.watching.warned import Warned
 
 LOOK_CAP_NS = 10_000_000
 """A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""

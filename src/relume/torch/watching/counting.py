@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from relume.torch.axes import Tag
+from relume.torch.watching.axes import Tag
 
 Floats = NDArray[np.float64]
 

@@ -15,11 +15,11 @@ from torch.nn.parameter import Parameter
 from relume.activations import ACTIVATIONS
 from relume.artifacts.recording import Site
 from relume.framework import Listener, Phase, Tally
-from relume.torch import places
-from relume.torch.axes import Tag, assumed_axis
-from relume.torch.clocks import Clock, Clocks
-from relume.torch.counting import Accumulator, Bounds
-from relume.torch.functions import Applied
+from relume.torch.watching import places
+from relume.torch.watching.axes import Tag, assumed_axis
+from relume.torch.watching.clocks import Clock, Clocks
+from relume.torch.watching.counting import Accumulator, Bounds
+from relume.torch.watching.functions import Applied
 
 _MOST_WIDTHS = 8  # a call without a layer whose width keeps changing has no units to follow
 

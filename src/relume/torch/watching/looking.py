@@ -14,8 +14,8 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from relume.torch import places
-from relume.torch.mode import Eye
+from relume.torch.watching import places
+from relume.torch.watching.mode import Eye
 
 
 def compiles() -> bool:

@@ -17,11 +17,11 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
 from relume.framework import Listener, Phase, Tally
-from relume.torch import places, taps
-from relume.torch.clocks import KINDS, Clock, Clocks, living_optimizers, rates_of
-from relume.torch.looking import Looking
-from relume.torch.mode import Eye
-from relume.torch.sites import Sites, WatchedSite
+from relume.torch.watching import places, taps
+from relume.torch.watching.clocks import KINDS, Clock, Clocks, living_optimizers, rates_of
+from relume.torch.watching.looking import Looking
+from relume.torch.watching.mode import Eye
+from relume.torch.watching.sites import Sites, WatchedSite
 
 
 class TorchProbe:
