@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relume.activations import ACTIVATIONS, FLAT_SLOPE, NUMPY
+from relume.activations import ACTIVATIONS, FLAT_SLOPE, NUMPY, selu
 from relume.activations._gain import measured_gain
 
 PARAMETERS = {
@@ -138,9 +138,21 @@ def test_slope_at_infinity_is_the_limit(name):
     assert ACTIVATIONS[name].slope(np.array([-np.inf, np.inf]), NUMPY).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("activation", "parameters"), CASES)
-def test_slope_at_nan_is_nan(activation, parameters):
-    assert np.isnan(activation.slope(np.array([np.nan]), NUMPY, **parameters)).all()
+def test_slope_at_nan_is_as_stated_which_is_torchs_for_one_element(activation, parameters, dtype):
+    names = {"SCALE": selu.SCALE, "nan": np.nan} | activation.check(**parameters)
+    stated = np.array([eval(activation.slope_at_nan, {}, names)], dtype)
+    x = np.array([np.nan], dtype)
+    np.testing.assert_array_equal(ours(activation.slope, x, parameters), stated)
+    np.testing.assert_array_equal(theirs(activation, x, parameters)[1], stated)
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "rrelu", "relu6", "elu", "celu", "selu", "relu"])
+def test_slope_at_infinity_is_a_limit(name):
+    activation = ACTIVATIONS[name]
+    far = activation.slope(np.array([-1e4, 1e4]), NUMPY)
+    assert activation.slope(np.array([-np.inf, np.inf]), NUMPY).tolist() == far.tolist()
 
 
 @pytest.mark.parametrize(("activation", "parameters"), CASES)

@@ -28,6 +28,7 @@ def erf(x: Any) -> Any:
 
 NUMPY = SimpleNamespace(
     where=np.where,
+    ones_like=np.ones_like,
     exp=np.exp,
     expm1=np.expm1,
     tanh=np.tanh,
@@ -35,7 +36,6 @@ NUMPY = SimpleNamespace(
     sqrt=np.sqrt,
     log=np.log,
     abs=np.abs,
-    isnan=np.isnan,
     minimum=np.minimum,
     maximum=np.maximum,
     max=np.max,

@@ -38,7 +38,7 @@ def slope(x: Any, xp: Any, *, alpha: float = 1.0) -> Any:
         xp: the array namespace.
         alpha: as for :func:`value`.
 
-    Returns: array, shape and dtype of ``x``. nan → nan (PyTorch 1 or nan, by dtype and length), −inf → 0.
+    Returns: array, shape and dtype of ``x``. nan → 1, as PyTorch (JAX nan), −inf → 0.
     Kinks: 0 → 1 from both sides (Keras on TensorFlow: 2).
     Source: Barron 2017, https://arxiv.org/abs/1704.07483
 
@@ -47,9 +47,8 @@ def slope(x: Any, xp: Any, *, alpha: float = 1.0) -> Any:
         >>> slope(np.array([-np.inf, 0.0, 3.0]), np, alpha=2.0).tolist()
         [0.0, 1.0, 1.0]
     """
-    one = xp.where(xp.isnan(x), x, 1.0)
-    below = xp.where(x > 0, 0.0, x)
-    return xp.where(x > 0, one, xp.exp(below / alpha))
+    below = xp.where(x <= 0, x, 0.0)
+    return xp.where(x <= 0, xp.exp(below / alpha), 1.0)
 
 
 def gain(*, alpha: float = 1.0) -> float:
@@ -71,6 +70,7 @@ ACTIVATION = Activation(
     slope=slope,
     gain=gain,
     flat=flat,
+    slope_at_nan="1",
     can_die="hardly: the slope below 0 is small but never 0",
     saturates="far below 0, at −alpha",
     advantages="Slope continuous for every alpha, and never above 1; mean output near 0.",

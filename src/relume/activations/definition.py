@@ -2,9 +2,9 @@
 
 ``value`` and ``slope`` take the array namespace ``xp`` (NumPy's names: ``where``, ``exp``, ``expm1``,
 ``tanh``, …), so that one text serves every framework. They are straight-line code: ``xp.where`` instead of
-``if``. Every definition keeps these rules: nan → nan, in the value and in the slope (frameworks differ on the
-slope there); no overflow in a branch that is not taken; dtype and shape of ``x`` are kept, where the
-parameters are Python numbers.
+``if``. Every definition keeps these rules: nan → nan in the value, and ``slope_at_nan`` in the slope (frameworks
+differ there); −0 → −0 where 0 → 0; the slopes at ±inf are the limits; no overflow in a branch that is not taken; dtype
+and shape of ``x`` are kept, where the parameters are Python numbers.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ class Activation:
             second (None: not judged so; the off side of a rectifier is what ``fires_above`` and ``dies`` are
             for).
         dies: ``dies(**parameters)``: whether a unit that does not fire has no slope left to recover.
+        slope_at_nan: the slope at nan, as a formula in the parameters, as those of :class:`Kink`: PyTorch's
+            for a tensor of one element, which its vector code does not always keep to.
         relation: ``relation(**parameters)`` → what is wrong between two parameters, "" when nothing is.
         gain_note: where a common convention differs from ``gain``.
         aliases: other names by which it is known; spelling (case, ``-``, ``_``) does not matter.
@@ -133,6 +135,7 @@ class Activation:
     flat: Callable[..., tuple[float | None, float | None]] = lambda **_: (None, None)
     dies: Callable[..., bool] = lambda **_: False
     relation: Callable[..., str] = lambda **_: ""
+    slope_at_nan: str = "nan"
     gain_note: str = ""
     aliases: tuple[str, ...] = ()
     random: bool = False

@@ -40,8 +40,7 @@ def slope(x: Any, xp: Any, *, alpha: float = 1.0) -> Any:
         xp: the array namespace.
         alpha: as for :func:`value`.
 
-    Returns: array, shape and dtype of ``x``. nan → nan (as JAX; PyTorch 1 or nan, by dtype and
-        length), −inf → 0.
+    Returns: array, shape and dtype of ``x``. nan → 1, as PyTorch (JAX nan), −inf → 0.
     Kinks: 0 → ``alpha`` in every framework (no jump where alpha is 1).
     Source: Clevert, Unterthiner & Hochreiter 2016, section 3, https://arxiv.org/abs/1511.07289
 
@@ -50,9 +49,8 @@ def slope(x: Any, xp: Any, *, alpha: float = 1.0) -> Any:
         >>> slope(np.array([-np.inf, 0.0, 3.0]), np, alpha=2.0).tolist()
         [0.0, 2.0, 1.0]
     """
-    one = xp.where(xp.isnan(x), x, 1.0)
-    below = xp.where(x > 0, 0.0, x)
-    return xp.where(x > 0, one, alpha * xp.exp(below))
+    below = xp.where(x <= 0, x, 0.0)
+    return xp.where(x <= 0, alpha * xp.exp(below), 1.0)
 
 
 def gain(*, alpha: float = 1.0) -> float:
@@ -77,6 +75,7 @@ ACTIVATION = Activation(
     gain=gain,
     flat=flat,
     dies=lambda alpha=1.0, **_: bool(alpha == 0),
+    slope_at_nan="1",
     can_die="hardly: the slope below 0 is small but never 0 (unless alpha is 0)",
     saturates="far below 0, at −alpha",
     advantages="Mean output near 0; smooth at 0 for alpha 1; noise far below 0 is damped.",

@@ -38,7 +38,7 @@ def slope(x: Any, xp: Any, *, negative_slope: Any = 0.01) -> Any:
         xp: the array namespace.
         negative_slope: finite scalar, or array broadcastable to ``x``; dimensionless.
 
-    Returns: array, shape and dtype of ``x``. nan → nan (PyTorch, TensorFlow and JAX: ``negative_slope``).
+    Returns: array, shape and dtype of ``x``. nan → ``negative_slope``, as PyTorch, TensorFlow and JAX.
     Kinks: 0 → ``negative_slope`` (PyTorch, TensorFlow), 1 (JAX).
     Source: Maas, Hannun & Ng 2013, section 2,
         https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
@@ -48,7 +48,7 @@ def slope(x: Any, xp: Any, *, negative_slope: Any = 0.01) -> Any:
         >>> slope(np.array([-2.0, 0.0, 3.0]), np).tolist()
         [0.01, 0.01, 1.0]
     """
-    one = xp.where(xp.isnan(x), x, 1.0)
+    one = xp.ones_like(x)
     return xp.where(x > 0, one, negative_slope * one)
 
 
@@ -66,6 +66,7 @@ ACTIVATION = Activation(
     slope=slope,
     gain=gain,
     dies=lambda negative_slope=0.01, **_: bool(negative_slope == 0),
+    slope_at_nan="negative_slope",
     can_die="no, unless negative_slope is 0",
     saturates="nowhere",
     advantages="No unit can die; as cheap as ReLU; outputs of both signs.",

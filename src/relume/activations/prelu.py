@@ -40,7 +40,7 @@ def slope(x: Any, xp: Any, *, weight: Any = 0.25) -> Any:
         xp: the array namespace.
         weight: as for :func:`value`.
 
-    Returns: array, shape and dtype of ``x``. nan → nan (PyTorch: ``weight``).
+    Returns: array, shape and dtype of ``x``. nan → ``weight``, as PyTorch.
     Kinks: 0 → ``weight`` (PyTorch's reverse mode; its forward mode gives 1), 0 (the Keras layer).
     Source: He, Zhang, Ren & Sun 2015, eq. 3, https://arxiv.org/abs/1502.01852
 
@@ -49,7 +49,7 @@ def slope(x: Any, xp: Any, *, weight: Any = 0.25) -> Any:
         >>> slope(np.array([-2.0, 0.0, 3.0]), np, weight=0.25).tolist()
         [0.25, 0.25, 1.0]
     """
-    one = xp.where(xp.isnan(x), x, 1.0)
+    one = xp.ones_like(x)
     return xp.where(x > 0, one, weight * one)
 
 
@@ -67,6 +67,7 @@ ACTIVATION = Activation(
     slope=slope,
     gain=gain,
     dies=lambda weight=0.25, **_: bool(np.all(np.asarray(weight) == 0)),
+    slope_at_nan="weight",
     can_die="no, unless its weight is 0",
     saturates="nowhere",
     advantages="Learns its own slope; no unit can die; costs one number per unit or per layer.",

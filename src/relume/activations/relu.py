@@ -33,7 +33,7 @@ def slope(x: Any, xp: Any) -> Any:
         x: floating array, any shape.
         xp: the array namespace.
 
-    Returns: array, shape and dtype of ``x``. nan → nan (PyTorch 1, JAX and TensorFlow 0).
+    Returns: array, shape and dtype of ``x``. nan → 1, as PyTorch (JAX and TensorFlow 0).
     Kinks: 0 → 0 in every framework.
     Source: Bertoin et al. 2021 on the choice at 0, https://arxiv.org/abs/2106.12915
 
@@ -42,7 +42,7 @@ def slope(x: Any, xp: Any) -> Any:
         >>> slope(np.array([-2.0, 0.0, 3.0]), np).tolist()
         [0.0, 0.0, 1.0]
     """
-    one = xp.where(xp.isnan(x), x, 1.0)
+    one = xp.ones_like(x)
     return xp.where(x <= 0, 0.0, one)
 
 
@@ -60,6 +60,7 @@ ACTIVATION = Activation(
     slope=slope,
     gain=gain,
     dies=lambda **_: True,
+    slope_at_nan="1",
     can_die="yes: below 0 on all data its slope is 0 and it never comes back",
     saturates="below 0",
     advantages="Cheapest to compute; slope exactly 1 above 0, so deep nets train; sparse outputs.",

@@ -38,8 +38,8 @@ def slope(x: Any, xp: Any) -> Any:
         x: floating array, any shape.
         xp: the array namespace.
 
-    Returns: array, shape and dtype of ``x``. nan → nan (PyTorch: 1 or 0, by the tensor's length; JAX,
-        TensorFlow: 0).
+    Returns: array, shape and dtype of ``x``. nan → 1, as PyTorch has it for a scalar (PyTorch: 1 or 0,
+        by the tensor's length; JAX, TensorFlow: 0).
     Kinks: 0 → 0 and 6 → 0 in every framework.
     Source: Krizhevsky 2010, http://www.cs.utoronto.ca/~kriz/conv-cifar10-aug2010.pdf
 
@@ -48,7 +48,7 @@ def slope(x: Any, xp: Any) -> Any:
         >>> slope(np.array([-2.0, 0.0, 3.0, 6.0]), np).tolist()
         [0.0, 0.0, 1.0, 0.0]
     """
-    one = xp.where(xp.isnan(x), x, 1.0)
+    one = xp.ones_like(x)
     return xp.where(x <= 0, 0.0, xp.where(x >= 6, 0.0, one))
 
 
@@ -67,6 +67,7 @@ ACTIVATION = Activation(
     gain=gain,
     flat=lambda **_: (None, CEILING),
     dies=lambda **_: True,
+    slope_at_nan="1",
     can_die="yes, below 0 as ReLU; and it sticks above 6, where the slope is 0 too",
     saturates="below 0 and above 6",
     advantages="Bounded: a fixed range for 8-bit and half-precision arithmetic; cheap.",

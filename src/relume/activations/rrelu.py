@@ -42,8 +42,8 @@ def slope(x: Any, xp: Any, *, lower: float = 1 / 8, upper: float = 1 / 3, slopes
         upper: as for :func:`value`.
         slopes: as for :func:`value`.
 
-    Returns: array, shape and dtype of ``x``. nan → nan (PyTorch: 1 in training, the mean slope in
-        evaluation).
+    Returns: array, shape and dtype of ``x``. nan → the slope below 0 (PyTorch too in evaluation,
+        and 1 in training).
     Kinks: 0 → the slope below 0 (PyTorch).
     Source: Xu, Wang, Chen & Li 2015, section 2.4, https://arxiv.org/abs/1505.00853
 
@@ -53,7 +53,7 @@ def slope(x: Any, xp: Any, *, lower: float = 1 / 8, upper: float = 1 / 3, slopes
         [0.2, 0.2, 1.0]
     """
     drawn = (lower + upper) / 2 if slopes is None else slopes
-    one = xp.where(xp.isnan(x), x, 1.0)
+    one = xp.ones_like(x)
     return xp.where(x > 0, one, drawn * one)
 
 
@@ -79,6 +79,7 @@ ACTIVATION = Activation(
     dies=lambda lower=1 / 8, upper=1 / 3, **_: bool(lower == 0 and upper == 0),
     relation=_bounds_problem,
     random=True,
+    slope_at_nan="(lower + upper) / 2",
     can_die="no, unless lower and upper are 0",
     saturates="nowhere",
     advantages="No unit can die; the random slope regularises where data are few.",

@@ -15,6 +15,9 @@ ALPHA = 1.6732632423543772848170429916717
 SCALE = 1.0507009873554804934193349852946
 """λ₀₁ of Klambauer et al. 2017."""
 
+SCALED_ALPHA = 1.7580993408473768599402175208123
+"""SCALE · ALPHA, which as a product of two float64 numbers would be an ulp off; minus the value at −inf."""
+
 
 def value(x: Any, xp: Any) -> Any:
     """Scaled exponential linear unit: ``SCALE * (x if x > 0 else ALPHA * (exp(x) - 1))``.
@@ -33,7 +36,7 @@ def value(x: Any, xp: Any) -> Any:
     """
     below = xp.where(x > 0, 0.0, x)
     above = xp.where(x > 0, x, 0.0)
-    return xp.where(x > 0, SCALE * above, SCALE * ALPHA * xp.expm1(below))
+    return xp.where(x > 0, SCALE * above, SCALED_ALPHA * xp.expm1(below))
 
 
 def slope(x: Any, xp: Any) -> Any:
@@ -43,8 +46,7 @@ def slope(x: Any, xp: Any) -> Any:
         x: floating array, any shape.
         xp: the array namespace.
 
-    Returns: array, shape and dtype of ``x``. nan → nan (as JAX; PyTorch 1.0507 or nan, by dtype and length),
-        −inf → 0.
+    Returns: array, shape and dtype of ``x``. nan → SCALE, as PyTorch (JAX nan), −inf → 0.
     Kinks: 0 → 1.7581, the slope from below (PyTorch, JAX); 1.0507, from above (TensorFlow).
     Source: Klambauer, Unterthiner, Mayr & Hochreiter 2017, eq. 2, https://arxiv.org/abs/1706.02515
 
@@ -53,9 +55,8 @@ def slope(x: Any, xp: Any) -> Any:
         >>> slope(np.array([-np.inf, 0.0, 1.0]), np).round(4).tolist()
         [0.0, 1.7581, 1.0507]
     """
-    one = xp.where(xp.isnan(x), x, 1.0)
-    below = xp.where(x > 0, 0.0, x)
-    return xp.where(x > 0, SCALE * one, SCALE * ALPHA * xp.exp(below))
+    below = xp.where(x <= 0, x, 0.0)
+    return xp.where(x <= 0, SCALED_ALPHA * xp.exp(below), SCALE)
 
 
 def gain() -> float:
@@ -72,7 +73,8 @@ ACTIVATION = Activation(
     slope=slope,
     gain=gain,
     gain_note=("PyTorch's calculate_gain gives 0.75 for SELU; 1 (LeCun initialisation) is what the paper asks for."),
-    flat=lambda **_: (log(FLAT_SLOPE / (SCALE * ALPHA)), None),
+    flat=lambda **_: (log(FLAT_SLOPE / SCALED_ALPHA), None),
+    slope_at_nan="SCALE",
     can_die="hardly: the slope below 0 is small but never 0",
     saturates="far below 0, at −1.7581",
     advantages="Keeps mean 0 and variance 1 through plain deep nets without normalisation layers.",

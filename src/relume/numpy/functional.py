@@ -3,7 +3,8 @@
 All take an array or array-like of any shape and return an array of its shape and dtype. The formulas, the
 values at ±inf and nan and the sources are those of ``relume.activations``; here are the checks at the edge.
 Integer, bool and complex input is a DtypeError (``relu`` and ``relu6`` keep integers), a parameter outside
-its bounds a ParameterError. float16 is computed in float32 and rounded once, as PyTorch does.
+its bounds a ParameterError. float16, and bfloat16 of ml_dtypes, are computed in float32 and rounded once, as PyTorch
+does; float32 is computed in float64 where there is an exponential, since NumPy's own float32 one is 2 ulp off.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from relume.activations import ACTIVATIONS, NUMPY, Activation
 from relume.errors import DtypeError, ParameterError, ShapeError
 
 _KEEPS_INTEGERS = ("relu", "relu6")
+_WIDER = {"float16": np.float32, "bfloat16": np.float32}
+_EXPONENTIAL = ("elu", "celu", "selu")
 
 
 def relu(x: ArrayLike) -> NDArray[Any]:
@@ -134,7 +137,7 @@ def softmax(x: ArrayLike, axis: int = -1) -> NDArray[Any]:
 
 
 def slope(name: str, x: ArrayLike, **keywords: Any) -> NDArray[Any]:
-    """Compute the slope f′ of an activation, with PyTorch's choice at the kinks; nan → nan.
+    """Compute the slope f′ of an activation, with PyTorch's choice at the kinks and at nan.
 
     Args:
         name: as for :func:`relume.activations.get`.
@@ -165,14 +168,14 @@ def slope(name: str, x: ArrayLike, **keywords: Any) -> NDArray[Any]:
     parameters = activation.check(**keywords)
     if slopes is not None:
         parameters["slopes"] = _same_shape("slopes", slopes, x)
-    return _compute(activation.slope, x, parameters)
+    return _compute(activation, "slope", x, parameters)
 
 
 def _value(name: str, x: ArrayLike, **keywords: Any) -> NDArray[Any]:
     activation = ACTIVATIONS[name]
     array = _floating(activation, x)
     slopes = {"slopes": keywords.pop("slopes")} if "slopes" in keywords else {}
-    return _compute(activation.value, array, activation.check(**keywords) | slopes)
+    return _compute(activation, "value", array, activation.check(**keywords) | slopes)
 
 
 def _softmax(part: str, x: NDArray[Any], axis: int, **keywords: Any) -> NDArray[Any]:
@@ -180,8 +183,7 @@ def _softmax(part: str, x: NDArray[Any], axis: int, **keywords: Any) -> NDArray[
     _axis_within(axis, vector)
     if x.size == 0:
         return x.copy()
-    function = getattr(ACTIVATIONS["softmax"], part)
-    return _compute(function, vector, keywords | {"axis": axis}).reshape(x.shape)
+    return _compute(ACTIVATIONS["softmax"], part, vector, keywords | {"axis": axis}).reshape(x.shape)
 
 
 def _softmax_slope(x: NDArray[Any], *, axis: int = -1, tangent: Any = None, **unknown: Any) -> NDArray[Any]:
@@ -195,12 +197,13 @@ def _softmax_slope(x: NDArray[Any], *, axis: int = -1, tangent: Any = None, **un
     return _softmax("slope", x, axis, tangent=tangent.reshape(1) if x.ndim == 0 else tangent)
 
 
-def _compute(function: Any, x: NDArray[Any], keywords: dict[str, Any]) -> NDArray[Any]:
-    """``function(x)`` in the dtype of ``x``; ±inf and nan are no reason for a warning."""
-    wide = x.astype(np.float32) if x.dtype == np.float16 else x
+def _compute(activation: Activation, part: str, x: NDArray[Any], keywords: dict[str, Any]) -> NDArray[Any]:
+    """``value`` or ``slope`` in the dtype of ``x``; ±inf and nan are no reason for a warning."""
+    wider = np.float64 if activation.name in _EXPONENTIAL and x.dtype == np.float32 else _WIDER.get(x.dtype.name)
+    wide = x if wider is None else x.astype(wider)
     keywords = {k: v.astype(wide.dtype) if isinstance(v, np.ndarray) else v for k, v in keywords.items()}
     with np.errstate(all="ignore"):
-        result = np.asarray(function(wide, NUMPY, **keywords))
+        result = np.asarray(getattr(activation, part)(wide, NUMPY, **keywords))
         return result.astype(x.dtype, copy=False)
 
 
@@ -208,7 +211,7 @@ def _floating(activation: Activation, x: ArrayLike) -> NDArray[Any]:
     """``x`` as an array, if the activation has a meaning on its dtype."""
     array = np.asarray(x)
     kept = "fiu" if activation.name in _KEEPS_INTEGERS else "f"
-    if array.dtype.kind in kept:
+    if array.dtype.kind in kept or array.dtype.name == "bfloat16":
         return array
     expected = "floating or integer numbers" if "i" in kept else "floating numbers"
     raise DtypeError(
