@@ -60,6 +60,8 @@ class Parameter:
         if self.choices:
             return isinstance(given, str) and given in self.choices
         numbers = np.asarray(given)
+        if numbers.dtype.name == "bfloat16":  # ml_dtypes', which NumPy does not know as floating
+            numbers = numbers.astype(np.float32)
         if numbers.dtype.kind not in "fiu" or not np.all(np.isfinite(numbers)):
             return False
         above = numbers > self.low if self.low_open else numbers >= self.low

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from relume import activations
 from relume.activations import ACTIVATIONS, NUMPY, Activation
+from relume.activations._edge import axis_of, slopes_shape
 from relume.errors import DtypeError, ParameterError, ShapeError
 
 _KEEPS_INTEGERS = ("relu", "relu6")
@@ -33,15 +34,15 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> NDArray[Any]:
     return _value("leaky_relu", x, negative_slope=negative_slope)
 
 
-def prelu(x: ArrayLike, weight: ArrayLike = 0.25, axis: int = 1) -> NDArray[Any]:
+def prelu(x: ArrayLike, weight: ArrayLike = 0.25, axis: int | tuple[int, ...] = 1) -> NDArray[Any]:
     """``x if x > 0 else weight * x``. See :mod:`relume.activations.prelu`.
 
     Args:
         x: floating array, shape (N, C, …) where ``axis`` is 1.
-        weight: the slopes: one number; or shape (C,), one per unit of ``axis``; or an array of two or more
-            axes that broadcasts to ``x`` by NumPy's rule, such as (C, 1, 1), or Keras's (H, W, C) on (N, H,
-            W, C).
-        axis: the unit axis, for a ``weight`` of shape (C,); not used for the others.
+        weight: the slopes: one number; or shape (C,), one per unit of ``axis``; or one axis of slopes for each of
+            ``axis``; or an array of two or more axes that broadcasts to ``x`` by NumPy's rule, such as (C, 1, 1), or
+            Keras's (H, W, C) on (N, H, W, C).
+        axis: the unit axis, or a tuple of axes, that the slopes run along.
 
     Raises: ShapeError: ``weight`` does not fit ``x``, or ``x`` has no such axis.
 
@@ -180,7 +181,7 @@ def _value(name: str, x: ArrayLike, **keywords: Any) -> NDArray[Any]:
 
 def _softmax(part: str, x: NDArray[Any], axis: int, **keywords: Any) -> NDArray[Any]:
     vector = x.reshape(1) if x.ndim == 0 else x
-    _axis_within(axis, vector)
+    axis_of(axis, vector.shape)
     if x.size == 0:
         return x.copy()
     return _compute(ACTIVATIONS["softmax"], part, vector, keywords | {"axis": axis}).reshape(x.shape)
@@ -221,41 +222,9 @@ def _floating(activation: Activation, x: ArrayLike) -> NDArray[Any]:
     )
 
 
-def _along(axis: int, weight: NDArray[Any], x: NDArray[Any]) -> Any:
-    """``weight`` in the shape that broadcasts to ``x``: (C,) is laid along ``axis``."""
-    if weight.size == 1:
-        return weight.reshape(())
-    if weight.ndim == 1:
-        _axis_within(axis, x)
-        if weight.size == x.shape[axis]:
-            shape = [1] * x.ndim
-            shape[axis] = weight.size
-            return weight.reshape(shape)
-        expected = f"one slope, or one for each of the {x.shape[axis]} units of axis {axis}"
-    else:
-        if _broadcasts(weight.shape, x.shape):
-            return weight
-        expected = "a shape that broadcasts to that of x"
-    raise ShapeError(
-        f"PReLU: weight of shape {weight.shape} does not fit x of shape {x.shape}. Expected {expected}; "
-        "give axis= if the units lie elsewhere.",
-        slug="weight-shape",
-    )
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    try:
-        return np.broadcast_shapes(shape, to) == to
-    except ValueError:
-        return False
-
-
-def _axis_within(axis: int, x: NDArray[Any]) -> None:
-    if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(
-            f"axis = {axis}: x of shape {x.shape} has no such axis. Give one from {-x.ndim} to {x.ndim - 1}.",
-            slug="axis-out-of-range",
-        )
+def _along(axis: int | tuple[int, ...], weight: NDArray[Any], x: NDArray[Any]) -> Any:
+    """``weight`` in the shape that broadcasts to ``x``."""
+    return weight.reshape(slopes_shape(weight.shape, x.shape, axis))
 
 
 def _same_shape(name: str, given: Any, x: NDArray[Any]) -> NDArray[Any]:

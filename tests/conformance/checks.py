@@ -1,0 +1,115 @@
+"""The battery's checks, as functions of an adapter: the tests call them, and so do the planted faults."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import cases
+import ml_dtypes
+import numpy as np
+import oracle
+
+TOLERANCES = tomllib.loads(Path(__file__).with_name("tolerances.toml").read_text(encoding="utf-8"))
+PARTS = {"value": "value", "gradient": "slope", "forward_gradient": "slope"}
+
+
+def tolerance(adapter: str, activation: str, part: str, dtype: str) -> float:
+    """The table's figure, in ulp."""
+    own, common = TOLERANCES.get(adapter, {}), TOLERANCES["*"]
+    rows = (own.get(activation, {}).get(part), own.get(activation), own, common.get(activation), common)
+    for row in rows:
+        for key in (dtype, "ulp"):
+            if isinstance(row, dict) and key in row:
+                return float(row[key])
+    raise AssertionError("the table has no common row")
+
+
+def check(adapter: Any, activation: str, parameters: dict[str, Any], dtype: str, part: str) -> None:
+    """Every input against the oracle: dtype, shape, and ulp."""
+    for name, x in cases.inputs(dtype, adapter.inputs):
+        got = getattr(adapter, part)(activation, x, dtype, **parameters)
+        expected = oracle.exact(PARTS[part], activation, x, parameters)
+        compare(adapter, got, expected, x, dtype, tolerance(adapter.name, activation, part, dtype), name)
+
+
+def compare(
+    adapter: Any, got: np.ndarray, expected: np.ndarray, x: np.ndarray, dtype: str, allowed: float, what: str
+) -> None:
+    """Dtype, shape and ulp of one result."""
+    assert (got.dtype, got.shape) == (np.dtype(cases.DTYPES[dtype]), expected.shape), what
+    off = oracle.ulps(got, expected, dtype)
+    good = off <= allowed
+    if adapter.flushes:
+        tiny = float(ml_dtypes.finfo(cases.DTYPES[dtype]).tiny)
+        with np.errstate(all="ignore"):
+            small = ((np.abs(x.astype(np.float64)) < tiny) | (np.abs(expected) < tiny)) & (got == 0)
+        good |= small if small.shape == good.shape else False
+    rows = zip(
+        np.ravel(np.broadcast_to(x, good.shape)), got.ravel(), expected.ravel(), off.ravel(), good.ravel(), strict=True
+    )
+    wrong = [f"x {a}: got {b}, exact {float(c):.9g}, {d:.3g} ulp" for a, b, c, d, ok in rows if not ok]
+    assert not wrong, f"{what}: {len(wrong)} of {good.size} beyond {allowed} ulp: " + "; ".join(wrong[:12])
+
+
+def check_prelu_shape(
+    adapter: Any, shape: tuple[int, ...], weight_shape: tuple[int, ...], axis: Any, dtype: str, part: str
+) -> None:
+    """Slopes that lie along one axis or several: value and gradient, no slope alike."""
+    rng = np.random.default_rng(5)
+    kind = cases.DTYPES[dtype]
+    x = rng.normal(size=shape).astype(kind)
+    weight = rng.uniform(0.1, 0.9, size=weight_shape).astype(kind)
+    got = getattr(adapter, part)("prelu", x, dtype, weight=weight, axis=axis)
+    expected = oracle.exact(PARTS[part], "prelu", x, {"weight": laid(weight, shape, axis)})
+    compare(adapter, got, expected, x, dtype, tolerance(adapter.name, "prelu", part, dtype), f"{shape}, axis {axis}")
+
+
+def laid(weight: np.ndarray, shape: tuple[int, ...], axis: Any) -> np.ndarray:
+    """The slopes in the shape that broadcasts to ``shape``."""
+    if weight.size == 1:
+        return weight.reshape(())
+    axes = [a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    return weight.reshape([shape[a] if a in axes else 1 for a in range(len(shape))])
+
+
+def check_prelu_weight(adapter: Any, shape: tuple[int, ...], weight_shape: tuple[int, ...], axis: Any) -> None:
+    """The gradient of the slopes, in float64, against the sum that it is."""
+    rng = np.random.default_rng(6)
+    x, weight = rng.normal(size=shape), rng.uniform(0.1, 0.9, size=weight_shape)
+    got = adapter.weight_gradient(x, "float64", weight=weight, axis=axis)
+    below, spread = np.minimum(x, 0), laid(weight, shape, axis).shape
+    spread = (1,) * (x.ndim - len(spread)) + spread
+    summed = below.sum(tuple(i for i, size in enumerate(spread) if size == 1), keepdims=True)
+    assert got.shape == weight.shape
+    np.testing.assert_allclose(got, summed.reshape(weight.shape), rtol=1e-12, atol=1e-12)
+
+
+def check_drawn(adapter: Any, dtype: str) -> None:
+    """RReLU in training: within the bounds, uniform, independent of neighbours, calls and data, one sample for both."""
+    n, lower, upper = 20_000, 0.1, 0.5
+    kind = cases.DTYPES[dtype]
+    room = float(ml_dtypes.finfo(kind).eps)
+    below = np.full(n, -1, kind)
+    value, gradient = (np.asarray(a) for a in adapter.drawn(below, dtype, lower, upper, 1))
+    assert value.dtype == gradient.dtype == kind
+    slopes = -value.astype(np.float64)
+    np.testing.assert_array_equal(slopes, gradient.astype(np.float64))
+    assert lower - room <= slopes.min() <= slopes.max() <= upper + room
+    shares = np.histogram(slopes.clip(lower, upper), 10, (lower, upper))[0] / n
+    assert np.abs(shares - 0.1).max() < 0.01 + room, "not uniform"  # five standard deviations, and the rounding
+    other = -np.asarray(adapter.drawn(below, dtype, lower, upper, 2)[0]).astype(np.float64)
+    again = -np.asarray(adapter.drawn(below, dtype, lower, upper, 1)[0]).astype(np.float64)
+    np.testing.assert_array_equal(slopes, again)
+    for name, a, b in (
+        ("neighbours", slopes[:-1], slopes[1:]),
+        ("seeds", slopes, other),
+        ("sixteen apart", slopes[:-16], slopes[16:]),
+    ):
+        assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(n), name
+    signs = np.where(np.arange(n) % 3 == 0, -1, 1).astype(kind)
+    mixed, mixed_gradient = (np.asarray(a).astype(np.float64) for a in adapter.drawn(signs, dtype, lower, upper, 1))
+    np.testing.assert_array_equal(mixed[signs > 0], 1, "above 0 nothing is random")
+    np.testing.assert_array_equal(-mixed[signs < 0], slopes[signs < 0], "the draws depend on the data")
+    np.testing.assert_array_equal(mixed_gradient, np.where(signs > 0, 1, slopes))
