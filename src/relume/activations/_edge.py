@@ -1,0 +1,122 @@
+"""What every framework's functions check at their edge, on shapes and dtype names alone.
+
+The tensors stay with their framework: it gives shapes as tuples (None for a size that is not known yet) and
+gets back the shape in which slopes broadcast, or the one error that all frameworks share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relume.activations.definition import Activation
+from relume.errors import DtypeError, ShapeError
+
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+"""The dtypes that the family is defined on."""
+
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+KEEPS_INTEGERS = ("relu", "relu6")
+"""The activations that have a meaning on integers."""
+
+Shape = Sequence[int | None]
+
+
+def require_dtype(activation: Activation, dtype: str, shape: Shape, how: str) -> None:
+    """Refuse a dtype on which the activation has no meaning.
+
+    Args:
+        activation: which one.
+        dtype: its name, as ``"float32"``.
+        shape: of the input, for the message.
+        how: a call that converts, as ``"tf.cast(x, tf.float32)"``.
+
+    Raises: DtypeError: integer (but for ReLU and ReLU6), bool, complex or 8-bit floating.
+
+    Example:
+        >>> from relume.activations import ACTIVATIONS
+        >>> require_dtype(ACTIVATIONS["relu"], "int32", (2, 3), "x.float()")
+    """
+    integers = activation.name in KEEPS_INTEGERS
+    if dtype in FLOATING or (integers and dtype in INTEGERS):
+        return
+    expected = "floating or integer numbers" if integers else "floating numbers"
+    raise DtypeError(
+        f"{activation.title}: got {dtype} of shape {_written(shape)}, expected {expected} "
+        f"({', '.join(FLOATING)}). Convert first, for example {how}.",
+        slug="dtype",
+    )
+
+
+def slopes_shape(weight: Shape, x: Shape, axis: int | Sequence[int]) -> tuple[int, ...]:
+    """The shape in which the slopes of PReLU broadcast to ``x``.
+
+    Args:
+        weight: shape of the slopes. One slope is shared by all; with as many axes as ``axis`` names, they are
+            laid along these; with two or more otherwise, they must broadcast to ``x`` by NumPy's rule.
+        x: shape of the input.
+        axis: the axis of ``x`` that the slopes run along, or a tuple of them.
+
+    Raises: ShapeError: the slopes do not fit (both shapes named), or ``x`` has no such axis.
+
+    Example:
+        >>> slopes_shape((3,), (2, 3, 3, 3), axis=1)
+        (1, 3, 1, 1)
+        >>> slopes_shape((4, 5), (2, 4, 5, 3), axis=(1, 2))
+        (1, 4, 5, 1)
+    """
+    sizes = tuple(int(size or 0) for size in weight)
+    if all(size == 1 for size in sizes):
+        return ()
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    if len(sizes) != len(axes):
+        if len(sizes) > 1 and _broadcasts(sizes, x):
+            return sizes
+        expected = f"{len(axes)} axes of slopes, for axis {axis}, or a shape that broadcasts to that of x"
+        raise _misfit(sizes, x, expected)
+    places = [axis_of(one, x) for one in axes]
+    if len(set(places)) < len(places):
+        raise ShapeError(
+            f"axis = {axis}: it names one axis of x of shape {_written(x)} twice. Name each once.", slug="axis-twice"
+        )
+    laid = [1] * len(x)
+    for place, size in zip(places, sizes, strict=True):
+        if size != 1 and x[place] not in (size, None):
+            raise _misfit(sizes, x, f"one slope, or one for each of the {x[place]} units of axis {place}")
+        laid[place] = size
+    return tuple(laid)
+
+
+def axis_of(axis: int, x: Shape) -> int:
+    """``axis`` counted from the front.
+
+    Raises: ShapeError: ``x`` has no such axis.
+
+    Example:
+        >>> axis_of(-1, (2, 3, 4))
+        2
+    """
+    if not -len(x) <= axis < len(x):
+        raise ShapeError(
+            f"axis = {axis}: x of shape {_written(x)} has no such axis. Give one from {-len(x)} to {len(x) - 1}.",
+            slug="axis-out-of-range",
+        )
+    return axis % len(x)
+
+
+def _broadcasts(weight: tuple[int, ...], x: Shape) -> bool:
+    return len(weight) <= len(x) and all(
+        size in (1, known) or known is None for size, known in zip(weight[::-1], tuple(x)[::-1], strict=False)
+    )
+
+
+def _misfit(weight: Shape, x: Shape, expected: str) -> ShapeError:
+    return ShapeError(
+        f"PReLU: weight of shape {_written(weight)} does not fit x of shape {_written(x)}. Expected {expected}; "
+        "give axis= if the units lie elsewhere.",
+        slug="weight-shape",
+    )
+
+
+def _written(shape: Shape) -> str:
+    return str(tuple(shape))
