@@ -7,7 +7,7 @@ the probe calls a :class:`Listener`, the listener calls its :class:`Probe`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -20,27 +20,38 @@ Phase = Literal["train", "eval", "all"]
 
 
 @dataclass
-class Tally:
-    """What a probe counted at one site since it was last drained; arrays have the shape (units,).
+class Counted:
+    """What was counted at a site; arrays have the shape (units,).
 
     Attributes:
-        site: the number that the listener gave the site.
-        looks: forward passes counted. ``examples``: batch items. ``samples``: examples × positions.
         fired: samples on which the unit fired. ``flat``: samples on a flat part of the curve.
         magnitude: Σ |output| over the samples; nan where an output was not finite.
         last_fired: the last looked-at step on which it fired, −1 for none.
         slope: the learned slope of a PReLU, None for the others.
     """
 
-    site: int
-    looks: int
-    examples: int
-    samples: int
     fired: np.ndarray[Any, Any]
     flat: np.ndarray[Any, Any]
     magnitude: np.ndarray[Any, Any]
     last_fired: np.ndarray[Any, Any]
     slope: np.ndarray[Any, Any] | None = None
+
+
+@dataclass
+class Tally:
+    """What a probe saw at one site since it was last drained. The counts are read later, when there is time.
+
+    Attributes:
+        site: the number that the listener gave the site.
+        looks: forward passes counted. ``examples``: batch items. ``samples``: examples × positions.
+        counted: reads the counts; waits for a device where they lie on one.
+    """
+
+    site: int
+    looks: int
+    examples: int
+    samples: int
+    counted: Callable[[], Counted]
 
 
 class Listener(Protocol):
@@ -66,7 +77,11 @@ class Listener(Protocol):
 
 
 class Probe(Protocol):
-    """How one framework is watched."""
+    """How one framework is watched; made as ``TheProbe(listener, phase, thorough=…)``.
+
+    ``thorough``: a look sees every call of its step; otherwise it may see less of what lies outside the modules in
+    which there are sites, and count a site only from the look on that follows its first call.
+    """
 
     version: str
     """The framework's version."""

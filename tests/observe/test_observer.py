@@ -15,10 +15,19 @@ import pytest
 from relume.artifacts.reader import read
 from relume.artifacts.recording import Site
 from relume.artifacts.writer import RecordingWriter
-from relume.framework import Framework, Tally
+from relume.framework import Counted, Framework, Tally
 from relume.observe.observer import Observer
 
 BATCH = 50
+
+
+class Counting:
+    """What was counted at a planted site since it was drained."""
+
+    def __init__(self, units):
+        self.looks = self.examples = self.samples = 0
+        zero = np.zeros(units, np.int64)
+        self.counted = Counted(zero, zero.copy(), np.zeros(units), np.full(units, -1))
 
 
 class Planted:
@@ -26,7 +35,7 @@ class Planted:
 
     version = "1.0"
 
-    def __init__(self, listener, phase="train"):
+    def __init__(self, listener, phase="train", *, thorough):
         self.listener, self.phase = listener, phase
         self.cost = 0
         self.step = 0
@@ -63,8 +72,8 @@ class Planted:
 
     def drain(self, clock):
         self.broken("drain")
-        tallies, self.counts = list(self.counts.values()), {}
-        return tallies
+        counts, self.counts = self.counts, {}
+        return [Tally(n, c.looks, c.examples, c.samples, lambda c=c: c.counted) for n, c in counts.items()]
 
     def look(self):
         self.looked.append(self.step)
@@ -72,17 +81,15 @@ class Planted:
             fired = self.fires(site, self.step)
             if fired is None:  # the site is not visited in this step
                 continue
-            t = self.counts.get(site)
-            if t is None:
-                zero = np.zeros(self.units, np.int64)
-                t = self.counts[site] = Tally(
-                    site, 0, 0, 0, zero, zero.copy(), np.zeros(self.units), np.full(self.units, -1)
-                )
-            t.looks, t.examples, t.samples = t.looks + 1, t.examples + BATCH, t.samples + BATCH
-            t.fired = t.fired + fired * BATCH
-            t.flat = t.flat + ~fired * BATCH
-            t.magnitude = t.magnitude + fired * BATCH
-            t.last_fired = np.where(fired, self.step, t.last_fired)
+            count = self.counts.setdefault(site, Counting(self.units))
+            count.looks, count.examples, count.samples = (
+                n + m for n, m in ((count.looks, 1), (count.examples, BATCH), (count.samples, BATCH))
+            )
+            c = count.counted
+            c.fired += fired * BATCH
+            c.flat += ~fired * BATCH
+            c.magnitude += fired * BATCH
+            c.last_fired[fired] = self.step
 
     def train(self, steps):
         """As a framework's probe does it: look, tell, pass over as many steps as it was told."""

@@ -6,8 +6,8 @@ charged the larger of its own clock and of how much longer looked-at steps take 
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
-from statistics import median
 
 _FLOOR_NS = 15_000
 """What a step may cost where the share of it would be less: watching a 0.3 ms step within 2 % would see nothing."""
@@ -24,6 +24,26 @@ _MOST_PASSED = 64
 _NEAR = 0.15  # of a look's price may be missing: to ask again costs as much
 
 
+class _Latest:
+    """The latest numbers, and their median without sorting them anew: it is asked for at every look."""
+
+    def __init__(self) -> None:
+        self._numbers: deque[float] = deque()
+        self._sorted: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def add(self, number: float) -> None:
+        if len(self._numbers) == _KEPT:
+            del self._sorted[bisect_left(self._sorted, self._numbers.popleft())]
+        self._numbers.append(number)
+        insort(self._sorted, number)
+
+    def median(self) -> float:
+        return self._sorted[len(self._sorted) // 2]
+
+
 class Budget:
     """The account of one run. Times are nanoseconds."""
 
@@ -34,9 +54,9 @@ class Budget:
         self._credit = 0.0
         self._price = 0.0
         self._looks = 0
-        self._plain: deque[float] = deque(maxlen=_KEPT)
-        self._looked: deque[float] = deque(maxlen=_KEPT)
-        self._own: deque[float] = deque(maxlen=_KEPT)
+        self._plain = _Latest()
+        self._looked = _Latest()
+        self._own = _Latest()
         self.spent = 0.0
         self.elapsed = 0
         self.steps = 0
@@ -58,12 +78,12 @@ class Budget:
             return
         cost = float(own + _IDLE_NS * steps)
         if looked:
-            self._looked.append(duration / steps)
-            self._own.append(own)
+            self._looked.add(duration / steps)
+            self._own.add(own)
             self._price = self._look_price()
             cost = max(cost, self._price)
         else:
-            self._plain.append(duration / steps)
+            self._plain.add(duration / steps)
         self.elapsed += duration
         self.spent += cost
         earned = max(self._share * (duration - cost), _FLOOR_NS * steps)
@@ -71,10 +91,10 @@ class Budget:
 
     def _look_price(self) -> float:
         """What a look costs: by comparing looked-at steps with the others as soon as there are enough of both."""
-        own = median(self._own)
+        own = self._own.median()
         if min(len(self._plain), len(self._looked)) < _COMPARED:
             return own * _COLD
-        return max(own * _AT_LEAST, median(self._looked) - median(self._plain))
+        return max(own * _AT_LEAST, self._looked.median() - self._plain.median())
 
     def steps_to_pass(self, step: int) -> int:
         """How many steps to pass over from this one on, by its number on its clock; 0: look at it."""
@@ -83,6 +103,6 @@ class Budget:
         missing = self._price - self._credit
         if self._share >= 1.0 or missing <= _NEAR * self._price:
             return 0
-        step_ns = median(self._plain) if self._plain else self._price
+        step_ns = self._plain.median() if self._plain else self._price
         earned = max(self._share * step_ns, _FLOOR_NS) - _IDLE_NS
         return max(1, min(round(missing / earned), int(_FAR_NS / max(step_ns, 1)), _MOST_PASSED))

@@ -16,12 +16,15 @@ from relume.artifacts.writer import RecordingWriter
 from relume.errors import WatchError
 from relume.framework import FRAMEWORKS, Framework, Phase, Probe
 from relume.observe.budget import Budget
-from relume.observe.tracks import ClockTrack, SiteTrack
+from relume.observe.tracks import ClockTrack, Drained, SiteTrack
 
 _FLUSH_NS = 1_000_000_000
 """What is new is written so often: what a ``kill -9`` can lose."""
 
 _FLUSH_SHARE = 200  # and so seldom that writing takes at most 1 of so many parts of the time
+
+_MOST_WAITING = 1 << 18
+"""Numbers that may wait to be added up: 2 MB of them."""
 
 
 class Observer:
@@ -42,11 +45,14 @@ class Observer:
         self._budget = Budget(budget, every)
         self._window = window
         self._phase = phase
+        self._thorough = every is not None or budget >= 1.0  # what is asked for exactly is seen to the last call
         self._complain = complain
         self._probe: Probe | None = None
         self._clocks: list[ClockTrack] = []
         self._sites: list[SiteTrack] = []
         self._closed: list[tuple[Window, list[tuple[int, int, int]]]] = []
+        self._drained: list[tuple[int, Drained]] = []
+        self._waiting = 0
         self._now = self._flushed = time.perf_counter_ns()
         self._flush_gap = _FLUSH_NS
         self._own = 0
@@ -64,7 +70,7 @@ class Observer:
 
     def watch(self, framework: Framework, model: Any | None = None) -> None:
         """Begin to watch with a framework's probe; the framework is imported already."""
-        self._probe = framework.load_probe()(self, self._phase)
+        self._probe = framework.load_probe()(self, self._phase, thorough=self._thorough)
         self.writer.meta(**{framework.package: self._probe.version})
         self.resume(model)
 
@@ -172,43 +178,58 @@ class Observer:
 
     # ---- what is kept ----------------------------------------------------------------------------------------------
 
-    def _visited(self, clock: int) -> list[int]:
-        """List the sites that were drained in the clock's open pane."""
-        return [n for n, s in enumerate(self._sites) if s.record.site.clock == clock and s.record.open.looks]
-
     def _examples(self, clock: int) -> int:
         """Count the examples that the clock's least visited site has seen in the open pane."""
         assert self._probe is not None
-        pending = self._probe.pending(clock)
-        seen = [self._sites[n].record.open.examples + pending.pop(n, 0) for n in self._visited(clock)]
-        return min([*seen, *pending.values()], default=0)
+        seen = dict(self._clocks[clock].drained)
+        for site, examples in self._probe.pending(clock).items():
+            seen[site] = seen.get(site, 0) + examples
+        return min(seen.values(), default=0)
 
-    def _drain(self, clock: int) -> None:
-        """Take over what was counted."""
+    def _drain(self, clock: int, closed: Window | None = None) -> None:
+        """Take over what was counted. It is added up later: on small networks that costs more than a look."""
         assert self._probe is not None
-        for tally in self._probe.drain(clock):
-            site = self._sites[tally.site]
-            if site.record.site.clock != clock:  # it was met before its optimiser was
-                site.record.site = replace(site.record.site, clock=clock)
-            site.fold(tally, self._clocks[clock].first_step)
+        track, tallies = self._clocks[clock], self._probe.drain(clock)
+        for tally in tallies:
+            track.drained[tally.site] = track.drained.get(tally.site, 0) + tally.examples
+            self._waiting += tally.looks * self._sites[tally.site].record.site.units
+        self._drained.append((clock, Drained(track.first_step, tallies, closed)))
+        if self._waiting > _MOST_WAITING:
+            self._add_up()
 
     def _close_pane(self, clock: int) -> None:
         track = self._clocks[clock]
-        self._drain(clock)
-        silent = []
-        for number in self._visited(clock):
-            site = self._sites[number]
-            examples = site.record.open.examples
-            silent.append((number, site.close_pane(track.first_step, slides=self._window is None), examples))
-        closed = Window(clock, track.first_step, track.steps - 1, track.looks, track.rates, track.mean_loss())
-        self._closed.append((closed, silent))
+        self._drain(
+            clock, Window(clock, track.first_step, track.steps - 1, track.looks, track.rates, track.mean_loss())
+        )
         track.begin_pane()
+
+    def _add_up(self) -> None:
+        """Fold what was drained into the records, in its order."""
+        drained, self._drained, self._waiting = self._drained, [], 0
+        for clock, part in drained:
+            for tally in part.tallies:
+                site = self._sites[tally.site]
+                if site.record.site.clock != clock:  # it was met before its optimiser was
+                    site.record.site = replace(site.record.site, clock=clock)
+                site.fold(tally, part.first_step)
+            if part.closed is not None:
+                self._close(part.closed)
+
+    def _close(self, window: Window) -> None:
+        silent = []
+        for number, site in enumerate(self._sites):
+            if site.record.site.clock == window.clock and site.record.open.looks:
+                examples = site.record.open.examples
+                silent.append((number, site.close_pane(window.first_step, slides=self._window is None), examples))
+        self._closed.append((window, silent))
 
     def _close_last_panes(self) -> None:
         """Close the open panes at the end: one that the user's ``--window`` cut off only where it is all there is."""
-        for clock in range(len(self._clocks)):
+        for clock, track in enumerate(self._clocks):
             self._drain(clock)
-            visited = [self._sites[n].record for n in self._visited(clock)]
+            self._add_up()
+            visited = [self._sites[n].record for n in track.drained]
             if visited and (self._window is None or all(record.window is None for record in visited)):
                 self._close_pane(clock)
 
@@ -218,6 +239,7 @@ class Observer:
         if self._probe is not None and not self.failed:
             for clock in range(len(self._clocks)):
                 self._drain(clock)
+        self._add_up()
         with self.writer.transaction():
             for number, site in enumerate(self._sites):
                 if site.changed:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from relume.artifacts.recording import Count, Site, SiteRecord
+from relume.artifacts.recording import Count, Site, SiteRecord, Window
 from relume.framework import Tally
 
 ENOUGH_EXAMPLES = 1_000
@@ -43,6 +43,7 @@ class ClockTrack:
     looks: int = 0
     losses: list[float] = field(default_factory=list)
     rates: tuple[float, ...] = ()
+    drained: dict[int, int] = field(default_factory=dict)  # site → examples of the open pane that were drained before
 
     def pane_is_full(self, window: int | None, examples: Callable[[], int]) -> bool:
         """Whether the pane closes: after ``window`` steps, or when it has seen enough.
@@ -62,7 +63,16 @@ class ClockTrack:
 
     def begin_pane(self) -> None:
         """Open the next pane at the next step."""
-        self.first_step, self.looks, self.losses = self.steps, 0, []
+        self.first_step, self.looks, self.losses, self.drained = self.steps, 0, [], {}
+
+
+@dataclass
+class Drained:
+    """What a clock's sites saw in one pane or in a part of it; ``closed`` says how the pane ended, None: it goes on."""
+
+    first_step: int
+    tallies: list[Tally]
+    closed: Window | None
 
 
 class SiteTrack:
@@ -77,15 +87,15 @@ class SiteTrack:
 
     def fold(self, tally: Tally, first_step: int) -> None:
         """Add what a probe counted to the open pane and to the totals."""
-        record, self.changed = self.record, True
-        count = Count(tally.looks, tally.examples, tally.samples, tally.fired, tally.flat, tally.magnitude)
+        record, counted, self.changed = self.record, tally.counted(), True
+        count = Count(tally.looks, tally.examples, tally.samples, counted.fired, counted.flat, counted.magnitude)
         record.open += count
         record.total += count
-        fired = tally.fired > 0
-        record.last_fired = np.where(fired, tally.last_fired, record.last_fired)
+        fired = counted.fired > 0
+        record.last_fired = np.where(fired, counted.last_fired, record.last_fired)
         record.first_fired = np.where(fired & (record.first_fired < 0), first_step, record.first_fired)
-        if tally.slope is not None:
-            record.slope = tally.slope
+        if counted.slope is not None:
+            record.slope = counted.slope
 
     def close_pane(self, first_step: int, *, slides: bool) -> int:
         """Close the open pane; returns the number of units that are silent in the window. Events go to the record.

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,8 +17,7 @@ from torch import Tensor
 Shape = Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(NamedTuple):
     """Where the units are, and whose they are.
 
     Along ``axis`` the unit of index i is ``(i // inner) % units``: a flattened (N, C, H, W) has axis 1, C units and
@@ -46,7 +44,7 @@ def reshaped(tag: Tag, old: Shape, new: Shape) -> Tag | None:
             inner = stride // step
             whole = tag.units * inner
             if new[axis] >= whole and new[axis] % whole == 0:
-                return replace(tag, axis=axis, inner=inner)
+                return tag._replace(axis=axis, inner=inner)
     return None
 
 
@@ -65,13 +63,13 @@ def _dimensions(args: Sequence[Any], kwargs: Mapping[str, Any], *names: str) -> 
 
 def _permute(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
     order = [axis % x.ndim for axis in _dimensions(args, kwargs, "dims")]
-    return replace(tag, axis=order.index(tag.axis))
+    return tag._replace(axis=order.index(tag.axis))
 
 
 def _transpose(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
     first, second = (axis % x.ndim for axis in _dimensions(args, kwargs, "dim0", "dim1", "axis0", "axis1"))
     swapped = {first: second, second: first}
-    return replace(tag, axis=swapped.get(tag.axis, tag.axis))
+    return tag._replace(axis=swapped.get(tag.axis, tag.axis))
 
 
 def _mirror(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
@@ -79,7 +77,7 @@ def _mirror(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | N
     if x.ndim < 2:
         return tag
     last = {x.ndim - 1: x.ndim - 2, x.ndim - 2: x.ndim - 1}
-    return replace(tag, axis=last.get(tag.axis, tag.axis))
+    return tag._replace(axis=last.get(tag.axis, tag.axis))
 
 
 def _movedim(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
@@ -88,7 +86,7 @@ def _movedim(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | 
     if not isinstance(source, int) or not isinstance(target, int):
         return None
     moved.insert(target % x.ndim, moved.pop(source % x.ndim))
-    return replace(tag, axis=moved.index(tag.axis))
+    return tag._replace(axis=moved.index(tag.axis))
 
 
 def _reshape(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
@@ -107,24 +105,24 @@ def _reduce(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | N
         return None
     if out.ndim == x.ndim:  # keepdim
         return tag
-    return replace(tag, axis=tag.axis - sum(axis < tag.axis for axis in gone))
+    return tag._replace(axis=tag.axis - sum(axis < tag.axis for axis in gone))
 
 
 def _shuffle(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
     """Pixel (un)shuffle: the channels behind it are the units from there on."""
-    return replace(tag, units=out.shape[-3]) if tag.axis == x.ndim - 3 else None
+    return tag._replace(units=out.shape[-3]) if tag.axis == x.ndim - 3 else None
 
 
 def _stack(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
     new = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
-    return replace(tag, axis=tag.axis + (new <= tag.axis))
+    return tag._replace(axis=tag.axis + (new <= tag.axis))
 
 
 def _cat(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
     joined = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
     if joined != tag.axis:
         return tag
-    return replace(tag, units=out.shape[joined]) if tag.inner == 1 else None
+    return tag._replace(units=out.shape[joined]) if tag.inner == 1 else None
 
 
 def _split(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
@@ -133,7 +131,7 @@ def _split(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | No
         return None
     if out.shape[tag.axis] == x.shape[tag.axis]:
         return tag
-    return replace(tag, units=out.shape[tag.axis]) if tag.inner == 1 else None
+    return tag._replace(units=out.shape[tag.axis]) if tag.inner == 1 else None
 
 
 Rule = Callable[[Tag, Tensor, Tensor, Any, Any], Tag | None]

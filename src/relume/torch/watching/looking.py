@@ -1,7 +1,9 @@
-"""When the eye is on the stack: from the first forward of a looked-at step to the optimiser's step, and no longer.
+"""When the eye is on the stack: while modules with sites are called, in a step that is looked at, and no longer.
 
-Between the two there is little else than the network. What a script does besides (reading data, its optimiser's
-arithmetic, an evaluation) makes hundreds of calls of PyTorch's API, and each would pay for passing through the mode.
+What a script does besides (reading data, its loss, its optimiser's arithmetic, an evaluation) makes hundreds of calls
+of PyTorch's API, and each would pay for passing through the mode. So the first looks are wide, from the first forward
+to the optimiser's step; those that follow are narrow, each call of an outermost module, until they meet something that
+no wide look has seen. A script that applies activations outside of modules is looked at widely always.
 """
 
 from __future__ import annotations
@@ -12,10 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.loss import _Loss
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from relume.torch.watching import places
 from relume.torch.watching.mode import Eye
+from relume.torch.watching.sites import Sites
+
+_FIRST_WIDE = 3  # looks, before the first narrow one
 
 
 def compiles() -> bool:
@@ -31,14 +37,18 @@ def compiles() -> bool:
 
 
 class Looking:
-    """Puts the eye on one thread's stack and takes it off again."""
+    """Puts the eye on one thread's stack and takes it off again; ``thorough``: every look is a wide one."""
 
-    def __init__(self, eye: Eye, fits_phase: Callable[[nn.Module], bool], fail: Callable[[Exception], None]) -> None:
+    def __init__(self, eye: Eye, sites: Sites, fail: Callable[[Exception], None], thorough: bool) -> None:
         self.eye = eye
-        self._fits_phase = fits_phase
+        self._sites = sites
         self._fail = fail
+        self._thorough = thorough
         self.on = False  # a look is under way
         self._eager = True  # enter without waiting for a module: the script may have none
+        self._narrow = False
+        self._looks = 0
+        self._wide_left = self._widened = _FIRST_WIDE
         self._hidden = False
         self._leaving = False
         self._hook: Any = None
@@ -58,6 +68,7 @@ class Looking:
         """A looked-at step begins."""
         self.on = True
         self._leaving = False
+        self._narrow = self._sites.known_only = self._may_be_narrow()
         self.eye.open()
         if self._eager:
             self.eye.enter()
@@ -72,6 +83,18 @@ class Looking:
         else:
             self.eye.blind()  # another thread's stack is out of reach; there the mode only passes calls on
 
+    def _may_be_narrow(self) -> bool:
+        """Wide looks are the first ones, one at each power of two, and ever more of them after each new thing met."""
+        self._looks += 1
+        if self._sites.strangers:
+            self._sites.strangers = False
+            self._widened *= 2
+            self._wide_left = self._widened
+        self._wide_left -= 1
+        rare = self._looks & (self._looks - 1) == 0
+        wide = self._thorough or self._eager or self._wide_left >= 0 or rare or self._sites.outside_modules
+        return not wide and not compiles()
+
     def rest(self) -> None:
         """An optimiser's step begins: nothing to be seen until the next forward."""
         self.eye.look_up()
@@ -85,13 +108,16 @@ class Looking:
 
     def weary(self) -> None:
         """End the look before the step's next forward: it has cost much. A mode cannot leave from inside itself."""
-        if not self._leaving:
-            self._leaving = True
-            self._disarm()
-            if compiles():
-                self.eye.blind()
-                return
-            self._hook_up(self._leave)
+        if self._leaving:
+            return
+        self._leaving = True
+        if self._narrow:
+            return
+        self._disarm()
+        if compiles():
+            self.eye.blind()
+            return
+        self._hook_up(self._leave)
 
     # ---- the next module's call -------------------------------------------------------------------------------
 
@@ -103,13 +129,14 @@ class Looking:
             self._hook_up(self._enter)
 
     def _hook_up(self, react: Callable[[nn.Module], None]) -> None:
-        def called(module: nn.Module, args: Any) -> None:
-            try:
-                react(module)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-                self._fail(error)
+        self._react = react
+        self._hook = register_module_forward_pre_hook(self._module_called)
 
-        self._hook = register_module_forward_pre_hook(called)
+    def _module_called(self, module: nn.Module, args: Any) -> None:
+        try:
+            self._react(module)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+            self._fail(error)
 
     def compiling(self) -> None:
         """The script compiles something: no hook may be left for its call."""
@@ -123,10 +150,23 @@ class Looking:
             self._hook = None
 
     def _enter(self, module: nn.Module) -> None:
-        if self.is_here() and self._fits_phase(module):
+        if isinstance(module, _Loss) or not self.is_here() or not self._sites.fits_phase(module):
+            return
+        self._disarm()
+        self._eager = False
+        self.eye.enter()
+        if self._narrow:
+            self._hook = module.register_forward_hook(self._called)
+
+    def _called(self, module: nn.Module, args: Any, output: Any) -> None:
+        """The outermost module has been called: away until the next one."""
+        try:
             self._disarm()
-            self._eager = False
-            self.eye.enter()
+            self.eye.leave()
+            if self.on and not self._leaving:
+                self._arm()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+            self._fail(error)
 
     def _leave(self, module: nn.Module) -> None:
         if self.is_here() and places.is_outermost_call(sys._getframe(1)):

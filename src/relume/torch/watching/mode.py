@@ -35,6 +35,7 @@ LOOK_CAP_NS = 10_000_000
 """A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""
 
 _PASS_THROUGH_NS = 2_000  # what a call pays for the way into and out of this mode, and for a tag carried on
+_TAGGED_NS = 3_000  # what tagging a layer's result takes
 _PARAMETER = object()  # the tag of what is computed from parameters alone: no activation works on it
 _PLAIN_TENSORS = (Tensor, Parameter)
 
@@ -85,7 +86,7 @@ class Eye(TorchFunctionMode):
         if not self._entered:
             self._entered = True
             self._warned.begin()
-            stack = _unstack()
+            stack = _unstack() if torch._C._len_torch_function_stack() else []
             below = 1 if stack and isinstance(stack[0], DeviceContext) else 0
             _restack([*stack[:below], self, *stack[below:]])
 
@@ -95,7 +96,7 @@ class Eye(TorchFunctionMode):
         While a call is inside the mode (``Tensor.backward`` is one, and its end may be a step's), PyTorch has taken it
         off and will put it back: it stays, and sees nothing until the next :meth:`open`.
         """
-        if self.is_there():
+        if self._entered and self.is_there():
             _restack([mode for mode in _unstack() if mode is not self])
             self._entered = False
             self._warned.end()
@@ -108,8 +109,10 @@ class Eye(TorchFunctionMode):
 
     def is_there(self) -> bool:
         """Whether the mode is on this thread's stack."""
-        depth = torch._C._len_torch_function_stack()
-        return any(torch._C._get_function_stack_at(i) is self for i in range(depth))
+        for i in range(torch._C._len_torch_function_stack()):
+            if torch._C._get_function_stack_at(i) is self:
+                return True
+        return False
 
     def blind(self) -> None:
         """See nothing until the next :meth:`open`; calls only pass through."""
@@ -169,7 +172,11 @@ class Eye(TorchFunctionMode):
 
         def handler(func: Any, args: Any, kwargs: Any) -> Any:
             out = func(*args, **kwargs)
-            self._guarded(tagger, func, args, kwargs, out)
+            self.cost += _TAGGED_NS
+            try:
+                tagger(func, args, kwargs, out)
+            except Exception as error:  # noqa: BLE001 - as in _guarded, without its clock
+                self._fail(error)
             return out
 
         return handler
@@ -177,9 +184,20 @@ class Eye(TorchFunctionMode):
     # ---- activations ------------------------------------------------------------------------------------------
 
     def _activation(self, func: Any, args: Any, kwargs: Any) -> Any:
-        looked = self._guarded(self._look, func, args, kwargs, sys._getframe(1))
+        began = perf_counter_ns()
+        looked = None
+        try:
+            looked = self._look(func, args, kwargs, sys._getframe(1))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+            self._fail(error)
+        self.cost += perf_counter_ns() - began
         out = func(*args, **kwargs)
-        self._guarded(self._look_after, looked, func, args, kwargs, out)
+        began = perf_counter_ns()
+        try:
+            self._look_after(looked, args, out)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
+        self.cost += perf_counter_ns() - began
         return out
 
     def _look(self, func: Any, args: Any, kwargs: Any, frame: Any) -> tuple[WatchedSite, Tag] | None:
@@ -190,7 +208,7 @@ class Eye(TorchFunctionMode):
         if applied is None:
             return None
         tag = self._tag(x)
-        if tag is _PARAMETER or isinstance(x, Parameter):
+        if tag is _PARAMETER or (type(x) is not Tensor and isinstance(x, Parameter)):
             self._keeper.sites.unjudged(written(func), frame, "it works on a parameter, not on what a layer gives")
             return None
         found = self._keeper.sites.find(applied, func, args, x, tag, frame)
@@ -203,7 +221,7 @@ class Eye(TorchFunctionMode):
         site.accumulator.before(x.detach(), tag, site.clock.step)
         return site, tag
 
-    def _look_after(self, looked: tuple[WatchedSite, Tag] | None, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+    def _look_after(self, looked: tuple[WatchedSite, Tag] | None, args: Any, out: Any) -> None:
         if looked is not None:
             site, tag = looked
             site.accumulator.after(out.detach(), tag)

@@ -10,9 +10,8 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -37,8 +36,7 @@ _ACTIVATION_FORWARDS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """One place of the program, as the innermost frames show it.
 
     ``module`` is the activation module, or else the module whose code makes the call (None: no module's);
@@ -86,15 +84,17 @@ def find(start: FrameType) -> Place:
     """The place of the call under way, seen from a frame of ours inside it."""
     activation: nn.Module | None = None
     inside_activation = False
-    for frame in _outward(start):
+    frame: FrameType | None = start
+    while frame is not None:
         code = frame.f_code
         if code in _ACTIVATION_FORWARDS:
             inside_activation = True
         elif code is _CALL:
             if inside_activation:
                 activation, inside_activation = _own_module(frame), False
-        elif not _is_plumbing(code) and not inside_activation:
+        elif not inside_activation and not (_plumbing[code] if code in _plumbing else _is_plumbing(code)):
             return Place(activation or owner(frame), code, frame.f_lasti, frame)
+        frame = frame.f_back
     return Place(activation, start.f_code, start.f_lasti, start)
 
 
@@ -114,6 +114,11 @@ def root(frame: FrameType) -> nn.Module | None:
         if not _is_plumbing(outer.f_code):
             outermost = _own_module(outer) or outermost
     return outermost
+
+
+def is_in_a_call(frame: FrameType) -> bool:
+    """Whether a module call is running."""
+    return any(outer.f_code is _CALL for outer in _outward(frame))
 
 
 def is_outermost_call(frame: FrameType) -> bool:

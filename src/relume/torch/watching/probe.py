@@ -27,12 +27,12 @@ from relume.torch.watching.sites import Sites, WatchedSite
 class TorchProbe:
     """The :class:`~relume.framework.Probe` of PyTorch: watches one thread of one process."""
 
-    def __init__(self, listener: Listener, phase: Phase = "train") -> None:
+    def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
         self.version = str(torch.__version__)
         self._listener = listener
         self._clocks = Clocks(listener.new_clock)
         self.sites = Sites(listener, self._clocks, phase)
-        self._looking = Looking(Eye(self), self.sites.fits_phase, self.fail)
+        self._looking = Looking(Eye(self), self.sites, self.fail, thorough)
         self._own_cost = 0
         self._running = False
         self._forwards: Any = None
@@ -115,8 +115,9 @@ class TorchProbe:
     def optimizer_stepped(self, optimizer: Optimizer) -> None:
         """The end of a step. Most are passed over, and must cost next to nothing."""
         known = self._clocks.optimizers.get(id(optimizer))
-        if known is not None and known[1].passing > 1 and not self._looking.on:
-            known[1].pass_over()
+        if known is not None and (clock := known[1]).passing > 1 and not self._looking.on:
+            clock.step += 1
+            clock.passing -= 1
         elif self._concerns():
             self._guarded(self._end_step, self._clocks.of, optimizer)
 

@@ -14,7 +14,7 @@ from torch.nn.parameter import Parameter
 
 from relume.activations import ACTIVATIONS
 from relume.artifacts.recording import Site
-from relume.framework import Listener, Phase, Tally
+from relume.framework import Counted, Listener, Phase, Tally
 from relume.torch.watching import places
 from relume.torch.watching.axes import Tag, assumed_axis
 from relume.torch.watching.clocks import Clock, Clocks
@@ -41,28 +41,19 @@ class WatchedSite:
 
     def drain(self) -> Tally:
         """Hand the counts over and begin anew."""
-        accumulator = self.accumulator
-        fired, flat, magnitude, last_fired = accumulator.totals()
-        tally = Tally(
-            self.number,
-            accumulator.looks,
-            accumulator.examples,
-            accumulator.samples,
-            fired=fired.astype(np.int64),
-            flat=flat.astype(np.int64),
-            magnitude=magnitude,
-            last_fired=last_fired.astype(np.int64),
-            slope=self._learned_slope(),
-        )
-        accumulator.reset()
-        return tally
+        counts, slope = self.accumulator, self._learned_slope()
+        self.accumulator = Accumulator(counts.units, counts.bounds, counts.device)
+        return Tally(self.number, counts.looks, counts.examples, counts.samples, lambda: _counted(counts, slope))
 
-    def _learned_slope(self) -> Any:
+    def _learned_slope(self) -> Tensor | None:
         weight = self._slope() if self._slope is not None else None
-        if weight is None:
-            return None
-        slopes = weight.detach().double().cpu().numpy().ravel()
-        return np.broadcast_to(slopes, (self.accumulator.units,)) if slopes.size == 1 else slopes.copy()
+        return None if weight is None else weight.detach().clone()
+
+
+def _counted(counts: Accumulator, slope: Tensor | None) -> Counted:
+    fired, flat, magnitude, last_fired = counts.totals()
+    slopes = None if slope is None else np.broadcast_to(slope.double().cpu().numpy().ravel(), (counts.units,))
+    return Counted(fired.astype(np.int64), flat.astype(np.int64), magnitude, last_fired.astype(np.int64), slopes)
 
 
 class Meeting:
@@ -89,6 +80,9 @@ class Sites:
         self._keys: dict[str, int] = {}
         self._said: set[tuple[str, int, int]] = set()
         self.trees = places.Trees(None)
+        self.known_only = False  # meet nothing new: the look does not see where tensors come from
+        self.strangers = False  # something new has been met in such a look
+        self.outside_modules = False  # an activation is applied outside any module's call
 
     def __iter__(self) -> Iterator[WatchedSite]:
         return (met.site for met in self._known.values() if met.site is not None)
@@ -104,6 +98,9 @@ class Sites:
         key = (id(place.module), place.code, place.instruction, id(tag.layer), tag.units)
         met = self._known.get(key)
         if met is None or not met.is_of(place.module, tag.layer):
+            if self.known_only:
+                self.strangers = True
+                return None
             site = self._meet(applied, call, args, x, tag, assumed, place)
             met = self._known[key] = Meeting(place.module, tag.layer, site)
         if met.site is None or not met.site.clock.looking:
@@ -143,6 +140,7 @@ class Sites:
         if why:
             self.unjudged(written(call, place.module), place.frame, why)
             return None
+        self.outside_modules |= not places.is_in_a_call(place.frame)
         clock = self._clocks.for_layer(tag.layer)
         number = self._listener.new_site(self._describe(applied, call, tag, assumed, place, clock))
         slope = args[1] if applied.name == "prelu" and len(args) > 1 else None

@@ -58,6 +58,7 @@ class Ear(Protocol):
 _ears: tuple[Ear, ...] = ()
 _attentive: set[int] = set()  # the ears that want all news; the others hear of the ends of steps alone
 _undo: list[Callable[[], None]] = []
+_undo_attention: list[Callable[[], None]] = []
 
 
 def listen(ear: Ear) -> None:
@@ -72,7 +73,7 @@ def unlisten(ear: Ear) -> None:
     """Tell it no more."""
     global _ears
     _ears = tuple(other for other in _ears if other is not ear)
-    _attentive.discard(id(ear))
+    attend(ear, False)
     while _undo and not _ears:
         _undo.pop()()
 
@@ -80,6 +81,11 @@ def unlisten(ear: Ear) -> None:
 def attend(ear: Ear, to_all: bool) -> None:
     """Tell this probe all news, or of the ends of steps alone: most steps are passed over, and must cost nothing."""
     (_attentive.add if to_all else _attentive.discard)(id(ear))
+    if _attentive and not _undo_attention:
+        _undo_attention.append(register_optimizer_step_pre_hook(_steps).remove)
+        _undo_attention.append(_put(torch.autograd, "backward", _telling_backward(torch.autograd.backward)))
+    while _undo_attention and not _attentive:
+        _undo_attention.pop()()
 
 
 def _tell(news: str, *what: Any) -> list[tuple[Ear, Any]]:
@@ -103,35 +109,41 @@ os.register_at_fork(after_in_child=_forget)  # a data loader's workers are forke
 
 
 def _install() -> None:
-    _undo.append(register_optimizer_step_pre_hook(_steps).remove)
     _undo.append(register_optimizer_step_post_hook(_stepped).remove)
-    _replace(Optimizer, "__init__", _telling_optimizer)
-    _replace(torch.autograd, "backward", _telling_backward)
-    _replace(torch.overrides, "has_torch_function", _unseen)
-    _replace(torch, "compile", _telling_compile)
+    _undo.append(_replace(Optimizer, "__init__", _telling_optimizer))
+    _undo.append(_replace(torch.overrides, "has_torch_function", _unseen))
+    _undo.append(_replace(torch, "compile", _telling_compile))
     _tap_compiled_calls()
 
 
-def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
-    """Put a wrapper in a function's place; undone only while it is still ours."""
+def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Callable[[], None]:
+    """Put a wrapper in a function's place; returns what undoes it."""
     original = getattr(owner, name)
-    wrapper = functools.wraps(original)(wrap(original))
+    return _put(owner, name, functools.wraps(original)(wrap(original)))
+
+
+def _put(owner: Any, name: str, wrapper: Any) -> Callable[[], None]:
+    """Put a wrapper in the place of what it wraps; returns what undoes it, only while it is still ours."""
+    original = getattr(owner, name)
     setattr(owner, name, wrapper)
 
     def undo() -> None:
         if getattr(owner, name) is wrapper:
             setattr(owner, name, original)
 
-    _undo.append(undo)
+    return undo
 
 
 def _steps(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    if _attentive:
-        _tell("optimizer_steps", len(args) > 1 or bool(kwargs))
+    _tell("optimizer_steps", len(args) > 1 or bool(kwargs))
 
 
 def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    _tell("optimizer_stepped", optimizer)
+    for ear in _ears:  # as _tell does it, and leaner: this is all that a step costs that is passed over
+        try:
+            ear.optimizer_stepped(optimizer)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+            ear.fail(error)
 
 
 def _telling_optimizer(original: Any) -> Any:
@@ -142,13 +154,13 @@ def _telling_optimizer(original: Any) -> Any:
     return init
 
 
+@functools.cache
 def _telling_backward(original: Any) -> Any:
+    @functools.wraps(original)
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        if _attentive:
-            _tell("backward_begins", tensors)
+        _tell("backward_begins", tensors)
         original(tensors, *args, **kwargs)
-        if _attentive:
-            _tell("backward_ended")
+        _tell("backward_ended")
 
     return backward
 
@@ -204,4 +216,4 @@ def _tap_compiled_calls() -> None:
 
         return maybe_set_eval_frame
 
-    _replace(eval_frame, "_maybe_set_eval_frame", telling)
+    _undo.append(_replace(eval_frame, "_maybe_set_eval_frame", telling))
