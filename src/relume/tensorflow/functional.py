@@ -1,0 +1,308 @@
+"""The family as functions on TensorFlow tensors, without Keras.
+
+All take a tensor (or what ``tf.convert_to_tensor`` takes) of float16, bfloat16, float32 or float64 and any
+shape, and return one of its shape and dtype: eagerly, in a ``tf.function``, under XLA, in reverse and in
+forward mode, with the same numbers at every length. Formulas, ranges and sources are those of
+:mod:`relume.activations`; the slope at a kink and at nan is PyTorch's. What TensorFlow itself does otherwise
+is in ``deviations.toml``. Subnormal numbers count as 0, as everywhere in TensorFlow.
+
+Integer, bool, complex and 8-bit floating tensors are a DtypeError (``relu`` and ``relu6`` keep integers), a
+parameter outside its bounds a ParameterError.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import tensorflow as tf
+
+from relume.activations import ACTIVATIONS
+from relume.activations._edge import axis_of, require_dtype, slopes_shape
+from relume.activations.selu import SCALE, SCALED_ALPHA
+from relume.errors import DtypeError, ParameterError, ShapeError
+
+_HALVES = (tf.float16, tf.bfloat16)
+_CONVERT = "tf.cast(x, tf.float32)"
+
+_SPLIT = {tf.float32: (12, 100.0), tf.float64: (26, 800.0)}
+"""By dtype: the bits of a factor whose product with another such is exact, and where exp(−x) is 0."""
+
+
+def relu(x: Any) -> Any:
+    """``max(0, x)``. Integers stay integers. See :mod:`relume.activations.relu`.
+
+    Example:
+        >>> relu(tf.constant([-1.0, 0.0, 2.0])).numpy().tolist()
+        [0.0, 0.0, 2.0]
+    """
+    x = _tensor("relu", x)
+    if x.dtype.is_integer:
+        return tf.nn.relu(x)
+    return _rectified(x, tf.nn.relu(x))
+
+
+def relu6(x: Any) -> Any:
+    """``min(max(0, x), 6)``. Integers stay integers. See :mod:`relume.activations.relu6`.
+
+    Example:
+        >>> relu6(tf.constant([-1.0, 2.0, 7.0])).numpy().tolist()
+        [0.0, 2.0, 6.0]
+    """
+    x = _tensor("relu6", x)
+    if x.dtype.is_integer:
+        return tf.nn.relu6(x)
+    return _rectified(x, tf.nn.relu6(x))
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+    """``x if x > 0 else negative_slope * x``. See :mod:`relume.activations.leaky_relu`.
+
+    ``tf.nn.leaky_relu`` has 0.2 as its default, and keeps the slope in float32 whatever the dtype of ``x``.
+
+    Example:
+        >>> leaky_relu(tf.constant([-2.0, 3.0]), 0.25).numpy().tolist()
+        [-0.5, 3.0]
+    """
+    x = _tensor("leaky_relu", x)
+    slope = float(ACTIVATIONS["leaky_relu"].check(negative_slope=negative_slope)["negative_slope"])
+    return _leaky(x, slope)
+
+
+def prelu(x: Any, weight: Any = 0.25, axis: int | Sequence[int] = -1) -> Any:
+    """``x if x > 0 else weight * x``. See :mod:`relume.activations.prelu`.
+
+    Args:
+        x: floating tensor of known rank, shape (N, …, C) where ``axis`` is −1.
+        weight: the slopes, a number, tensor or variable: one slope; or shape (C,), along ``axis``; or as many
+            axes as ``axis`` names; or two or more axes that broadcast to ``x``, as Keras's (1, 1, C).
+        axis: the axis that the slopes run along, or a tuple of them. The last one, as TensorFlow lays units.
+
+    Raises:
+        ShapeError: ``weight`` does not fit ``x``, or ``x`` has no such axis.
+        DtypeError: ``weight`` has another dtype than ``x``.
+
+    Example:
+        >>> prelu(-tf.ones((1, 2, 2)), [0.5, 0.0], axis=1).numpy().tolist()
+        [[[-0.5, -0.5], [-0.0, -0.0]]]
+    """
+    x = _tensor("prelu", x)
+    if not tf.is_tensor(weight):
+        ACTIVATIONS["prelu"].check(weight=weight)
+    weight = _slopes(weight, x.dtype)
+    if x.shape.rank is None and weight.shape.num_elements() != 1:
+        raise ShapeError(
+            f"PReLU: weight of shape {tuple(weight.shape)}, x of unknown rank. Expected a known rank, to lay the "
+            "slopes along its axes: give it with x.set_shape or in input_signature.",
+            slug="rank-unknown",
+        )
+    weight = tf.reshape(weight, slopes_shape(tuple(weight.shape), tuple(x.shape) if x.shape.rank else (), axis))
+    return _widely(_parametric, x, weight)
+
+
+def rrelu(
+    x: Any,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    *,
+    generator: tf.random.Generator | None = None,
+    seed: Any = None,
+) -> Any:
+    """``x if x > 0 else s * x``, with s the mean of the bounds, or drawn in training.
+
+    See :mod:`relume.activations.rrelu`.
+
+    Args:
+        x: floating tensor, any shape.
+        lower: least slope.
+        upper: greatest slope.
+        training: draw one slope per element from U(lower, upper), for x > 0 too: the draws do not depend on
+            the data.
+        generator: where the slopes are drawn from; TensorFlow's global one when absent.
+        seed: a stateless seed, two integers: the same slopes at every call.
+
+    Raises: ParameterError: bounds, or both ``generator`` and ``seed``.
+
+    Example:
+        >>> rrelu(tf.constant([-1.0, 1.0])).numpy().round(4).tolist()
+        [-0.22920000553131104, 1.0]
+    """
+    x = _tensor("rrelu", x)
+    bounds = ACTIVATIONS["rrelu"].check(lower=lower, upper=upper)
+    lower, upper = float(bounds["lower"]), float(bounds["upper"])
+    if not training:
+        return _leaky(x, (lower + upper) / 2)
+    slopes = _drawn(x, lower, upper, generator, seed)
+    return _widely(_parametric, x, slopes)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """``x if x > 0 else alpha * (exp(x) - 1)``, by expm1. See :mod:`relume.activations.elu`.
+
+    ``tf.nn.elu`` has no alpha, and computes exp(x) − 1: 0 at −1e-8.
+
+    Example:
+        >>> elu(tf.constant([-1e-8, 2.0], tf.float64)).numpy().tolist()
+        [-9.99999995e-09, 2.0]
+    """
+    alpha = float(ACTIVATIONS["elu"].check(alpha=alpha)["alpha"])
+    return _widely(lambda x: _exponential(x, alpha, 1.0), _tensor("elu", x))
+
+
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """``x if x > 0 else alpha * (exp(x / alpha) - 1)``, by expm1. See :mod:`relume.activations.celu`.
+
+    Example:
+        >>> celu(tf.constant([-1e-8, 2.0]), alpha=2.0).numpy().tolist()
+        [-9.99999993922529e-09, 2.0]
+    """
+    alpha = float(ACTIVATIONS["celu"].check(alpha=alpha)["alpha"])
+    return _widely(lambda x: _continuous(x, alpha), _tensor("celu", x))
+
+
+def selu(x: Any) -> Any:
+    """ELU with the constants that keep mean 0 and variance 1, by expm1. See :mod:`relume.activations.selu`.
+
+    Example:
+        >>> selu(tf.constant([-1e-8, 1.0], tf.float64)).numpy().round(12).tolist()
+        [-1.7581e-08, 1.050700987355]
+    """
+    return _widely(lambda x: _exponential(x, SCALED_ALPHA, SCALE), _tensor("selu", x))
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """``x * Φ(x)``; ``approximate="tanh"`` for the approximation. See :mod:`relume.activations.gelu`."""
+    ACTIVATIONS["gelu"].check(approximate=approximate)
+    return tf.nn.gelu(_tensor("gelu", x), approximate=approximate == "tanh")
+
+
+def silu(x: Any) -> Any:
+    """``x / (1 + exp(-x))``. See :mod:`relume.activations.silu`."""
+    return tf.nn.silu(_tensor("silu", x))
+
+
+def sigmoid(x: Any) -> Any:
+    """``1 / (1 + exp(-x))``. See :mod:`relume.activations.sigmoid`."""
+    return tf.math.sigmoid(_tensor("sigmoid", x))
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent. See :mod:`relume.activations.tanh`."""
+    return tf.math.tanh(_tensor("tanh", x))
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """``exp(x_i) / Σ_j exp(x_j)`` along ``axis``. See :mod:`relume.activations.softmax`.
+
+    Raises: ShapeError: ``x`` has no such axis. A 0-d ``x`` counts as a vector of one.
+    """
+    x = _tensor("softmax", x)
+    if x.shape.rank == 0:
+        return tf.reshape(tf.nn.softmax(tf.reshape(x, (1,))), ())
+    if x.shape.rank is not None:
+        axis_of(axis, tuple(x.shape))
+    return tf.nn.softmax(x, axis=axis)
+
+
+def _tensor(name: str, x: Any) -> Any:
+    """``x`` as a tensor, if the activation has a meaning on its dtype."""
+    x = tf.convert_to_tensor(x)
+    require_dtype(ACTIVATIONS[name], x.dtype.name, tuple(x.shape) if x.shape.rank is not None else (), _CONVERT)
+    return x
+
+
+def _slopes(weight: Any, dtype: Any) -> Any:
+    """``weight`` as a tensor of ``dtype``; numbers are converted, a tensor of another dtype is refused."""
+    if tf.is_tensor(weight) and weight.dtype != dtype:
+        raise DtypeError(
+            f"PReLU: weight is {weight.dtype.name}, x is {dtype.name}. Expected one dtype for both. "
+            f"Convert one of them, for example tf.cast(weight, tf.{dtype.name}).",
+            slug="two-dtypes",
+        )
+    return tf.convert_to_tensor(weight, dtype)
+
+
+def _drawn(x: Any, lower: float, upper: float, generator: Any, seed: Any) -> Any:
+    """One slope per element of ``x``, in float32 for the halves: they have too few numbers between bounds."""
+    if generator is not None and seed is not None:
+        raise ParameterError("RReLU: got a generator and a seed. Give one of them.", slug="generator-and-seed")
+    keywords = {"minval": lower, "maxval": upper, "dtype": tf.float32 if x.dtype in _HALVES else x.dtype}
+    if seed is not None:
+        return tf.random.stateless_uniform(tf.shape(x), seed, **keywords)
+    return (generator or tf.random).uniform(tf.shape(x), **keywords)
+
+
+def _widely(function: Callable[..., Any], *arrays: Any) -> Any:
+    """Compute the halves in float32 and round once, in the value and in the gradients."""
+    dtype = arrays[0].dtype
+    if dtype not in _HALVES:
+        return function(*arrays)
+    return tf.cast(function(*(tf.cast(array, tf.float32) for array in arrays)), dtype)
+
+
+def _rectified(x: Any, above: Any) -> Any:
+    """``above`` where x > 0; else 0 with the sign of 0 kept, and flat; nan → nan with slope 1.
+
+    ``above`` comes from a native op of slope 1, whose second derivative is 0 where that of ``x`` itself would be
+    None. x · 0 takes subnormals to 0 on both sides: they count as 0 in a comparison, and would be let through.
+    """
+    zero = tf.where(x < 0, tf.zeros_like(x), tf.stop_gradient(x) * 0)
+    return tf.where(x > 0, above, tf.where(x <= 0, zero, x))
+
+
+def _leaky(x: Any, slope: float) -> Any:
+    return tf.where(x > 0, tf.nn.relu(x), _sloped(x, slope))
+
+
+def _sloped(x: Any, slope: float) -> Any:
+    """``slope · x`` for x ≤ 0 and nan, by the native op: the forward mode of a product is nan at −inf (0 · inf)."""
+    native = tf.nn.leaky_relu(x, slope)
+    if x.dtype != tf.float64:  # there the native op holds its slope in float32
+        return native
+    finite = x > -math.inf
+    return tf.where(finite, slope * tf.where(finite, x, tf.zeros_like(x)), native)
+
+
+def _parametric(x: Any, weight: Any) -> Any:
+    below = tf.where(x > 0, tf.ones_like(x), x)  # finite at +inf, where the gradient of weight is then 0
+    return tf.where(x > 0, tf.nn.relu(x), weight * below)
+
+
+def _exponential(x: Any, below: float, above: float) -> Any:
+    """``above · x`` above 0, ``below · expm1(x)`` under it; at 0 the line: the second derivative there is 0."""
+    line = x if above == 1 else -_sloped(-x, above)
+    line = line if below == above else tf.where(x <= 0, below * x, line)
+    return tf.where(x < 0, below * tf.math.expm1(_negative(x)), line)
+
+
+def _continuous(x: Any, alpha: float) -> Any:
+    negative = tf.maximum(_negative(x), -_SPLIT[x.dtype][1] * alpha)  # finite: see _sloped
+    below = alpha * tf.math.expm1(negative / alpha)
+    if math.frexp(alpha)[0] != 0.5:  # a power of 2 divides exactly
+        exact = alpha * _expm1_of_quotient(negative, alpha)
+        below = tf.stop_gradient(below) + (exact - tf.stop_gradient(exact))
+    return tf.where(x < 0, below, x)
+
+
+def _negative(x: Any) -> Any:
+    """``x`` under 0, else 0."""
+    return tf.where(x < 0, x, tf.zeros_like(x))
+
+
+def _expm1_of_quotient(x: Any, alpha: float) -> Any:
+    """``expm1(x / alpha)``, x ≤ 0, whose slope has no rounding of x / alpha: at −70 it costs 30 ulp in float32.
+
+    Both factors of x · (1 / alpha) are cut in two by Veltkamp's splitting, so that the product of their front
+    halves is exact.
+    """
+    bits = _SPLIT[x.dtype][0]
+    mantissa, exponent = math.frexp(1 / alpha)
+    high = math.ldexp(math.floor(math.ldexp(mantissa, bits)), exponent - bits)
+    low = float(1 / Fraction(alpha) - Fraction(high))
+    stretched = x * (2.0**bits + 1)
+    front = stretched - (stretched - x)
+    coarse, rest = front * high, (x - front) * high + x * low
+    return tf.math.expm1(coarse) + tf.exp(coarse) * tf.math.expm1(rest)
