@@ -1,0 +1,82 @@
+"""ELU, CELU and SELU as one operation: PyTorch's, with what it gets wrong put right.
+
+Its value is right in eager mode. Its slope is not in place (taken from the rounded result) nor at nan (by the tensor's
+length), and the compiled value loses its digits below 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+_HALVES = (torch.bfloat16, torch.float16)
+_COMPILED_EXPM1_IS_RIGHT = torch.__version__ >= (2, 15)  # before, its vector code on the CPU is exp(x) − 1
+
+
+def exponential(x: Tensor, alpha: float, scale: float, shrink: float, inplace: bool) -> Tensor:
+    """``scale * (x if x > 0 else alpha * expm1(shrink * x))``."""
+    compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+    if inplace:
+        if not compiling and not differentiates(x):
+            return torch.ops.aten.elu_(x, alpha, scale, shrink)
+        return x.copy_(exponential(x.clone(), alpha, scale, shrink, False))  # PyTorch would keep the result alone
+    if compiling and not _COMPILED_EXPM1_IS_RIGHT and x.device.type == "cpu":
+        return _compiled(x, alpha, scale, shrink)
+    if torch.compiler.is_compiling() or not differentiates(x):
+        return torch.ops.aten.elu(x, alpha, scale, shrink)
+    return _Exponential.apply(x, alpha, scale, shrink)
+
+
+class _Exponential(torch.autograd.Function):
+    """PyTorch's operation, with the slope at nan that is stated: its own vector code gives nan there."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, alpha: float, scale: float, shrink: float) -> Tensor:
+        return torch.ops.aten.elu(x, alpha, scale, shrink)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, *ctx.numbers = inputs
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        (x,) = ctx.saved_tensors
+        return _Exponential.times_slope(grad, x, *ctx.numbers), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return _Exponential.times_slope(tangent, x, *ctx.numbers)
+
+    @staticmethod
+    def times_slope(tangent: Tensor, x: Tensor, alpha: float, scale: float, shrink: float) -> Tensor:
+        """At nan the slope is that at 1; inf becomes the greatest number, where the slope is the same."""
+        return torch.ops.aten.elu_backward(tangent, alpha, scale, shrink, False, torch.nan_to_num(x, 1.0))
+
+
+def _compiled(x: Tensor, alpha: float, scale: float, shrink: float) -> Tensor:
+    """The same for a compiler whose expm1 is exp(x) − 1: its own result, and what that is short of.
+
+    expm1(z) is (u − 1) z / log(u) with u = exp(z), in which the errors of u cancel (Higham 2002, Accuracy and Stability
+    of Numerical Algorithms, section 1.14.1). The slope is that of PyTorch's operation, which is right.
+    """
+    wide = x.float() if x.dtype in _HALVES else x
+    rough = torch.ops.aten.elu(wide, alpha, scale, shrink)
+    z = wide.detach() * shrink
+    u = torch.exp(z)
+    v = torch.where((u == 1) | (u == 0), 2.0, u)
+    exact = torch.where(u == 1, z, torch.where(u == 0, -1.0, (v - 1) * z / torch.log(v)))
+    short = torch.where(z < 0, exact * (alpha * scale) - rough.detach(), 0.0)
+    return torch.where(x == 0, wide * (alpha * scale * shrink), rough + short).to(x.dtype)
+
+
+def differentiates(x: Tensor) -> bool:
+    """Whether a gradient of ``x`` may be asked for, backwards or forwards."""
+    return (x.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0
