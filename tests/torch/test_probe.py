@@ -442,7 +442,7 @@ def test_an_error_in_the_counting_is_said_once_and_the_training_goes_on(capsys):
     assert watch.to_dict()["run"]["fault"].startswith("TypeError")
 
 
-@pytest.mark.parametrize("part", ["eye", "_sites", "is_here"])
+@pytest.mark.parametrize("part", ["_way", "_sites", "is_here"])
 def test_an_error_anywhere_around_a_look_never_reaches_the_training(part, capsys):
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)

@@ -3,7 +3,8 @@
 What a script does besides (reading data, its loss, its optimiser's arithmetic, an evaluation) makes hundreds of calls
 of PyTorch's API, and each would pay for passing through the mode. So the first looks are wide, from the first forward
 to the optimiser's step; those that follow are narrow, each call of an outermost module, until they meet something that
-no wide look has seen. A script that applies activations outside of modules is looked at widely always.
+no wide look has seen. A narrow look needs no mode where each site is a module of its own: hooks on these serve. A
+script that applies activations outside of modules is looked at widely always.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from torch.nn.modules.loss import _Loss
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from relume.torch.watching import places
-from relume.torch.watching.mode import Eye
-from relume.torch.watching.sites import Sites
+from relume.torch.watching.hooked import Hooks
+from relume.torch.watching.mode import Eye, Keeper
 
 _FIRST_WIDE = 3  # looks, before the first narrow one
+_WIDE_AGAIN = 16  # and one of so many later: a part of a network may come late
 
 
 def compiles() -> bool:
@@ -39,10 +41,12 @@ def compiles() -> bool:
 class Looking:
     """Puts the eye on one thread's stack and takes it off again; ``thorough``: every look is a wide one."""
 
-    def __init__(self, eye: Eye, sites: Sites, fail: Callable[[Exception], None], thorough: bool) -> None:
-        self.eye = eye
-        self._sites = sites
-        self._fail = fail
+    def __init__(self, keeper: Keeper, thorough: bool) -> None:
+        self.eye = Eye(keeper)
+        self._hooks = Hooks(keeper)
+        self._way: Eye | Hooks = self.eye
+        self._sites = keeper.sites
+        self._fail = keeper.fail
         self._thorough = thorough
         self.on = False  # a look is under way
         self._eager = True  # enter without waiting for a module: the script may have none
@@ -69,7 +73,8 @@ class Looking:
         self.on = True
         self._leaving = False
         self._narrow = self._sites.known_only = self._may_be_narrow()
-        self.eye.open()
+        self._way = self._hooks if self._narrow and self._hooks.may_serve() else self.eye
+        self._way.open()
         if self._eager:
             self.eye.enter()
         self._arm()
@@ -78,27 +83,37 @@ class Looking:
         """It is over."""
         self.on = self._hidden = False
         self._disarm()
+        self._hooks.leave()
         if self.is_here():
             self.eye.shut()
         else:
             self.eye.blind()  # another thread's stack is out of reach; there the mode only passes calls on
 
     def _may_be_narrow(self) -> bool:
-        """Wide looks are the first ones, one at each power of two, and ever more of them after each new thing met."""
+        """Wide looks are the first ones, every 16th, and ever more of them after each new thing that is met."""
         self._looks += 1
         if self._sites.strangers:
             self._sites.strangers = False
             self._widened *= 2
             self._wide_left = self._widened
         self._wide_left -= 1
-        rare = self._looks & (self._looks - 1) == 0
-        wide = self._thorough or self._eager or self._wide_left >= 0 or rare or self._sites.outside_modules
+        again = self._wide_left >= 0 or self._looks % _WIDE_AGAIN == 0
+        wide = self._thorough or self._eager or again or self._sites.outside_modules
         return not wide and not compiles()
+
+    def widen(self) -> None:
+        """Something new is near: the next looks are wide."""
+        self._wide_left = max(self._wide_left, _FIRST_WIDE)
+
+    @property
+    def cost(self) -> int:
+        """Nanoseconds of own work so far."""
+        return self.eye.cost + self._hooks.cost
 
     def rest(self) -> None:
         """An optimiser's step begins: nothing to be seen until the next forward."""
         self.eye.look_up()
-        self.eye.leave()
+        self._way.leave()
         self._disarm()
 
     def resume(self) -> None:
@@ -142,6 +157,7 @@ class Looking:
         """The script compiles something: no hook may be left for its call."""
         if self._hook is not None:
             self._disarm()
+            self._way.leave()
             self._arm()
 
     def _disarm(self) -> None:
@@ -154,15 +170,15 @@ class Looking:
             return
         self._disarm()
         self._eager = False
-        self.eye.enter()
+        self._way.enter()
         if self._narrow:
-            self._hook = module.register_forward_hook(self._called)
+            self._hook = module.register_forward_hook(self._called, always_call=True)
 
     def _called(self, module: nn.Module, args: Any, output: Any) -> None:
         """The outermost module has been called: away until the next one."""
         try:
             self._disarm()
-            self.eye.leave()
+            self._way.leave()
             if self.on and not self._leaving:
                 self._arm()
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on

@@ -28,7 +28,7 @@ from relume.torch.watching.functions import (
     NORM_CALLS,
     UNJUDGED_CALLS,
 )
-from relume.torch.watching.sites import Sites, WatchedSite, written
+from relume.torch.watching.sites import Sites, WatchedSite, is_countable, written
 from relume.torch.watching.warned import Warned
 
 LOOK_CAP_NS = 10_000_000
@@ -44,6 +44,9 @@ class Keeper(Protocol):
     """Whom the eye works for: the probe."""
 
     sites: Sites
+
+    def is_here(self) -> bool:
+        """Whether the calling thread is the one that is looked at."""
 
     def weary(self) -> None:
         """This look has cost much, and goes on in a further forward of the same step."""
@@ -218,8 +221,10 @@ class Eye(TorchFunctionMode):
         if site.number in self._seen and self.cost - self._opened_at > LOOK_CAP_NS:
             self._keeper.weary()
         self._seen.add(site.number)
-        site.accumulator.before(x.detach(), tag, site.clock.step)
-        return site, tag
+        if is_countable(x):
+            site.count(x, tag)
+            return site, tag
+        return None
 
     def _look_after(self, looked: tuple[WatchedSite, Tag] | None, args: Any, out: Any) -> None:
         if looked is not None:

@@ -41,12 +41,14 @@ class Place(NamedTuple):
 
     ``module`` is the activation module, or else the module whose code makes the call (None: no module's);
     ``code`` and ``instruction`` tell the call apart; ``frame`` is for use during the call, never to be kept.
+    ``alone``: it is the activation module that is called.
     """
 
     module: nn.Module | None
     code: CodeType
     instruction: int
     frame: FrameType
+    alone: bool = False
 
 
 _plumbing: dict[CodeType, bool] = {}
@@ -93,9 +95,19 @@ def find(start: FrameType) -> Place:
             if inside_activation:
                 activation, inside_activation = _own_module(frame), False
         elif not inside_activation and not (_plumbing[code] if code in _plumbing else _is_plumbing(code)):
-            return Place(activation or owner(frame), code, frame.f_lasti, frame)
+            return Place(activation or owner(frame), code, frame.f_lasti, frame, activation is not None)
         frame = frame.f_back
     return Place(activation, start.f_code, start.f_lasti, start)
+
+
+def caller(frame: FrameType | None) -> tuple[CodeType, int] | None:
+    """The code and the instruction that call a module, seen from inside its call; as :func:`find` would say."""
+    while frame is not None and frame.f_code is not _CALL:
+        frame = frame.f_back
+    frame = frame.f_back if frame is not None else None
+    while frame is not None and _is_plumbing(frame.f_code):
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
 def owner(frame: FrameType) -> nn.Module | None:

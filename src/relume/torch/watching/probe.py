@@ -20,7 +20,6 @@ from relume.framework import Listener, Phase, Tally
 from relume.torch.watching import places, taps
 from relume.torch.watching.clocks import KINDS, Clock, Clocks, living_optimizers, rates_of
 from relume.torch.watching.looking import Looking
-from relume.torch.watching.mode import Eye
 from relume.torch.watching.sites import Sites, WatchedSite
 
 
@@ -32,7 +31,7 @@ class TorchProbe:
         self._listener = listener
         self._clocks = Clocks(listener.new_clock)
         self.sites = Sites(listener, self._clocks, phase)
-        self._looking = Looking(Eye(self), self.sites, self.fail, thorough)
+        self._looking = Looking(self, thorough)
         self._own_cost = 0
         self._running = False
         self._forwards: Any = None
@@ -40,7 +39,7 @@ class TorchProbe:
     @property
     def cost(self) -> int:
         """Nanoseconds of own work so far, as seen from inside."""
-        return self._own_cost + self._looking.eye.cost
+        return self._own_cost + self._looking.cost
 
     # ---- start and stop ---------------------------------------------------------------------------------------
 
@@ -103,6 +102,7 @@ class TorchProbe:
         if not any(self._clocks):
             self._looking.take_thread()  # the thread that trains need not be the one that began to watch
         clock = self._clocks.of(optimizer)
+        self._looking.widen()
         if clock is not None and clock.looking and not self._looking.on and self._concerns():
             self._looking.begin()
             taps.attend(self, True)
@@ -195,6 +195,10 @@ class TorchProbe:
             self._looking.hide()
             why = "compiled code is not watched; run it without torch.compile"
             self._guarded(self.sites.say, "torch.compile", places.find(sys._getframe(1)), why)
+
+    def is_here(self) -> bool:
+        """Whether the calling thread is the one that is looked at."""
+        return self._looking.is_here()
 
     def weary(self) -> None:
         """The look has cost much, and goes on in a further forward of the same step."""

@@ -21,6 +21,7 @@ from relume.torch.watching.clocks import Clock, Clocks
 from relume.torch.watching.counting import Accumulator, Bounds
 from relume.torch.watching.functions import Applied
 
+_PLAIN = (Tensor, Parameter)
 _MOST_WIDTHS = 8  # a call without a layer whose width keeps changing has no units to follow
 
 
@@ -33,6 +34,12 @@ class WatchedSite:
         self.accumulator = accumulator
         self._layer = _reference(layer)
         self._slope = _reference(slope)
+
+    def count(self, x: Tensor, tag: Tag) -> None:
+        """Count a pre-activation of this site."""
+        if self.accumulator.device != x.device:
+            self.accumulator.move(x.device)
+        self.accumulator.before(x.detach(), tag, self.clock.step)
 
     @property
     def layer(self) -> Any:
@@ -57,16 +64,29 @@ def _counted(counts: Accumulator, slope: Tensor | None) -> Counted:
 
 
 class Meeting:
-    """What was decided when a call was met first: its site, or None where it is not judged."""
+    """What was decided when a call was met first: its site, or None where it is not judged; and what it was like.
 
-    def __init__(self, module: nn.Module | None, layer: Any, site: WatchedSite | None) -> None:
-        self._module = _reference(module)
-        self._layer = _reference(layer)
+    ``tag``: where its units lie, without their layer. ``ndim``, ``size``: of the tensor, and of its unit axis.
+    ``at``: the code and the instruction that make the call. ``alone``: the call is an activation module's own.
+    """
+
+    def __init__(self, place: places.Place, x: Tensor, tag: Tag, site: WatchedSite | None) -> None:
+        self._module = _reference(place.module)
+        self._layer = _reference(tag.layer)
         self.site = site
+        self.tag = tag._replace(layer=None)
+        self.ndim, self.size = x.ndim, x.shape[tag.axis]
+        self.at = (place.code, place.instruction)
+        self.alone = place.alone
 
     def is_of(self, module: nn.Module | None, layer: Any) -> bool:
         """Whether it is still these two: an id may have gone to another object."""
         return _is(self._module, module) and _is(self._layer, layer)
+
+    @property
+    def module(self) -> nn.Module | None:
+        """Its module, while it is alive."""
+        return None if self._module is None else self._module()
 
 
 class Sites:
@@ -82,6 +102,7 @@ class Sites:
         self.trees = places.Trees(None)
         self.known_only = False  # meet nothing new: the look does not see where tensors come from
         self.strangers = False  # something new has been met in such a look
+        self.met = 0  # how many different calls
         self.outside_modules = False  # an activation is applied outside any module's call
 
     def __iter__(self) -> Iterator[WatchedSite]:
@@ -102,12 +123,19 @@ class Sites:
                 self.strangers = True
                 return None
             site = self._meet(applied, call, args, x, tag, assumed, place)
-            met = self._known[key] = Meeting(place.module, tag.layer, site)
+            met = self._known[key] = Meeting(place, x, tag, site)
+            self.met += 1
         if met.site is None or not met.site.clock.looking:
             return None
-        if met.site.accumulator.device != x.device:
-            met.site.accumulator.move(x.device)
         return met.site, tag
+
+    def modules_alone(self) -> list[Meeting]:
+        """The sites, where each is an activation module that is called at one place; none where one is not."""
+        judged = [met for met in self._known.values() if met.site is not None]
+        owners = [id(met.module) for met in self._known.values() if met.alone and met.module is not None]
+        if len(set(owners)) < len(owners) or not all(met.alone for met in judged):
+            return []
+        return judged
 
     def unjudged(self, name: str, frame: FrameType, why: str) -> None:
         """Say that an activation of the watched model is seen and not judged."""
@@ -203,6 +231,16 @@ class Sites:
             axis_assumed=assumed,
             clock=clock.number,
         )
+
+
+def is_countable(x: Any) -> bool:
+    """Whether a tensor has numbers of its own: no tracer's, no transform's, and not inside a backward pass."""
+    return (
+        type(x) in _PLAIN
+        and torch._C._current_graph_task_id() == -1  # a checkpoint's second forward
+        and torch._C._get_tracing_state() is None
+        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+    )
 
 
 def _reference(thing: Any) -> weakref.ref[Any] | None:
