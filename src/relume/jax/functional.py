@@ -235,12 +235,17 @@ def _bend(x: jax.Array, bent: Callable[[jax.Array], jax.Array], above: float = 1
 @jax.custom_jvp
 def _expm1(x: jax.Array) -> jax.Array:
     """exp(x) − 1 for x ≤ 0. JAX's own rule takes the slope from the result, and loses every digit below −17."""
-    return jnp.expm1(x)
+    return jnp.where(_is_slight(x), x, jnp.expm1(x))
 
 
 @_expm1.defjvp
 def _expm1_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return _expm1(*primals), _exp(*primals) * tangents[0]
+
+
+def _is_slight(x: jax.Array) -> jax.Array:
+    """Where exp(x) − 1 is x; XLA halves x on its way, and loses the least normal number too."""
+    return x > -jnp.finfo(x.dtype).eps / 2
 
 
 @jax.custom_jvp
@@ -256,7 +261,7 @@ def _exp_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
 
 @jax.custom_jvp
 def _celu_below(x: jax.Array, alpha: jax.Array) -> jax.Array:
-    return alpha * jnp.expm1(x / alpha)
+    return jnp.where(_is_slight(x / alpha), x, alpha * _expm1(x / alpha))
 
 
 def _celu_below_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
