@@ -71,8 +71,7 @@ def _compiled(x: Tensor, alpha: float, scale: float, shrink: float) -> Tensor:
     rough = torch.ops.aten.elu(wide, alpha, scale, shrink)
     z = wide.detach() * shrink
     u = torch.exp(z)
-    v = torch.where((u == 1) | (u == 0), 2.0, u)
-    exact = torch.where(u == 1, z, torch.where(u == 0, -1.0, (v - 1) * z / torch.log(v)))
+    exact = torch.where(z < -1, u - 1, torch.where(u == 1, z, (u - 1) * z / torch.log(u)))
     short = torch.where(z < 0, exact * (alpha * scale) - rough.detach(), 0.0)
     return torch.where(x == 0, wide * (alpha * scale * shrink), rough + short).to(x.dtype)
 
