@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from relume.activations import ACTIVATIONS
@@ -258,12 +259,27 @@ def _leaky(x: Any, slope: float) -> Any:
 
 
 def _sloped(x: Any, slope: float) -> Any:
-    """``slope · x`` for x ≤ 0 and nan, by the native op: the forward mode of a product is nan at −inf (0 · inf)."""
-    native = tf.nn.leaky_relu(x, slope)
-    if x.dtype != tf.float64:  # there the native op holds its slope in float32
-        return native
+    """``slope · x`` for x ≤ 0 and nan, by the native op: the forward mode of a product is nan at −inf (0 · inf).
+
+    The native op holds its slope in float32. For float64 it is called only at −inf and nan, where slopes that add up
+    to the exact one do no harm.
+    """
+    if x.dtype != tf.float64:
+        return tf.nn.leaky_relu(x, slope)
     finite = x > -math.inf
-    return tf.where(finite, slope * tf.where(finite, x, tf.zeros_like(x)), native)
+    far = tf.add_n([tf.nn.leaky_relu(x, part) for part in _parts(slope)])
+    return tf.where(finite, slope * tf.where(finite, x, tf.zeros_like(x)), far)
+
+
+def _parts(slope: float) -> list[float]:
+    """Numbers of float32 and of one sign, whose sum is ``slope``: each is the rest cut off, not rounded."""
+    parts = []
+    while not parts or (slope and len(parts) < 3):
+        part = np.float32(slope)
+        part = part if abs(float(part)) <= abs(slope) else np.nextafter(part, np.float32(0))
+        parts.append(float(part))
+        slope -= float(part)
+    return parts
 
 
 def _parametric(x: Any, weight: Any) -> Any:
@@ -284,7 +300,8 @@ def _continuous(x: Any, alpha: float) -> Any:
     if math.frexp(alpha)[0] != 0.5:  # a power of 2 divides exactly
         exact = alpha * _expm1_of_quotient(negative, alpha)
         below = tf.stop_gradient(below) + (exact - tf.stop_gradient(exact))
-    return tf.where(x < 0, below, x)
+    # so near 0 that x / alpha would be flushed, the curve is its tangent
+    return tf.where(x < (-alpha * float(np.finfo(x.dtype.as_numpy_dtype).tiny) if alpha > 1 else 0.0), below, x)
 
 
 def _negative(x: Any) -> Any:
