@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+import relume.torch as rt
+import relume.torch.functional as rf
+
 OFF = -50.0
 
 
@@ -281,6 +284,30 @@ class Nested(Noting):
         return x
 
 
+class Ours(Noting):
+    """relume.torch's modules and functions that can die, some of them composed of several operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.activations = nn.ModuleList(
+            (
+                *(rt.ReLU(), rt.ReLU(inplace=True), rt.LeakyReLU(0.0), rt.RReLU(0.0, 0.0), rt.RReLU(0.0, 0.0, True)),
+                *(rt.ReLU6(), rt.ReLU6(inplace=True), rt.ELU(0.0), rt.ELU(0.0, inplace=True)),
+            )
+        )
+        self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(len(self.activations) + 3))
+        self.register_buffer("zeros", torch.zeros(16))
+        for number, layer in enumerate(self.layers):
+            kill(layer, number, 15)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, activation in enumerate(self.activations):
+            x = activation(self.note(str(number), self.layers[number](x)))
+        x = rf.relu6(self.note("relu6", self.layers[-3](x)))
+        x = rf.relu_(self.note("relu_", self.layers[-2](x)))
+        return rf.prelu(self.note("prelu", self.layers[-1](x)), self.zeros, axis=-1)
+
+
 @dataclass
 class Way:
     make: Callable[[], Noting]
@@ -305,4 +332,5 @@ WAYS: dict[str, Way] = {
     "channels_last": Way(ChannelsLast),
     "products": Way(Products),
     "nested": Way(Nested),
+    "relume_torch": Way(Ours),
 }

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F  # the field's name for it
 from torch import Tensor
 
+from relume.torch import functional as ours
+
 Arguments = tuple[Any, ...]
 Keywords = Mapping[str, Any]
 
@@ -107,15 +109,15 @@ _ELU = _with("elu", ("alpha", 1.0))
 _CELU = _with("celu", ("alpha", 1.0))
 
 ACTIVATION_CALLS: dict[Callable[..., Any], Reading] = {
-    **dict.fromkeys((F.relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_), _plain("relu")),
-    **dict.fromkeys((F.leaky_relu, F.leaky_relu_), _LEAKY),
-    **dict.fromkeys((F.prelu, torch.prelu, Tensor.prelu), _prelu),
-    **dict.fromkeys((F.rrelu, F.rrelu_, torch.rrelu, torch.rrelu_), _RRELU),
-    F.relu6: _plain("relu6"),
+    **dict.fromkeys((F.relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, ours.relu), _plain("relu")),
+    **dict.fromkeys((F.leaky_relu, F.leaky_relu_, ours.leaky_relu), _LEAKY),
+    **dict.fromkeys((F.prelu, torch.prelu, Tensor.prelu, ours.prelu), _prelu),
+    **dict.fromkeys((F.rrelu, F.rrelu_, torch.rrelu, torch.rrelu_, ours.rrelu), _RRELU),
+    **dict.fromkeys((F.relu6, ours.relu6), _plain("relu6")),
     **dict.fromkeys((F.hardtanh, F.hardtanh_), _hardtanh),
-    **dict.fromkeys((F.elu, F.elu_), _ELU),
-    **dict.fromkeys((F.celu, torch.celu, torch.celu_), _CELU),
-    **dict.fromkeys((F.selu, torch.selu, torch.selu_), _plain("selu")),
+    **dict.fromkeys((F.elu, F.elu_, ours.elu), _ELU),
+    **dict.fromkeys((F.celu, torch.celu, torch.celu_, ours.celu), _CELU),
+    **dict.fromkeys((F.selu, torch.selu, torch.selu_, ours.selu), _plain("selu")),
     F.gelu: _gelu,
     F.silu: _plain("silu"),
     **dict.fromkeys((F.sigmoid, torch.sigmoid, Tensor.sigmoid, torch.sigmoid_, Tensor.sigmoid_), _plain("sigmoid")),

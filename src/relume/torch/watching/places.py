@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.modules import activation as activation_modules
 
 import relume
+from relume.torch import layers as our_modules
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _OURS = os.path.dirname(relume.__file__) + os.sep
@@ -31,7 +32,8 @@ _PLUMBING_FILES = tuple(
 _CALL = nn.Module.__call__.__code__  # _wrapped_call_impl: its first local is the module that is called
 _ACTIVATION_FORWARDS = frozenset(
     cls.__dict__["forward"].__code__
-    for _, cls in inspect.getmembers(activation_modules, inspect.isclass)
+    for modules in (activation_modules, our_modules)
+    for _, cls in inspect.getmembers(modules, inspect.isclass)
     if issubclass(cls, nn.Module) and cls is not nn.MultiheadAttention and "forward" in cls.__dict__
 )
 

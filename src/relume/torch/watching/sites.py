@@ -172,6 +172,8 @@ class Sites:
         clock = self._clocks.for_layer(tag.layer)
         number = self._listener.new_site(self._describe(applied, call, tag, assumed, place, clock))
         slope = args[1] if applied.name == "prelu" and len(args) > 1 else None
+        if slope is not None and slope.numel() not in (1, tag.units):  # a slope for each position: none is a unit's
+            slope = None
         return WatchedSite(number, clock, Accumulator(tag.units, _bounds(applied), x.device), tag.layer, slope)
 
     def _is_watched(self, place: places.Place, layer: Any) -> bool:
@@ -276,7 +278,11 @@ def written(call: Any, module: nn.Module | None = None) -> str:
     """How the call is written: ``nn.ReLU``, ``F.relu``, ``torch.relu``, ``Tensor.relu_``."""
     if module is not None and type(module).__module__ == "torch.nn.modules.activation":
         return f"nn.{type(module).__name__}"
+    if module is not None and type(module).__module__ == "relume.torch.layers":
+        return f"relume.torch.{type(module).__name__}"
     home = getattr(call, "__module__", None) or ""
     name = getattr(call, "__name__", str(call)).removeprefix("_")
+    if home == "relume.torch.functional":
+        return f"{home}.{name}"
     prefix = "F" if home.startswith(("torch.nn", "torch._C._nn")) else "torch" if home == "torch" else "Tensor"
     return f"{prefix}.{name}"

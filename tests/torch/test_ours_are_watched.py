@@ -1,0 +1,51 @@
+"""A network with relume.torch's activations is reported as the same one with PyTorch's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import relume
+import relume.torch as rt
+
+NAMES = ["ReLU", "LeakyReLU", "PReLU", "ReLU6", "ELU", "CELU", "SELU", "GELU", "SiLU", "Sigmoid", "Tanh"]
+
+
+def report(activation: nn.Module, evaluated: bool = False) -> dict:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 16), activation, nn.Linear(16, 1))
+    with torch.no_grad():
+        net[0].bias[3] = -50.0
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    with relume.watch(net.train(not evaluated), budget=1.0, window=5, phase="eval" if evaluated else "train") as watch:
+        for _ in range(10):
+            net(torch.randn(12, 8)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    (site,) = watch.to_dict()["sites"]
+    return {key: found for key, found in site.items() if key not in ("source", "call")} | {"call": site["call"]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_of_ours_is_reported_as_torchs(name):
+    native, ours = report(getattr(nn, name)()), report(getattr(rt, name)())
+    shared = name in ("GELU", "SiLU", "Sigmoid", "Tanh")
+    assert (native.pop("call"), ours.pop("call")) == (f"nn.{name}", f"nn.{name}" if shared else f"relume.torch.{name}")
+    assert ours == native
+    assert shared or ours["firing_rate"][3] == 0
+
+
+def test_rrelu_of_ours_is_reported_as_torchs():
+    native, ours = report(nn.RReLU(), evaluated=True), report(rt.RReLU(), evaluated=True)
+    assert (native.pop("call"), ours.pop("call")) == ("nn.RReLU", "relume.torch.RReLU")
+    assert ours == native
+
+
+def test_slopes_that_are_no_units_do_not_end_the_watching():
+    assert report(rt.PReLU((16,), axis=(1,)))["activation"] == "prelu"
+    net = nn.Sequential(nn.Conv1d(2, 4, 1), rt.PReLU((4, 5), axis=(1, 2)))
+    with relume.watch(net, budget=1.0) as watch:
+        net(torch.randn(3, 2, 5)).sum().backward()
+    (site,) = watch.to_dict()["sites"]
+    assert (site["units"], site["samples"], site["activation"]) == (4, 15, "prelu")
