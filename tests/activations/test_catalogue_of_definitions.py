@@ -17,7 +17,7 @@ from relume.activations.definition import FRAMEWORKS, Parameter
 from relume.errors import ParameterError, UnknownName
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(relume.activations.__path__))
-HELPERS = {"definition"}
+HELPERS = {"definition", "deviations", "spec"}
 
 
 def default_of(function, argument):

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 
+import pytest
 from click.testing import CliRunner
 
 from relume.activations import ACTIVATIONS
+from relume.activations.deviations import load
 from relume.cli import relume
 
 
@@ -23,6 +25,23 @@ def test_list_prints_the_family():
 def test_list_json_is_the_family():
     result = CliRunner().invoke(relume, ["list", "--json"], catch_exceptions=False)
     assert [a["name"] for a in json.loads(result.stdout)["activations"]] == list(ACTIVATIONS)
+
+
+def test_list_deviations_prints_every_row():
+    result = CliRunner().invoke(relume, ["list", "--deviations"], env={"COLUMNS": "400"}, catch_exceptions=False)
+    assert result.exit_code == 0
+    for row in load():
+        assert row.where in result.stdout
+        assert row.says in result.stdout
+    assert f"{len(load())} rows" in result.stdout
+    narrow = CliRunner().invoke(relume, ["list", "--deviations"], env={"COLUMNS": "80"}, catch_exceptions=False)
+    assert max(map(len, narrow.stdout.splitlines())) <= 80
+
+
+def test_list_deviations_json_is_every_row_in_strict_json():
+    result = CliRunner().invoke(relume, ["list", "--deviations", "--json"], catch_exceptions=False)
+    rows = json.loads(result.stdout, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))["deviations"]
+    assert [(row["native"], row["says"]) for row in rows] == [(row.native, row.says) for row in load()]
 
 
 def test_list_into_a_pipe_has_100_columns_and_no_colour():

@@ -9,17 +9,32 @@ import click
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print plain data instead of tables.")
-def command(as_json: bool) -> None:
+@click.option("--deviations", is_flag=True, help="Instead: where the frameworks differ from relume, and how.")
+def command(as_json: bool, deviations: bool) -> None:
     r"""Compare the activations: what they are, and which to take.
 
     \b
-        relume explain elu    one of them in full
+        relume list --deviations    what each framework does otherwise
+        relume explain elu          one of them in full
         relume plot relu elu -o curves.svg
     """
     from relume.reports import catalogue
 
-    if as_json:
+    if deviations:
+        _print_deviations(as_json)
+    elif as_json:
         click.echo(json.dumps(catalogue.family_dict(), indent=2))
-        return
-    console = catalogue.console()
-    console.print(catalogue.family(console.width))
+    else:
+        console = catalogue.console()
+        console.print(catalogue.family(console.width))
+
+
+def _print_deviations(as_json: bool) -> None:
+    from relume.activations.deviations import load
+    from relume.reports import catalogue
+    from relume.reports import deviations as report
+
+    if as_json:
+        click.echo(json.dumps(report.table_dict(load()), indent=2))
+    else:
+        catalogue.console().print(report.table(load()))
