@@ -7,6 +7,8 @@ gets back the shape in which slopes broadcast, or the one error that all framewo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 from relume.activations.definition import Activation
 from relume.errors import DtypeError, ShapeError
@@ -48,7 +50,7 @@ def require_dtype(activation: Activation, dtype: str, shape: Shape, how: str) ->
     )
 
 
-def slopes_shape(weight: Shape, x: Shape, axis: int | Sequence[int]) -> tuple[int, ...]:
+def slopes_shape(weight: Shape, x: Shape, axis: int | Sequence[int]) -> tuple[Any, ...]:
     """The shape in which the slopes of PReLU broadcast to ``x``.
 
     Args:
@@ -57,7 +59,9 @@ def slopes_shape(weight: Shape, x: Shape, axis: int | Sequence[int]) -> tuple[in
         x: shape of the input.
         axis: the axis of ``x`` that the slopes run along, or a tuple of them.
 
-    Raises: ShapeError: the slopes do not fit (both shapes named), or ``x`` has no such axis.
+    Returns: sizes, None for one that is not known yet.
+
+    Raises: ShapeError: the slopes do not fit (both shapes named), ``x`` has no such axis, or axes are out of order.
 
     Example:
         >>> slopes_shape((3,), (2, 3, 3, 3), axis=1)
@@ -65,7 +69,7 @@ def slopes_shape(weight: Shape, x: Shape, axis: int | Sequence[int]) -> tuple[in
         >>> slopes_shape((4, 5), (2, 4, 5, 3), axis=(1, 2))
         (1, 4, 5, 1)
     """
-    sizes = tuple(int(size or 0) for size in weight)
+    sizes = tuple(weight)
     if all(size == 1 for size in sizes):
         return ()
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
@@ -75,15 +79,17 @@ def slopes_shape(weight: Shape, x: Shape, axis: int | Sequence[int]) -> tuple[in
         expected = f"{len(axes)} axes of slopes, for axis {axis}, or a shape that broadcasts to that of x"
         raise _misfit(sizes, x, expected)
     places = [axis_of(one, x) for one in axes]
-    if len(set(places)) < len(places):
+    if any(first >= second for first, second in pairwise(places)):
         raise ShapeError(
-            f"axis = {axis}: it names one axis of x of shape {_written(x)} twice. Name each once.", slug="axis-twice"
+            f"axis = {axis}: for x of shape {_written(x)} these are the axes {tuple(places)}. "
+            "Name each once, in rising order.",
+            slug="axis-order",
         )
-    laid = [1] * len(x)
+    laid: list[int | None] = [1] * len(x)
     for place, size in zip(places, sizes, strict=True):
-        if size != 1 and x[place] not in (size, None):
+        if None not in (size, x[place]) and size not in (1, x[place]):
             raise _misfit(sizes, x, f"one slope, or one for each of the {x[place]} units of axis {place}")
-        laid[place] = size
+        laid[place] = x[place] if size is None else size
     return tuple(laid)
 
 
@@ -104,9 +110,10 @@ def axis_of(axis: int, x: Shape) -> int:
     return axis % len(x)
 
 
-def _broadcasts(weight: tuple[int, ...], x: Shape) -> bool:
+def _broadcasts(weight: Shape, x: Shape) -> bool:
     return len(weight) <= len(x) and all(
-        size in (1, known) or known is None for size, known in zip(weight[::-1], tuple(x)[::-1], strict=False)
+        size in (1, known, None) or known is None
+        for size, known in zip(tuple(weight)[::-1], tuple(x)[::-1], strict=False)
     )
 
 

@@ -99,7 +99,9 @@ def prelu(x: Any, weight: Any = 0.25, axis: int | Sequence[int] = -1) -> Any:
             "slopes along its axes: give it with x.set_shape or in input_signature.",
             slug="rank-unknown",
         )
-    weight = tf.reshape(weight, slopes_shape(tuple(weight.shape), tuple(x.shape) if x.shape.rank else (), axis))
+    shape = slopes_shape(tuple(weight.shape), tuple(x.shape) if x.shape.rank else (), axis)
+    if len(shape) != weight.shape.rank:
+        weight = tf.reshape(weight, [-1 if size is None else size for size in shape])
     return _widely(_parametric, x, weight)
 
 
@@ -273,7 +275,7 @@ def _sloped(x: Any, slope: float) -> Any:
 
 def _parts(slope: float) -> list[float]:
     """Numbers of float32 and of one sign, whose sum is ``slope``: each is the rest cut off, not rounded."""
-    parts = []
+    parts: list[float] = []
     while not parts or (slope and len(parts) < 3):
         part = np.float32(slope)
         part = part if abs(float(part)) <= abs(slope) else np.nextafter(part, np.float32(0))
