@@ -16,7 +16,7 @@ from relume.observe.budget import Budget
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
 FLOOR = 15 * US  # "or 15 µs a step where that is more"
-PASSED = 1_500  # what a step that is passed over costs in truth
+PASSED = 4_000  # what a step that is passed over costs in truth
 SEEN = 1 / 1.4  # the part of a look's cost that its own clock sees
 ONCE = 300 * FLOOR  # the floor is doubled for so many first steps
 

@@ -157,6 +157,8 @@ class Observer:
         self._book(looked)
         if track.pane_is_full(self._window, lambda: self._examples(clock)):
             self._close_pane(clock)
+        if track.steps == steps:  # the first: what came before it may have been long
+            self._flushed = self._now
         if self._now - self._flushed > self._flush_gap:
             self.write()
         passed = self._budget.steps_to_pass(track.steps)

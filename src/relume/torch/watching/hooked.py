@@ -29,6 +29,7 @@ class Hooks:
         self._opened_at = 0
         self._hooks: list[SiteHook] = []
         self._made_for = -1
+        self._there = False
 
     def may_serve(self) -> bool:
         """Whether each known site is a module of its own; makes the hooks where it is."""
@@ -46,6 +47,7 @@ class Hooks:
 
     def enter(self) -> None:
         """Onto the modules that are still alive."""
+        self._there = True
         for hook in self._hooks:
             module = hook.met.module
             if module is not None:
@@ -54,6 +56,9 @@ class Hooks:
 
     def leave(self) -> None:
         """Off them."""
+        if not self._there:
+            return
+        self._there = False
         for hook in self._hooks:
             module = hook.met.module
             if module is not None:
