@@ -10,6 +10,7 @@ complex and 8-bit floating tensors.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -69,7 +70,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """
     if has_torch_function_unary(input):
         return handle_torch_function(relu, (input,), input, inplace=inplace)
-    if input.dtype not in _FLOATING:
+    if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("relu", input)
     return torch.relu_(input) if inplace else torch.relu(input)
 
@@ -90,7 +91,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     """
     if has_torch_function_unary(input):
         return handle_torch_function(leaky_relu, (input,), input, negative_slope=negative_slope, inplace=inplace)
-    if input.dtype not in _FLOATING:
+    if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("leaky_relu", input)
     if not _finite(negative_slope):
         refuse_parameters("leaky_relu", negative_slope=negative_slope)
@@ -113,7 +114,7 @@ def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Ten
     """
     if has_torch_function_variadic(input, weight):
         return handle_torch_function(prelu, (input, weight), input, weight, axis=axis)
-    if input.dtype not in _FLOATING:
+    if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("prelu", input)
     if input.dtype != weight.dtype:
         refuse_mixed(input, weight)
@@ -121,7 +122,7 @@ def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Ten
     if forward_ad._current_level >= 0:  # PyTorch's forward mode has slope 1 at 0
         return _prelu_composed(input, weight.reshape(spread))
     if len(spread) == 0 or _only(spread) in (None, 1):
-        return F.prelu(input, weight.reshape(-1))
+        return F.prelu(input, weight.reshape(-1) if weight.ndim > 1 else weight)
     place = _only(spread)
     if place < 0:
         return _prelu_composed(input, weight.reshape(spread))
@@ -137,7 +138,7 @@ def _spread(weight: Tensor, input: Tensor, axis: int | tuple[int, ...]) -> tuple
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     places = [a + input.ndim if a < 0 else a for a in axes]
     shape = [1] * input.ndim
-    fits = len(axes) == weight.ndim and len(set(places)) == len(places)
+    fits = len(axes) == weight.ndim and all(a < b for a, b in pairwise(places))
     for place, size in zip(places, weight.shape, strict=False):
         if not 0 <= place < input.ndim or size not in (1, input.shape[place]):
             fits = False
@@ -189,7 +190,7 @@ def rrelu(
         return handle_torch_function(
             rrelu, (input,), input, lower=lower, upper=upper, training=training, inplace=inplace, generator=generator
         )
-    if input.dtype not in _FLOATING:
+    if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("rrelu", input)
     if not (_finite(lower) and _finite(upper) and lower <= upper):
         refuse_parameters("rrelu", lower=lower, upper=upper)
@@ -215,7 +216,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """
     if has_torch_function_unary(input):
         return handle_torch_function(relu6, (input,), input, inplace=inplace)
-    if input.dtype not in _FLOATING:
+    if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("relu6", input)
         return F.relu6(input, inplace)
     if torch.compiler.is_exporting() or not (torch.compiler.is_compiling() or differentiates(input)):
@@ -244,7 +245,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     if has_torch_function_unary(input):
         return handle_torch_function(elu, (input,), input, alpha=alpha, inplace=inplace)
-    if input.dtype not in _FLOATING:
+    if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("elu", input)
     if not (_finite(alpha) and alpha >= 0):
         refuse_parameters("elu", alpha=alpha)
@@ -269,7 +270,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     if has_torch_function_unary(input):
         return handle_torch_function(celu, (input,), input, alpha=alpha, inplace=inplace)
-    if input.dtype not in _FLOATING:
+    if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("celu", input)
     if not (_finite(alpha) and alpha > 0):
         refuse_parameters("celu", alpha=alpha)
@@ -291,7 +292,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """
     if has_torch_function_unary(input):
         return handle_torch_function(selu, (input,), input, inplace=inplace)
-    if input.dtype not in _FLOATING:
+    if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("selu", input)
     return exponential(input, _SELU_ALPHA, SCALE, 1.0, inplace)
 

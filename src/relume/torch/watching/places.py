@@ -17,11 +17,10 @@ import torch
 from torch import nn
 from torch.nn.modules import activation as activation_modules
 
-import relume
 from relume.torch import layers as our_modules
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
-_OURS = os.path.dirname(relume.__file__) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 _PLUMBING_FILES = tuple(
     _TORCH + os.path.join(*path)
     for path in (
