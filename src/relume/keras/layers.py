@@ -1,8 +1,10 @@
 """The family as Keras layers, for every backend of Keras that :mod:`relume.keras.functional` has.
 
 Names, arguments, defaults, weights and configurations are those of ``keras.layers`` where it has the layer, and ours
-are subclasses of these: a model that is saved with Keras's loads with ours by ``custom_objects={"PReLU": PReLU}``.
-Inputs are cast as every Keras layer casts them: to the compute dtype of its policy.
+are subclasses of these. ``PReLU.from_config(old.get_config())`` and weights that were saved with Keras's layers go on
+in ours; ``keras.models.clone_model`` with a ``clone_function`` does it for a whole model (Keras does not let
+``custom_objects`` take the place of its own layers). Inputs are cast as every Keras layer casts them: to the compute
+dtype of its policy.
 """
 
 from __future__ import annotations
