@@ -35,13 +35,22 @@ def train(net: torch.nn.Module, steps: int, name: str = "") -> list[float]:
     return losses
 
 
+def watching(net: torch.nn.Module, thorough: bool, **options) -> relume.api.Watch:
+    """A watch whose every look is wide, or whose looks grow narrow as within a budget."""
+    watch = relume.watch(net, budget=1.0, **options)
+    watch._observer._thorough = thorough
+    return watch
+
+
+@pytest.mark.parametrize("thorough", [True, False], ids=["wide", "narrow"])
 @pytest.mark.parametrize("name", ways.WAYS)
-def test_counts_equal_a_brute_force_count(name):
+def test_counts_equal_a_brute_force_count(name, thorough):
     way = ways.WAYS[name]
+    steps = way.steps if thorough else max(way.steps, 9)
     torch.manual_seed(3)
     net = way.make()
-    with relume.watch(net, budget=1.0, window=way.steps) as watch:
-        train(net, way.steps, name)
+    with watching(net, thorough, window=steps) as watch:
+        train(net, steps, name)
     report = watch.to_dict()
     assert len(report["sites"]) == len(net.fired)
     for site, (label, fired) in zip(report["sites"], net.fired.items(), strict=True):
@@ -55,18 +64,19 @@ def test_counts_equal_a_brute_force_count(name):
     assert report["not_observed"] == []
 
 
+@pytest.mark.parametrize("thorough", [True, False], ids=["wide", "narrow"])
 @pytest.mark.parametrize("name", ways.WAYS)
-def test_training_is_not_changed_by_a_bit(name):
+def test_training_is_not_changed_by_a_bit(name, thorough):
     way = ways.WAYS[name]
     results = []
     for watched in (False, True):
         torch.manual_seed(3)
         net = way.make()
         buffers, hooks = dict(net.named_buffers()).keys(), len(net._forward_hooks)
-        watch = relume.watch(net, budget=1.0)
+        watch = watching(net, thorough)
         if watched:
             watch.start()
-        losses = train(net, way.steps, name)
+        losses = train(net, max(way.steps, 9), name)
         watch.stop()
         assert dict(net.named_buffers()).keys() == buffers
         assert len(net._forward_hooks) == hooks

@@ -102,8 +102,11 @@ class Looking:
         return not wide and not compiles()
 
     def widen(self) -> None:
-        """Something new is near: the next looks are wide."""
+        """Something new is near: this look and the next are wide."""
         self._wide_left = max(self._wide_left, _FIRST_WIDE)
+        if self.on and self._narrow:
+            self.end()
+            self.begin()
 
     @property
     def cost(self) -> int:

@@ -102,8 +102,10 @@ class TorchProbe:
         if not any(self._clocks):
             self._looking.take_thread()  # the thread that trains need not be the one that began to watch
         clock = self._clocks.of(optimizer)
+        if clock is None or not self._concerns():
+            return
         self._looking.widen()
-        if clock is not None and clock.looking and not self._looking.on and self._concerns():
+        if clock.looking and not self._looking.on:
             self._looking.begin()
             taps.attend(self, True)
 

@@ -1,0 +1,231 @@
+"""Looks that see less than the whole step: what they may miss, and that they leave nothing behind."""
+
+from __future__ import annotations
+
+import copy
+import io
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import relume
+
+
+def watching(net, **options):
+    """A watch of every step whose looks grow narrow, as within a budget."""
+    watch = relume.watch(net, budget=1.0, **options)
+    watch._observer._thorough = False
+    return watch
+
+
+def mlp():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 2))
+
+
+def step(net, optimizer, x=None):
+    out = net(torch.randn(16, 8) if x is None else x)
+    loss = out.square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def hooks_of(net):
+    return [hook for m in net.modules() for hook in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())]
+
+
+def test_hooks_lie_on_the_modules_only_while_the_network_is_called():
+    net = mlp()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    inside, between = [], []
+    net[2].register_forward_hook(lambda *_: inside.append(len(hooks_of(net))))
+    with watching(net):
+        for _ in range(8):
+            step(net, optimizer)
+            between.append(len(hooks_of(net)))
+    assert max(inside) > 2  # a hook on each ReLU, and one that ends the look
+    assert set(between) == {1}
+    assert len(hooks_of(net)) == 1
+
+
+def test_a_forward_that_raises_leaves_no_hook_and_no_mode():
+    class Fragile(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = mlp()
+            self.breaks = False
+
+        def forward(self, x):
+            x = self.body[:2](x)
+            if self.breaks:
+                raise ValueError("planted")
+            return self.body[2:](x)
+
+    net = Fragile()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    with watching(net) as watch:
+        for _ in range(6):
+            step(net, optimizer)
+        net.breaks = True
+        with pytest.raises(ValueError, match="planted"):
+            net(torch.randn(16, 8))
+        assert hooks_of(net) == []
+        assert torch._C._len_torch_function_stack() == 0
+        net.breaks = False
+        step(net, optimizer)
+    assert watch.to_dict()["run"]["looked"] == 7
+
+
+def test_a_model_is_copied_and_saved_between_the_steps_of_a_watched_training():
+    net = mlp()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    with watching(net):
+        for _ in range(6):
+            step(net, optimizer)
+            twin = copy.deepcopy(net)
+            torch.save(net, io.BytesIO())
+            assert hooks_of(twin) == []
+
+
+def test_a_module_that_is_called_at_a_second_place_later_is_told_apart():
+    class Late(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.relu = nn.Linear(8, 12), nn.Linear(12, 12), nn.ReLU()
+            self.late = False
+
+        def forward(self, x):
+            x = self.relu(self.first(x))
+            if self.late:
+                x = self.relu(self.second(x))
+            return x
+
+    torch.manual_seed(0)
+    net = Late()
+    with torch.no_grad():
+        net.second.bias[3] = -50
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    with watching(net, window=1_000) as watch:
+        for n in range(60):
+            net.late = n >= 20
+            step(net, optimizer)
+    one, other = watch.to_dict()["sites"]
+    assert one["samples"] == 60 * 16
+    assert 30 * 16 < other["samples"] < 40 * 16  # from the look on that follows the first call
+    assert 3 in other["dead"]
+    assert 3 not in one["dead"]
+
+
+def test_a_part_that_comes_late_is_found_within_16_looks():
+    class Growing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = mlp(), nn.Sequential(nn.Linear(2, 5), nn.ReLU())
+            self.grown = False
+
+        def forward(self, x):
+            return self.head(self.body(x)) if self.grown else self.body(x)
+
+    net = Growing()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    with watching(net, window=1_000) as watch:
+        for n in range(80):
+            net.grown = n >= 20
+            step(net, optimizer)
+    samples = [site["samples"] for site in watch.to_dict()["sites"]]
+    assert samples[:2] == [80 * 16] * 2
+    assert samples[2] >= (60 - 16) * 16
+
+
+def test_functions_at_places_that_come_late_are_counted_from_the_next_look_on():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(8, 12), nn.Linear(12, 12)
+            self.late = False
+
+        def forward(self, x):
+            x = F.relu(self.a(x))
+            return F.relu(self.b(x)) if self.late else x
+
+    torch.manual_seed(0)
+    net = Net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    with watching(net, window=1_000) as watch:
+        for n in range(40):
+            net.late = n >= 20
+            step(net, optimizer)
+    assert [site["samples"] for site in watch.to_dict()["sites"]] == [40 * 16, 19 * 16]
+
+
+def test_a_second_model_with_an_optimiser_of_its_own_is_found_at_once(tmp_path):
+    from relume.artifacts.writer import RecordingWriter
+    from relume.framework import FRAMEWORKS
+    from relume.observe.observer import Observer
+
+    observer = Observer(RecordingWriter(tmp_path / "t.relume"), budget=1.0)
+    observer._thorough = False
+    observer.watch(FRAMEWORKS[0])
+    for _ in range(3):  # as in cross-validation
+        net = mlp()
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+        for _ in range(10):
+            step(net, optimizer)
+    observer.finish()
+    from relume.artifacts.reader import read
+
+    assert [site.total.samples for site in read(tmp_path / "t.relume").sites] == [160] * 6
+
+
+def vmapped(net, x):
+    torch.func.vmap(net)(x)
+
+
+def traced(net, x):
+    torch.jit.trace(net, x, check_trace=False)
+
+
+def exported(net, x):
+    torch.export.export(net, (x,))
+
+
+def differentiated(net, x):
+    torch.func.grad(lambda x: net(x).sum())(x)
+
+
+@pytest.mark.parametrize("what", [vmapped, traced, exported, differentiated])
+@pytest.mark.parametrize("thorough", [True, False])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_transform_of_a_known_network_is_not_counted_and_ends_nothing(what, thorough, capsys):
+    net = mlp()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    with watching(net) as watch:
+        watch._observer._probe._looking._thorough = thorough
+        for n in range(8):
+            if n == 5:
+                what(net, torch.randn(16, 8))
+            step(net, optimizer)
+    assert capsys.readouterr().err == ""
+    assert [site["samples"] for site in watch.to_dict()["sites"]] == [8 * 16] * 2
+
+
+def test_the_users_own_hooks_see_and_do_what_they_did():
+    def trained(watched):
+        net = mlp()
+        seen = []
+        net[1].register_forward_pre_hook(lambda m, args: (args[0] + 0.5,))
+        net[1].register_forward_hook(lambda m, args, out: seen.append(out.sum().item()) or out * 2)
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-2)
+        torch.manual_seed(1)
+        watch = watching(net)
+        if watched:
+            watch.start()
+        for _ in range(8):
+            step(net, optimizer)
+        watch.stop()
+        return seen, [p.tolist() for p in net.parameters()]
+
+    assert trained(True) == trained(False)
