@@ -41,6 +41,7 @@ test-slow: $(EXTRAS_READY)  ## the long ones: kills, simulations, default settin
 
 bench: $(EXTRAS_READY)  ## measure, and append rows to benchmarks/*.csv
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/overhead.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/family.py
 	$(BIN)/python benchmarks/startup.py
 
 picture: $(EXTRAS_READY)  ## draw the README's picture anew from a real run

@@ -25,40 +25,30 @@ def exponential(x: Tensor, alpha: float, scale: float, shrink: float, inplace: b
         return x.copy_(exponential(x.clone(), alpha, scale, shrink, False))  # PyTorch would keep the result alone
     if compiling and not _COMPILED_EXPM1_IS_RIGHT and x.device.type == "cpu":
         return _compiled(x, alpha, scale, shrink)
+    if torch.compiler.is_exporting() and shrink != 1:  # the ONNX exporter shrinks what lies above 0 too
+        return torch.where(x <= 0, torch.ops.aten.elu(x * shrink, alpha, scale), x * scale)
     if torch.compiler.is_compiling() or not differentiates(x):
-        return torch.ops.aten.elu(x, alpha, scale, shrink)
+        return torch.ops.aten.elu.default(x, alpha, scale, shrink)
+    if is_transformed():
+        nan = x != x
+        return torch.where(nan, x * scale, torch.ops.aten.elu.default(x.masked_fill(nan, 0), alpha, scale, shrink))
     return _Exponential.apply(x, alpha, scale, shrink)
 
 
 class _Exponential(torch.autograd.Function):
     """PyTorch's operation, with the slope at nan that is stated: its own vector code gives nan there."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor, alpha: float, scale: float, shrink: float) -> Tensor:
-        return torch.ops.aten.elu(x, alpha, scale, shrink)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, *ctx.numbers = inputs
+    def forward(ctx: Any, x: Tensor, alpha: float, scale: float, shrink: float) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.save_for_forward(x)
+        ctx.numbers = alpha, scale, shrink
+        return torch.ops.aten.elu.default(x, alpha, scale, shrink)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         (x,) = ctx.saved_tensors
-        return _Exponential.times_slope(grad, x, *ctx.numbers), None, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return _Exponential.times_slope(tangent, x, *ctx.numbers)
-
-    @staticmethod
-    def times_slope(tangent: Tensor, x: Tensor, alpha: float, scale: float, shrink: float) -> Tensor:
-        """At nan the slope is that at 1; inf becomes the greatest number, where the slope is the same."""
-        return torch.ops.aten.elu_backward(tangent, alpha, scale, shrink, False, torch.nan_to_num(x, 1.0))
+        safe = torch.nan_to_num(x, 1.0)  # inf becomes the greatest number, where the slope is the same
+        return torch.ops.aten.elu_backward.default(grad, *ctx.numbers, False, safe), None, None, None
 
 
 def _compiled(x: Tensor, alpha: float, scale: float, shrink: float) -> Tensor:
@@ -79,3 +69,8 @@ def _compiled(x: Tensor, alpha: float, scale: float, shrink: float) -> Tensor:
 def differentiates(x: Tensor) -> bool:
     """Whether a gradient of ``x`` may be asked for, backwards or forwards."""
     return (x.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0
+
+
+def is_transformed() -> bool:
+    """Whether forward mode or one of functorch's transforms is at work, for which a Function would be the slow way."""
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()

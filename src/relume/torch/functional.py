@@ -21,7 +21,7 @@ from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 
 from relume.activations.selu import SCALE, SCALED_ALPHA
-from relume.torch._exponential import differentiates, exponential
+from relume.torch._exponential import differentiates, exponential, is_transformed
 from relume.torch._refusals import refuse_dtype, refuse_mixed, refuse_parameters, refuse_slopes
 
 __all__ = [
@@ -118,6 +118,8 @@ def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Ten
         refuse_dtype("prelu", input)
     if input.dtype != weight.dtype:
         refuse_mixed(input, weight)
+    if axis == 1 and weight.ndim == 1 < input.ndim and weight.shape[0] == input.shape[1] and not is_transformed():
+        return F.prelu(input, weight)
     spread = _spread(weight, input, axis)
     if forward_ad._current_level >= 0:  # PyTorch's forward mode has slope 1 at 0
         return _prelu_composed(input, weight.reshape(spread))
@@ -222,8 +224,24 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     if torch.compiler.is_exporting() or not (torch.compiler.is_compiling() or differentiates(input)):
         return F.relu6(input, inplace)
     if inplace:
-        return input.copy_(torch.where(input >= 6, 6, torch.relu(input)))
-    return torch.where(input >= 6, 6, torch.relu(input))
+        return input.copy_(relu6(input.clone()))
+    if torch.compiler.is_compiling() or is_transformed():
+        return torch.where(input >= 6, 6, torch.relu(input))
+    return _ReLU6.apply(input)
+
+
+class _ReLU6(torch.autograd.Function):
+    """PyTorch's operation, with slope 1 at nan: its own vector code gives 0 there."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return F.relu6(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward.default(grad, torch.nan_to_num(x, 1.0), 0, 6)
 
 
 # ---- exponential ---------------------------------------------------------------------------------------------------
