@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call, grad, jacfwd, jacrev, jvp, vmap
+from torch.utils.checkpoint import checkpoint
 
 import relume.torch as rt
 import relume.torch.functional as rf
@@ -152,6 +153,48 @@ def test_bytes_kept_for_backward(dtype):
         assert sum(kept) <= elements * n * dtype.itemsize * (2 if name == "rrelu" else 1), name
 
 
+@pytest.mark.parametrize("name", FAMILY)
+def test_what_pytorchs_operation_takes_besides_plain_tensors_ours_takes(name):
+    """Jagged tensors, meta tensors, quantized ones, sparse ones: the same result, or the same class of error."""
+    ours, native = getattr(rf, name), getattr(nn.functional, name)
+
+    def jagged(f):
+        rows = [torch.tensor([[-1.0, 2.0]]), torch.tensor([[0.5, -3.0], [7.0, -0.5]])]
+        x = torch.nested.nested_tensor(rows, layout=torch.jagged, requires_grad=True)
+        y = f(x)
+        return torch.autograd.grad(y.values().sum(), x)[0].values()
+
+    def meta(f):
+        x = torch.ones(3, device="meta", requires_grad=True)
+        return torch.zeros(torch.autograd.grad(f(x).sum(), x)[0].shape)
+
+    def quantized(f):
+        return f(torch.quantize_per_tensor(torch.tensor([-1.0, 3.0]), 0.1, 0, torch.qint8)).dequantize()
+
+    def sparse(f):
+        return f(torch.eye(2).to_sparse()).to_dense()
+
+    for use in (jagged, meta, quantized, sparse):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                expected = use(native)
+            except (NotImplementedError, RuntimeError):
+                continue
+            torch.testing.assert_close(use(ours), expected)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILY if name != "relu"])
+def test_in_place_on_a_view_reaches_its_base(name):
+    x = torch.tensor([[-1.0, 2.0], [-0.5, 7.0]], requires_grad=True)
+    base = x * 1
+    getattr(rf, name)(base[1], inplace=True)
+    (slopes,) = torch.autograd.grad(base.sum(), x)
+    assert torch.equal(base[1], getattr(rf, name)(x[1]))
+    assert slopes[0].tolist() == [1, 1]
+    assert torch.allclose(slopes[1], torch.autograd.grad(getattr(rf, name)(x[1]).sum(), x)[0][1])
+
+
 # ---- RReLU ----------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +237,34 @@ def test_rrelu_with_a_generator_repeats_itself_after_pickle_and_copy():
     first = layer(x)
     assert all(torch.equal(twin(x), first) for twin in twins)
     assert not torch.equal(layer(x), first)
+
+
+def test_rrelu_draws_anew_in_every_call_and_the_calls_are_independent():
+    generator, n = torch.Generator().manual_seed(11), 40_000
+    calls = torch.stack([rf.rrelu(-torch.ones(n), training=True, generator=generator) for _ in range(4)])
+    correlated = torch.corrcoef(calls.double()) - torch.eye(4)
+    assert correlated.abs().max() < 5 / n**0.5
+    ordered = (-calls[0].double() - 1 / 8).sort().values * (24 / 5)
+    distance = (ordered - torch.arange(n) / n).abs().max()
+    assert distance < 1.95 / n**0.5  # Kolmogorov and Smirnov's, at one in a thousand
+
+
+def test_rrelu_compiled_and_recomputed_has_the_gradient_of_its_own_sample():
+    x = torch.randn(257, requires_grad=True)
+    torch._dynamo.reset()
+
+    def training(x):
+        return rf.rrelu(x, 0.1, 0.9, training=True)
+
+    compiled = torch.compile(training, fullgraph=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for f in (compiled, lambda x: checkpoint(training, x, use_reentrant=False)):
+            y = f(x)
+            (slopes,) = torch.autograd.grad(y.sum(), x)
+            torch.testing.assert_close(slopes, torch.where(x > 0, 1, y / x))
+            drawn = slopes[x < 0]
+            assert 0.1 <= drawn.min() < drawn.max() <= 0.9
 
 
 # ---- PReLU ----------------------------------------------------------------------------------------------------------

@@ -306,7 +306,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Example:
         >>> selu(torch.tensor([0.0, 2.0])).tolist()
-        [0.0, 2.1014018058776855]
+        [0.0, 2.1014020442962646]
     """
     if has_torch_function_unary(input):
         return handle_torch_function(selu, (input,), input, inplace=inplace)

@@ -1,0 +1,62 @@
+"""relume.torch's public names: PyTorch's signatures, all described, imported on first use."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import subprocess
+import sys
+
+import pytest
+import torch.nn.functional as F
+from torch import nn
+
+import relume.torch as rt
+import relume.torch.functional as rf
+from relume.torch import layers
+
+
+def test_every_name_is_there_and_described():
+    assert sorted(rt.__all__) == sorted([*layers.__all__, "functional"]) == sorted(dir(rt))
+    assert all(getattr(rt, name) is getattr(layers, name) for name in layers.__all__)
+    assert all(getattr(rt, name).__doc__ for name in rt.__all__)
+    assert all(getattr(rf, name).__doc__ for name in rf.__all__)
+    with pytest.raises(AttributeError, match=r"'relume\.torch' has no attribute 'Elu'"):
+        _ = rt.Elu
+
+
+def parameters(function):
+    return {name: p.default for name, p in inspect.signature(function).parameters.items() if name != "self"}
+
+
+@pytest.mark.parametrize("name", layers.__all__)
+def test_a_modules_parameters_begin_with_pytorchs_and_what_is_more_is_by_keyword(name):
+    ours, native = inspect.signature(getattr(rt, name)).parameters, parameters(getattr(nn, name))
+    assert {k: p.default for k, p in list(ours.items())[: len(native)]} == native
+    assert all(p.kind is p.KEYWORD_ONLY for p in list(ours.values())[len(native) :])
+    assert issubclass(getattr(rt, name), getattr(nn, name))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in rf.__all__ if inspect.isfunction(getattr(F, name, None)) and not name.endswith("_")]
+)
+def test_a_functions_parameters_begin_with_pytorchs(name):
+    ours, native = parameters(getattr(rf, name)), parameters(getattr(F, name))
+    own = list(ours.items())[: len(native)]
+    assert [k for k, _ in own] == list(native)
+    assert all(default == native[k] for k, default in own if native[k] is not inspect.Parameter.empty)
+
+
+@pytest.mark.parametrize("module", [rf, layers, rt], ids=lambda module: module.__name__)
+def test_examples_in_docstrings_hold(module):
+    result = doctest.testmod(module)
+    assert (result.failed, result.attempted > 0) == (0, True)
+
+
+def test_the_folder_is_imported_without_torch_and_its_names_without_other_frameworks():
+    code = (
+        "import sys, relume.torch; assert 'torch' not in sys.modules; relume.torch.PReLU; "
+        "print(sorted({'torch', 'tensorflow', 'jax', 'keras', 'onnx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "['torch']"
