@@ -25,6 +25,9 @@ def test_every_name_is_there_and_described():
         _ = rt.Elu
 
 
+OWN = [name for name in rf.__all__ if inspect.isfunction(getattr(rf, name))]
+
+
 def parameters(function):
     return {name: p.default for name, p in inspect.signature(function).parameters.items() if name != "self"}
 
@@ -37,9 +40,7 @@ def test_a_modules_parameters_begin_with_pytorchs_and_what_is_more_is_by_keyword
     assert issubclass(getattr(rt, name), getattr(nn, name))
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in rf.__all__ if inspect.isfunction(getattr(F, name, None)) and not name.endswith("_")]
-)
+@pytest.mark.parametrize("name", [name for name in OWN if inspect.isfunction(getattr(F, name, None))])
 def test_a_functions_parameters_begin_with_pytorchs(name):
     ours, native = parameters(getattr(rf, name)), parameters(getattr(F, name))
     own = list(ours.items())[: len(native)]
