@@ -7,6 +7,7 @@
     ├─ ParameterError (ValueError)    an activation's parameter outside its bounds
     ├─ ShapeError (ValueError)        two shapes that do not broadcast
     ├─ DtypeError (TypeError)         integer, bool or complex where floating numbers are needed
+    ├─ SpecError (ValueError)         a layer that cannot be described, or has no equal in another framework
     ├─ MissingExtra (ImportError)     an optional dependency that is not installed
     ├─ ScriptError                    the script cannot be started: absent, not Python, no such module
     ├─ RecordingError                 a file that cannot be read as a recording
@@ -47,6 +48,10 @@ class ShapeError(RelumeError, ValueError):
 
 class DtypeError(RelumeError, TypeError):
     """A dtype on which the operation has no meaning."""
+
+
+class SpecError(RelumeError, ValueError):
+    """A layer that cannot be described, or that has no equal in another framework."""
 
 
 class MissingExtra(RelumeError, ImportError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from relume.artifacts.recording import Site
+    from relume.artifacts.recording import Death, Site
 
 Phase = Literal["train", "eval", "all"]
 
@@ -28,6 +28,7 @@ class Counted:
         magnitude: Σ |output| over the samples; nan where an output was not finite.
         last_fired: the last looked-at step on which it fired, −1 for none.
         slope: the learned slope of a PReLU, None for the others.
+        deaths: how units fell silent that are silent now, since the last time.
     """
 
     fired: np.ndarray[Any, Any]
@@ -35,6 +36,7 @@ class Counted:
     magnitude: np.ndarray[Any, Any]
     last_fired: np.ndarray[Any, Any]
     slope: np.ndarray[Any, Any] | None = None
+    deaths: Sequence[Death] = ()
 
 
 @dataclass
@@ -125,3 +127,33 @@ FRAMEWORKS = (
     Framework("JAX", "jax"),
 )
 """The frameworks by the name of their package, the watched ones first."""
+
+SPECS = {
+    "torch": "relume.torch.specs",
+    "keras": "relume.keras.specs",
+    "flax": "relume.jax.specs",
+    "equinox": "relume.jax.specs",
+    "jax": "relume.jax.specs",
+    "onnx": "relume.onnx.specs",
+}
+"""By package: the module with ``to_spec(layer)`` → Spec or None, and ``from_spec(spec, package)`` → layer."""
+
+
+def load_specs(package: str) -> Any:
+    """The module of ``SPECS``; imports the framework."""
+    return importlib.import_module(SPECS[package])
+
+
+def package_of_layer(layer: Any) -> str | None:
+    """Which package of ``SPECS`` a layer or function is of, by the modules of its classes; imports nothing.
+
+    A Keras layer on the PyTorch backend is a torch.nn.Module too: the class nearest to the layer's own counts.
+    """
+    homes = {package: package for package in SPECS} | {f"relume.{package}": package for package in SPECS}
+    homes |= {f"relume.jax.{package}": package for package in ("flax", "equinox")}
+    for module in (getattr(layer, "__module__", ""), *(kind.__module__ for kind in type(layer).__mro__)):
+        parts = str(module).split(".")
+        for length in (3, 2, 1):
+            if found := homes.get(".".join(parts[:length])):
+                return found
+    return None
