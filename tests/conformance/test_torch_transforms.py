@@ -8,6 +8,7 @@ import warnings
 
 import hypothesis.extra.numpy as arrays
 import numpy as np
+import oracle
 import pytest
 import torch
 from hypothesis import given, settings
@@ -151,6 +152,19 @@ def test_bytes_kept_for_backward(dtype):
             if name == "rrelu":
                 rf.rrelu(x, training=True)
         assert sum(kept) <= elements * n * dtype.itemsize * (2 if name == "rrelu" else 1), name
+
+
+@pytest.mark.parametrize("alpha", [0.3, 3.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_celu_with_other_alphas_loses_no_more_than_the_rounding_of_its_exponent(dtype, alpha):
+    x = -np.logspace(-12, 2, 4001).astype(dtype)
+    room = 2.5 + 2 * np.abs(x / alpha)
+    one = torch.from_numpy(x).requires_grad_()
+    y = rf.celu(one, alpha)
+    (slopes,) = torch.autograd.grad(y.sum(), one)
+    wide = {"alpha": alpha}
+    assert (oracle.ulps(y.detach().numpy(), oracle.exact("value", "celu", x, wide), dtype) <= 2.5).all()
+    assert (oracle.ulps(slopes.numpy(), oracle.exact("slope", "celu", x, wide), dtype) <= room).all()
 
 
 @pytest.mark.parametrize("name", FAMILY)

@@ -91,6 +91,8 @@ ACTIVATION = Activation(
         "alpha = 0 divides by zero: PyTorch raises, Keras on TensorFlow, JAX and NumPy return nan.",
         "Keras on TensorFlow gives slope 2 at 0.",
         "ONNX Celu takes float32 alone below opset 28, and ONNX Runtime loses all digits below about −1e-8.",
+        "With an alpha that is no power of two x / alpha is rounded, in every framework: far below 0 the slope is "
+        "off by up to twice |x / alpha| units in the last place, the value by no more than 3.",
         "For alpha 1 it is ELU.",
     ),
     sources=(

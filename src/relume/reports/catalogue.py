@@ -186,6 +186,7 @@ def _activation_dict(a: Activation) -> dict[str, Any]:
             for p in a.parameters
         ],
         "kinks": [{"at": k.at, "slopes": dict(k.slopes)} for k in a.kinks],
+        "slope_at_nan": a.slope_at_nan,
         "hazards": list(a.hazards),
         "sources": [{"citation": s.citation, "link": s.link} for s in a.sources],
     }
@@ -204,6 +205,9 @@ def entry(found: Activation | Rule, width: int) -> RenderableType:
         parts += ["", _section("Parameters, and each framework's default"), _parameters(found)]
     if found.kinks:
         parts += ["", _section("Slope at the kinks, reverse mode"), _kinks(found)]
+        parts += [
+            _bullet(Text(f"relume's slope: PyTorch's there, in every framework and mode; at nan {found.slope_at_nan}"))
+        ]
     if found.hazards:
         parts += ["", _section("Hazards"), *(_bullet(Text(h)) for h in found.hazards)]
     parts += ["", _section("Sources")]
