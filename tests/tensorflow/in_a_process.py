@@ -226,6 +226,36 @@ def test_integers_are_kept_by_relu_and_the_others_are_tensorflows():
     assert rtf.softmax(tf.constant(3.0)).numpy() == 1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        rtf.relu,
+        rtf.relu6,
+        rtf.leaky_relu,
+        lambda x: rtf.leaky_relu(x, 10.0),
+        lambda x: rtf.leaky_relu(x, -10.0),
+        lambda x: rtf.prelu(x, [0.1, 0.2, 0.3, 0.4, 0.5]),
+        rtf.elu,
+        lambda x: rtf.celu(x, 0.7),
+        rtf.selu,
+    ],
+)
+def test_tensorflows_gradient_checker_finds_both_orders_right(function, dtype):
+    x = tf.constant([[-0.9, -0.7, -0.5, -0.3, -0.1], [0.1, 6.3, 0.5, 0.7, 6.9]], dtype)
+
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        return tape.gradient(y, x)
+
+    for checked in (function, slope):
+        theoretical, numerical = tf.test.compute_gradient(checked, [x], delta=1 / 1024)
+        np.testing.assert_allclose(theoretical[0], numerical[0], atol=3e-3 if dtype == "float32" else 1e-5)
+    assert slope(tf.zeros((0, 5), dtype)).shape == (0, 5)
+
+
 def test_gradient_of_slopes_in_half_precision_is_summed_in_float32():
     weight = tf.Variable(tf.constant(0.25, tf.float16))
     x = tf.fill((20_000,), tf.constant(-1.0, tf.float16))

@@ -2,9 +2,12 @@
 
 All take a tensor (or what ``tf.convert_to_tensor`` takes) of float16, bfloat16, float32 or float64 and any
 shape, and return one of its shape and dtype: eagerly, in a ``tf.function``, under XLA, in reverse and in
-forward mode, with the same numbers at every length. Formulas, ranges and sources are those of
+forward mode, by one convention at every length. Formulas, ranges and sources are those of
 :mod:`relume.activations`; the slope at a kink and at nan is PyTorch's. What TensorFlow itself does otherwise
 is in ``deviations.toml``. Subnormal numbers count as 0, as everywhere in TensorFlow.
+
+They are composed of several operations, since TensorFlow's forward mode does not know ``tf.custom_gradient``. XLA fuses
+them, and then they cost what TensorFlow's own cost; without ``jit_compile=True`` each operation is a pass over memory.
 
 Integer, bool, complex and 8-bit floating tensors are a DtypeError (``relu`` and ``relu6`` keep integers), a
 parameter outside its bounds a ParameterError.
