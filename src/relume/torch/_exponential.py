@@ -18,15 +18,20 @@ _COMPILED_EXPM1_IS_RIGHT = torch.__version__ >= (2, 15)  # before, its vector co
 
 def exponential(x: Tensor, alpha: float, scale: float, shrink: float, inplace: bool) -> Tensor:
     """``scale * (x if x > 0 else alpha * expm1(shrink * x))``."""
-    compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+    tracing = torch.jit.is_tracing()
+    exporting = tracing or torch.compiler.is_exporting()
+    if exporting and not inplace:  # ONNX exporters shrink what lies above 0 too; the tracing one knows no scale
+        narrow = x if shrink == 1 else x * shrink
+        bent = torch.ops.aten.elu.default(narrow, alpha, 1.0 if tracing else scale)
+        bent = bent * scale if tracing and scale != 1 else bent
+        return bent if shrink == 1 else torch.where(x <= 0, bent, x * scale)
+    compiling = torch.compiler.is_compiling() and not exporting
     if inplace:
-        if not compiling and not differentiates(x):
+        if not compiling and not exporting and not differentiates(x):
             return torch.ops.aten.elu_(x, alpha, scale, shrink)
         return x.copy_(exponential(x.clone(), alpha, scale, shrink, False))  # PyTorch would keep the result alone
     if compiling and not _COMPILED_EXPM1_IS_RIGHT and x.device.type == "cpu":
         return _compiled(x, alpha, scale, shrink)
-    if torch.compiler.is_exporting() and shrink != 1:  # the ONNX exporter shrinks what lies above 0 too
-        return torch.where(x <= 0, torch.ops.aten.elu(x * shrink, alpha, scale), x * scale)
     if torch.compiler.is_compiling() or not differentiates(x):
         return torch.ops.aten.elu.default(x, alpha, scale, shrink)
     if is_transformed():
