@@ -13,8 +13,10 @@ import workers
 import relume.keras.functional as rk
 
 
-def differentiated(function: Callable[[Any], Any], x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Value and gradient for incoming ones, in the backend's own reverse mode."""
+def differentiated(
+    function: Callable[[Any], Any], x: np.ndarray, compiled: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Value and gradient for incoming ones, in the backend's own reverse mode; ``compiled``: on JAX as one program."""
     if rk.BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -27,8 +29,11 @@ def differentiated(function: Callable[[Any], Any], x: np.ndarray) -> tuple[np.nd
         import jax
         import jax.numpy as jnp
 
-        value, backward = jax.vjp(function, jnp.asarray(x))
-        gradient = backward(jnp.ones_like(value))[0]
+        def both(tensor: Any) -> Any:
+            value, backward = jax.vjp(function, tensor)
+            return value, backward(jnp.ones_like(value))[0]
+
+        value, gradient = (jax.jit(both) if compiled else both)(jnp.asarray(x))
     else:
         tensor = keras.ops.convert_to_tensor(x).requires_grad_()
         value = function(tensor)
@@ -44,12 +49,12 @@ def numbers(tensor: Any, x: np.ndarray) -> np.ndarray:
 
 
 def evaluate(activation: str, x: np.ndarray, parameters: dict[str, Any]) -> dict[str, np.ndarray]:
-    value, gradient = differentiated(lambda tensor: getattr(rk, activation)(tensor, **parameters), x)
+    value, gradient = differentiated(lambda tensor: getattr(rk, activation)(tensor, **parameters), x, compiled=True)
     return {"value": value, "gradient": gradient}
 
 
 def weight_gradient(x: np.ndarray, weight: np.ndarray, axis: Any) -> np.ndarray:
-    return differentiated(lambda slopes: rk.prelu(x, slopes, axis), weight)[1]
+    return differentiated(lambda slopes: rk.prelu(x, slopes, axis), weight, compiled=True)[1]
 
 
 def drawn(x: np.ndarray, lower: float, upper: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
