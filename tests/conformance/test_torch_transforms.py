@@ -244,6 +244,28 @@ def test_rrelu_under_vmap_draws_for_each_sample_or_one_for_all():
         vmap(lambda row: rf.rrelu(row, training=True))(x)
 
 
+def test_rrelu_in_training_has_the_drawn_slope_at_zero_and_at_nan_too():
+    x = torch.tensor([0.0, -0.0, torch.nan, -1.0, 1.0], requires_grad=True)
+    for inplace in (False, True):
+        y = rf.rrelu(x * 1, 0.25, 0.5, training=True, inplace=inplace)
+        (slopes,) = torch.autograd.grad(y.sum(), x)
+        assert ((slopes[:4] >= 0.25) & (slopes[:4] <= 0.5)).all()
+        assert slopes[:4].unique().numel() == 4
+        assert slopes[4] == 1
+        assert torch.signbit(y).tolist()[:2] == [False, True]
+        assert y[2].isnan()
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if name != "PReLU"])
+def test_a_modules_in_place_flag_is_heeded(name):
+    module = getattr(rt, name)(inplace=True)
+    assert "inplace=True" in repr(module)
+    for x in (torch.randn(3), torch.randn(3, requires_grad=True) * 1):
+        before = x.detach().clone()
+        assert module(x) is x
+        assert getattr(rt, name)()(before) is not before
+
+
 def test_rrelu_with_a_generator_repeats_itself_after_pickle_and_copy():
     layer = rt.RReLU(generator=torch.Generator().manual_seed(5))
     x = -torch.ones(20)
