@@ -41,6 +41,10 @@ class Jax:
         self.name, self.dtypes, self.inputs = name, dtypes, inputs
         self._made = cache(lambda part, activation, static: wrap(part(function_of(activation, static))))
 
+    def forget(self) -> None:
+        """Make every function anew, as where a fault was planted."""
+        self._made.cache_clear()
+
     def _call(self, part: Any, activation: str, x: np.ndarray, parameters: dict[str, Any]) -> np.ndarray:
         arrays = {k: v for k, v in parameters.items() if isinstance(v, np.ndarray)}
         static = tuple((k, v) for k, v in parameters.items() if k not in arrays)
