@@ -205,7 +205,7 @@ def test_a_transaction_is_all_or_nothing(path):
 def test_schema_number_stands_in_the_file_and_a_newer_one_is_refused(path):
     RecordingWriter(path).close()
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (1,)
+    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (2,)
     assert db.execute("PRAGMA application_id").fetchone()[0].to_bytes(4, "big") == b"RLME"
     db.execute("PRAGMA user_version = 2")
     db.close()

@@ -31,6 +31,14 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """Why one unit died: the kind is a key of ``KINDS`` in ``doctor/causes.py``; ``says`` is the evidence."""
+
+    kind: str
+    says: str
+
+
+@dataclass(frozen=True)
 class Judged:
     """A site and what its units are. Tuples hold the numbers of units; ``firing_rate`` and ``last_fired`` one for each.
 
@@ -55,6 +63,7 @@ class Judged:
     firing_rate: tuple[float | None, ...]
     last_fired: tuple[int, ...]
     events: tuple[tuple[int, int, str], ...]
+    cause: Mapping[int, Cause] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The site's entry in the JSON."""
@@ -90,7 +99,7 @@ class Judged:
             "events": [list(event) for event in self.events],
             "died_at": _latest(self.events, "died"),
             "revived_at": _latest(self.events, "revived"),
-            "cause": {},
+            "cause": {str(unit): {"kind": cause.kind, "evidence": cause.says} for unit, cause in self.cause.items()},
         }
 
 

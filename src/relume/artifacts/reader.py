@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sqlite3
 from pathlib import Path
@@ -20,6 +21,7 @@ from relume.artifacts.recording import (
     Clock,
     ClockKind,
     Count,
+    Death,
     Recording,
     Site,
     SiteRecord,
@@ -84,6 +86,9 @@ def read_database(db: sqlite3.Connection) -> Recording:
     sites = {number: _site(db, number, text) for number, text in db.execute("SELECT * FROM site ORDER BY id")}
     for number, unit, step, kind in db.execute("SELECT * FROM event ORDER BY rowid"):
         sites[number].events.append((unit, step, kind))
+    if db.execute("PRAGMA user_version").fetchone()[0] >= 2:
+        for number, unit, facts in db.execute("SELECT * FROM death"):
+            sites[number].deaths[unit] = _death(facts)
     recording = Recording(
         meta={key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")},
         clocks=[Clock(*row) for row in db.execute("SELECT * FROM clock ORDER BY id")],
@@ -120,6 +125,12 @@ def _verify(recording: Recording) -> None:
         for unit, step, kind in record.events:
             fits = unit in range(site.units) and isinstance(step, int) and kind in ("died", "revived")
             _demand(fits, f"site {site.key} has an event of unit {unit}: {kind} at {step}")
+
+
+def _death(text: str) -> Death:
+    facts: dict[str, Any] = json.loads(text)
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in facts.items()}
+    return Death(**known)
 
 
 def _demand(fits: bool, otherwise: str) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA_VERSION = 1
-"""1: the first."""
+SCHEMA_VERSION = 2
+"""1: the first. 2: how units fell silent (``death``)."""
 
 APPLICATION_ID = 0x524C4D45  # "RLME": how a recording is told from any other SQLite file
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -37,6 +37,8 @@ CREATE TABLE unit (             -- a number for each unit of a site: first_fired
     site INTEGER NOT NULL, name TEXT NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (site, name));
 CREATE TABLE event (            -- a unit died or revived, at the first step of the window that shows it
     site INTEGER NOT NULL, unit INTEGER NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL);
+CREATE TABLE death (            -- how a unit fell silent that is silent: the facts of a Death, as JSON
+    site INTEGER NOT NULL, unit INTEGER NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (site, unit));
 CREATE TABLE window (           -- a closed window of a clock
     clock INTEGER NOT NULL, first_step INTEGER NOT NULL, last_step INTEGER NOT NULL, looked INTEGER NOT NULL,
     rates TEXT NOT NULL, loss REAL);
@@ -106,6 +108,57 @@ class Count:
         )
 
 
+class Death(NamedTuple):
+    """How a unit fell silent: its largest pre-activation at the last look in which it fired and at the first after it.
+
+    That pre-activation is w·x + b, with x the input that excited the unit most, and a remainder where something is
+    added behind the layer. ``by_…`` are the parts of its change, which they add up to (Shapley values of the terms).
+
+    Attributes:
+        before, after: the steps of the two looks; ``before`` is −1 where the unit never fired.
+        top_first, top_before, top_after: the largest pre-activation at the first look and at the two.
+        half: what it would have been on the earlier x with half of the change of w and b.
+        update, usual: ‖(Δw, Δb)‖ a step between the two looks, and its mean between looks in which the unit fired.
+        shrinking: cosine of Δw and −w.
+        weight_first, weight_after: ‖w‖. ``bias_first``, ``bias_after``: b.
+        bias_falls: share of the intervals between looks in which b fell.
+        input_before, input_after: ‖x‖. ``offset_…``: γ = ‖mean‖/‖std‖ of the layer's input.
+        rate_before, rate_after: learning rate of the weight. ``decay``: its weight decay.
+        kind: of the layer: linear, convolution, norm (w is its scale, b its shift). ``trained``: w is stepped.
+        upstream: the number of the site that made the layer's input, −1 where none did.
+    """
+
+    unit: int
+    before: int
+    after: int
+    top_first: float
+    top_before: float
+    top_after: float
+    by_weight: float
+    by_bias: float
+    by_input: float
+    by_rest: float
+    half: float
+    update: float
+    usual: float
+    shrinking: float
+    weight_first: float
+    weight_after: float
+    bias_first: float
+    bias_after: float
+    bias_falls: float
+    input_before: float
+    input_after: float
+    offset_before: float
+    offset_after: float
+    rate_before: float
+    rate_after: float
+    decay: float
+    kind: str
+    trained: bool
+    upstream: int
+
+
 SURE_FIRINGS = 7.0
 """Firings that were to be expected of a silent unit at its rate before: none of so many comes once in 1,100 times."""
 
@@ -123,6 +176,7 @@ class SiteRecord:
     silent_since: Integers
     slope: Floats | None = None
     events: list[tuple[int, int, str]] = field(default_factory=list)
+    deaths: dict[int, Death] = field(default_factory=dict)
 
     @classmethod
     def new(cls, site: Site) -> SiteRecord:

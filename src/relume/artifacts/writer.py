@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from relume.artifacts.recording import (
     SCHEMA_VERSION,
     SQLITE_MAGIC,
     Clock,
+    Death,
     Recording,
     SiteRecord,
     Window,
@@ -114,6 +116,11 @@ class RecordingWriter:
         """Append (unit, step, "died" | "revived")."""
         self._db.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", ((site, *event) for event in events))
 
+    def deaths(self, site: int, deaths: Iterable[Death]) -> None:
+        """Set how units fell silent; nan and infinite numbers become null."""
+        rows = ((site, death.unit, json.dumps({k: _finite(v) for k, v in death._asdict().items()})) for death in deaths)
+        self._db.executemany("INSERT OR REPLACE INTO death VALUES (?, ?, ?)", rows)
+
     def window(self, window: Window, silent: Iterable[tuple[int, int, int]]) -> None:
         """Append a closed window, and for each of its sites (site, silent units, examples)."""
         self._db.execute(
@@ -146,6 +153,10 @@ class RecordingWriter:
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _make_way(path: Path) -> None:

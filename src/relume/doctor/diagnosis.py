@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from relume.artifacts.findings import Finding, Findings
 from relume.artifacts.recording import Recording
+from relume.doctor.causes import causes
 from relume.doctor.judge import judge
 from relume.doctor.rules import RULES
 
@@ -16,7 +18,11 @@ def diagnose(recording: Recording) -> Findings:
     clocks = {clock.id: clock for clock in recording.clocks}
     literal = recording.meta.get("window") is not None
     seen = [record for record in recording.sites if record.total.looks]
-    sites = tuple(judge(record, clocks[record.site.clock], literal=literal) for record in seen)
+    judged = [judge(record, clocks[record.site.clock], literal=literal) for record in seen]
+    silent = {n for n, record in enumerate(recording.sites) if record.total.looks and not record.judged().fired.any()}
+    sites = tuple(
+        replace(site, cause=causes(record, site.dead, silent)) for site, record in zip(judged, seen, strict=True)
+    )
     findings: list[Finding] = [found for site in sites for rule in RULES if (found := rule.check(site)) is not None]
     severities = ("error", "warning", "info")
     findings.sort(key=lambda f: severities.index(f.severity))

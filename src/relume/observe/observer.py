@@ -247,6 +247,7 @@ class Observer:
                 if site.changed:
                     self.writer.site(number, site.record)
                     self.writer.events(number, site.new_events())
+                    self.writer.deaths(number, site.new_deaths())
                     site.changed = False
             for window, silent in self._closed:
                 self.writer.window(window, silent)

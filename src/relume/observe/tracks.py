@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from relume.artifacts.recording import Count, Site, SiteRecord, Window
+from relume.artifacts.recording import Count, Death, Site, SiteRecord, Window
 from relume.framework import Tally
 
 ENOUGH_EXAMPLES = 1_000
@@ -84,6 +84,7 @@ class SiteTrack:
         self._panes: list[Count] = []
         self._written = 0
         self._dead = np.zeros(site.units, bool)
+        self._fresh_deaths: dict[int, Death] = {}
 
     def fold(self, tally: Tally, first_step: int) -> None:
         """Add what a probe counted to the open pane and to the totals."""
@@ -96,6 +97,7 @@ class SiteTrack:
         record.first_fired = np.where(fired & (record.first_fired < 0), first_step, record.first_fired)
         if counted.slope is not None:
             record.slope = counted.slope
+        self._fresh_deaths.update((death.unit, death) for death in counted.deaths)
 
     def close_pane(self, first_step: int, *, slides: bool) -> int:
         """Close the open pane; returns the number of units that are silent in the window. Events go to the record.
@@ -119,6 +121,13 @@ class SiteTrack:
         """Hand over the events since the last time."""
         fresh = self.record.events[self._written :]
         self._written = len(self.record.events)
+        return fresh
+
+    def new_deaths(self) -> list[Death]:
+        """Hand over how the units fell silent that are still silent, since the last time."""
+        silent = self.record.judged().fired == 0
+        fresh = [death for unit, death in self._fresh_deaths.items() if silent[unit]]
+        self._fresh_deaths = {unit: d for unit, d in self._fresh_deaths.items() if not silent[unit]}
         return fresh
 
     def _window(self, pane: Count) -> Count:

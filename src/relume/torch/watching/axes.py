@@ -22,6 +22,7 @@ class Tag(NamedTuple):
 
     Along ``axis`` the unit of index i is ``(i // inner) % units``: a flattened (N, C, H, W) has axis 1, C units and
     inner H·W. ``layer`` tells the producing layer apart; ``direct`` is lost in arithmetic with plain numbers.
+    ``made`` is what the layer was given, ``site`` the number of the activation behind it; −1 before one.
     """
 
     axis: int
@@ -29,6 +30,8 @@ class Tag(NamedTuple):
     inner: int = 1
     layer: Any = None
     direct: bool = True
+    made: Any = None
+    site: int = -1
 
 
 def reshaped(tag: Tag, old: Shape, new: Shape) -> Tag | None:

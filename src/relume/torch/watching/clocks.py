@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,6 +61,7 @@ class Clocks:
         self._new_number = new
         self._all: list[Clock] = []
         self.optimizers: dict[int, tuple[weakref.ref[Optimizer], Clock]] = {}
+        self._groups: dict[int, dict[str, Any]] = {}
         self.model: nn.Module | None = None
         self.best = len(KINDS)  # rank of the best clock so far
 
@@ -95,6 +97,19 @@ class Clocks:
             return holder
         return self._all[0] if self._all else self._new("forward passes", "forward")
 
+    def group_of(self, parameter: Any) -> dict[str, Any] | None:
+        """The group of an optimiser that steps a parameter; None where none does."""
+        known = self._groups.get(id(parameter))
+        if known is not None and any(parameter is p for p in known["params"]):
+            return known
+        for found, _ in self.optimizers.values():
+            optimizer = found()
+            for group in optimizer.param_groups if optimizer is not None else ():
+                if any(parameter is p for p in group["params"]):
+                    self._groups[id(parameter)] = group
+                    return group
+        return None
+
     def _new(self, name: str, kind: str) -> Clock:
         clock = Clock(self._new_number(name, kind), kind)
         self._all.append(clock)
@@ -110,10 +125,14 @@ def parameters_of(optimizer: Optimizer) -> list[Tensor]:
 
 def rates_of(source: Any) -> list[float]:
     """The learning rate of each group of an optimiser; read where that does not wait for a device."""
-    rates = (group.get("lr") for group in getattr(source, "param_groups", ()))
-    return [
-        float(r) for r in rates if isinstance(r, (int, float)) or (isinstance(r, Tensor) and r.device.type == "cpu")
-    ]
+    return [rate for group in getattr(source, "param_groups", ()) if not math.isnan(rate := rate_of(group))]
+
+
+def rate_of(group: dict[str, Any] | None) -> float:
+    """A group's learning rate; nan where there is none, or where reading it would wait for a device."""
+    rate: Any = None if group is None else group.get("lr")
+    known = isinstance(rate, (int, float)) or (isinstance(rate, Tensor) and rate.device.type == "cpu")
+    return float(rate) if known else math.nan
 
 
 def living_optimizers() -> list[Optimizer]:

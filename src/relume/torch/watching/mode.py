@@ -28,6 +28,7 @@ from relume.torch.watching.functions import (
     NORM_CALLS,
     UNJUDGED_CALLS,
 )
+from relume.torch.watching.made import MadeByNorm, made_by
 from relume.torch.watching.sites import Sites, WatchedSite, is_countable, written
 from relume.torch.watching.warned import Warned
 
@@ -221,16 +222,18 @@ class Eye(TorchFunctionMode):
         if site.number in self._seen and self.cost - self._opened_at > LOOK_CAP_NS:
             self._keeper.weary()
         self._seen.add(site.number)
-        if is_countable(x):
-            site.count(x, tag)
-            return site, tag
-        return None
+        if not is_countable(x):
+            return None
+        site.count(x, tag)
+        if tag.made is not None:
+            self._keeper.sites.keep_factors(site, x, tag)
+        return site, tag
 
     def _look_after(self, looked: tuple[WatchedSite, Tag] | None, args: Any, out: Any) -> None:
         if looked is not None:
             site, tag = looked
             site.accumulator.after(out.detach(), tag)
-            self._put(out, tag)
+            self._put(out, tag._replace(made=None, site=site.number))
         elif isinstance(out, Tensor):
             self._carry(args, out)
 
@@ -284,12 +287,17 @@ class Eye(TorchFunctionMode):
         self._carry(args, out)
         tag = self._tag(out)
         if isinstance(tag, Tag) and not all(isinstance(arg, Tensor) for arg in args[:2]):
-            self._put(out, Tag(tag.axis, tag.units, tag.inner, tag.layer, direct=False))
+            self._put(out, tag._replace(direct=False))
 
     def _tag_layer(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         place, axis = LAYER_CALLS[func]
         weight = args[place] if len(args) > place else kwargs.get("weight")
-        self._put(out, _layer_tag(out, axis, weight))
+        tag = _layer_tag(out, axis, weight)
+        if not self._keeper.sites.known_only:
+            before = self._tag(args[0]) if args else None
+            upstream = before.site if isinstance(before, Tag) else -1
+            tag = tag._replace(made=made_by(func, args, kwargs, out, upstream))
+        self._put(out, tag)
 
     def _tag_norm(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         place, name, axis = NORM_CALLS[func]
@@ -297,7 +305,12 @@ class Eye(TorchFunctionMode):
         if weight is None or weight.ndim > 1 or out.ndim < 2:
             self._carry(args, out)
         else:
-            self._put(out, _layer_tag(out, axis, weight))
+            tag, before = _layer_tag(out, axis, weight), self._tag(args[0])
+            if not self._keeper.sites.known_only:
+                upstream = before.made.upstream if isinstance(before, Tag) and before.made is not None else -1
+                bias = args[place + 1] if len(args) > place + 1 else kwargs.get("bias")
+                tag = tag._replace(made=MadeByNorm(out, args[0], weight, bias, upstream, tag.axis))
+            self._put(out, tag)
 
     def _tag_product(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         for x in args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -17,8 +18,9 @@ from relume.artifacts.recording import Site
 from relume.framework import Counted, Listener, Phase, Tally
 from relume.torch.watching import places
 from relume.torch.watching.axes import Tag, assumed_axis
-from relume.torch.watching.clocks import Clock, Clocks
+from relume.torch.watching.clocks import Clock, Clocks, rate_of
 from relume.torch.watching.counting import Accumulator, Bounds
+from relume.torch.watching.factors import Factors
 from relume.torch.watching.functions import Applied
 
 _PLAIN = (Tensor, Parameter)
@@ -32,6 +34,7 @@ class WatchedSite:
         self.number = number
         self.clock = clock
         self.accumulator = accumulator
+        self.factors = Factors(accumulator.bounds.fires_above)
         self._layer = _reference(layer)
         self._slope = _reference(slope)
 
@@ -50,17 +53,19 @@ class WatchedSite:
         """Hand the counts over and begin anew."""
         counts, slope = self.accumulator, self._learned_slope()
         self.accumulator = Accumulator(counts.units, counts.bounds, counts.device)
-        return Tally(self.number, counts.looks, counts.examples, counts.samples, lambda: _counted(counts, slope))
+        read = functools.partial(_counted, counts, slope, self.factors)
+        return Tally(self.number, counts.looks, counts.examples, counts.samples, read)
 
     def _learned_slope(self) -> Tensor | None:
         weight = self._slope() if self._slope is not None else None
         return None if weight is None else weight.detach().clone()
 
 
-def _counted(counts: Accumulator, slope: Tensor | None) -> Counted:
+def _counted(counts: Accumulator, slope: Tensor | None, factors: Factors) -> Counted:
     fired, flat, magnitude, last_fired = counts.totals()
     slopes = None if slope is None else np.broadcast_to(slope.double().cpu().numpy().ravel(), (counts.units,))
-    return Counted(fired.astype(np.int64), flat.astype(np.int64), magnitude, last_fired.astype(np.int64), slopes)
+    whole = [numbers.astype(np.int64) for numbers in (fired, flat, last_fired)]
+    return Counted(whole[0], whole[1], magnitude, whole[2], slopes, factors.deaths())
 
 
 class Meeting:
@@ -74,7 +79,7 @@ class Meeting:
         self._module = _reference(place.module)
         self._layer = _reference(tag.layer)
         self.site = site
-        self.tag = tag._replace(layer=None)
+        self.tag = tag._replace(layer=None, made=None)
         self.ndim, self.size = x.ndim, x.shape[tag.axis]
         self.at = (place.code, place.instruction)
         self.alone = place.alone
@@ -128,6 +133,16 @@ class Sites:
         if met.site is None or not met.site.clock.looking:
             return None
         return met.site, tag
+
+    def keep_factors(self, site: WatchedSite, z: Tensor, tag: Tag) -> None:
+        """Keep why the units' largest pre-activations are what they are; the layer's tensors are let go then."""
+        made = tag.made
+        if made.fits(z) and z.numel():
+            group = self._clocks.group_of(tag.layer)
+            made.trained = group is not None and bool(tag.layer.requires_grad)
+            made.decay = float(group.get("weight_decay", 0.0)) if group is not None else 0.0
+            site.factors.take(z.detach(), made, site.clock.step, rate_of(group))
+        made.forget()
 
     def modules_alone(self) -> list[Meeting]:
         """The sites, where each is an activation module that is called at one place; none where one is not."""

@@ -1,0 +1,191 @@
+"""Why a unit fell silent: the factors of its largest pre-activation, kept at the looks around its death.
+
+A unit's largest pre-activation of a look is w·x + b, with x the input that excited it most (and a remainder, where
+something is added behind the layer). Kept are w, b and x of the last look in which the unit fired and of the first
+in which it did not; nothing is computed anew. Everything stays on the device until the counts are drained.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from relume.artifacts.recording import Death
+from relume.torch.watching.made import Made
+
+MOST_NUMBERS = 1 << 22
+"""Weights of the largest layer whose factors are kept: four times 16 MB."""
+
+
+class Terms(NamedTuple):
+    """The factors of each unit's largest pre-activation in one look; tensors of shape (units,) or (units, inputs)."""
+
+    top: Tensor
+    weight: Tensor
+    bias: Tensor
+    x: Tensor
+    offset: Tensor  # γ = ‖mean‖ / ‖std‖ of the layer's input, for all units the same
+    step: Tensor
+    rate: Tensor
+
+    def where(self, mask: Tensor, other: Terms) -> Terms:
+        """These where the mask is true, the other ones elsewhere."""
+        wide = mask.unsqueeze(1)
+        return Terms(
+            *(torch.where(wide if mine.ndim > 1 else mask, mine, its) for mine, its in zip(self, other, strict=True))
+        )
+
+
+class Factors:
+    """What one site keeps; ``bound``: a unit fires above it."""
+
+    def __init__(self, bound: float) -> None:
+        self._bound = bound
+        self._alive: Terms | None = None  # of the last look in which the unit fired
+        self._silent: Terms | None = None  # of the first one after it in which it did not
+        self._fired: Tensor | None = None  # in the last look
+        self._first: Terms | None = None
+        self._ever: Tensor | None = None
+        self._usual: tuple[Tensor, Tensor, Tensor] | None = None  # Σ ‖update‖ a step, intervals, those where b fell
+        self._told = -1
+        self.made: dict[str, Any] = {}
+
+    def take(self, z: Tensor, made: Made, step: int, rate: float) -> None:
+        """Keep the factors of a look's pre-activations (of the layer's own shape)."""
+        now = _terms(z, made, step, rate)
+        if now is None:
+            return
+        fired = now.top > self._bound
+        if self._alive is None or self._alive.weight.shape != now.weight.shape:
+            self._first = self._alive = self._silent = now
+            zero = torch.zeros_like(now.top)
+            self._usual = (zero, zero, zero)
+            self._ever = fired
+        else:
+            if made.kind == "norm":  # a scale of 0 hides what came in: taken as unchanged
+                now = now._replace(x=torch.where(now.weight == 0, self._alive.x, now.x))
+            self._compare(now, fired)
+        self._fired = fired
+        self.made = {"kind": made.kind, "upstream": made.upstream, "trained": made.trained, "decay": made.decay}
+
+    def _compare(self, now: Terms, fired: Tensor) -> None:
+        assert self._alive is not None
+        assert self._silent is not None
+        assert self._usual is not None
+        assert self._fired is not None
+        assert self._ever is not None
+        alive, steady = self._alive, fired & self._fired
+        update = _length(now.weight - alive.weight, now.bias - alive.bias) / (now.step - alive.step).clamp(min=1)
+        total, intervals, falls = self._usual
+        self._usual = (
+            total + torch.where(steady, update, 0.0),
+            intervals + steady,
+            falls + (steady & (now.bias < alive.bias)),
+        )
+        fell = ~fired & self._fired
+        if fell.device.type != "cpu" or bool(fell.any()):
+            self._silent = now.where(fell, self._silent)
+        never = ~self._ever
+        if never.device.type != "cpu" or bool(never.any()):
+            self._silent = now.where(never & ~fired, self._silent)
+        self._alive = now.where(fired, alive)
+        self._ever = self._ever | fired
+
+    def deaths(self) -> list[Death]:
+        """What is known of the units that are silent since the last time that this was asked; waits for a device."""
+        if self._fired is None or self._ever is None or self._silent is None:
+            return []
+        silent = ~self._fired & (self._silent.step > self._told)
+        units = torch.nonzero(silent).flatten()
+        self._told = int(self._silent.step.max())
+        if not len(units):
+            return []
+        ever = _host(self._ever[units]).astype(bool)
+        before, after, first = (_Numbers(terms, units) for terms in (self._alive, self._silent, self._first))
+        total, intervals, falls = (_host(x[units]) for x in self._usual or ())
+        return [
+            _death(int(unit), before.of(n), after.of(n), first.of(n), bool(ever[n]), self.made)._replace(
+                usual=float(total[n] / intervals[n]) if intervals[n] else math.nan,
+                bias_falls=float(falls[n] / intervals[n]) if intervals[n] else math.nan,
+            )
+            for n, unit in enumerate(units.tolist())
+        ]
+
+
+class _Numbers:
+    """Terms of some units on the host."""
+
+    def __init__(self, terms: Terms | None, units: Tensor) -> None:
+        assert terms is not None
+        self._parts = [_host(part[units]) for part in terms]
+
+    def of(self, n: int) -> list[Any]:
+        return [part[n] for part in self._parts]
+
+
+def _death(unit: int, before: Any, after: Any, first: Any, ever: bool, made: dict[str, Any]) -> Death:
+    top, w, b, x, offset, step, rate = before
+    top_now, w_now, b_now, x_now, offset_now, step_now, rate_now = after
+    by_weight = float((w_now - w) @ (x + x_now) / 2)
+    by_input = float((x_now - x) @ (w + w_now) / 2)
+    by_bias = float(b_now - b)
+    change = _norm(w_now - w, b_now - b)
+    length = float(np.linalg.norm(w))
+    fall = float(np.linalg.norm(w_now - w))
+    return Death(
+        unit=unit,
+        before=int(step) if ever else -1,
+        after=int(step_now),
+        top_before=float(top),
+        top_after=float(top_now),
+        by_weight=by_weight,
+        by_bias=by_bias,
+        by_input=by_input,
+        by_rest=float(top_now - top) - by_weight - by_bias - by_input,
+        half=float(top + ((w_now - w) @ x + b_now - b) / 2),
+        update=change / max(int(step_now - step), 1),
+        usual=math.nan,
+        shrinking=float((w - w_now) @ w / (length * fall)) if length * fall else 0.0,
+        weight_first=float(np.linalg.norm(first[1])),
+        weight_after=float(np.linalg.norm(w_now)),
+        bias_first=float(first[2]),
+        bias_after=float(b_now),
+        bias_falls=math.nan,
+        top_first=float(first[0]),
+        input_before=float(np.linalg.norm(x)),
+        input_after=float(np.linalg.norm(x_now)),
+        offset_before=float(offset),
+        offset_after=float(offset_now),
+        rate_before=float(rate),
+        rate_after=float(rate_now),
+        **made,
+    )
+
+
+def _terms(z: Tensor, made: Made, step: int, rate: float) -> Terms | None:
+    """The factors of a look; None where the layer is too large to be kept."""
+    weight, bias = made.weights()
+    if weight.numel() > MOST_NUMBERS:
+        return None
+    weight = weight.clone()
+    top, index = made.largest(z)
+    x = made.inputs(index, top, weight, bias)
+    same = torch.zeros_like(top)
+    return Terms(top.clone(), weight, bias.clone(), x, same + made.offset(), same + step, same + rate)
+
+
+def _length(rows: Tensor, numbers: Tensor) -> Tensor:
+    return (rows.square().sum(1) + numbers.square()).sqrt()
+
+
+def _norm(row: NDArray[Any], number: Any) -> float:
+    return float(np.sqrt(np.square(row).sum() + number**2))
+
+
+def _host(x: Tensor) -> NDArray[np.float64]:
+    return x.double().cpu().numpy()
