@@ -8,7 +8,7 @@ how large the update was against the unit's usual ones, and where it has come fr
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from relume.artifacts.findings import Cause
 from relume.artifacts.recording import Death, SiteRecord
@@ -33,58 +33,73 @@ OFFSET = 3.0
 
 
 KINDS = {
-    "born dead": "it never fired: as it was initialised, no example reaches it",
-    "large update": "one update was far larger than the usual ones",
-    "bias drift": "its bias fell, step by step",
-    "weight drift": "its weights turned away, step by step",
-    "weight decay": "its weights shrank until the bias outweighed them",
-    "upstream cascade": "all the units that feed it had fallen silent",
-    "constant zero input": "its input is zero on every example",
-    "input offset": "the mean of its input moved, and outweighs the input's variation",
-    "input change": "its input changed, its weights hardly",
-    "normalisation collapse": "the scale or the shift of the normalisation before it moved",
-    "frozen": "no gradient reaches its weights, and its input moved",
-    "non-finite": "its numbers are not finite",
-    "unknown": "what was kept does not say",
+    "born dead": "start again with another seed or initialisation: He's, with a bias of 0 or just above",
+    "large update": "lower or warm up the learning rate, or clip the gradients",
+    "bias drift": "lower the rate of the biases, normalise before the activation, or take LeakyReLU or ELU here",
+    "weight drift": "lower or warm up the learning rate, normalise before it, or take LeakyReLU or ELU here",
+    "weight decay": "lower the weight decay of this layer, or let its bias decay too",
+    "upstream cascade": "cure the site that feeds it first",
+    "constant zero input": "look at the data: what feeds it is always zero",
+    "input offset": "centre the input: normalise the data or put a normalisation before this layer",
+    "input change": "lower or warm up the learning rate of the layers before it, or normalise before it",
+    "normalisation collapse": "keep weight decay off the normalisation, or lower its learning rate",
+    "frozen": "let the layer train, or keep what is before it as it was when this layer was trained",
+    "non-finite": "look for the step at which the numbers cease to be finite; clip the gradients or lower the rate",
+    "unknown": "lower or warm up the learning rate, normalise before it, or take LeakyReLU or ELU here",
 }
-"""Each kind of cause, in a few words."""
+"""Each kind of cause, and what to do about it."""
 
 
-def causes(record: SiteRecord, units: Sequence[int], silent_sites: Collection[int]) -> dict[int, Cause]:
-    """The cause of each dead unit. ``silent_sites``: the numbers of the sites no unit of which fires."""
+def causes(record: SiteRecord, units: Sequence[int], sites: Sequence[SiteRecord]) -> dict[int, Cause]:
+    """The cause of each dead unit of a site; ``sites``: all of the run's, in their order."""
     unseen = Cause("unknown", "no factors of its death were kept")
-    return {unit: explain(record.deaths[unit], silent_sites) if unit in record.deaths else unseen for unit in units}
+    before = sites[: next((n for n, other in enumerate(sites) if other is record), 0) + 1]
+    chance = chance_of_birth_dead([r.site.units for r in before if r.site.model == record.site.model])
+    return {unit: explain(record.deaths[unit], sites, chance) if unit in record.deaths else unseen for unit in units}
 
 
-def explain(death: Death, silent_sites: Collection[int]) -> Cause:
-    """The cause of one death."""
+def chance_of_birth_dead(widths: Sequence[int]) -> float:
+    """An upper bound on the probability that a network of these widths is born dead: 1 − Π(1 − 2^−width).
+
+    Source: Lu, Shin, Su & Karniadakis 2019, theorem 3.2, https://arxiv.org/abs/1903.06733
+
+    Example:
+        >>> round(chance_of_birth_dead([3] * 9), 3)
+        0.699
+    """
+    return 1 - math.prod(1 - 2.0**-width for width in widths)
+
+
+def explain(death: Death, sites: Sequence[SiteRecord] = (), chance: float = math.nan) -> Cause:
+    """The cause of one death; ``chance``: that a whole network of these widths is born dead, as a context."""
     if not all(map(math.isfinite, (death.top_after, death.weight_after, death.bias_after, death.input_after))):
         return Cause("non-finite", f"at step {death.after:,} its weights or its input are not finite")
     if death.input_after == 0:
-        return _without_input(death, silent_sites)
+        return _without_input(death, sites)
     if death.before < 0:
-        return _born(death)
+        return _born(death, chance)
     if death.update == 0 or not death.trained:
         says = "no optimiser steps its weights" if not death.trained else "its weights did not change"
         return Cause("frozen", f"{says}, while its input moved its largest pre-activation {_moved(death)}")
     return _moved_by(death)
 
 
-def _without_input(death: Death, silent_sites: Collection[int]) -> Cause:
-    if death.upstream >= 0 and (death.upstream in silent_sites or death.input_before > 0):
-        return Cause("upstream cascade", f"every input of it was zero at step {death.after:,}")
+def _without_input(death: Death, sites: Sequence[SiteRecord]) -> Cause:
+    if death.upstream >= 0:
+        feeds = f"; {sites[death.upstream].site.key} feeds it" if death.upstream < len(sites) else ""
+        return Cause("upstream cascade", f"every input of it was zero at step {death.after:,}{feeds}")
     if death.before < 0:
         return Cause("constant zero input", "every input of it was zero on every example looked at")
     return Cause("constant zero input", f"every input of it was zero from step {death.after:,} on")
 
 
-def _born(death: Death) -> Cause:
+def _born(death: Death, chance: float) -> Cause:
     if not death.trained:
         return Cause("frozen", "it never fired, and no optimiser steps its weights")
     return Cause(
         "born dead",
         f"it never fired: its largest pre-activation was {death.top_first:.3g} at the first look, with a bias of "
-        f"{death.bias_first:.3g}",
+        f"{death.bias_first:.3g}; a network of such widths is born dead with a probability of at most {chance:.2g}",
     )
 
 

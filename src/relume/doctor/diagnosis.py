@@ -19,9 +19,9 @@ def diagnose(recording: Recording) -> Findings:
     literal = recording.meta.get("window") is not None
     seen = [record for record in recording.sites if record.total.looks]
     judged = [judge(record, clocks[record.site.clock], literal=literal) for record in seen]
-    silent = {n for n, record in enumerate(recording.sites) if record.total.looks and not record.judged().fired.any()}
     sites = tuple(
-        replace(site, cause=causes(record, site.dead, silent)) for site, record in zip(judged, seen, strict=True)
+        replace(site, cause=causes(record, site.dead, recording.sites))
+        for site, record in zip(judged, seen, strict=True)
     )
     findings: list[Finding] = [found for site in sites for rule in RULES if (found := rule.check(site)) is not None]
     severities = ("error", "warning", "info")

@@ -26,7 +26,7 @@ He, Zhang, Ren, Sun 2015, "Delving deep into rectifiers", arXiv 1502.01852, sect
 from relume.artifacts.findings import Judged
 from relume.doctor.judge import bound
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import share
+from relume.doctor.rules.words import advice, share, why
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
@@ -34,13 +34,9 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         return None
     evidence = (
         f"{share(site.born_dead, site)} never fired, on {site.total_examples:,} examples since the first look "
-        f"(p_fire < {bound(site.total_examples):.2g})"
+        f"(p_fire < {bound(site.total_examples):.2g}){why(site.born_dead, site)}"
     )
-    return (
-        site.born_dead,
-        evidence,
-        "look at how its layer starts: bias, input offset, init gain; or remove these units",
-    )
+    return site.born_dead, evidence, advice(site.born_dead, site)
 
 
 RULE = Rule("RLM002", "born_dead", "warning", _examine)

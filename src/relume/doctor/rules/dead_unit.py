@@ -18,7 +18,8 @@ rate is below 3/n with 95 % confidence. A site seen on fewer than 300 examples i
 unit may revive when the layers before it move. `died_at` and `revived_at` in the JSON keep both.
 
 ## Cure and its safety
-The usual cause is a step that was too large: lower the learning rate, or warm it up; add a normalisation before the
+What to do depends on the cause, which the finding names with its evidence (`cause` in the JSON has each unit's). The
+usual one is a step that was too large: lower the learning rate, or warm it up; add a normalisation before the
 activation; use a member with a slope below zero (LeakyReLU, PReLU, ELU). Each changes the training from its start.
 
 ## Sources
@@ -29,7 +30,7 @@ and initialization", arXiv 1903.06733; the rule of three: Hanley and Lippman-Han
 from relume.artifacts.findings import Judged
 from relume.doctor.judge import bound
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import died_when, share
+from relume.doctor.rules.words import advice, died_when, share, why
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
@@ -38,9 +39,9 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         return None
     evidence = (
         f"{share(units, site)} silent on the last {site.examples:,} examples (p_fire < {bound(site.examples):.2g}), "
-        f"{died_when(units, site)}"
+        f"{died_when(units, site)}{why(units, site)}"
     )
-    return units, evidence, "lower or warm up the learning rate, normalise before it, or take LeakyReLU or ELU here"
+    return units, evidence, advice(units, site)
 
 
 RULE = Rule("RLM001", "dead_unit", "warning", _examine)

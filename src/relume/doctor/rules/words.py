@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from relume.artifacts.findings import Judged
+from relume.doctor.causes import KINDS
 
 
 def share(units: Sequence[int], site: Judged) -> str:
@@ -19,3 +21,20 @@ def died_when(units: Sequence[int], site: Judged) -> str:
     if not steps:
         return "since the last steps"
     return f"since step {steps[0]:,}" if steps[0] == steps[-1] else f"since steps {steps[0]:,} to {steps[-1]:,}"
+
+
+def why(units: Sequence[int], site: Judged) -> str:
+    """The causes of these units' deaths and how many have each, and one of the most frequent kind in full."""
+    known = {unit: site.cause[unit] for unit in units if unit in site.cause}
+    kinds = Counter(cause.kind for cause in known.values()).most_common()
+    if not kinds or kinds[0][0] == "unknown":
+        return ""
+    counted = ", ".join(f"{kind} {number}" for kind, number in kinds)
+    unit, example = next((unit, cause) for unit, cause in known.items() if cause.kind == kinds[0][0])
+    return f"; why: {counted} (unit {unit}: {example.says})"
+
+
+def advice(units: Sequence[int], site: Judged) -> str:
+    """What to do about the most frequent cause."""
+    kinds = Counter(site.cause[unit].kind for unit in units if unit in site.cause).most_common(1)
+    return KINDS[kinds[0][0] if kinds else "unknown"]
