@@ -131,10 +131,11 @@ def test_a_script_knows_nothing_of_relume_and_stays_short(path):
         "numpy",
         "sklearn",
         "torch",
+        *(("onnx", "onnxruntime") if path.name == "mobile_relu6.py" else ()),  # with --int8
     }
     assert "relume" not in text
     assert ast.get_docstring(tree)
-    assert len(text.splitlines()) <= 120
+    assert len(text.splitlines()) <= (185 if path.name == "mobile_relu6.py" else 120)
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -153,6 +154,25 @@ def test_a_quick_run_prints_its_lines_and_saves_weights_that_load(name, run, loa
     for key, net in nets.items():
         getattr(example, net)().load_state_dict(saved[key])
         assert all(tensor.isfinite().all() for tensor in saved[key].values())
+
+
+def test_the_mobile_net_in_8_bits_prints_both_accuracies_and_each_site(tmp_path):
+    pytest.importorskip("onnxscript")
+    command = [sys.executable, str(EXAMPLES / "mobile_relu6.py"), "--epochs", "3", "--int8"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for half, first in zip(done.stdout.split("the same with ReLU\n"), ("hardtanh", "relu"), strict=True):
+        exact, rounded = (
+            float(x) for x in re.findall(r"^(?:float|int8 ) test accuracy ([\d.]+)%$", half, re.MULTILINE)
+        )
+        assert exact > 80
+        assert abs(exact - rounded) < 3
+        sites = re.findall(r"^  (\S+) +greatest value +([\d.]+)  signal-to-noise +([\d.]+) dB$", half, re.MULTILINE)
+        assert len(sites) == 8
+        assert sites[0][0] == first
+        assert all(float(ratio) > 15 for _, _, ratio in sites)
+        assert first == "relu" or all(float(greatest) <= 6 for _, greatest, _ in sites)
 
 
 def test_two_runs_print_the_same_and_another_seed_does_not(run):
