@@ -28,7 +28,7 @@ def test_list_json_is_the_family():
 
 
 def test_list_deviations_prints_every_row():
-    result = CliRunner().invoke(relume, ["list", "--deviations"], env={"COLUMNS": "400"}, catch_exceptions=False)
+    result = CliRunner().invoke(relume, ["list", "--deviations"], env={"COLUMNS": "1500"}, catch_exceptions=False)
     assert result.exit_code == 0
     for row in load():
         assert row.where in result.stdout
