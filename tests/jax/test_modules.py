@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import relume.jax
 import relume.jax as functions
+import relume.jax.functional
 from relume.errors import ParameterError
 from relume.jax import equinox as ours_equinox
 from relume.jax import flax as ours_flax
@@ -87,6 +90,13 @@ def test_rrelu_of_equinox_draws_by_its_key_and_is_its_mean_in_inference_mode():
     np.testing.assert_allclose(eqx.nn.inference_mode(module)(x), -0.2, rtol=1e-6)
     with pytest.raises(ParameterError, match="no-key"):
         module(x)
+
+
+@pytest.mark.parametrize("module", [relume.jax, relume.jax.functional])
+def test_examples_in_the_docstrings_hold(module):
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 def test_the_functions_load_neither_flax_nor_equinox():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import subprocess
 import sys
@@ -105,6 +106,11 @@ def test_prelu_slopes_run_along_the_channels_where_all_sizes_are_the_same():
     np.testing.assert_array_equal(run(model, x)[0, :, 0, 3], -weight)
     with pytest.raises(SpecError, match="rank-needed"):
         relume.onnx.model(Spec("prelu", {"weight": weight}, axes=(1,)))
+
+
+def test_examples_in_the_docstrings_hold():
+    result = doctest.testmod(relume.onnx)
+    assert (result.attempted > 0, result.failed) == (True, 0)
 
 
 def test_rrelu_is_leaky_relu_at_its_mean():

@@ -115,8 +115,8 @@ def rrelu(
     Raises: ParameterError: ``lower`` > ``upper``, or ``training`` without a key.
 
     Example:
-        >>> rrelu(jnp.array([-1.0, 1.0])).round(4).tolist()
-        [-0.22920000553131104, 1.0]
+        >>> rrelu(jnp.array([-1.0, 1.0]), 0.25, 0.75).tolist()
+        [-0.5, 1.0]
         >>> bool(1 / 8 <= -rrelu(-1.0, training=True, key=jax.random.key(0)) < 1 / 3)
         True
     """
