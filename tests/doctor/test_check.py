@@ -1,0 +1,154 @@
+"""What holds of a run and what does not, against shares counted by hand."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from relume.artifacts.recording import Recording
+from relume.doctor.check import check, rules_named
+from relume.doctor.diagnosis import diagnose
+from relume.doctor.rules import RULES
+from relume.errors import UnknownName
+
+_spec = importlib.util.spec_from_file_location("made", Path(__file__).with_name("test_judge.py"))
+made = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(made)
+N = made.N
+
+
+def site(key, dead, units, **options):
+    """A site of which so many units are dead, and the others fire on half of the samples."""
+    record = made.record(fired=[0] * dead + [N // 2] * (units - dead), **options)
+    record.site = replace(record.site, key=key, module=key)
+    return record
+
+
+def run(*records, meta=None, not_observed=()):
+    meta = {"script": "train.py", "finished": True} | (meta or {})
+    return diagnose(Recording(meta, [made.CLOCK], list(records), [], [], list(not_observed)))
+
+
+def whats(verdict):
+    return [(failure.check, failure.site.key if failure.site else None, failure.units) for failure in verdict.failures]
+
+
+@pytest.mark.parametrize(
+    ("dead", "most", "holds"),
+    [(1, 0.01, True), (2, 0.01, False), (0, 0.0, True), (1, 0.0, False), (29, 0.29, True), (30, 0.29, False)],
+)
+def test_a_run_holds_up_to_the_share_and_not_beyond_it(dead, most, holds):
+    verdict = check(run(site("a", dead, 60), site("b", 0, 40)), max_dead=most)
+    assert verdict.holds is holds
+    assert (verdict.dead, verdict.judged) == (dead, 100)
+    assert whats(verdict) == ([] if holds else [("max_dead", None, dead)])
+
+
+@pytest.mark.parametrize("units", [3, 7, 100, 144, 1000])
+def test_a_share_that_is_met_exactly_holds(units):
+    for dead in range(0, units + 1, max(units // 50, 1)):
+        share = float(Fraction(dead, units))
+        assert check(run(site("a", dead, units)), max_dead=share).holds
+        if dead:
+            assert not check(run(site("a", dead, units)), max_dead=float(Fraction(dead - 1, units))).holds
+
+
+def test_per_site_each_site_is_held_to_the_share():
+    findings = run(site("a", 3, 10), site("b", 0, 1000), site("c", 1, 10))
+    assert check(findings, max_dead=0.1).holds
+    assert whats(check(findings, max_dead=0.1, per_site=True)) == [("max_dead", "a", 3)]
+    assert check(findings, max_dead=0.3, per_site=True).holds
+
+
+def test_without_a_share_and_a_rule_it_is_one_percent_of_all_units():
+    assert check(run(site("a", 1, 100))).max_dead == 0.01
+    assert not check(run(site("a", 2, 100))).holds
+
+
+def test_with_a_rule_alone_no_share_is_asked():
+    verdict = check(run(site("a", 50, 100)), fail_on=["non_finite"])
+    assert verdict.holds
+    assert verdict.max_dead is None
+
+
+def test_a_provisional_site_fails_nothing_and_is_no_part_of_the_share():
+    few = site("few", 10, 10, examples=299)
+    verdict = check(run(site("a", 0, 90), few), max_dead=0.0, fail_on=["RLM001", "RLM002"])
+    assert verdict.holds
+    assert (verdict.dead, verdict.judged, verdict.units) == (0, 90, 100)
+    assert verdict.provisional == ("few",)
+    assert "1 of 2 sites" in verdict.notes[0]
+    assert check(run(few), max_dead=0.0, per_site=True).holds
+    thinned = check(run(site("a", 2, 100), site("few", 0, 900, examples=299)), max_dead=0.01)
+    assert not thinned.holds, "units that were not judged must not thin out the dead ones"
+
+
+def test_a_rule_that_finds_something_fails_with_its_evidence():
+    broken = made.record(magnitude=(np.nan, 1, 1, 1))
+    broken.site = replace(broken.site, key="broken")
+    findings = run(site("a", 0, 10), broken)
+    (failure,) = check(findings, fail_on=["non_finite"]).failures
+    assert (failure.check, failure.slug, failure.site.key, failure.units, failure.of) == (
+        "RLM008", "non_finite", "broken", 1, 4,
+    )  # fmt: skip
+    assert failure.evidence == "1 of 4 units (25.0%) gave nan or infinity"
+    assert failure.advice
+
+
+def test_share_and_rules_may_both_fail():
+    verdict = check(run(site("a", 5, 10)), max_dead=0.1, fail_on=["born-dead"])
+    assert whats(verdict) == [("max_dead", None, 5), ("RLM002", "a", 5)]
+
+
+def test_a_run_of_which_nothing_was_watched_does_not_hold():
+    assert whats(check(run())) == [("watched", None, 0)]
+    assert whats(check(run(), fail_on=["non_finite"])) == [("watched", None, 0)]
+
+
+def test_the_worst_site_comes_first():
+    verdict = check(run(site("a", 1, 2), site("b", 9, 90), site("c", 9, 10)), max_dead=0.1)
+    assert [(d.site.key, d.dead) for d in verdict.dead_sites] == [("c", 9), ("b", 9), ("a", 1)]
+
+
+@pytest.mark.parametrize(
+    ("meta", "word"), [({"finished": False}, "goes on, or was cut off"), ({"fault": "E: x"}, "ended early")]
+)
+def test_what_weakens_the_verdict_is_noted(meta, word):
+    assert any(word in note for note in check(run(site("a", 0, 10), meta=meta)).notes)
+    assert check(run(site("a", 0, 10))).notes == ()
+    assert "2 things" in check(run(site("a", 0, 10), not_observed=[("x", "y", "z")] * 2)).notes[0]
+
+
+# ---- names of rules ----
+
+
+def test_rules_are_named_by_code_or_name_in_any_writing():
+    names = ["RLM008", "dead_unit", "rlm002", "Stuck-High", " rare_unit ", "RLM001"]
+    assert [rule.code for rule in rules_named(names)] == ["RLM001", "RLM002", "RLM003", "RLM006", "RLM008"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"), [("deadunit", "'dead_unit'"), ("RLM01", "'RLM001'"), ("non-finit", "'non_finite'")]
+)
+def test_an_unknown_rule_is_told_the_nearest_and_all(wrong, near):
+    with pytest.raises(UnknownName, match=f"no rule '{wrong}'. Did you mean {near}") as caught:
+        rules_named([wrong])
+    assert caught.value.slug == "unknown-rule"
+    assert all(f"{rule.code} {rule.name}" in str(caught.value) for rule in RULES)
+
+
+def test_the_dict_is_strict_json():
+    data = check(run(site("a", 5, 10), site("f", 1, 2, examples=10)), fail_on=["RLM002"], max_dead=0.01).to_dict()
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert (data["schema"], data["holds"], data["share"], data["fail_on"]) == (1, False, 0.5, ["RLM002"])
+    assert data["provisional"] == ["f"]
+    assert data["dead_sites"] == [{"site": "a", "source": "train.py:8", "dead": 5, "units": 10}]
+    assert [(f["check"], f["site"], f["source"]) for f in data["failures"]] == [
+        ("max_dead", None, None), ("RLM002", "a", "train.py:8"),
+    ]  # fmt: skip
