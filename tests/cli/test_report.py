@@ -83,6 +83,29 @@ def test_a_recording_is_told(recording):
     assert told["sites"][0]["dead"] == [5]
 
 
+def test_markdown_for_a_comment(recording):
+    status, stdout, stderr = report(recording, "--md")
+    assert (status, stderr) == (0, "")
+    assert stdout.startswith("### relume: 2 of 128 units dead\n")
+    assert "| `act0` `nn.ReLU` | `train.py:12` | 64 | 1 |" in stdout
+    assert "<summary>Not observed: 1</summary>" in stdout
+
+
+def test_annotations_for_github(recording):
+    status, stdout, stderr = report(recording, "--github")
+    assert (status, stderr) == (0, "")
+    assert all(line.startswith("::warning file=train.py,line=1") for line in stdout.splitlines())
+    for line in (12, 13):
+        assert f"::warning file=train.py,line={line},title=RLM002 born_dead::act{line - 12}: 1 of 64 units" in stdout
+
+
+@pytest.mark.parametrize("options", [["--json", "--md"], ["--md", "--github"], ["--json", "--md", "--github"]])
+def test_one_form_at_a_time(recording, options):
+    status, stdout, stderr = report(recording, *options)
+    assert (status, stdout) == (4, "")
+    assert "exclude each other" in stderr
+
+
 def test_file_is_the_one_that_run_writes_by_default(recording, tmp_path):
     shutil.copy(recording, tmp_path / "run.relume")
     done = subprocess.run([RELUME, "report"], cwd=tmp_path, capture_output=True, text=True)

@@ -16,7 +16,7 @@ import click
 from relume.errors import RelumeError
 from relume.version import __version__
 
-COMMANDS = ("run", "report", "list", "explain", "plot")
+COMMANDS = ("run", "report", "check", "diff", "combine", "list", "explain", "plot")
 """The commands, in the order in which the help shows them; each is the file of that name."""
 
 

@@ -8,35 +8,36 @@ import click
 @click.command("report")
 @click.argument("file", type=click.Path(), default="run.relume")
 @click.option("--json", "as_json", is_flag=True, help="The stable, versioned JSON.")
-def command(file: str, as_json: bool) -> None:
-    """Read the recording FILE (default: run.relume) and say which units are dead, where, since when."""
-    import io
-    import sys
-    from pathlib import Path
+@click.option("--md", "as_markdown", is_flag=True, help="Markdown, for a comment on a pull request.")
+@click.option("--github", is_flag=True, help="Annotations for the lines of the source, in GitHub Actions.")
+def command(file: str, as_json: bool, as_markdown: bool, github: bool) -> None:
+    """Read the recording FILE (default: run.relume) and say which units are dead, where, since when.
 
-    from relume.activations import ACTIVATIONS
-    from relume.artifacts.reader import read
-    from relume.doctor.diagnosis import diagnose
-    from relume.errors import RecordingError
+    Recordings of the same run beside it, of other ranks and of children, are read with it.
+    """
+    from relume.cli._reading import findings_of, folder_in_repository, tolerant_stdout
 
-    recording = read(Path(file))
-    unknown = sorted({record.site.activation for record in recording.sites} - set(ACTIVATIONS))
-    if unknown:
-        raise RecordingError(
-            f"{file} tells of {', '.join(unknown)}, which this relume does not know. Upgrade: pip install -U relume.",
-            slug="recording-newer",
-        )
-    findings = diagnose(recording)
+    if as_json + as_markdown + github > 1:
+        raise click.UsageError("--json, --md and --github exclude each other.")
+    findings = findings_of(file)
+    tolerant_stdout()
     if as_json:
         from relume.reports.json import to_json
 
         click.echo(to_json(findings))
-        return
-    from rich.console import Console
+    elif as_markdown:
+        from relume.reports.markdown import to_markdown
 
-    from relume.reports import terminal
+        click.echo(to_markdown(findings), nl=False)
+    elif github:
+        from relume.reports.github import of_findings
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # an encoding of few letters is no reason to fail
-    following = f"relume explain {findings.findings[0].rule}" if findings.findings else None
-    Console().print(terminal.render(findings, following))
+        for line in of_findings(findings, folder_in_repository()):
+            click.echo(line)
+    else:
+        from rich.console import Console
+
+        from relume.reports import terminal
+
+        following = f"relume explain {findings.findings[0].rule}" if findings.findings else None
+        Console().print(terminal.render(findings, following))

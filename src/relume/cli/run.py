@@ -11,28 +11,19 @@ from typing import Any, TextIO
 
 import click
 
-
-class _Share(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
-    """A share: ``2%`` or ``0.02``."""
-
-    name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share as a number in (0, 1]."""
-        text = str(value).strip()
-        try:
-            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-        except ValueError:
-            share = float("nan")
-        if not 0 < share <= 1:
-            self.fail(f"{value!r} is no share of the step time; give one such as 2% or 0.02, at most 100%.", param, ctx)
-        return share
+from relume.cli._share import Share
 
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is a module, as in python -m.")
 @click.option("--out", default="run.relume", show_default=True, metavar="FILE", help="The recording to write.")
-@click.option("--budget", type=_Share(), default="2%", show_default=True, help="Share of step time watching may cost.")
+@click.option(
+    "--budget",
+    type=Share("the step time", "2% or 0.02"),
+    default="2%",
+    show_default=True,
+    help="Share of step time watching may cost.",
+)
 @click.option("--window", type=click.IntRange(min=1), metavar="N", help="Steps in a window; default: 1,000 examples.")
 @click.option("--every", type=click.IntRange(min=1), metavar="K", help="Look at each K-th step instead of by budget.")
 @click.option("-q", "--quiet", is_flag=True, help="Write the recording, print nothing.")

@@ -65,7 +65,7 @@ def _shift(a: Judged, b: Judged) -> Shift:
         for unit, (one, two) in enumerate(zip(a.firing_rate, b.firing_rate, strict=False))
         if same and one is not None and two is not None
     ]
-    far, largest, most = max(shifts, default=(0.0, 0.0, 0))
+    far, largest, most = max(shifts, key=lambda shift: shift[0], default=(0.0, 0.0, 0))
     return Shift(
         site=a.site,
         other=b.site,

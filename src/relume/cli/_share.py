@@ -1,0 +1,37 @@
+"""Shares on the command line: ``2%`` or ``0.02``."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import click
+
+
+class Share(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    """A share of something, as a number in (0, 1], or [0, 1] where ``zero`` is one of them.
+
+    ``unsure``: a bare 1 is refused, for 1 % may be meant.
+    """
+
+    name = "share"
+
+    def __init__(self, of: str, example: str, *, zero: bool = False, unsure: bool = False) -> None:
+        self._of = of
+        self._example = example
+        self._zero = zero
+        self._unsure = unsure
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share as a number; exact where it has few digits: ``0.7%`` is 0.007."""
+        text = str(value).strip()
+        percent = text.endswith("%")
+        try:
+            share = float(Decimal(text[:-1]) / 100) if percent else float(Decimal(text))
+        except InvalidOperation:
+            share = float("nan")
+        if self._unsure and share == 1 and not percent:
+            self.fail(f"{value!r} may be 1% or 100%; write the one that is meant.", param, ctx)
+        if not (0 < share <= 1 or (self._zero and share == 0)):
+            self.fail(f"{value!r} is no share of {self._of}; give one such as {self._example}.", param, ctx)
+        return share

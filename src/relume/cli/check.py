@@ -1,0 +1,80 @@
+"""``relume check``: a gate for continuous integration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from relume.cli._settings import Configured
+from relume.cli._share import Share
+
+
+class _Names(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    """Names, several of them with commas between; in the environment with spaces too."""
+
+    name = "rule"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """The names apart."""
+        names = value if isinstance(value, list) else str(value).split(",")
+        return [name.strip() for name in names if name.strip()]
+
+
+@click.command("check", cls=Configured)
+@click.argument("file", type=click.Path(), default="run.relume")
+@click.option(
+    "--max-dead",
+    type=Share("the units", "1% or 0.01", zero=True, unsure=True),
+    envvar="RELUME_MAX_DEAD",
+    help="Share of units that may be dead; 1% where nothing else is asked.",
+)
+@click.option("--per-site", is_flag=True, envvar="RELUME_PER_SITE", help="The share is of each site's units.")
+@click.option(
+    "--fail-on",
+    type=_Names(),
+    multiple=True,
+    metavar="RULE",
+    envvar="RELUME_FAIL_ON",
+    help="Fail where this rule finds anything: RLM008 or non_finite. May be repeated.",
+)
+@click.option("--github", is_flag=True, help="Print annotations for the lines of the source, too.")
+@click.option("--json", "as_json", is_flag=True, help="The stable, versioned JSON.")
+def command(
+    file: str, max_dead: float | None, per_site: bool, fail_on: tuple[list[str], ...], github: bool, as_json: bool
+) -> int:
+    r"""Check the recording FILE (default: run.relume), and exit 1 where what was asked does not hold.
+
+    \b
+        relume check run.relume --max-dead 1%
+        relume check run.relume --max-dead 5% --per-site --fail-on non_finite
+
+    Sites that were seen on fewer than 300 examples never fail a check. The options may be set in pyproject.toml,
+    as max-dead = "1%" under [tool.relume] or [tool.relume.check], and by RELUME_MAX_DEAD, RELUME_PER_SITE and
+    RELUME_FAIL_ON in the environment, which go before it.
+    """
+    import shlex
+
+    from relume.cli import Exit
+    from relume.cli._reading import findings_of, folder_in_repository, tolerant_stdout
+    from relume.doctor.check import check
+    from relume.reports import verdict as report
+
+    if github and as_json:
+        raise click.UsageError("--github and --json exclude each other: annotations are lines of their own.")
+    names = [name for names in fail_on for name in names]
+    verdict = check(findings_of(file), max_dead=max_dead, per_site=per_site, fail_on=names)
+    tolerant_stdout()
+    if as_json:
+        click.echo(report.to_json(verdict))
+    else:
+        from rich.console import Console
+
+        following = None if verdict.holds else f"relume report {shlex.quote(file)}"
+        Console(highlight=False).print(report.render(verdict, following))
+        if github:
+            from relume.reports.github import of_verdict
+
+            for line in of_verdict(verdict, folder_in_repository()):
+                click.echo(line)
+    return Exit.DONE if verdict.holds else Exit.CHECK_FAILED

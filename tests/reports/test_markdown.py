@@ -1,0 +1,133 @@
+"""The Markdown report, read by a parser that knows GitHub's tables."""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+
+from relume.artifacts.recording import Recording
+from relume.doctor.diagnosis import diagnose
+from relume.reports.markdown import MOST_SITES, cell, code, to_markdown
+
+_spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
+made = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(made)
+PARSER = MarkdownIt("commonmark").enable("table")
+HOSTILE = [
+    "a|b",
+    "`x`",
+    "``",
+    "a`",
+    "*b*_c_",
+    "<b>x</b>",
+    "@someone",
+    "[l](u)",
+    "a\nb",
+    "a\\|b",
+    "\\",
+    "| --- |",
+    "~~s~~",
+]
+
+
+def site(key="net.1", **changes):
+    record = made.record()
+    record.site = replace(record.site, **{"key": key} | changes)
+    return record
+
+
+def markdown(*records, meta=None, not_observed=()):
+    meta = {"script": "train.py", "finished": True} | (meta or {})
+    return to_markdown(diagnose(Recording(meta, [made.CLOCK], list(records), [], [], list(not_observed))))
+
+
+def rows(text):
+    """The cells of the table as a reader of the page sees them."""
+    page = PARSER.render(text)
+    lines = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    return [
+        [html.unescape(re.sub(r"<[^>]*>", "", c)) for c in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", line)]
+        for line in lines
+    ]
+
+
+def test_the_report_has_headline_table_findings_and_what_was_not_seen():
+    said = markdown(site(), meta={"overhead": 0.021}, not_observed=[("F.mish", "a.py:3", "it is not watched")])
+    assert said.startswith("### relume: 1 of 4 units dead\n\nAt 1 site; looked at 20 of 100 steps, 1,000 samples. ")
+    assert "Watching took 2.1% of the steps' own time." in said
+    assert rows(said) == [
+        ["site", "source", "units", "dead", "rare", "always on", "fires", "examples"],
+        ["1 nn.ReLU", "train.py:8", "4", "1", "1", "1", "50%", "1,000"],
+    ]
+    page = PARSER.render(said)
+    assert "<strong>RLM002 born_dead</strong> <code>1</code> at <code>train.py:8</code>: 1 of 4 units (25.0%)" in page
+    assert "p_fire &lt; 0.003" in page
+    assert "<summary>Not observed: 1</summary>" in page
+    assert "<code>F.mish</code> at <code>a.py:3</code>: it is not watched." in page
+    assert said.endswith("</details>\n")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_is_one_cell_and_no_markup_whatever_is_in_it(name):
+    said = markdown(site(module=name, call="c", file=name), not_observed=[(name, name, name)])
+    heads, cells = rows(said)
+    shown = " ".join(name.split()).replace("\\|", "/|")
+    assert len(cells) == len(heads) == 8
+    assert cells[0].split() == f"{shown} c".split()
+    assert cells[1] == f"{shown}:8"
+    page = PARSER.render(said)
+    assert not re.search(r"<(b|em|a |s|del)\b", page.replace("<summary>", ""))
+    outside = re.sub(r"<code>.*?</code>", "", page)
+    assert "@someone" not in outside, "GitHub would send a message"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_code_span_shows_its_name(name):
+    shown = re.fullmatch(r"<p><code>(.*)</code></p>", PARSER.render(code(name)).strip())
+    assert html.unescape(shown[1]).strip() == " ".join(name.split())
+    assert "\n" not in cell(name)
+
+
+def test_provisional_counts_are_marked_and_strike_nothing_out():
+    said = markdown(made.record(examples=100), made.record(examples=100))
+    assert "\\~1" in said
+    assert rows(said)[1][3] == "~1"
+    assert "Provisional where marked ~" in said
+
+
+def test_a_run_that_was_cut_off_a_fault_and_the_files_of_the_run_are_told():
+    said = markdown(site(), meta={"finished": False, "fault": "E: x|y", "parts": ["a.relume", "a.rank1.relume"]})
+    assert "**The run goes on, or was cut off.**" in said
+    assert "**The watching ended early by an error of relume's own:** `E: x|y`." in said
+    assert "Recordings of this run: `a.relume`, `a.rank1.relume`." in said
+
+
+def test_a_run_without_sites_says_why():
+    said = markdown(meta={"unwatched": "Keras"})
+    assert said == (
+        "### relume: No activation was watched.\n\n"
+        "The script trains with Keras, which is not watched yet; PyTorch is.\n"
+    )  # fmt: skip
+
+
+def test_many_sites_fit_a_comment_and_are_counted():
+    records = []
+    for number in range(300):
+        record = made.record(fired=np.zeros(4096, int))
+        record.site = replace(
+            record.site, key=f"site{number}", module=f"encoder.layers.{number}.feed_forward.activation"
+        )
+        records.append(record)
+    said = markdown(*records, not_observed=[("F.mish", f"a.py:{n}", "w" * 80) for n in range(300)])
+    assert len(said) < 65_536
+    assert len(rows(said)) == MOST_SITES + 1
+    assert f"and {300 - MOST_SITES} more sites" in said
+    assert "and 288 more findings" in said
+    assert "and 288 more;" in said

@@ -1,0 +1,142 @@
+"""Verdicts and differences as a person reads them in a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from relume.artifacts.recording import Recording
+from relume.doctor.check import check
+from relume.doctor.diagnosis import diagnose
+from relume.doctor.difference import differ
+from relume.reports import difference as difference_report
+from relume.reports import verdict as verdict_report
+
+_spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
+made = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(made)
+N = made.N
+
+
+def site(key, fired=(0, 5, 500, N), activation="relu", examples=N, **changes):
+    record = made.record(activation, fired, examples=examples)
+    record.site = replace(record.site, **{"key": key, "module": key} | changes)
+    return record
+
+
+def run(*records, meta=None, not_observed=()):
+    meta = {"script": "t.py", "finished": True, "overhead": 0.02} | (meta or {})
+    return diagnose(Recording(meta, [made.CLOCK], list(records), [], [], list(not_observed)))
+
+
+def lines(renderable, width=80):
+    console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False)
+    console.print(renderable)
+    found = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert max(map(len, found)) <= width
+    return found
+
+
+def squeezed(found):
+    return " ".join(" ".join(found).split())
+
+
+# ---- verdict -------------------------------------------------------------------------------------------------------
+
+
+def test_what_holds_is_one_line():
+    found = lines(verdict_report.render(check(run(site("a", (5, 5))), max_dead=0.005)))
+    assert found == ["holds: at most 0.5% of all units dead; 0 of 2 judged units dead, 0%"]
+
+
+def test_what_failed_is_told_with_site_source_evidence_and_the_next_command():
+    verdict = check(run(site("relu1"), site("relu2", (0, 0), line=9)), max_dead=0.1, fail_on=["born_dead"])
+    found = lines(verdict_report.render(verdict, "relume report x.relume"))
+    assert squeezed(found[:2]) == (
+        "does not hold: at most 10% of all units dead, no RLM002; 3 of 6 judged units dead, 50%"
+    )
+    text = squeezed(found)
+    assert "max_dead the whole run 3 of 6 units dead, 50%; at most 10% may be" in text
+    assert "Where the dead units are: relu2 train.py:9 2 of 2 units, 100% relu1 train.py:8 1 of 4 units, 25%" in text
+    assert "RLM002 born_dead relu1 train.py:8 1 of 4 units" in text
+    assert found[-1] == "Next: relume report x.relume"
+
+
+def test_what_weakens_the_verdict_is_said():
+    verdict = check(run(site("a", (5, 5), examples=100), not_observed=[("x", "y", "z")]))
+    text = squeezed(lines(verdict_report.render(verdict)))
+    assert "0 of 0 judged units dead Note: 1 of 1 site judged not at all" in text
+    assert "Note: 1 thing could not be observed" in text
+
+
+def test_many_failures_are_counted():
+    verdict = check(run(*[site(f"s{n}") for n in range(50)]), max_dead=0.01, fail_on=["born_dead"])
+    found = lines(verdict_report.render(verdict))
+    assert "… and 31 more; --json has all." in found
+    assert "  … and 30 more; --json has all." in found
+
+
+# ---- difference ----------------------------------------------------------------------------------------------------
+
+
+def told(before, after, **options):
+    return lines(difference_report.render(differ(before, after), ("a.relume", "b.relume"), "next"), **options)
+
+
+def test_two_runs_stand_side_by_side():
+    before = run(site("relu1", (0, 5, 500, N)), site("old", (5,)))
+    after = run(site("relu1", (700, 0, 500, N)), site("new", (5, 5)), meta={"overhead": None})
+    found = told(before, after)
+    assert found[1].split() == "A a.relume 2 1 of 5 20.0% 100 20 2.0%".split()
+    assert found[2].split() == "B b.relume 2 1 of 6 16.7% 100 20 ·".split()
+    assert found[4].split() == "site source units dead died lived fires shift".split()
+    assert found[5].split() == "relu1 train.py:8 4 1 → 1 1 1 38% → 55% 0: +70%".split()
+    text = squeezed(found)
+    assert "relu1 dead in B, not in A: units 1 relu1 dead in A, not in B: units 0" in text
+    assert "same ones only where both runs began from the same weights" in text
+    assert "Only in A, a.relume: old (1 unit)" in text
+    assert "Only in B, b.relume: new (2 units)" in text
+    assert found[-1] == "Next: next"
+
+
+def test_what_moved_or_changed_is_told_as_such():
+    before = run(site("m@1", (0, 5), module="m", layer="l"))
+    after = run(site("m@2", (0, 5, 5), "leaky_relu", module="m", layer="l", line=9, call="F.leaky_relu", examples=100))
+    row = squeezed(told(before, after, width=120)[5:6])
+    assert row.startswith("~m nn.ReLU → F.leaky_relu train.py:8 → train.py:9 2 → 3 1 → 0")
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_no_number_is_cut_off(width):
+    before = run(site("encoder.layers.10.activation", [0] * 4096, file="src/deep/model_of_long_name.py", line=1234))
+    after = run(site("encoder.layers.10.activation", [N] * 4096, file="src/deep/model_of_long_name.py", line=1234))
+    wide, found = "".join(told(before, after, width=300)), told(before, after, width=width)
+    assert sum(map("".join(found).count, "0123456789+%→")) == sum(map(wide.count, "0123456789+%→"))
+    if width >= 80:
+        assert "4,096 → 0" in squeezed(found)
+        assert "0: +100%" in squeezed(found)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ([site("a")], [site("b")], "they have no site in common"),
+        ([], [site("b")], "no activation was watched in A."),
+        ([site("a")], [], "no activation was watched in B."),
+        ([], [], "no activation was watched in A and B."),
+    ],
+)
+def test_what_cannot_be_compared_is_said_plainly(before, after, said):
+    assert f"These runs cannot be compared: {said}" in squeezed(told(run(*before), run(*after)))
+
+
+def test_names_with_markup_are_shown_as_they_are():
+    hostile = site("[red]x[/red]", (0, 5))
+    assert "[red]x[/red]" in squeezed(told(run(hostile), run(hostile)))
+    verdict = check(run(hostile), fail_on=["born_dead"])
+    assert "[red]x[/red]" in squeezed(lines(verdict_report.render(verdict), width=100))
