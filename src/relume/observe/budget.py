@@ -14,8 +14,8 @@ _FLOOR_NS = 15_000
 """What a step may cost where the share of it would be less: watching a 0.3 ms step within 2 % would see nothing."""
 
 _IDLE_NS = 4_500  # what a step costs that is passed over: one hook, and the cold code around it (measured 3.5 to 5 µs)
-_COLD = 1.5  # a look's cost over its own clock's, until enough steps have been compared (measured 1.3 to 1.7)
-_AT_LEAST = 1.2  # and at least this after that: between long steps of uneven length a look's cost is lost in the noise
+_COLD = 1.3  # a look's cost over its own clock's, until enough steps have been compared (measured 1.15 to 1.5)
+_AT_LEAST = 1.1  # and at least this after that: between long steps of uneven length a look's cost is lost in the noise
 _COMPARED = 8  # steps of each kind before they are compared
 _KEPT = 129  # steps of each kind that the comparison remembers
 _WARM_UP = 3  # looks that meet the sites and warm the code: no measure of what follows

@@ -16,28 +16,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relume.artifacts.recording import Death
-from relume.torch.watching.made import Made
+from relume.torch.watching.made import Array, Made
 
 MOST_NUMBERS = 1 << 22
 """Weights of the largest layer whose factors are kept: four times 16 MB."""
 
 
 class Terms(NamedTuple):
-    """The factors of each unit's largest pre-activation in one look; tensors of shape (units,) or (units, inputs)."""
+    """The factors of each unit's largest pre-activation in one look; of shape (units,) or (units, inputs)."""
 
-    top: Tensor
-    weight: Tensor
-    bias: Tensor
-    x: Tensor
-    offset: Tensor  # γ = ‖mean‖ / ‖std‖ of the layer's input, for all units the same
-    step: Tensor
-    rate: Tensor
+    top: Array
+    weight: Array
+    bias: Array
+    x: Array
+    offset: Array  # γ = ‖mean‖ / ‖std‖ of the layer's input, for all units the same
+    step: Array
+    rate: Array
 
-    def where(self, mask: Tensor, other: Terms) -> Terms:
+    def where(self, mask: Array, other: Terms) -> Terms:
         """These where the mask is true, the other ones elsewhere."""
-        wide = mask.unsqueeze(1)
+        where = _namespace(mask).where
         return Terms(
-            *(torch.where(wide if mine.ndim > 1 else mask, mine, its) for mine, its in zip(self, other, strict=True))
+            *(where(mask[:, None] if mine.ndim > 1 else mask, mine, its) for mine, its in zip(self, other, strict=True))
         )
 
 
@@ -48,10 +48,12 @@ class Factors:
         self._bound = bound
         self._alive: Terms | None = None  # of the last look in which the unit fired
         self._silent: Terms | None = None  # of the first one after it in which it did not
-        self._fired: Tensor | None = None  # in the last look
         self._first: Terms | None = None
-        self._ever: Tensor | None = None
-        self._usual: tuple[Tensor, Tensor, Tensor] | None = None  # Σ ‖update‖ a step, intervals, those where b fell
+        self._fired: Array = None  # in the last look
+        self._ever: Array = None
+        self._update: Array = None  # Σ ‖update‖ a step, between looks in which it fired
+        self._intervals: Array = None  # how many there were
+        self._falls: Array = None  # and in how many b fell
         self._told = -1
         self.made: dict[str, Any] = {}
 
@@ -61,66 +63,60 @@ class Factors:
         if now is None:
             return
         fired = now.top > self._bound
-        if self._alive is None or self._alive.weight.shape != now.weight.shape:
+        if self._alive is None or not _alike(self._alive.weight, now.weight):
             self._first = self._alive = self._silent = now
-            zero = torch.zeros_like(now.top)
-            self._usual = (zero, zero, zero)
+            self._update = self._intervals = self._falls = _namespace(now.top).zeros_like(now.top)
             self._ever = fired
         else:
             if made.kind == "norm":  # a scale of 0 hides what came in: taken as unchanged
-                now = now._replace(x=torch.where(now.weight == 0, self._alive.x, now.x))
+                where = _namespace(now.x).where
+                now = now._replace(x=where(now.weight == 0, self._alive.x, now.x))
             self._compare(now, fired)
         self._fired = fired
         self.made = {"kind": made.kind, "upstream": made.upstream, "trained": made.trained, "decay": made.decay}
 
-    def _compare(self, now: Terms, fired: Tensor) -> None:
+    def _compare(self, now: Terms, fired: Array) -> None:
         assert self._alive is not None
         assert self._silent is not None
-        assert self._usual is not None
-        assert self._fired is not None
-        assert self._ever is not None
         alive, steady = self._alive, fired & self._fired
-        update = _length(now.weight - alive.weight, now.bias - alive.bias) / (now.step - alive.step).clamp(min=1)
-        total, intervals, falls = self._usual
-        self._usual = (
-            total + torch.where(steady, update, 0.0),
-            intervals + steady,
-            falls + (steady & (now.bias < alive.bias)),
-        )
-        fell = ~fired & self._fired
-        if fell.device.type != "cpu" or bool(fell.any()):
+        weight, bias = now.weight - alive.weight, now.bias - alive.bias
+        gap = now.step - alive.step
+        update = ((weight * weight).sum(1) + bias * bias) ** 0.5 / (gap + (gap == 0))
+        self._update = self._update + update * steady
+        self._intervals = self._intervals + steady
+        self._falls = self._falls + (steady & (bias < 0))
+        fell = ~fired & (self._fired | ~self._ever)  # a unit that never fired is told of as it is now
+        if _may_be_any(fell):
             self._silent = now.where(fell, self._silent)
-        never = ~self._ever
-        if never.device.type != "cpu" or bool(never.any()):
-            self._silent = now.where(never & ~fired, self._silent)
-        self._alive = now.where(fired, alive)
+        self._alive = now.where(fired, alive) if _may_be_any(~fired) else now
         self._ever = self._ever | fired
 
     def deaths(self) -> list[Death]:
         """What is known of the units that are silent since the last time that this was asked; waits for a device."""
-        if self._fired is None or self._ever is None or self._silent is None:
+        if self._silent is None:
             return []
-        silent = ~self._fired & (self._silent.step > self._told)
-        units = torch.nonzero(silent).flatten()
-        self._told = int(self._silent.step.max())
+        fell = _host(self._silent.step)
+        units = np.flatnonzero(~_host(self._fired).astype(bool) & (fell > self._told))
+        self._told = int(fell.max(initial=-1))
         if not len(units):
             return []
-        ever = _host(self._ever[units]).astype(bool)
         before, after, first = (_Numbers(terms, units) for terms in (self._alive, self._silent, self._first))
-        total, intervals, falls = (_host(x[units]) for x in self._usual or ())
+        ever, update, intervals, falls = (
+            _host(x[units]) for x in (self._ever, self._update, self._intervals, self._falls)
+        )
         return [
             _death(int(unit), before.of(n), after.of(n), first.of(n), bool(ever[n]), self.made)._replace(
-                usual=float(total[n] / intervals[n]) if intervals[n] else math.nan,
+                usual=float(update[n] / intervals[n]) if intervals[n] else math.nan,
                 bias_falls=float(falls[n] / intervals[n]) if intervals[n] else math.nan,
             )
-            for n, unit in enumerate(units.tolist())
+            for n, unit in enumerate(units)
         ]
 
 
 class _Numbers:
     """Terms of some units on the host."""
 
-    def __init__(self, terms: Terms | None, units: Tensor) -> None:
+    def __init__(self, terms: Terms | None, units: NDArray[np.intp]) -> None:
         assert terms is not None
         self._parts = [_host(part[units]) for part in terms]
 
@@ -169,23 +165,31 @@ def _death(unit: int, before: Any, after: Any, first: Any, ever: bool, made: dic
 
 def _terms(z: Tensor, made: Made, step: int, rate: float) -> Terms | None:
     """The factors of a look; None where the layer is too large to be kept."""
-    weight, bias = made.weights()
-    if weight.numel() > MOST_NUMBERS:
+    if made.weight is None or made.weight.numel() > MOST_NUMBERS:
         return None
-    weight = weight.clone()
+    weight, bias = made.weights()
     top, index = made.largest(z)
     x = made.inputs(index, top, weight, bias)
-    same = torch.zeros_like(top)
-    return Terms(top.clone(), weight, bias.clone(), x, same + made.offset(), same + step, same + rate)
-
-
-def _length(rows: Tensor, numbers: Tensor) -> Tensor:
-    return (rows.square().sum(1) + numbers.square()).sqrt()
+    same = _namespace(top).zeros_like(top)
+    return Terms(top, weight, bias, x, same + made.offset(), same + step, same + rate)
 
 
 def _norm(row: NDArray[Any], number: Any) -> float:
     return float(np.sqrt(np.square(row).sum() + number**2))
 
 
-def _host(x: Tensor) -> NDArray[np.float64]:
-    return x.double().cpu().numpy()
+def _namespace(x: Array) -> Any:
+    return torch if isinstance(x, Tensor) else np
+
+
+def _may_be_any(mask: Array) -> bool:
+    """Whether any is true; on a device that would be waited for: perhaps."""
+    return isinstance(mask, Tensor) or bool(mask.any())
+
+
+def _alike(one: Array, other: Array) -> bool:
+    return type(one) is type(other) and one.shape == other.shape
+
+
+def _host(x: Array) -> NDArray[np.float64]:
+    return x.double().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x, np.float64)

@@ -22,7 +22,7 @@ from relume.torch.watching import places
 from relume.torch.watching.hooked import Hooks
 from relume.torch.watching.mode import Eye, Keeper
 
-_FIRST_WIDE = 2  # looks, before the first narrow one
+_FIRST_WIDE = 1  # looks, before the first narrow one
 _WIDE_AGAIN = 16  # and one of so many later: a part of a network may come late
 
 

@@ -1,4 +1,8 @@
-"""What a layer was given when it made a pre-activation: its input, its weights, and which of its inputs counted."""
+"""What a layer was given when it made a pre-activation: its input, its weights, and which of its inputs counted.
+
+Arrays are NumPy's where the layer is on the CPU, for its calls cost a quarter of PyTorch's there; else tensors, which
+stay on their device. Both know the few operations that are asked of them here and in ``factors.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Array = Any
+"""An array of NumPy's or a tensor, in float32 where it holds numbers."""
+
+
+def plain(x: Tensor) -> Array:
+    """A tensor's numbers; a view of them, which the training may write over."""
+    x = x.detach() if x.dtype is torch.float32 else x.detach().float()
+    return x.numpy() if x.device.type == "cpu" else x
 
 
 class Made:
@@ -36,46 +49,50 @@ class Made:
         """Let the tensors go."""
         self._x = self.weight = self._bias = None
 
-    def weights(self) -> tuple[Tensor, Tensor]:
-        """(weights of shape (units, inputs of a unit), biases of shape (units,)), detached, in float32."""
+    def weights(self) -> tuple[Array, Array]:
+        """(weights of shape (units, inputs of a unit), biases of shape (units,)); copies."""
         assert self.weight is not None
-        weight = self.weight.detach().float()
-        rows = weight.reshape(len(weight), -1)
-        return rows, rows.new_zeros(len(rows)) if self._bias is None else self._bias.detach().float()
+        weight = plain(self.weight)
+        rows = weight.reshape(len(weight), -1) + 0  # a copy
+        return rows, rows[:, 0] * 0 if self._bias is None else plain(self._bias) + 0
 
-    def offset(self) -> Tensor:
-        """γ = ‖mean‖ / ‖std‖ of the input's features over the look's samples; a tensor of no axes."""
+    def offset(self) -> Array:
+        """γ = ‖mean‖ / ‖std‖ of the input's features over the look's samples."""
         assert self._x is not None
-        x = self._features(self._x.detach().float())
-        if len(x) < 2:
-            return x.new_zeros(())
-        return x.mean(0).norm() / x.std(0).norm().clamp(min=1e-12)
+        x = self._features(plain(self._x))
+        mean = x.sum(0) / len(x)
+        mean_square = (mean * mean).sum()
+        variance = (x * x).sum() / len(x) - mean_square
+        return (mean_square / abs(variance + 1e-7 * mean_square + 1e-30)) ** 0.5
 
-    def largest(self, z: Tensor) -> tuple[Tensor, Any]:
+    def largest(self, z: Tensor) -> tuple[Array, Any]:
         """(largest pre-activation of each unit, where it stands)."""
         raise NotImplementedError
 
-    def inputs(self, index: Any, top: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def inputs(self, index: Any, top: Array, weight: Array, bias: Array) -> Array:
         """The inputs of the units at their largest pre-activations; shape (units, inputs of a unit)."""
         raise NotImplementedError
 
-    def _features(self, x: Tensor) -> Tensor:
+    def _features(self, x: Array) -> Array:
         return x.reshape(-1, x.shape[-1])
 
 
 class MadeByLinear(Made):
-    """``F.linear``, or a norm over the last axis."""
+    """``F.linear``."""
 
     kind = "linear"
 
-    def largest(self, z: Tensor) -> tuple[Tensor, Any]:  # noqa: D102 - as Made.largest
-        top = z.reshape(-1, z.shape[-1]).float().max(0)
-        return top.values, top.indices
+    def largest(self, z: Tensor) -> tuple[Array, Any]:  # noqa: D102 - as Made.largest
+        table = plain(z).reshape(-1, z.shape[-1])
+        if isinstance(table, Tensor):
+            top = table.max(0)
+            return top.values, top.indices
+        return table.max(0), table.argmax(0)
 
-    def inputs(self, index: Any, top: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # noqa: D102 - as Made.inputs
+    def inputs(self, index: Any, top: Array, weight: Array, bias: Array) -> Array:  # noqa: D102 - as Made.inputs
         assert self._x is not None
-        x = self._x.detach()
-        return x.reshape(-1, x.shape[-1])[index].float()
+        x = plain(self._x)
+        return x.reshape(-1, x.shape[-1])[index]
 
 
 class MadeByConvolution(Made):
@@ -87,14 +104,14 @@ class MadeByConvolution(Made):
         super().__init__(out, x, weight, bias, upstream)
         self._stride, self._padding, self._dilation, self._groups = how
 
-    def largest(self, z: Tensor) -> tuple[Tensor, Any]:  # noqa: D102 - as Made.largest
+    def largest(self, z: Tensor) -> tuple[Array, Any]:  # noqa: D102 - as Made.largest
         flat = z.flatten(2)
         best = flat.amax(2).argmax(0)
         rows = flat[best, torch.arange(flat.shape[1], device=z.device)]
-        top = rows.float().max(1)
-        return top.values, (best, top.indices)
+        top = rows.max(1)
+        return plain(top.values.clone()), (best, top.indices)
 
-    def inputs(self, index: Any, top: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # noqa: D102 - as Made.inputs
+    def inputs(self, index: Any, top: Array, weight: Array, bias: Array) -> Array:  # noqa: D102 - as Made.inputs
         assert self._x is not None
         assert self.weight is not None
         example, position = index
@@ -113,10 +130,10 @@ class MadeByConvolution(Made):
             inside = inside & (line >= 0) & (line < x.shape[axis + 2])
             at.append(line.clamp(0, x.shape[axis + 2] - 1))
         patch = torch.where(inside, x[tuple(at)].float(), 0.0)
-        return patch.reshape(units, -1)
+        return plain(patch.reshape(units, -1))
 
-    def _features(self, x: Tensor) -> Tensor:
-        return x.movedim(1, -1).reshape(-1, x.shape[1])
+    def _features(self, x: Array) -> Array:
+        return x.swapaxes(1, -1).reshape(-1, x.shape[1])
 
 
 class MadeByNorm(Made):
@@ -128,21 +145,21 @@ class MadeByNorm(Made):
         super().__init__(out, x, weight, bias, upstream)
         self._axis = axis
 
-    def weights(self) -> tuple[Tensor, Tensor]:
+    def weights(self) -> tuple[Array, Array]:
         """The sizes of the scales: where one turns round, the other end of its input excites the unit most."""
         scale, shift = super().weights()
-        return scale.abs(), shift
+        return abs(scale), shift
 
-    def largest(self, z: Tensor) -> tuple[Tensor, Any]:  # noqa: D102 - as Made.largest
+    def largest(self, z: Tensor) -> tuple[Array, Any]:  # noqa: D102 - as Made.largest
         moved = z.movedim(self._axis, 0)
-        return moved.reshape(len(moved), -1).float().amax(1), None
+        return plain(moved.reshape(len(moved), -1).amax(1)), None
 
-    def inputs(self, index: Any, top: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # noqa: D102 - as Made.inputs
+    def inputs(self, index: Any, top: Array, weight: Array, bias: Array) -> Array:  # noqa: D102 - as Made.inputs
         scale = weight[:, 0]
-        return torch.where(scale != 0, (top - bias) / scale, 0.0).unsqueeze(1)
+        return ((top - bias) / (scale + (scale == 0)) * (scale != 0))[:, None]
 
-    def _features(self, x: Tensor) -> Tensor:
-        return x.movedim(self._axis, -1).reshape(-1, x.shape[self._axis])
+    def _features(self, x: Array) -> Array:
+        return x.swapaxes(self._axis, -1).reshape(-1, x.shape[self._axis])
 
 
 def made_by(func: Callable[..., Any], args: Any, kwargs: Any, out: Tensor, upstream: int) -> Made | None:
