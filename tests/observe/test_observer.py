@@ -6,6 +6,7 @@ The probe here is no mock of a part of relume: it stands for a framework, with f
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from types import ModuleType
 
@@ -418,6 +419,44 @@ def test_an_error_at_the_start_leaves_a_recording_that_says_so(tmp_path, monkeyp
     assert len(said) == 1
     observer.finish(exit=0)
     assert "no start" in read(tmp_path / "t.relume").meta["fault"]
+
+
+# ---- what is told while the run goes ----
+
+
+def test_progress_is_told_when_something_was_written_and_not_at_the_end(observed, monkeypatch):
+    monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_NS", 0)
+    monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_SHARE", 0)
+    told = []
+    observer, probe, _ = observed(
+        every=1, sites=2, progress=lambda steps, sites: told.append((steps, [site.total.looks for site in sites]))
+    )
+    probe.train(9)
+    assert told == [(steps, [steps, steps]) for steps in range(2, 10)]  # the first step only begins to count the time
+    observer.finish(exit=0)
+    assert len(told) == 8
+
+
+def test_progress_that_takes_long_is_told_more_seldom(observed, monkeypatch):
+    monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_NS", 0)
+    monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_SHARE", 40)
+    told = []
+    observer, probe, _ = observed(every=10, progress=lambda steps, sites: told.append(time.sleep(0.1)))
+    began = time.monotonic()
+    while time.monotonic() - began < 1.0:
+        probe.train(100)
+    assert len(told) == 1  # 40 times 0.1 s have not gone by
+    observer.finish(exit=0)
+
+
+def test_an_error_in_what_is_told_the_progress_ends_the_watching_and_nothing_else(observed, monkeypatch):
+    monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_NS", 0)
+    monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_SHARE", 0)
+    observer, probe, said = observed(every=1, progress=lambda steps, sites: 1 / 0)
+    probe.train(9)
+    observer.finish(exit=0)
+    assert len(said) == 1
+    assert "ZeroDivisionError" in said[0]
 
 
 def test_a_recording_that_can_no_longer_be_written_ends_the_watching_and_nothing_else(observed):

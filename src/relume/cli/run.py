@@ -7,11 +7,14 @@ import functools
 import shlex
 import sys
 from pathlib import Path, PurePath
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from relume.cli._share import Share
+
+if TYPE_CHECKING:
+    from relume.cli._status import Status
 
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
@@ -52,14 +55,20 @@ def command(
     path = Path(out).absolute()  # the script may change the folder
     places = [*sys.path[1:], sys.path[0]]
     program = load_module(script, args) if is_module else load_script(script, args)
+    status_line = _status_line(quiet, literal=window is not None)
     observer = Observer(
-        RecordingWriter(path), budget=budget, window=window, every=every, complain=lambda text: _say(text)
+        RecordingWriter(path),
+        budget=budget,
+        window=window,
+        every=every,
+        complain=functools.partial(_complain, status_line),
+        progress=status_line,
     )
     observer.writer.meta(script=_without_folders(script), argv=[_without_folders(arg) for arg in args])
     for framework in FRAMEWORKS:
         if framework.probe is not None:
             imports.after_import(framework.package, functools.partial(observer.start, framework))
-    ended = _Ending(observer, path, out, quiet, places)
+    ended = _Ending(observer, status_line, path, out, quiet, places)
     before_hard_exit(ended)
     status = run(program)
     ended(status)
@@ -69,10 +78,13 @@ def command(
 class _Ending:
     """The end of the watching, which comes once, in the process that began it, however the script ends."""
 
-    def __init__(self, observer: Any, path: Path, shown: str, quiet: bool, places: list[str]) -> None:
+    def __init__(
+        self, observer: Any, status_line: Status | None, path: Path, shown: str, quiet: bool, places: list[str]
+    ) -> None:
         import os
 
         self._observer = observer
+        self._status_line = status_line
         self._path = path
         self._shown = shown
         self._quiet = quiet
@@ -87,6 +99,8 @@ class _Ending:
         if os.getpid() != self._process:
             return
         self._process = -1
+        if self._status_line is not None:
+            self._status_line.close()
         try:
             self._observer.finish(exit=status if status <= 256 else 256 - status, unwatched=_unwatched())
             if not self._quiet and sys.__stderr__ is not None:
@@ -111,6 +125,24 @@ class _Ending:
             console.rule(f"relume → {self._shown}", align="left", style="dim")
             console.print(terminal.render(findings, following))
         _say(said.get(), end="")
+
+
+def _status_line(quiet: bool, *, literal: bool) -> Status | None:
+    """The line at the foot of the terminal, where there is a person to read it."""
+    import os
+
+    from relume.cli._status import Status, wanted
+
+    if quiet or sys.__stderr__ is None or not wanted(sys.__stderr__, os.environ):
+        return None
+    return Status(sys.__stderr__.fileno(), literal=literal)
+
+
+def _complain(status_line: Status | None, text: str) -> None:
+    """Say that the watching has ended; nothing more will be drawn."""
+    if status_line is not None:
+        status_line.close()
+    _say(text)
 
 
 def _without_folders(argument: str) -> str:

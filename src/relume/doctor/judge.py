@@ -39,11 +39,11 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
     site = record.site
     finite = np.isfinite(record.total.magnitude)
     can_die = _can_die(record) & finite
+    dead = _dead(record, can_die, literal=literal)
     silent = (count.fired == 0) & (count.samples > 0)
     splits = np.full(site.units, _splits_at_zero(site.activation))
     never_off = (count.fired == count.samples) & finite & splits
     at_rest = (count.flat >= FLAT_SHARE * max(count.samples, 1)) & finite
-    dead = (silent if literal else record.surely_silent()) & can_die
     bounded = np.full(site.units, site.activation == "relu6")  # flat for it is its upper bound: below 0 it is silent
     return Judged(
         site=site,
@@ -65,6 +65,19 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
         last_fired=tuple(record.last_fired.tolist()),
         events=tuple(record.events),
     )
+
+
+def judged_dead(record: SiteRecord, *, literal: bool = False) -> Mask | None:
+    """Which units are dead, and nothing else, for who asks while the run goes; None where the site is provisional."""
+    if bound(record.judged().examples) > PROVISIONAL_BOUND:
+        return None
+    return _dead(record, _can_die(record) & np.isfinite(record.total.magnitude), literal=literal)
+
+
+def _dead(record: SiteRecord, can_die: Mask, *, literal: bool) -> Mask:
+    count = record.judged()
+    silent = (count.fired == 0) & (count.samples > 0) if literal else record.surely_silent()
+    return np.asarray(silent & can_die)
 
 
 def _splits_at_zero(name: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from relume.artifacts.recording import Clock, Site, Window
+from relume.artifacts.recording import Clock, Site, SiteRecord, Window
 from relume.artifacts.writer import RecordingWriter
 from relume.errors import WatchError
 from relume.framework import FRAMEWORKS, Framework, Phase, Probe
@@ -39,7 +39,9 @@ class Observer:
         every: int | None = None,
         phase: Phase = "train",
         complain: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+        progress: Callable[[int, Sequence[SiteRecord]], None] | None = None,
     ) -> None:
+        """``progress`` is told the step and the sites whenever what is new was written while the run goes on."""
         self.writer = writer
         self.failed = False
         self._budget = Budget(budget, every)
@@ -47,6 +49,7 @@ class Observer:
         self._phase = phase
         self._thorough = every is not None or budget >= 1.0  # what is asked for exactly is seen to the last call
         self._complain = complain
+        self._progress = progress
         self._probe: Probe | None = None
         self._clocks: list[ClockTrack] = []
         self._sites: list[SiteTrack] = []
@@ -161,6 +164,7 @@ class Observer:
             self._flushed = self._now
         if self._now - self._flushed > self._flush_gap:
             self.write()
+            self._tell_progress()
         passed = self._budget.steps_to_pass(track.steps)
         track.looking = passed == 0
         return passed
@@ -258,6 +262,12 @@ class Observer:
         self._closed = []
         self._flushed = time.perf_counter_ns()
         self._flush_gap = max(_FLUSH_NS, _FLUSH_SHARE * (self._flushed - began))
+
+    def _tell_progress(self) -> None:
+        if self._progress is not None:
+            began = time.perf_counter_ns()
+            self._progress(max(track.steps for track in self._clocks), [site.record for site in self._sites])
+            self._flush_gap += _FLUSH_SHARE * (time.perf_counter_ns() - began)
 
 
 def framework_of(model: Any) -> Framework:

@@ -1,0 +1,130 @@
+"""One quiet line at the foot of the terminal while a script runs: its step, its dead units, its worst site.
+
+The script writes to the same terminal, whenever and whatever it wants, without a newline too, and also from C or from
+its children. So nothing is drawn where it writes: the last row is taken out of what scrolls, as package managers do for
+their progress. The script has the rows above; after each drawing the cursor is where the script had left it. Each
+drawing is one write to stderr; stdout is never written to.
+
+A process that is killed cannot give the row back. Resizing the window or ``reset`` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from relume.artifacts.recording import SiteRecord
+
+_LEAST_SECONDS = 0.5
+_LEAST_ROWS, _LEAST_COLUMNS = 10, 40
+_FULL_SCREEN = ("curses", "_curses", "textual")  # what has the whole terminal for itself
+
+_SAVE, _RESTORE = "\x1b7", "\x1b8"
+_CLEAR_ROW = "\x1b[2K"
+
+
+def wanted(stream: TextIO | None, environment: Mapping[str, str]) -> bool:
+    """Whether there is a person at a terminal that can do this."""
+    if os.name != "posix" or stream is None or environment.get("CI") or environment.get("NO_COLOR"):
+        return False
+    if environment.get("TERM", "dumb") in ("", "dumb", "unknown"):
+        return False
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+class Status:
+    """The line. Called at the observer's flushes; :meth:`close` gives the row back."""
+
+    def __init__(self, terminal: int, *, literal: bool = False) -> None:
+        """``terminal``: the file descriptor. ``literal``: the user set the windows' length."""
+        from relume.doctor.judge import judged_dead
+
+        self._judged_dead = judged_dead
+        self._terminal = terminal
+        self._literal = literal
+        self._process = os.getpid()
+        self._size: os.terminal_size | None = None  # of the terminal whose last row is ours
+        self._drawn = 0.0
+        self._closed = False
+
+    def __call__(self, steps: int, records: Sequence[SiteRecord]) -> None:
+        """Draw, where half a second has gone by and nobody would mind."""
+        now = time.monotonic()
+        if self._closed or os.getpid() != self._process or now - self._drawn < _LEAST_SECONDS:
+            return
+        self._drawn = now
+        try:
+            if any(name in sys.modules for name in _FULL_SCREEN):
+                self.close()
+            elif self._in_front():
+                self._draw(self.text(steps, records))
+        except Exception:  # noqa: BLE001 - a line less is no reason to end the watching
+            self.close()
+
+    def close(self) -> None:
+        """Erase the line and give its row back; nothing is drawn any more."""
+        self._closed = True
+        if self._size is None or os.getpid() != self._process:
+            return
+        row, self._size = self._size.lines, None
+        with contextlib.suppress(OSError):
+            self._write(f"{_SAVE}\x1b[{row};1H{_CLEAR_ROW}\x1b[r{_RESTORE}")
+
+    def text(self, steps: int, records: Sequence[SiteRecord]) -> str:
+        """``relume: step 1,200, 40 of 192 units dead, most at relu2 (train.py:32): 40 of 64``."""
+        found = []
+        for record in records:
+            mask = self._judged_dead(record, literal=self._literal)
+            if mask is not None:
+                found.append((int(mask.sum()), record.site))
+        if not found:
+            return f"relume: step {steps:,}, too little seen yet"
+        dead, units = sum(number for number, _ in found), sum(site.units for _, site in found)
+        line = f"relume: step {steps:,}, {dead:,} of {units:,} units dead"
+        most, site = max(found, key=lambda each: each[0])
+        if most:
+            name = site.module or site.model
+            line += f", most at {name} ({os.path.basename(site.file)}:{site.line}): {most:,} of {site.units:,}"
+        return line
+
+    def _in_front(self) -> bool:
+        """Whether the process is in the foreground of the terminal, and nobody has stopped its output."""
+        with contextlib.suppress(OSError):  # it is not the controlling terminal
+            if os.tcgetpgrp(self._terminal) != os.getpgrp():
+                return False
+        return bool(select.select([], [self._terminal], [], 0)[1])
+
+    def _draw(self, text: str) -> None:
+        size = os.get_terminal_size(self._terminal)
+        if size.lines < _LEAST_ROWS or size.columns < _LEAST_COLUMNS:
+            self._give_back()
+            return
+        begin = "" if size == self._size else self._begin(size)
+        self._size = size
+        # What is no plain letter may be wider than a column, or none at all.
+        plain = "".join(c if " " <= c <= "~" else "?" for c in text)
+        shown = plain if len(plain) < size.columns else f"{plain[: size.columns - 4]}..."
+        self._write(f"{begin}{_SAVE}\x1b[{size.lines};1H\x1b[0;2m{_CLEAR_ROW}{shown}\x1b[0m{_RESTORE}")
+
+    def _begin(self, size: os.terminal_size) -> str:
+        """Take the last row; where the script writes in it, its lines move up by one."""
+        room = "\x1bD\x1b[A"  # down, which scrolls where there is no row below, and up again: in the same column
+        free = f"{_SAVE}\x1b[r{_RESTORE}" if self._size is not None else ""
+        return f"{free}{room}{_SAVE}\x1b[1;{size.lines - 1}r{_RESTORE}"
+
+    def _give_back(self) -> None:
+        """The terminal has become too small."""
+        self.close()
+        self._closed = False
+
+    def _write(self, text: str) -> None:
+        os.write(self._terminal, text.encode("ascii"))
