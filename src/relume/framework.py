@@ -7,8 +7,8 @@ the probe calls a :class:`Listener`, the listener calls its :class:`Probe`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Counted:
         last_fired: the last looked-at step on which it fired, −1 for none.
         slope: the learned slope of a PReLU, None for the others.
         deaths: how units fell silent that are silent now, since the last time.
+        vitals: numbers of the whole site, by the names that :class:`~relume.artifacts.recording.SiteRecord` gives.
     """
 
     fired: np.ndarray[Any, Any]
@@ -37,6 +38,7 @@ class Counted:
     last_fired: np.ndarray[Any, Any]
     slope: np.ndarray[Any, Any] | None = None
     deaths: Sequence[Death] = ()
+    vitals: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass

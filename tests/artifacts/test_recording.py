@@ -207,9 +207,9 @@ def test_schema_number_stands_in_the_file_and_a_newer_one_is_refused(path):
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (2,)
     assert db.execute("PRAGMA application_id").fetchone()[0].to_bytes(4, "big") == b"RLME"
-    db.execute("PRAGMA user_version = 2")
+    db.execute("PRAGMA user_version = 3")
     db.close()
-    with pytest.raises(RecordingError, match=r"schema 2; this relume reads up to 1.*\[recording-newer\]"):
+    with pytest.raises(RecordingError, match=r"schema 3; this relume reads up to 2.*\[recording-newer\]"):
         read(path)
 
 

@@ -134,7 +134,7 @@ def test_rules_are_named_by_code_or_name_in_any_writing():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "near"), [("deadunit", "'dead_unit'"), ("RLM01", "'RLM001'"), ("non-finit", "'non_finite'")]
+    ("wrong", "near"), [("deadunit", "'dead_unit'"), ("RLM0001", "'RLM001'"), ("non-finit", "'non_finite'")]
 )
 def test_an_unknown_rule_is_told_the_nearest_and_all(wrong, near):
     with pytest.raises(UnknownName, match=f"no rule '{wrong}'. Did you mean {near}") as caught:

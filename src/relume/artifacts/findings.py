@@ -43,6 +43,8 @@ class Judged:
     """A site and what its units are. Tuples hold the numbers of units; ``firing_rate`` and ``last_fired`` one for each.
 
     ``examples`` and ``samples`` are those that the units were judged on: of the latest closed window and the open one.
+    ``mortal``: the unit can die; ``earlier_rate``: its firing rate before that window; ``slopes``: a PReLU's learned
+    ones; ``vitals``: as in the recording; ``gradient_share``: of the largest gradient in the model, None where unknown.
     """
 
     site: Site
@@ -64,6 +66,11 @@ class Judged:
     last_fired: tuple[int, ...]
     events: tuple[tuple[int, int, str], ...]
     cause: Mapping[int, Cause] = field(default_factory=dict)
+    mortal: tuple[bool, ...] = ()
+    earlier_rate: tuple[float | None, ...] = ()
+    slopes: tuple[float, ...] = ()
+    vitals: Mapping[str, float] = field(default_factory=dict)
+    gradient_share: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The site's entry in the JSON."""
@@ -99,6 +106,8 @@ class Judged:
             "events": [list(event) for event in self.events],
             "died_at": _latest(self.events, "died"),
             "revived_at": _latest(self.events, "revived"),
+            "slopes": list(self.slopes),
+            "vitals": dict(self.vitals),
             "cause": {str(unit): {"kind": cause.kind, "evidence": cause.says} for unit, cause in self.cause.items()},
         }
 

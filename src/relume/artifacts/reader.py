@@ -89,6 +89,8 @@ def read_database(db: sqlite3.Connection) -> Recording:
     if db.execute("PRAGMA user_version").fetchone()[0] >= 2:
         for number, unit, facts in db.execute("SELECT * FROM death"):
             sites[number].deaths[unit] = _death(facts)
+        for number, name, value in db.execute("SELECT * FROM vital"):
+            sites[number].vitals[name] = value
     recording = Recording(
         meta={key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")},
         clocks=[Clock(*row) for row in db.execute("SELECT * FROM clock ORDER BY id")],

@@ -39,6 +39,8 @@ CREATE TABLE event (            -- a unit died or revived, at the first step of 
     site INTEGER NOT NULL, unit INTEGER NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL);
 CREATE TABLE death (            -- how a unit fell silent that is silent: the facts of a Death, as JSON
     site INTEGER NOT NULL, unit INTEGER NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (site, unit));
+CREATE TABLE vital (            -- a number of a whole site, by its name
+    site INTEGER NOT NULL, name TEXT NOT NULL, number REAL NOT NULL, PRIMARY KEY (site, name));
 CREATE TABLE window (           -- a closed window of a clock
     clock INTEGER NOT NULL, first_step INTEGER NOT NULL, last_step INTEGER NOT NULL, looked INTEGER NOT NULL,
     rates TEXT NOT NULL, loss REAL);
@@ -165,7 +167,13 @@ SURE_FIRINGS = 7.0
 
 @dataclass
 class SiteRecord:
-    """All that a recording keeps of one site. Steps are −1 for never; ``window`` is None before one has closed."""
+    """All that a recording keeps of one site. Steps are −1 for never; ``window`` is None before one has closed.
+
+    ``vitals``, where they are known: ``init_gain`` (√(E[w²] · inputs) of the layer before the first step), ``offset``
+    (γ = ‖mean‖/‖std‖ of its input), ``peak`` (the largest |output|), ``rms_first`` and ``rms`` (root mean square of
+    the output at the first look and the latest), ``gradient_first`` and ``gradient`` (that of the gradient of the
+    layer's weight), ``noise`` (the share of that gradient that changes from look to look) over ``gradients`` looks.
+    """
 
     site: Site
     total: Count
@@ -177,6 +185,7 @@ class SiteRecord:
     slope: Floats | None = None
     events: list[tuple[int, int, str]] = field(default_factory=list)
     deaths: dict[int, Death] = field(default_factory=dict)
+    vitals: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def new(cls, site: Site) -> SiteRecord:

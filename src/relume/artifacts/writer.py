@@ -112,6 +112,9 @@ class RecordingWriter:
             rows.append((number, "slope", np.ascontiguousarray(record.slope, np.float64).tobytes()))
         self._db.executemany("INSERT OR REPLACE INTO unit VALUES (?, ?, ?)", rows)
 
+        vitals = ((number, name, value) for name, value in record.vitals.items())
+        self._db.executemany("INSERT OR REPLACE INTO vital VALUES (?, ?, ?)", vitals)
+
     def events(self, site: int, events: Iterable[tuple[int, int, str]]) -> None:
         """Append (unit, step, "died" | "revived")."""
         self._db.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", ((site, *event) for event in events))

@@ -137,9 +137,16 @@ def _merge_site(found: Sequence[Seen], literal: bool) -> SiteRecord:
         silent_since=silent,
         slope=_steepest(records),
         deaths=_last_deaths(records),
+        vitals=_widest(records),
     )
     merged.events = shared_events(merged, found, literal)
     return merged
+
+
+def _widest(records: Sequence[SiteRecord]) -> dict[str, float]:
+    """The first rank's numbers, and the largest peak of all."""
+    peaks = [record.vitals["peak"] for record in records if "peak" in record.vitals]
+    return records[0].vitals | ({"peak": max(peaks)} if peaks else {})
 
 
 def _steepest(records: Sequence[SiteRecord]) -> np.ndarray[Any, np.dtype[np.float64]] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from relume.artifacts.findings import Finding, Findings
+from relume.artifacts.findings import Finding, Findings, Judged
 from relume.artifacts.recording import Recording
 from relume.doctor.causes import causes
 from relume.doctor.judge import judge
@@ -20,13 +20,20 @@ def diagnose(recording: Recording) -> Findings:
     seen = [record for record in recording.sites if record.total.looks]
     judged = [judge(record, clocks[record.site.clock], literal=literal) for record in seen]
     sites = tuple(
-        replace(site, cause=causes(record, site.dead, recording.sites))
+        replace(site, cause=causes(record, site.dead, recording.sites), gradient_share=_gradient_share(site, judged))
         for site, record in zip(judged, seen, strict=True)
     )
     findings: list[Finding] = [found for site in sites for rule in RULES if (found := rule.check(site)) is not None]
     severities = ("error", "warning", "info")
     findings.sort(key=lambda f: severities.index(f.severity))
     return Findings(_run(recording), sites, tuple(findings), tuple(recording.not_observed))
+
+
+def _gradient_share(site: Judged, sites: Sequence[Judged]) -> float | None:
+    """The gradient of a site's layer over the largest in its model."""
+    own = site.vitals.get("gradient")
+    others = [s.vitals.get("gradient", 0.0) for s in sites if s.site.model == site.site.model]
+    return own / max(others) if own is not None and max(others, default=0.0) > 0 else None
 
 
 def _run(recording: Recording) -> Mapping[str, Any]:

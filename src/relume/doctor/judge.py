@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,6 +66,10 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
         firing_rate=tuple(_rates(count)),
         last_fired=tuple(record.last_fired.tolist()),
         events=tuple(record.events),
+        mortal=tuple(can_die.tolist()),
+        earlier_rate=tuple(_rates(_before(record.total, count))),
+        slopes=() if record.slope is None else tuple(record.slope.tolist()),
+        vitals=record.vitals,
     )
 
 
@@ -105,8 +111,13 @@ def _dormant(count: Count) -> Mask:
     return np.asarray(count.magnitude / mean <= DORMANT_TAU)
 
 
+def _before(total: Count, latest: Count) -> Count:
+    """What was counted before the latest window."""
+    return replace(total, samples=total.samples - latest.samples, fired=total.fired - latest.fired)
+
+
 def _rates(count: Count) -> list[float | None]:
-    if not count.samples:
+    if count.samples <= 0:
         return [None] * len(count.fired)
     return [round(float(rate), 6) for rate in count.fired / count.samples]
 

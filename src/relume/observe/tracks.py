@@ -97,6 +97,7 @@ class SiteTrack:
         record.first_fired = np.where(fired & (record.first_fired < 0), first_step, record.first_fired)
         if counted.slope is not None:
             record.slope = counted.slope
+        record.vitals.update(counted.vitals)
         self._fresh_deaths.update((death.unit, death) for death in counted.deaths)
 
     def close_pane(self, first_step: int, *, slides: bool) -> int:

@@ -7,11 +7,20 @@ from relume.doctor.rules import (
     always_on,
     born_dead,
     dead_unit,
+    dying_trend,
+    exploding_activation,
+    exploding_gradient,
+    init_gain,
+    input_offset,
+    learned_slope,
+    noisy_gradient,
     non_finite,
     one_sided,
     rare_unit,
     saturated,
     stuck_high,
+    vanishing_gradient,
+    wide_range,
 )
 from relume.doctor.rules.rule import Rule as Rule
 
@@ -24,5 +33,14 @@ RULES: tuple[Rule, ...] = (
     stuck_high.RULE,
     saturated.RULE,
     non_finite.RULE,
+    dying_trend.RULE,
+    vanishing_gradient.RULE,
+    exploding_gradient.RULE,
+    exploding_activation.RULE,
+    noisy_gradient.RULE,
+    init_gain.RULE,
+    input_offset.RULE,
+    wide_range.RULE,
+    learned_slope.RULE,
 )
 """All rules by their codes; a code is never used again."""

@@ -57,9 +57,9 @@ class Factors:
         self._told = -1
         self.made: dict[str, Any] = {}
 
-    def take(self, z: Tensor, made: Made, step: int, rate: float) -> None:
+    def take(self, z: Tensor, made: Made, offset: Array, step: int, rate: float) -> None:
         """Keep the factors of a look's pre-activations (of the layer's own shape)."""
-        now = _terms(z, made, step, rate)
+        now = _terms(z, made, offset, step, rate)
         if now is None:
             return
         fired = now.top > self._bound
@@ -163,7 +163,7 @@ def _death(unit: int, before: Any, after: Any, first: Any, ever: bool, made: dic
     )
 
 
-def _terms(z: Tensor, made: Made, step: int, rate: float) -> Terms | None:
+def _terms(z: Tensor, made: Made, offset: Array, step: int, rate: float) -> Terms | None:
     """The factors of a look; None where the layer is too large to be kept."""
     if made.weight is None or made.weight.numel() > MOST_NUMBERS:
         return None
@@ -171,7 +171,7 @@ def _terms(z: Tensor, made: Made, step: int, rate: float) -> Terms | None:
     top, index = made.largest(z)
     x = made.inputs(index, top, weight, bias)
     same = _namespace(top).zeros_like(top)
-    return Terms(top, weight, bias, x, same + made.offset(), same + step, same + rate)
+    return Terms(top, weight, bias, x, same + offset, same + step, same + rate)
 
 
 def _norm(row: NDArray[Any], number: Any) -> float:

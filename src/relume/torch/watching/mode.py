@@ -233,6 +233,8 @@ class Eye(TorchFunctionMode):
         if looked is not None:
             site, tag = looked
             site.accumulator.after(out.detach(), tag)
+            if not self._keeper.sites.known_only and out.numel():
+                site.vitals.output(out)
             self._put(out, tag._replace(made=None, site=site.number))
         elif isinstance(out, Tensor):
             self._carry(args, out)

@@ -113,6 +113,8 @@ class TorchProbe:
         """A step begins: its forwards are over, and the optimiser's own arithmetic is not looked at."""
         if self._looking.on and not closure and self._concerns():
             self._looking.rest()
+            if not self.sites.known_only:
+                self._guarded(self.sites.keep_gradients)
 
     def optimizer_stepped(self, optimizer: Optimizer) -> None:
         """The end of a step. Most are passed over, and must cost next to nothing."""

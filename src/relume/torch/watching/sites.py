@@ -22,6 +22,7 @@ from relume.torch.watching.clocks import Clock, Clocks, rate_of
 from relume.torch.watching.counting import Accumulator, Bounds
 from relume.torch.watching.factors import Factors
 from relume.torch.watching.functions import Applied
+from relume.torch.watching.vitals import Vitals
 
 _PLAIN = (Tensor, Parameter)
 _MOST_WIDTHS = 8  # a call without a layer whose width keeps changing has no units to follow
@@ -35,6 +36,7 @@ class WatchedSite:
         self.clock = clock
         self.accumulator = accumulator
         self.factors = Factors(accumulator.bounds.fires_above)
+        self.vitals = Vitals()
         self._layer = _reference(layer)
         self._slope = _reference(slope)
 
@@ -53,7 +55,7 @@ class WatchedSite:
         """Hand the counts over and begin anew."""
         counts, slope = self.accumulator, self._learned_slope()
         self.accumulator = Accumulator(counts.units, counts.bounds, counts.device)
-        read = functools.partial(_counted, counts, slope, self.factors)
+        read = functools.partial(_counted, counts, slope, self.factors, self.vitals)
         return Tally(self.number, counts.looks, counts.examples, counts.samples, read)
 
     def _learned_slope(self) -> Tensor | None:
@@ -61,11 +63,11 @@ class WatchedSite:
         return None if weight is None else weight.detach().clone()
 
 
-def _counted(counts: Accumulator, slope: Tensor | None, factors: Factors) -> Counted:
+def _counted(counts: Accumulator, slope: Tensor | None, factors: Factors, vitals: Vitals) -> Counted:
     fired, flat, magnitude, last_fired = counts.totals()
     slopes = None if slope is None else np.broadcast_to(slope.double().cpu().numpy().ravel(), (counts.units,))
     whole = [numbers.astype(np.int64) for numbers in (fired, flat, last_fired)]
-    return Counted(whole[0], whole[1], magnitude, whole[2], slopes, factors.deaths())
+    return Counted(whole[0], whole[1], magnitude, whole[2], slopes, factors.deaths(), vitals.read())
 
 
 class Meeting:
@@ -141,8 +143,18 @@ class Sites:
             group = self._clocks.group_of(tag.layer)
             made.trained = group is not None and bool(tag.layer.requires_grad)
             made.decay = float(group.get("weight_decay", 0.0)) if group is not None else 0.0
-            site.factors.take(z.detach(), made, site.clock.step, rate_of(group))
+            offset = made.offset()
+            site.vitals.layer(made, offset, site.clock.step)
+            site.factors.take(z.detach(), made, offset, site.clock.step, rate_of(group))
         made.forget()
+
+    def keep_gradients(self) -> None:
+        """Keep what the steps of the sites' layers are made of: an optimiser is about to use it."""
+        for site in self:
+            layer = site.layer if site.clock.looking else None
+            gradient = layer.grad if isinstance(layer, Parameter) else None
+            if gradient is not None and gradient.layout is torch.strided:
+                site.vitals.gradient(gradient)
 
     def modules_alone(self) -> list[Meeting]:
         """The sites, where each is an activation module that is called at one place; none where one is not."""

@@ -1,0 +1,55 @@
+"""Units whose firing rate is falling toward zero, and which still fire.
+
+## What it finds
+Units that fired on at least 5 % of the samples before the latest window and on less than a quarter of that in it, while
+they still fire. Only of activations whose units can die.
+
+## Why it hurts
+A unit that fires seldom gets its gradient seldom; when it has fallen silent no gradient brings it back. While it still
+fires it can be kept with little.
+
+## Evidence
+The firing rate before the window and in it, of the unit that fell furthest, and how many fell.
+
+## False alarms
+Data that come in an order (a curriculum, unshuffled classes) move the rates without harm. Sparse units are wanted in
+some networks: a rate that falls and stays is no death.
+
+## Cure and its safety
+Lower the learning rate from here on, or warm it up in the next run; normalise before the activation. Look at the cause
+that is given for units which died at this site already.
+
+## Sources
+Threshold by our own runs: on healthy examples no unit fell so far within a window of 1,000 examples.
+"""
+
+from relume.artifacts.findings import Judged
+from relume.doctor.rules.rule import Rule
+from relume.doctor.rules.words import share
+
+FELL_TO = 0.25
+"""Of the earlier rate."""
+
+FIRED = 0.05
+"""Of the samples before, at least."""
+
+
+def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
+    fell = {}
+    for unit in range(site.site.units):
+        before, now = site.earlier_rate[unit], site.firing_rate[unit]
+        if before is None or now is None or site.provisional or unit in site.dead or not site.mortal[unit]:
+            continue
+        if before >= FIRED and 0 < now < FELL_TO * before:
+            fell[unit] = (before, now)
+    if not fell:
+        return None
+    worst = min(fell, key=lambda unit: fell[unit][1] / fell[unit][0])
+    before, now = fell[worst]
+    evidence = (
+        f"{share(tuple(fell), site)} fell to less than a quarter of their rate; unit {worst}: {before:.1%} to {now:.2%}"
+    )
+    return tuple(fell), evidence, "lower the learning rate from here on, or normalise before the activation"
+
+
+RULE = Rule("RLM009", "dying_trend", "warning", _examine)

@@ -1,0 +1,39 @@
+"""Layers whose gradient has grown a thousandfold.
+
+## What it finds
+A layer whose weight gradient (root mean square over its elements) at the latest look is more than 1,000 times that of
+the first look.
+
+## Why it hurts
+A step is as large as the gradient: weights are thrown far away, units die in numbers, and soon numbers are no longer
+finite.
+
+## Evidence
+Both gradients.
+
+## False alarms
+A first look at a layer that starts at zero (a residual branch, LoRA) has hardly any gradient. Loss scaling that is not
+undone before the optimiser's step multiplies all gradients.
+
+## Cure and its safety
+Clip the gradients (`torch.nn.utils.clip_grad_norm_`), lower the learning rate or warm it up.
+
+## Sources
+Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural networks", section 3.2.
+"""
+
+from relume.artifacts.findings import Judged
+from relume.doctor.rules.rule import Rule
+
+TIMES = 1_000.0
+
+
+def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
+    first, now = site.vitals.get("gradient_first", 0.0), site.vitals.get("gradient", 0.0)
+    if not first or now < TIMES * first:
+        return None
+    evidence = f"the gradient of {site.site.layer or 'its layer'} grew from {first:.2g} to {now:.2g} an element"
+    return (), evidence, "clip the gradients, or lower or warm up the learning rate"
+
+
+RULE = Rule("RLM011", "exploding_gradient", "warning", _examine)

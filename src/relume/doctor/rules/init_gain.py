@@ -1,0 +1,47 @@
+"""Layers that start with a gain that does not fit their activation.
+
+## What it finds
+A layer whose initial weights have a gain √(E[w²] · inputs) of less than a third or more than three times the one that
+keeps the scale of the signal through this activation.
+
+## Why it hurts
+Over L layers the scale of the signal goes with (gain / fitting gain)^L: through ten layers a factor of 3 is a factor of
+59,000, forwards and backwards.
+
+## Evidence
+Both gains. It is measured at the first look, before the first step of the optimiser.
+
+## False alarms
+A normalisation before the activation sets the scale itself; layers before one are not judged. In shallow networks it
+hardly matters. A network that is fine-tuned does not start from an initialisation. PyTorch's own default for linear
+and convolutional layers has a gain of 0.58, which is within the bound for ReLU.
+
+## Cure and its safety
+`torch.nn.init.kaiming_normal_` or an initialiser that takes a gain, with `relume.gain(name)`.
+
+## Sources
+He, Zhang, Ren, Sun 2015, arXiv 1502.01852, eq. 10 and 15 (with the slope below zero).
+"""
+
+from relume.activations import ACTIVATIONS
+from relume.artifacts.findings import Judged
+from relume.doctor.rules.rule import Rule
+
+FACTOR = 3.0
+
+
+def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
+    measured = site.vitals.get("init_gain")
+    activation = ACTIVATIONS[site.site.activation]
+    known = {p.name for p in activation.parameters}
+    fitting = activation.gain(**{name: v for name, v in site.site.parameters.items() if name in known})
+    if not measured or not fitting > 0 or 1 / FACTOR <= measured / fitting <= FACTOR:
+        return None
+    evidence = (
+        f"{site.site.layer or 'its layer'} started with a gain of {measured:.2f}; {activation.title} keeps the scale "
+        f"with {fitting:.2f}"
+    )
+    return (), evidence, f'initialise it with relume.gain("{activation.name}")'
+
+
+RULE = Rule("RLM014", "init_gain", "info", _examine)

@@ -1,0 +1,54 @@
+"""What a PReLU learned, where it is something that has another name.
+
+## What it finds
+PReLU sites whose learned slopes are all near 0 (a ReLU), all small (a LeakyReLU), all near 1 (linear), negative in
+some, or all alike where each unit has its own.
+
+## Why it hurts
+It does not. A PReLU that became a ReLU or a LeakyReLU can be replaced by it, which is faster and smaller; one that is
+near 1 does nothing; one with negative slopes folds its input, which is seldom meant.
+
+## Evidence
+The least and the largest slope.
+
+## False alarms
+Early in a training the slopes are still where they started (0.25 in PyTorch, 0 in Keras).
+
+## Cure and its safety
+Replace it by what it is, or share one slope; compare before and after.
+
+## Sources
+He, Zhang, Ren, Sun 2015, arXiv 1502.01852, section 2.1 and table 1 (what the slopes became there).
+"""
+
+from relume.artifacts.findings import Judged
+from relume.doctor.rules.rule import Rule
+
+NEAR = 0.02
+SMALL = 0.2
+
+
+def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
+    if not site.slopes:
+        return None
+    least, most = min(site.slopes), max(site.slopes)
+    negative = tuple(unit for unit, slope in enumerate(site.slopes) if slope < -NEAR)
+    if negative:
+        what, advice = (
+            f"{len(negative)} of {len(site.slopes)} slopes are negative: they fold the input",
+            "see whether that is meant",
+        )
+    elif most <= NEAR:
+        what, advice = "its slopes are near 0: it is a ReLU", "take ReLU here"
+    elif least >= 1 - NEAR and most <= 1 + NEAR:
+        what, advice = "its slopes are near 1: it is linear", "leave the activation out"
+    elif most <= SMALL:
+        what, advice = "its slopes are small: it is a LeakyReLU", f"take LeakyReLU({(least + most) / 2:.2g}) here"
+    elif len(set(site.slopes)) > 1 and most - least <= NEAR:
+        what, advice = "its slopes are all alike", "share one slope"
+    else:
+        return None
+    return negative, f"{what} (from {least:.3g} to {most:.3g})", advice
+
+
+RULE = Rule("RLM017", "learned_slope", "info", _examine)

@@ -1,0 +1,44 @@
+"""Sites whose range would cost bits in fixed point.
+
+## What it finds
+A site whose largest |output| is so far above its root mean square that eight bits over that range leave a
+signal-to-noise ratio below 20 dB.
+
+## Why it hurts
+Quantisation spreads its 255 steps over the whole range: where a few values are huge, all the others share few steps.
+
+## Evidence
+The ratio in dB, the largest |output| and the root mean square.
+
+## False alarms
+It says nothing of a network that stays in floating point. Calibration that clips outliers recovers much.
+
+## Cure and its safety
+A bounded activation (ReLU6, or another bound at about the range that is needed), or clipping at calibration.
+
+## Sources
+Widrow, Kollár 2008, "Quantization noise", chapter 3 (a step of Δ adds noise of Δ²/12); Krizhevsky 2010, "Convolutional
+deep belief networks on CIFAR-10" (ReLU6).
+"""
+
+import math
+
+from relume.artifacts.findings import Judged
+from relume.doctor.rules.rule import Rule
+
+LEAST_DB = 20.0
+STEPS = 127
+
+
+def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
+    peak, rms = site.vitals.get("peak", 0.0), site.vitals.get("rms", 0.0)
+    if not peak or not rms:
+        return None
+    ratio = 20 * math.log10(rms * STEPS * math.sqrt(12) / peak)
+    if ratio >= LEAST_DB:
+        return None
+    evidence = f"int8 over its range would leave {ratio:.0f} dB: the largest output is {peak:.3g}, the usual {rms:.2g}"
+    return (), evidence, "for fixed point take ReLU6 or another bound here, or clip at calibration"
+
+
+RULE = Rule("RLM016", "wide_range", "info", _examine)

@@ -1,0 +1,94 @@
+"""The rules that speak of a whole site: each finds what it is for, just beyond its threshold and not just before it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from relume.artifacts.recording import Clock, Count, Recording, Site, SiteRecord
+from relume.doctor.diagnosis import diagnose
+
+N = 1000
+
+
+def record(key="net.1@train.py:8", activation="relu", units=4, *, earlier=None, now=(500,) * 4, slope=None, **vitals):
+    """A site that fired ``now`` on 1,000 samples of the latest window, and ``earlier`` on as many before it."""
+    site = Site(key, "Net", "1", "nn.ReLU", "train.py", 8, activation, {}, "0", 1, units, False, 0)
+    zero = np.zeros(units, np.int64)
+    made = SiteRecord.new(site)
+    made.window = Count(20, N, N, np.asarray(now, np.int64), zero, np.ones(units))
+    made.total = made.window
+    if earlier is not None:
+        before = np.asarray(earlier, np.int64)
+        made.total = Count(40, 2 * N, 2 * N, before + made.window.fired, zero, np.ones(units))
+    made.first_fired = np.zeros(units, np.int64)
+    made.slope = None if slope is None else np.asarray(slope, float)
+    made.vitals = vitals
+    return made
+
+
+def found(*records):
+    """The findings, as slug → (site, units, evidence)."""
+    recording = Recording({}, [Clock(0, "SGD", "optimizer", 100, 40)], list(records), [], [], [])
+    return {f.slug: f for f in diagnose(recording).findings}
+
+
+def test_a_unit_that_falls_below_a_quarter_of_its_rate_is_dying():
+    site = record(earlier=(400, 400, 40, 400), now=(99, 101, 5, 0))
+    finding = found(site)["dying_trend"]
+    assert finding.units == (0,)  # 1: just above a quarter; 2: it was rare before; 3: dead already
+    assert "40.0% to 9.90%" in finding.evidence
+    assert "dying_trend" not in found(record(activation="leaky_relu", earlier=(400,) * 4, now=(9,) * 4))
+
+
+def test_a_gradient_that_is_a_ten_thousandth_of_the_largest_vanishes():
+    first = record("a", gradient=0.9e-4, gradient_first=1.0)
+    last = record("b", gradient=1.0, gradient_first=1.0)
+    assert found(first, last)["vanishing_gradient"].site == "a"
+    first.vitals = {"gradient": 1.1e-4}
+    assert "vanishing_gradient" not in found(first, last)
+    assert "vanishing_gradient" not in found(record("a", gradient=0.0))
+
+
+@pytest.mark.parametrize(
+    ("slug", "beyond", "before"),
+    [
+        ("exploding_gradient", {"gradient_first": 1e-3, "gradient": 1.1}, {"gradient_first": 1e-3, "gradient": 0.9}),
+        (
+            "exploding_activation",
+            {"rms_first": 0.1, "rms": 11.0, "peak": 12.0},
+            {"rms_first": 0.1, "rms": 9.0, "peak": 12.0},
+        ),
+        ("noisy_gradient", {"noise": 0.995, "gradients": 8.0}, {"noise": 0.995, "gradients": 7.0}),
+        ("noisy_gradient", {"noise": 0.995, "gradients": 8.0}, {"noise": 0.98, "gradients": 80.0}),
+        ("init_gain", {"init_gain": 4.4}, {"init_gain": 4.1}),
+        ("init_gain", {"init_gain": 0.45}, {"init_gain": 0.58}),
+        ("input_offset", {"offset": 3.1}, {"offset": 2.9}),
+        ("wide_range", {"peak": 45.0, "rms": 1.0}, {"peak": 43.0, "rms": 1.0}),
+    ],
+)
+def test_a_site_beyond_a_threshold_is_found_and_one_before_it_is_not(slug, beyond, before):
+    finding = found(record(**beyond))[slug]
+    assert finding.units == ()
+    assert finding.advice
+    assert slug not in found(record(**before))
+    assert slug not in found(record())
+
+
+@pytest.mark.parametrize(
+    ("slopes", "says"),
+    [
+        ((0.01, 0.0, -0.01, 0.02), "it is a ReLU"),
+        ((0.1, 0.15, 0.05, 0.2), "it is a LeakyReLU"),
+        ((0.99, 1.0, 1.01, 1.0), "it is linear"),
+        ((0.5, -0.3, 0.5, -0.03), "2 of 4 slopes are negative"),
+        ((0.50, 0.51, 0.515, 0.5), "all alike"),
+    ],
+)
+def test_what_a_prelu_learned_is_called_what_it_is(slopes, says):
+    assert says in found(record(activation="prelu", slope=slopes))["learned_slope"].evidence
+
+
+@pytest.mark.parametrize("slopes", [(0.25,) * 4, (0.1, 0.4, 0.3, 0.9)])
+def test_a_prelu_that_is_one_is_left_alone(slopes):
+    assert "learned_slope" not in found(record(activation="prelu", slope=slopes))
