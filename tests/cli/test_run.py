@@ -336,7 +336,11 @@ print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
 HEAVY = ["numpy", "rich", "torch", "jax", "keras", "tensorflow", "onnx", "ray", "jinja2", "altair", "sqlite3"]
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["report", "--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "argv",
+    [["--help"], *([name, "--help"] for name in ("run", "report", "check", "diff", "combine")), ["--version"]],
+    ids=" ".join,
+)
 def test_help_loads_nothing_heavy(argv):
     code = LOADED.format(argv=["relume", *argv], heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
