@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relume.artifacts.findings import Finding
 from relume.artifacts.recording import Recording
 from relume.doctor.check import check, rules_named
 from relume.doctor.diagnosis import diagnose
@@ -99,6 +100,12 @@ def test_a_rule_that_finds_something_fails_with_its_evidence():
     )  # fmt: skip
     assert failure.evidence == "1 of 4 units (25.0%) gave nan or infinity"
     assert failure.advice
+
+
+def test_a_finding_of_no_site_fails_too():
+    findings = run(site("a", 0, 10))
+    findings = replace(findings, findings=(Finding("RLM008", "non_finite", "error", "", (), "the loss was nan", "x"),))
+    assert whats(check(findings, fail_on=["RLM008"])) == [("RLM008", None, 0)]
 
 
 def test_share_and_rules_may_both_fail():

@@ -109,13 +109,17 @@ def _percent(share: float) -> str:
 
 def _found(findings: Findings, rules: Sequence[Rule]) -> list[Failure]:
     """What the rules found, at sites that are not provisional."""
-    sites = {site.site.key: site for site in findings.sites if not site.provisional}
+    sites = {site.site.key: site for site in findings.sites}
     codes = {rule.code for rule in rules}
-    return [
-        Failure(f.rule, f.slug, sites[f.site].site, len(f.units), sites[f.site].site.units, f.evidence, f.advice)
-        for f in findings.findings
-        if f.rule in codes and f.site in sites
-    ]
+    failures = []
+    for f in findings.findings:
+        found = sites.get(f.site)
+        if f.rule in codes and not (found is not None and found.provisional):
+            site = found.site if found is not None else None
+            failures.append(
+                Failure(f.rule, f.slug, site, len(f.units), site.units if site else 0, f.evidence, f.advice)
+            )
+    return failures
 
 
 def _dead_sites(judged: Sequence[Judged]) -> tuple[DeadUnits, ...]:
