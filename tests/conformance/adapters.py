@@ -24,12 +24,16 @@ class Adapter(Protocol):
         dtypes: names of the dtypes that it has.
         inputs: names of the inputs of ``cases.py`` it is given; None: all.
         flushes: its backend takes subnormal numbers for zero, in or out (a deviations row says so).
+        inference: it has values and no gradients.
+        lays: the dtypes in which PReLU's shapes are asked: fewer where each shape costs a compilation.
     """
 
     name: str
     dtypes: tuple[str, ...]
     inputs: tuple[str, ...] | None
     flushes: bool
+    inference: bool
+    lays: tuple[str, ...]
 
     def value(self, activation: str, x: np.ndarray, dtype: str, **parameters: Any) -> np.ndarray:
         """f(x), in the dtype and shape of ``x``. PReLU: ``weight`` an array, ``axis`` where it has an axis."""

@@ -47,6 +47,53 @@ PRELU_SHAPES: list[tuple[tuple[int, ...], tuple[int, ...], int | tuple[int, ...]
 """(shape of x, shape of the slopes, axis): sizes that coincide show a slope laid along the wrong axis."""
 
 
+X = np.array([[-1.0, 2.0, 3.0], [0.0, -2.0, 1.0]], np.float32)
+COUNT = np.array([[-1, 2, 3]])
+REFUSED: list[tuple[str, np.ndarray, dict[str, Any], str]] = [
+    *(
+        (name, COUNT.astype(dtype), {}, rf"(got|dtype is) '?{dtype}.*\[dtype\]")
+        for name in FAMILY
+        for dtype in ("bool", "complex64", "float8_e4m3fn", "int32")
+        if dtype != "int32" or name not in ("relu", "relu6")
+    ),
+    *(
+        ("leaky_relu", X, {"negative_slope": bad}, r"LeakyReLU: negative_slope = .*\[parameter-out-of-bounds\]")
+        for bad in (np.nan, np.inf, "0.1", True, None)
+    ),
+    *(("elu", X, {"alpha": bad}, r"ELU: alpha = .*\[parameter-out-of-bounds\]") for bad in (np.nan, -1.0, np.inf)),
+    *(("celu", X, {"alpha": bad}, r"CELU: alpha = .*\[parameter-out-of-bounds\]") for bad in (np.nan, 0.0, -1.0)),
+    (
+        "rrelu",
+        X,
+        {"lower": 0.5, "upper": 0.25},
+        r"lower = 0\.5 is greater than upper = 0\.25.*\[parameter-out-of-bounds\]",
+    ),
+    ("rrelu", X, {"lower": np.nan}, r"RReLU: lower = nan .*\[parameter-out-of-bounds\]"),
+    (
+        "prelu",
+        X,
+        {"weight": np.ones(4), "axis": 1},
+        r"weight of shape \(4,\) does not fit x of shape \(2, 3\).*\[weight-shape\]",
+    ),
+    (
+        "prelu",
+        X,
+        {"weight": np.ones((2, 2)), "axis": (0, 1)},
+        r"\(2, 2\) does not fit x of shape \(2, 3\).*\[weight-shape\]",
+    ),
+    (
+        "prelu",
+        X,
+        {"weight": np.ones(3), "axis": 2},
+        r"axis = 2: x of shape \(2, 3\) has no such axis.*\[axis-out-of-range\]",
+    ),
+    ("prelu", X, {"weight": np.ones(3), "axis": -3}, r"axis = -3: x of shape \(2, 3\).*\[axis-out-of-range\]"),
+    ("prelu", X, {"weight": np.ones(3), "axis": 1.5}, r"axis = 1\.5. Expected an integer.*\[axis-out-of-range\]"),
+    ("prelu", X, {"weight": np.ones((3, 2)), "axis": (1, 0)}, r"axis = \(1, 0\).*in rising order.*\[axis-order\]"),
+]
+"""(activation, x, parameters, what the error says): refused everywhere, in the same words."""
+
+
 def special(dtype: str) -> list[float]:
     """Seventeen numbers at which frameworks disagree: sixteen for the vector code and one for the scalar tail."""
     finfo = ml_dtypes.finfo(DTYPES[dtype])

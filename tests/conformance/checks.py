@@ -10,6 +10,9 @@ import cases
 import ml_dtypes
 import numpy as np
 import oracle
+import pytest
+
+from relume.errors import RelumeError
 
 TOLERANCES = tomllib.loads(Path(__file__).with_name("tolerances.toml").read_text(encoding="utf-8"))
 PARTS = {"value": "value", "gradient": "slope", "forward_gradient": "slope"}
@@ -108,6 +111,13 @@ def check_prelu_weight(adapter: Any, shape: tuple[int, ...], weight_shape: tuple
     np.testing.assert_allclose(got, summed.reshape(weight.shape), rtol=1e-12, atol=1e-12)
 
 
+def check_refused(adapter: Any, activation: str, x: np.ndarray, parameters: dict[str, Any], says: str) -> None:
+    """An error of relume's, in the words of all frameworks; a worker sends the text of its own."""
+    parameters = {"weight": np.array(0.25)} | parameters if activation == "prelu" else parameters
+    with pytest.raises((RelumeError, RuntimeError), match=f"(?s){says}"):
+        adapter.value(activation, x, x.dtype.name, **parameters)
+
+
 def check_drawn(adapter: Any, dtype: str) -> None:
     """RReLU in training: within the bounds, uniform, independent of neighbours, calls and data, one sample for both."""
     n, lower, upper = 20_000, 0.1, 0.5
@@ -135,3 +145,8 @@ def check_drawn(adapter: Any, dtype: str) -> None:
     np.testing.assert_array_equal(mixed[signs > 0], 1, "above 0 nothing is random")
     np.testing.assert_array_equal(-mixed[signs < 0], slopes[signs < 0], "the draws depend on the data")
     np.testing.assert_array_equal(mixed_gradient, np.where(signs > 0, 1, slopes))
+    edges = below.copy()
+    edges[:3] = 0.0, -0.0, np.nan
+    edge_values, edge_gradient = (np.asarray(a) for a in adapter.drawn(edges, dtype, lower, upper, 1))
+    np.testing.assert_array_equal(edge_gradient.astype(np.float64), slopes, "at 0 and nan the slope is the drawn one")
+    assert (np.signbit(edge_values[:2]).tolist(), np.isnan(edge_values[2])) == ([False, True], True)

@@ -36,9 +36,17 @@ class Jax:
     """``relume.jax``, as it is or under ``jax.jit``."""
 
     flushes = True
+    inference = False
 
-    def __init__(self, name: str, wrap: Callable[[Any], Any], dtypes: tuple[str, ...], inputs: tuple[str, ...]) -> None:
-        self.name, self.dtypes, self.inputs = name, dtypes, inputs
+    def __init__(
+        self,
+        name: str,
+        wrap: Callable[[Any], Any],
+        dtypes: tuple[str, ...],
+        inputs: tuple[str, ...],
+        lays: tuple[str, ...] = (),
+    ) -> None:
+        self.name, self.dtypes, self.inputs, self.lays = name, dtypes, inputs, lays
         self._made = cache(lambda part, activation, static: wrap(part(function_of(activation, static))))
 
     def forget(self) -> None:
@@ -74,8 +82,8 @@ class Jax:
 
 
 # A JAX array is contiguous, so layouts are not asked for. Where nothing is compiled as a whole each operation is, for
-# each shape and dtype: so there in float32 alone.
+# each shape and dtype: so there in float32 alone, and PReLU's axes in tests/jax.
 ADAPTERS = [
     Jax("jax", lambda function: function, ("float32",), ("sweep", "one", "empty", "zero_dimensional")),
-    Jax("jax-jit", jax.jit, ("float16", "bfloat16", "float32", "float64"), ("sweep", "one")),
+    Jax("jax-jit", jax.jit, ("float16", "bfloat16", "float32", "float64"), ("sweep", "one"), ("bfloat16", "float64")),
 ]

@@ -23,6 +23,8 @@ class Keras:
     """``relume.keras.functional``. A question is answered with value and gradient, so they are kept for the next."""
 
     dtypes = ("float16", "bfloat16", "float32", "float64")
+    lays = ("bfloat16", "float64")
+    inference = False
     inputs = ("sweep",)  # the functions of the backend are in the battery themselves
 
     def __init__(self, backend: str) -> None:

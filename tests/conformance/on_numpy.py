@@ -14,8 +14,10 @@ class NumPy:
 
     name = "numpy"
     dtypes = ("float16", "bfloat16", "float32", "float64")
+    lays = dtypes
     inputs = None
     flushes = False
+    inference = False
 
     def value(self, activation: str, x: np.ndarray, dtype: str, **parameters: Any) -> np.ndarray:
         return getattr(rn, activation)(x, **parameters)

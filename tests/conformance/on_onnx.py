@@ -13,8 +13,10 @@ class Onnx:
 
     name = "onnx"
     dtypes = ("float16", "float32", "float64")  # ONNX Runtime on CPU feeds no bfloat16 from NumPy
+    lays = dtypes
     inputs = None
     flushes = False
+    inference = True
 
     def value(self, activation: str, x: np.ndarray, dtype: str, **parameters: Any) -> np.ndarray:
         return run_definition(activation, x, parameters)

@@ -16,7 +16,9 @@ class TensorFlow:
     """``relume.tensorflow``. A question is answered with value and gradient, so they are kept for the next."""
 
     dtypes = ("float16", "bfloat16", "float32", "float64")
+    lays = dtypes
     flushes = True
+    inference = False
 
     def __init__(self, name: str, compiled: bool, inputs: tuple[str, ...] | None) -> None:
         self.name, self.compiled, self.inputs = name, compiled, inputs

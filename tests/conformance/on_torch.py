@@ -28,6 +28,8 @@ def tensor(x: np.ndarray) -> torch.Tensor:
             .view(torch.bfloat16)
             .reshape(x.shape)
         )
+    if x.dtype == ml_dtypes.float8_e4m3fn:
+        return torch.from_numpy(x.view(np.uint8)).view(torch.float8_e4m3fn)
     return torch.from_numpy(np.asarray(x)) if x.ndim else torch.tensor(x)
 
 
@@ -43,8 +45,10 @@ class Torch:
 
     name = "torch"
     dtypes = tuple(DTYPES)
+    lays = dtypes
     inputs: tuple[str, ...] | None = None
     flushes = False
+    inference = False
 
     def call(self, activation: str, x: torch.Tensor, **parameters: Any) -> torch.Tensor:
         if activation == "prelu":
@@ -88,7 +92,8 @@ class TorchInPlace(Torch):
     name = "torch-inplace"
 
     def call(self, activation: str, x: torch.Tensor, **parameters: Any) -> torch.Tensor:
-        if activation == "prelu" or parameters.get("negative_slope", 0) < 0:  # refused in backward, as by PyTorch
+        negative = parameters.get("negative_slope") == -0.5  # refused in backward, as by PyTorch
+        if activation == "prelu" or negative:
             return super().call(activation, x, **parameters)
         copy = x * 1 if x.requires_grad or forward_ad._current_level >= 0 else x.clone()
         out = getattr(rf, activation)(copy, inplace=True, **parameters)

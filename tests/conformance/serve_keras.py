@@ -35,7 +35,15 @@ def differentiated(
 
         value, gradient = (jax.jit(both) if compiled else both)(jnp.asarray(x))
     else:
-        tensor = keras.ops.convert_to_tensor(x).requires_grad_()
+        import torch
+
+        eight = x.dtype.name == "float8_e4m3fn"  # which goes from NumPy to PyTorch by its bits alone
+        tensor = (
+            torch.from_numpy(x.view("uint8")).view(torch.float8_e4m3fn) if eight else keras.ops.convert_to_tensor(x)
+        )
+        tensor = (
+            tensor.requires_grad_() if tensor.is_floating_point() and not eight else tensor
+        )  # others are to be refused
         value = function(tensor)
         value.sum().backward()
         value, gradient = value.detach(), tensor.grad

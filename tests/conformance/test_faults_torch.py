@@ -7,6 +7,7 @@ from typing import Any
 
 import cases
 import checks
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -153,14 +154,22 @@ class FaultyDraws(Torch):
         elif self.fault == "neighbours alike":
             value[1::2] = value[::2]
             gradient[1::2] = gradient[::2]
+        elif self.fault == "slope 1 at zero":
+            gradient[x == 0] = 1
+        elif self.fault == "slope 1 at nan":
+            gradient[np.isnan(x)] = 1
+        elif self.fault == "minus zero lost":
+            value = value + np.float32(0)
         elif self.fault == "one for all":
             return super().drawn(x[:1], dtype, lower, upper, seed)[0].repeat(x.size), gradient
         return value, gradient
 
 
-@pytest.mark.parametrize(
-    "fault", ["another sample", "narrow", "wide", "seed ignored", "neighbours alike", "one for all"]
-)
+DRAW_FAULTS = ["another sample", "narrow", "wide", "seed ignored", "neighbours alike", "one for all"]
+DRAW_FAULTS += ["slope 1 at zero", "slope 1 at nan", "minus zero lost"]
+
+
+@pytest.mark.parametrize("fault", DRAW_FAULTS)
 def test_the_battery_finds_faults_of_the_random_slopes(fault):
     checks.check_drawn(FaultyDraws("none"), "float32")
     with pytest.raises(AssertionError):

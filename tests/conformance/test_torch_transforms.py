@@ -385,6 +385,26 @@ def test_parameters_outside_their_bounds_are_refused_at_construction_and_call(ma
             make()
 
 
+def test_sizes_and_axes_of_a_module_that_do_not_match_are_refused_at_construction():
+    for make in (lambda: rt.PReLU((2, 3)), lambda: rt.PReLU(3, axis=(1, 2)), lambda: rt.PReLU((2, 3), axis=(1,))):
+        with pytest.raises(
+            ShapeError, match=r"num_parameters = .* for axis = .*one size for each axis.*\[weight-shape\]"
+        ):
+            make()
+    with pytest.raises(ShapeError, match=r"axis = 1\.5\. Expected an integer"):
+        rt.PReLU(3, axis=1.5)
+
+
+def test_numbers_of_numpy_are_taken_as_by_pytorch():
+    x = torch.linspace(-2, 2, 7)
+    for name in ("elu", "celu", "leaky_relu"):
+        ours, native = getattr(rf, name), getattr(nn.functional, name)
+        for number in (np.float32(0.5), np.float64(0.5), np.int64(2)):
+            assert torch.equal(ours(x, number), native(x, number))
+    assert torch.equal(rf.rrelu(x, np.float32(0.25), np.float32(0.75)), nn.functional.leaky_relu(x, 0.5))
+    assert rf.rrelu(-x.abs(), np.float32(0.25), np.float32(0.75), training=True).shape == x.shape
+
+
 @pytest.mark.parametrize(
     ("shape", "weight", "axis", "words"),
     [

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from relume.activations.definition import Activation
 from relume.errors import DtypeError, ShapeError
 
@@ -72,7 +74,7 @@ def slopes_shape(weight: Shape, x: Shape, axis: int | Sequence[int]) -> tuple[An
     sizes = tuple(weight)
     if all(size == 1 for size in sizes):
         return ()
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = axes_of(axis)
     if len(sizes) != len(axes):
         if len(sizes) > 1 and _broadcasts(sizes, x):
             return sizes
@@ -91,6 +93,23 @@ def slopes_shape(weight: Shape, x: Shape, axis: int | Sequence[int]) -> tuple[An
             raise _misfit(sizes, x, f"one slope, or one for each of the {x[place]} units of axis {place}")
         laid[place] = x[place] if size is None else size
     return tuple(laid)
+
+
+def axes_of(axis: int | Sequence[int]) -> tuple[int, ...]:
+    """One axis or several, as a tuple.
+
+    Raises: ShapeError: something else than an integer or integers.
+
+    Example:
+        >>> axes_of(-1), axes_of([1, 2])
+        ((-1,), (1, 2))
+    """
+    axes = (axis,) if isinstance(axis, int | np.integer) else axis
+    if not isinstance(axes, tuple | list) or any(
+        not isinstance(one, int | np.integer) or isinstance(one, bool) for one in axes
+    ):
+        raise ShapeError(f"axis = {axis!r}. Expected an integer, or a tuple of integers.", slug="axis-out-of-range")
+    return tuple(int(one) for one in axes)
 
 
 def axis_of(axis: int, x: Shape) -> int:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from relume.activations import ACTIVATIONS
+from relume.activations._edge import axes_of
 from relume.jax import functional
 
 __all__ = ["CELU", "ELU", "SELU", "LeakyReLU", "PReLU", "RReLU", "ReLU", "ReLU6"]
@@ -69,7 +70,7 @@ class PReLU(eqx.Module):
     ) -> None:
         ACTIVATIONS["prelu"].check(weight=init)
         self.weight = jnp.full(shape, init, dtype)
-        self.axis = axis if isinstance(axis, int) else tuple(axis)
+        self.axis = axis if isinstance(axis, int) else axes_of(axis)
 
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         return functional.prelu(x, self.weight, self.axis)

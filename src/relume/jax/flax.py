@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from relume.activations import ACTIVATIONS
+from relume.activations._edge import axes_of
 from relume.jax import functional
 
 __all__ = ["CELU", "ELU", "SELU", "LeakyReLU", "PReLU", "RReLU", "ReLU", "ReLU6"]
@@ -61,7 +62,7 @@ class PReLU(nnx.Module):
     ) -> None:
         ACTIVATIONS["prelu"].check(weight=init)
         self.weight = nnx.Param(jnp.full(shape, init, param_dtype))
-        self.axis = axis if isinstance(axis, int) else tuple(axis)
+        self.axis = axis if isinstance(axis, int) else axes_of(axis)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return functional.prelu(x, self.weight[...], self.axis)

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 
 from relume.activations import ACTIVATIONS
-from relume.activations._edge import require_dtype
+from relume.activations._edge import axes_of, require_dtype
 from relume.errors import MissingExtra, ParameterError
 
 BACKEND = keras.backend.backend()
@@ -79,7 +79,7 @@ def prelu(x: Any, weight: Any, axis: int | Sequence[int] = -1) -> Any:
         >>> keras.ops.convert_to_numpy(prelu([[-1.0, -1.0], [-1.0, -1.0]], [0.5, 0.25], axis=0)).tolist()
         [[-0.5, -0.5], [-0.25, -0.25]]
     """
-    axis = axis if isinstance(axis, int) else tuple(axis)
+    axis = axis if isinstance(axis, int) else axes_of(axis)
     return _called("prelu", _prelu, x, weight, axis=axis)
 
 

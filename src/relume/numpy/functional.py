@@ -2,9 +2,9 @@
 
 All take an array or array-like of any shape and return an array of its shape and dtype. The formulas, the
 values at ±inf and nan and the sources are those of ``relume.activations``; here are the checks at the edge.
-Integer, bool and complex input is a DtypeError (``relu`` and ``relu6`` keep integers), a parameter outside
-its bounds a ParameterError. float16, and bfloat16 of ml_dtypes, are computed in float32 and rounded once, as PyTorch
-does; float32 is computed in float64 where there is an exponential, since NumPy's own float32 one is 2 ulp off.
+Integer, bool, complex and 8-bit floating input is a DtypeError (``relu`` and ``relu6`` keep integers), a parameter
+outside its bounds a ParameterError. float16, and bfloat16 of ml_dtypes, are computed in float32 and rounded once, as
+PyTorch does; float32 is computed in float64 where there is an exponential, since NumPy's own float32 one is 2 ulp off.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from relume import activations
 from relume.activations import ACTIVATIONS, NUMPY, Activation
-from relume.activations._edge import axis_of, slopes_shape
-from relume.errors import DtypeError, ParameterError, ShapeError
+from relume.activations._edge import axis_of, require_dtype, slopes_shape
+from relume.errors import ParameterError, ShapeError
 
-_KEEPS_INTEGERS = ("relu", "relu6")
 _WIDER = {"float16": np.float32, "bfloat16": np.float32}
 _EXPONENTIAL = ("elu", "celu", "selu")
 
@@ -211,15 +210,9 @@ def _compute(activation: Activation, part: str, x: NDArray[Any], keywords: dict[
 def _floating(activation: Activation, x: ArrayLike) -> NDArray[Any]:
     """``x`` as an array, if the activation has a meaning on its dtype."""
     array = np.asarray(x)
-    kept = "fiu" if activation.name in _KEEPS_INTEGERS else "f"
-    if array.dtype.kind in kept or array.dtype.name == "bfloat16":
-        return array
-    expected = "floating or integer numbers" if "i" in kept else "floating numbers"
-    raise DtypeError(
-        f"{activation.title}: got {array.dtype} of shape {array.shape}, expected {expected}. "
-        "Convert first, for example x.astype(np.float32).",
-        slug="dtype",
-    )
+    if array.dtype != np.longdouble:  # which NumPy alone has
+        require_dtype(activation, array.dtype.name, array.shape, "x.astype(np.float32)")
+    return array
 
 
 def _along(axis: int | tuple[int, ...], weight: NDArray[Any], x: NDArray[Any]) -> Any:

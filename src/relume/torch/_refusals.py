@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from relume.activations import ACTIVATIONS
-from relume.activations._edge import require_dtype, slopes_shape
+from relume.activations._edge import axes_of, require_dtype, slopes_shape
 from relume.errors import DtypeError, ParameterError, ShapeError
 
 
@@ -54,21 +54,43 @@ def refuse_parameters(name: str, **given: Any) -> None:
         raise TorchParameterError(_bare(error) + words, slug="parameter-out-of-bounds") from None
 
 
+def accepted(name: str, **given: Any) -> float:
+    """The one parameter, a number of NumPy's perhaps, as PyTorch's operations take it; or an error as above."""
+    refuse_parameters(name, **given)
+    return float(*given.values())
+
+
+def refuse_axes(sizes: int | tuple[int, ...], axis: int | tuple[int, ...]) -> None:
+    """Raise where a module's slopes do not have one size for each of its axes."""
+    count = 1 if isinstance(sizes, int) else len(tuple(sizes))
+    if count != len(axes_of(axis)):
+        raise TorchShapeError(
+            f"PReLU: num_parameters = {sizes} for axis = {axis}. Expected one size for each axis: "
+            "PReLU((4, 5), axis=(1, 2)).",
+            slug="weight-shape",
+        )
+
+
 def refuse_slopes(input: Tensor, weight: Tensor, axis: int | tuple[int, ...]) -> NoReturn:
     """Raise for slopes that do not fit, and say which shapes would."""
     try:
         slopes_shape(tuple(weight.shape), tuple(input.shape), axis)
     except ShapeError as error:
-        message, axis_is_wrong = _bare(error), error.slug == "axis-out-of-range"
+        message, found = _bare(error), error.slug
     else:
-        message, axis_is_wrong = f"PReLU: weight of shape {tuple(weight.shape)} does not fit axis = {axis}.", False
+        message, found = f"PReLU: weight of shape {tuple(weight.shape)} does not fit axis = {axis}.", ""
     if weight.ndim > 1 and isinstance(axis, int):
         words = f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
     elif input.ndim == 0:
         words = "Not allow zero-dim input tensor."
     else:
         words = "Mismatch of parameter numbers and input channel size."
-    raise TorchShapeError(f"{message} ({words})", slug="axis-out-of-range" if axis_is_wrong else "weight-shape")
+    raise TorchShapeError(
+        f"{message} ({words})",
+        slug="axis-order"
+        if found == "axis-order"
+        else ("axis-out-of-range" if found == "axis-out-of-range" else "weight-shape"),
+    )
 
 
 def refuse_mixed(input: Tensor, weight: Tensor) -> None:

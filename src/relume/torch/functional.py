@@ -4,7 +4,8 @@ Each calls PyTorch's own operation where that is right and computes by others wh
 otherwise is listed in ``deviations.toml``. A function is one call to modes and tensor subclasses, as PyTorch's are.
 
 All keep dtype, shape, device and memory format, and work under double backward, forward mode, vmap, autocast,
-``torch.compile(fullgraph=True)`` and ``torch.export``. Integers are refused but by ``relu`` and ``relu6``; so are bool,
+``torch.compile(fullgraph=True)``, ``torch.export`` and ``torch.jit.trace``; ``torch.jit.script``, which PyTorch has
+deprecated, does not take them. Integers are refused but by ``relu`` and ``relu6``; so are bool,
 complex and 8-bit floating tensors.
 """
 
@@ -20,9 +21,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 
+from relume.activations._edge import axes_of
 from relume.activations.selu import SCALE, SCALED_ALPHA
 from relume.torch._exponential import differentiates, exponential, is_transformed
-from relume.torch._refusals import refuse_dtype, refuse_mixed, refuse_parameters, refuse_slopes
+from relume.torch._refusals import accepted, refuse_dtype, refuse_mixed, refuse_parameters, refuse_slopes
 
 __all__ = [
     "celu",
@@ -137,7 +139,7 @@ def _spread(weight: Tensor, input: Tensor, axis: int | tuple[int, ...]) -> tuple
     """The shape in which the slopes broadcast: () where they are one, else of as many axes as the input."""
     if weight.numel() == 1 and weight.ndim <= 1:
         return ()
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = axes_of(axis)
     places = [a + input.ndim if a < 0 else a for a in axes]
     shape = [1] * input.ndim
     fits = len(axes) == weight.ndim and all(a < b for a, b in pairwise(places))
@@ -266,7 +268,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("elu", input)
     if not (_finite(alpha) and alpha >= 0):
-        refuse_parameters("elu", alpha=alpha)
+        alpha = accepted("elu", alpha=alpha)
     return exponential(input, alpha, 1.0, 1.0, inplace)
 
 
@@ -291,7 +293,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("celu", input)
     if not (_finite(alpha) and alpha > 0):
-        refuse_parameters("celu", alpha=alpha)
+        alpha = accepted("celu", alpha=alpha)
     return exponential(input, alpha, 1.0, 1.0 / alpha, inplace)
 
 

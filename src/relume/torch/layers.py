@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from relume.torch import functional
-from relume.torch._refusals import refuse_parameters
+from relume.torch._refusals import refuse_axes, refuse_parameters
 
 __all__ = [
     "CELU",
@@ -71,6 +71,8 @@ class PReLU(nn.PReLU):
         dtype: of the slopes.
         axis: the axis of the input, or a tuple of axes, that the slopes run along.
 
+    Raises: ParameterError; ShapeError: there is not one size for each axis.
+
     Example:
         >>> PReLU(3, axis=-1)
         PReLU(num_parameters=3, axis=-1)
@@ -88,6 +90,7 @@ class PReLU(nn.PReLU):
         axis: int | tuple[int, ...] = 1,
     ) -> None:
         refuse_parameters("prelu", weight=init)
+        refuse_axes(num_parameters, axis)
         super().__init__(num_parameters, init, device, dtype)
         self.axis = axis
 
