@@ -12,7 +12,7 @@ from relume.activations.spec import Spec
 from relume.artifacts.findings import Findings
 from relume.artifacts.writer import RecordingWriter
 from relume.doctor.diagnosis import diagnose
-from relume.errors import ParameterError, SpecError, WatchError, unknown_name
+from relume.errors import MissingExtra, ParameterError, SpecError, WatchError, unknown_name
 from relume.framework import SPECS, Phase, load_specs, package_of_layer
 from relume.observe.observer import Observer, framework_of
 
@@ -198,8 +198,18 @@ def from_spec(spec: Spec, framework: str, *, ndim: int | None = None) -> Any:
 
     Raises:
         UnknownName: no such framework.
+        MissingExtra: the framework is not installed.
         SpecError: the framework has no equal, or ``ndim`` is needed.
     """
     if framework not in SPECS:
         raise unknown_name("framework", framework, SPECS)
-    return load_specs(framework).from_spec(spec.with_rank(ndim), framework)
+    try:
+        return load_specs(framework).from_spec(spec.with_rank(ndim), framework)
+    except ModuleNotFoundError as absent:
+        if absent.name not in (framework, *SPECS, "onnxruntime"):
+            raise
+        extra = f"'relume[{framework}]'" if framework not in ("flax", "equinox") else framework
+        raise MissingExtra(
+            f"Layers of {framework} need a package that is not installed ({absent}): pip install {extra}",
+            slug="missing-extra",
+        ) from absent
