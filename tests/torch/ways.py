@@ -308,6 +308,145 @@ class Ours(Noting):
         return rf.prelu(self.note("prelu", self.layers[-1](x)), self.zeros, axis=-1)
 
 
+class Recurrent(Noting):
+    """nn.RNN with relu, batch first: all its steps in one call. Its outputs are above 0 where its units fire."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.RNN(16, 10, nonlinearity="relu", batch_first=True), nn.Linear(10, 4)
+        with torch.no_grad():
+            self.rnn.bias_ih_l0[[2, 5]] = OFF
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, _ = self.rnn(torch.stack((x, -x, 2 * x), 1))
+        self.note("rnn", y)
+        return self.head(y[:, -1])
+
+
+class Upwards(Noting):
+    """Transposed convolutions, as in a decoder, of one axis and of two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.ConvTranspose1d(4, 6, 3, stride=2), nn.ConvTranspose2d(2, 5, 2)
+        kill(self.one, 1)
+        kill(self.two, 0, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one = F.relu(self.note("one", self.one(x.view(-1, 4, 4)), 1))
+        two = F.relu(self.note("two", self.two(one[:, :, :8].reshape(-1, 2, 4, 6)), 1))
+        return two.flatten(1)
+
+
+class Grouped(Noting):
+    """Three axes, groups, a group norm without which the units are the convolution's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv3d(4, 8, (1, 2, 2), groups=2), nn.GroupNorm(4, 8)
+        with torch.no_grad():
+            self.norm.bias[[0, 7]] = OFF
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(self.note("a", self.norm(self.conv(x.view(-1, 4, 1, 2, 2))), 1)).flatten(1)
+
+
+class LayerNormed(Noting):
+    """A norm over the features between the layer and the activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm = nn.Linear(16, 12), nn.LayerNorm(12)
+        with torch.no_grad():
+            self.norm.bias[[3, 4]] = OFF
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.note("a", self.norm(self.a(x))))
+
+
+class Embedded(Noting):
+    """A table of vectors: its features are the units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(20, 8)
+        with torch.no_grad():
+            self.table.weight[:, 5] = -1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.note("table", self.table((x.abs() * 4).long().clamp(max=19))))
+
+
+class TwoHeads(Noting):
+    """Two heads on one trunk, one of them wider, through one shared activation module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.policy, self.value = nn.Linear(16, 16), nn.Linear(16, 6), nn.Linear(16, 3)
+        self.act = nn.ReLU()
+        kill(self.trunk, 8)
+        kill(self.policy, 0)
+        kill(self.value, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.note("trunk", self.trunk(x)))
+        policy = self.act(self.note("policy", self.policy(x)))
+        value = self.act(self.note("value", self.value(x)))
+        return torch.cat((policy, value), -1)
+
+
+class Residual(Noting):
+    """Pre-activation blocks in a loop: the sum's units are the stem's wherever it has got to, so it is one site."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(16, 16)
+        self.blocks = nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
+        kill(self.stem, 11)
+        for block in self.blocks:
+            block.bias.data[11] = 0.0
+            block.weight.data[11] = 0.0
+            block.weight.requires_grad_(False)
+            block.bias.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = x + block(F.relu(self.note("sum", x)))
+        return x
+
+
+class Thresholds(Noting):
+    """Other spellings of a ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(4))
+        self.threshold, self.hard = nn.Threshold(0.0, 0.0), nn.Hardtanh(0.0, 3.0)
+        for number, layer in enumerate(self.layers):
+            kill(layer, number)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.threshold(self.note("0", self.layers[0](x)))
+        x = self.hard(self.note("1", self.layers[1](x)))
+        x = torch.clip(self.note("2", self.layers[2](x)), 0)
+        return self.note("3", self.layers[3](x)).clamp_min_(0)
+
+
+class Lengths(Noting):
+    """Sequences of another length at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.calls = nn.Linear(4, 9), 0
+        kill(self.a, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        length = 1 + self.calls % 4
+        return F.relu(self.note("a", self.a(x[:, : 4 * length].view(len(x), length, 4)))).mean(1)
+
+
 @dataclass
 class Way:
     make: Callable[[], Noting]
@@ -333,4 +472,13 @@ WAYS: dict[str, Way] = {
     "products": Way(Products),
     "nested": Way(Nested),
     "relume_torch": Way(Ours),
+    "recurrent": Way(Recurrent),
+    "transposed_convolutions": Way(Upwards),
+    "groups": Way(Grouped),
+    "layer_norm": Way(LayerNormed),
+    "embedding": Way(Embedded),
+    "two_heads": Way(TwoHeads),
+    "residual": Way(Residual),
+    "other_spellings": Way(Thresholds),
+    "lengths": Way(Lengths),
 }

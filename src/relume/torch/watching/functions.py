@@ -141,10 +141,12 @@ UNJUDGED_CALLS: dict[Callable[..., Any], str] = {
     F.tanhshrink: "tanhshrink",
     F.hardshrink: "hardshrink",
     F.softshrink: "softshrink",
-    torch.rnn_relu: "relu in nn.RNN",
     torch._transformer_encoder_layer_fwd: "relu or gelu in TransformerEncoderLayer's fast path",
 }
 """Activations that relume does not define: named in the report, never judged."""
+
+RECURRENT_CALLS: dict[Callable[..., Any], Applied] = {torch.rnn_relu: Applied("relu", {})}
+"""All layers and steps of a recurrent network in one call, which gives the last layer's activations."""
 
 LAYER_CALLS: dict[Callable[..., Any], tuple[int, int]] = {
     F.linear: (1, -1),

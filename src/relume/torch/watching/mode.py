@@ -26,7 +26,9 @@ from relume.torch.watching.functions import (
     LAYER_CALLS,
     MATMUL_CALLS,
     NORM_CALLS,
+    RECURRENT_CALLS,
     UNJUDGED_CALLS,
+    Applied,
 )
 from relume.torch.watching.made import MadeByNorm, made_by
 from relume.torch.watching.sites import Sites, WatchedSite, is_countable, written
@@ -161,6 +163,7 @@ class Eye(TorchFunctionMode):
         table: dict[Any, Callable[..., Any]] = {}
         table.update(dict.fromkeys(ACTIVATION_CALLS, self._activation))
         table.update(dict.fromkeys(UNJUDGED_CALLS, self._unjudged))
+        table.update(dict.fromkeys(RECURRENT_CALLS, self._recurrent))
         for calls, tagger in (
             (LAYER_CALLS, self._tag_layer),
             (NORM_CALLS, self._tag_norm),
@@ -215,6 +218,11 @@ class Eye(TorchFunctionMode):
         if tag is _PARAMETER or (type(x) is not Tensor and isinstance(x, Parameter)):
             self._keeper.sites.unjudged(written(func), frame, "it works on a parameter, not on what a layer gives")
             return None
+        return self._look_at(applied, func, args, x, tag, frame)
+
+    def _look_at(
+        self, applied: Applied, func: Any, args: Any, x: Tensor, tag: Tag | None, frame: Any
+    ) -> tuple[WatchedSite, Tag] | None:
         found = self._keeper.sites.find(applied, func, args, x, tag, frame)
         if found is None:
             return None
@@ -238,6 +246,21 @@ class Eye(TorchFunctionMode):
             self._put(out, tag._replace(made=None, site=site.number))
         elif isinstance(out, Tensor):
             self._carry(args, out)
+
+    def _recurrent(self, func: Any, args: Any, kwargs: Any) -> Any:
+        out = func(*args, **kwargs)
+        self._guarded(self._look_inside, func, args, out[0], sys._getframe(1))
+        return out
+
+    def _look_inside(self, func: Any, args: Any, y: Tensor, frame: Any) -> None:
+        """An output is above 0 where its pre-activation was, so it is counted in its place."""
+        place = next(n for n, arg in enumerate(args) if isinstance(arg, (list, tuple)))
+        weights, layers = args[place], args[place + 2]
+        tag = Tag(y.ndim - 1, y.shape[-1], layer=weights[-(len(weights) // layers)])
+        self._look_after(self._look_at(RECURRENT_CALLS[func], func, args, y, tag, frame), (), y)
+        if layers > 1:
+            why = "PyTorch computes all layers in one call; only the last one's activations are seen"
+            self._keeper.sites.unjudged("relu in the lower layers of nn.RNN", frame, why)
 
     def _unjudged(self, func: Any, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
