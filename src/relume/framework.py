@@ -108,11 +108,15 @@ class Probe(Protocol):
 
 @dataclass(frozen=True)
 class Framework:
-    """One framework: its name, its top-level package, and where its probe is (None: not watched)."""
+    """One framework: its name, its top-level package, and where its probe is (None: not watched).
+
+    ``children``: the module with ``when_training(begin)`` and ``group()``, for children of a watched process.
+    """
 
     name: str
     package: str
     probe: str | None = None
+    children: str | None = None
 
     def load_probe(self) -> Any:
         """The probe's class; imports the framework."""
@@ -121,9 +125,15 @@ class Framework:
         module, _, attribute = self.probe.partition(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def load_children(self) -> Any:
+        """The module for children; imports the framework."""
+        if self.children is None:
+            raise LookupError(self.name)
+        return importlib.import_module(self.children)
+
 
 FRAMEWORKS = (
-    Framework("PyTorch", "torch", "relume.torch.watching.probe:TorchProbe"),
+    Framework("PyTorch", "torch", "relume.torch.watching.probe:TorchProbe", "relume.torch.watching.children"),
     Framework("Keras", "keras"),
     Framework("TensorFlow", "tensorflow"),
     Framework("JAX", "jax"),

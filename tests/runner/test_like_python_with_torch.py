@@ -140,7 +140,7 @@ def test_hard_exit_in_the_middle_of_training_keeps_what_was_seen(tmp_path):
         *(pytest.param(end, marks=pytest.mark.slow) for end in ("os._exit(5)", "raise ValueError", "pass")),
     ],
 )
-def test_fork_in_the_middle_of_training_keeps_one_recording_and_one_summary(tmp_path, end):
+def test_fork_in_the_middle_of_training_keeps_each_recording_and_one_summary(tmp_path, end):
     _, blocks = both(
         tmp_path,
         f"""
@@ -159,7 +159,10 @@ def test_fork_in_the_middle_of_training_keeps_one_recording_and_one_summary(tmp_
     assert blocks[0].count("relume →".encode()) == 1
     recording = read(tmp_path / "t.relume")
     assert [clock.steps for clock in recording.clocks] == [20]
-    assert {path.name for path in tmp_path.glob("t.relume*")} == {"t.relume"}
+    child = read(tmp_path / "t.child1.relume")
+    assert [clock.steps for clock in child.clocks] == [5]
+    assert child.meta["finished"]
+    assert {path.name for path in tmp_path.glob("t.*relume*")} == {"t.relume", "t.child1.relume"}
 
 
 @pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
@@ -184,6 +187,7 @@ def test_data_loader_workers_leave_the_recording_intact(tmp_path, context):
     )
     assert blocks[0].count("relume →".encode()) == 1
     assert [clock.steps for clock in read(tmp_path / "t.relume").clocks] == [7]
+    assert {path.name for path in tmp_path.glob("t.*relume*")} == {"t.relume"}
 
 
 def test_asking_whether_torch_is_there_does_not_end_the_watching(tmp_path):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import math
+import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,12 +31,43 @@ from relume.artifacts.recording import (
 )
 from relume.errors import RecordingError
 
+_busy = threading.RLock()
+"""Held while SQLite works: a process must not be forked then, for its child would wait for locks that nobody frees."""
+
+_LONGEST_WAIT = 1.0  # seconds for which a fork may be held up
+
+
+def _hold() -> None:
+    _busy.acquire(timeout=_LONGEST_WAIT)
+
+
+def _let_go() -> None:
+    with contextlib.suppress(RuntimeError):  # it was not to be had in time
+        _busy.release()
+
+
+def _begin_anew() -> None:
+    global _busy
+    _busy = threading.RLock()
+
+
+os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_begin_anew)
+
 
 class RecordingWriter:
-    """Writes a recording as the run goes; nothing is lost that was committed."""
+    """Writes a recording as the run goes; nothing is lost that was committed.
 
-    def __init__(self, path: Path | None) -> None:
-        """Begin a recording in a file, or with None in memory (:meth:`save` puts it into one)."""
+    Args:
+        path: the file; with None the recording is in memory, and :meth:`save` puts it into a file.
+        later: gives the file into which a recording in memory moves at :meth:`move`.
+    """
+
+    def __init__(self, path: Path | None, later: Callable[[], Path] | None = None) -> None:
+        self.path: Path | None = None
+        self._later = later
+        self._open(path)
+
+    def _open(self, path: Path | None) -> None:
         if path is not None:
             _make_way(path)
         self.path = path
@@ -51,26 +85,47 @@ class RecordingWriter:
         except sqlite3.Error as error:
             raise _not_writable(path, error) from error
 
+    @property
+    def waits(self) -> bool:
+        """Whether its file is still to come."""
+        return self._later is not None
+
+    def move(self) -> None:
+        """Go on in the file that was meant for later."""
+        if self._later is None:
+            return
+        with _busy, contextlib.closing(self._db) as memory:
+            later, self._later = self._later, None
+            self._open(later())
+            memory.backup(self._db)
+
+    def abandon(self) -> None:
+        """In a forked child: leave the parent's connection as it is, for ever. To close it would be to use it."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing of what is written inside."""
-        self._db.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:  # a full disk has rolled back already
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        with _busy:
+            self._db.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has rolled back already
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
 
     def settle(self) -> None:
         """Bring what was committed from the log into the file itself, which may be copied without its log."""
-        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        with _busy:
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def meta(self, **values: Any) -> None:
         """Set facts of the run."""
-        rows = ((key, json.dumps(value)) for key, value in values.items())
-        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+        rows = [(key, json.dumps(value)) for key, value in values.items()]
+        with _busy:
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     def clock(self, clock: Clock) -> None:
         """Set a clock's row."""
@@ -136,7 +191,8 @@ class RecordingWriter:
 
     def not_observed(self, what: str, place: str, why: str) -> None:
         """Append what could not be watched."""
-        self._db.execute("INSERT INTO not_observed VALUES (?, ?, ?)", (what, place, why))
+        with _busy:
+            self._db.execute("INSERT INTO not_observed VALUES (?, ?, ?)", (what, place, why))
 
     def read(self) -> Recording:
         """What has been written so far."""
@@ -153,9 +209,10 @@ class RecordingWriter:
 
     def close(self) -> None:
         """Close the file; a single one is left."""
-        with contextlib.suppress(sqlite3.Error):
-            self._db.execute("PRAGMA journal_mode = DELETE")
-        self._db.close()
+        with _busy:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA journal_mode = DELETE")
+            self._db.close()
 
 
 def _finite(value: Any) -> Any:
@@ -167,10 +224,15 @@ def _make_way(path: Path) -> None:
     try:
         if path.exists():
             _demand_ours(path)
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        remove(path)
     except OSError as error:
         raise _not_writable(path, error.strerror) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a recording, with all that SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def _demand_ours(path: Path) -> None:

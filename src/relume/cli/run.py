@@ -46,29 +46,30 @@ def command(
 
     What stands behind SCRIPT belongs to it. All that relume says goes to stderr; the exit status is the script's.
     """
-    from relume.artifacts.writer import RecordingWriter
-    from relume.framework import FRAMEWORKS
-    from relume.observe.observer import Observer
-    from relume.runner import imports
+    import os
+
+    from relume.artifacts import beginning  # noqa: F401 - both now: the script's folder may hold a json.py
+    from relume.observe import observer  # noqa: F401
+    from relume.observe.processes import Post, Process
+    from relume.runner.ranks import launched
     from relume.runner.script import before_hard_exit, leave, load_module, load_script, run
 
     path = Path(out).absolute()  # the script may change the folder
     places = [*sys.path[1:], sys.path[0]]
     program = load_module(script, args) if is_module else load_script(script, args)
+    launch = launched(os.environ)
+    quiet = quiet or launch.rank > 0
     status_line = _status_line(quiet, literal=window is not None)
-    observer = Observer(
-        RecordingWriter(path),
-        budget=budget,
-        window=window,
-        every=every,
-        complain=functools.partial(_complain, status_line),
-        progress=status_line,
-    )
-    observer.writer.meta(script=_without_folders(script), argv=[_without_folders(arg) for arg in args])
-    for framework in FRAMEWORKS:
-        if framework.probe is not None:
-            imports.after_import(framework.package, functools.partial(observer.start, framework))
-    ended = _Ending(observer, status_line, path, out, quiet, places)
+    facts = {
+        "script": _without_folders(script),
+        "argv": [_without_folders(arg) for arg in args],
+        "run_id": launch.run_id,
+    }
+    roles = (f"rank{launch.rank}",) if launch.rank else ()
+    options = {"budget": budget, "window": window, "every": every}
+    process = Process(Post(str(path), roles, options, facts), functools.partial(_complain, status_line))
+    process.begin(launch.ranks, progress=status_line)
+    ended = _Ending(process, status_line, path, out, quiet, places)
     before_hard_exit(ended)
     status = run(program)
     ended(status)
@@ -79,31 +80,29 @@ class _Ending:
     """The end of the watching, which comes once, in the process that began it, however the script ends."""
 
     def __init__(
-        self, observer: Any, status_line: Status | None, path: Path, shown: str, quiet: bool, places: list[str]
+        self, process: Any, status_line: Status | None, path: Path, shown: str, quiet: bool, places: list[str]
     ) -> None:
-        import os
-
-        self._observer = observer
+        self._process = process
         self._status_line = status_line
         self._path = path
         self._shown = shown
         self._quiet = quiet
         self._places = places
-        self._process = os.getpid()
+        self._ended = False
 
     def __call__(self, status: int) -> None:
-        import os
-
         from relume.runner.script import own_imports
 
-        if os.getpid() != self._process:
+        if self._ended or not self._process.is_first:
             return
-        self._process = -1
+        self._ended = True
         if self._status_line is not None:
             self._status_line.close()
         try:
-            self._observer.finish(exit=status if status <= 256 else 256 - status, unwatched=_unwatched())
+            self._process.end(status if status <= 256 else 256 - status, unwatched=_unwatched())
             if not self._quiet and sys.__stderr__ is not None:
+                if status == 0:
+                    _wait_for_ranks(self._path)
                 with own_imports(self._places):
                     self._summary(sys.__stderr__)
         except Exception as error:  # noqa: BLE001 - the script's status is what counts
@@ -113,11 +112,10 @@ class _Ending:
     def _summary(self, to: TextIO) -> None:
         from rich.console import Console
 
-        from relume.artifacts.reader import read
-        from relume.doctor.diagnosis import diagnose
+        from relume.cli._reading import findings_of
         from relume.reports import terminal
 
-        findings = diagnose(read(self._path))
+        findings = findings_of(str(self._path))
         following = f"relume report {shlex.quote(self._shown)} --json" if findings.sites else None
         console = Console(file=to)
         with console.capture() as said:  # rich itself would close stdout where stderr has no reader
@@ -143,6 +141,28 @@ def _complain(status_line: Status | None, text: str) -> None:
     if status_line is not None:
         status_line.close()
     _say(text)
+
+
+_LONGEST_WAIT = 5.0
+"""Seconds for which the first rank waits for the others' recordings, after its script has ended well."""
+
+
+def _wait_for_ranks(first: Path) -> None:
+    """Let the other ranks finish their recordings, so that the summary has them; those that go on are not waited for.
+
+    Only their files are looked at: to ask them would be a collective operation.
+    """
+    import time
+
+    from relume.artifacts.beginning import is_being_written
+    from relume.artifacts.parts import others, roles
+
+    with contextlib.suppress(KeyboardInterrupt):
+        latest = time.monotonic() + _LONGEST_WAIT
+        while time.monotonic() < latest:
+            if not any(is_being_written(file) for file in others(first) if not roles(file)[1]):
+                return
+            time.sleep(0.02)
 
 
 def _without_folders(argument: str) -> str:

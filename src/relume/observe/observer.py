@@ -162,7 +162,7 @@ class Observer:
             self._close_pane(clock)
         if track.steps == steps:  # the first: what came before it may have been long; it is written soon after
             self._flushed = self._now - _FLUSH_NS * 3 // 4
-        if self._now - self._flushed > self._flush_gap:
+        if self._now - self._flushed > self._flush_gap or self.writer.waits:
             self.write()
             self._tell_progress()
         passed = self._budget.steps_to_pass(track.steps)
@@ -246,6 +246,8 @@ class Observer:
             for clock in range(len(self._clocks)):
                 self._drain(clock)
         self._add_up()
+        if any(track.steps and track.kind != "forward" for track in self._clocks):
+            self.writer.move()
         with self.writer.transaction():
             for number, site in enumerate(self._sites):
                 if site.changed:

@@ -88,7 +88,7 @@ def attend(ear: Ear, to_all: bool) -> None:
         _undo_attention.pop()()
 
 
-def _tell(news: str, *what: Any) -> list[tuple[Ear, Any]]:
+def tell(news: str, *what: Any) -> list[tuple[Ear, Any]]:
     """Tell every ear; returns what each answered. An error in one of them never reaches the user."""
     answers = []
     for ear in _ears:
@@ -99,13 +99,21 @@ def _tell(news: str, *what: Any) -> list[tuple[Ear, Any]]:
     return answers
 
 
-def _forget() -> None:
-    _tell("forked")
+_process = os.getpid()
+
+
+def forget() -> None:
+    """In a forked child, once: what the parent listened with goes. In any other process this does nothing."""
+    global _process
+    if _process == os.getpid():
+        return
+    _process = os.getpid()
+    tell("forked")
     for ear in _ears:
         unlisten(ear)
 
 
-os.register_at_fork(after_in_child=_forget)  # a data loader's workers are forked in the middle of a look
+os.register_at_fork(after_in_child=forget)  # a data loader's workers are forked in the middle of a look
 
 
 def _install() -> None:
@@ -135,11 +143,11 @@ def _put(owner: Any, name: str, wrapper: Any) -> Callable[[], None]:
 
 
 def _steps(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    _tell("optimizer_steps", len(args) > 1 or bool(kwargs))
+    tell("optimizer_steps", len(args) > 1 or bool(kwargs))
 
 
 def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for ear in _ears:  # as _tell does it, and leaner: this is all that a step costs that is passed over
+    for ear in _ears:  # as tell does it, and leaner: this is all that a step costs that is passed over
         try:
             ear.optimizer_stepped(optimizer)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
@@ -149,7 +157,7 @@ def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
 def _telling_optimizer(original: Any) -> Any:
     def init(self: Optimizer, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        _tell("optimizer_made", self)
+        tell("optimizer_made", self)
 
     return init
 
@@ -158,9 +166,9 @@ def _telling_optimizer(original: Any) -> Any:
 def _telling_backward(original: Any) -> Any:
     @functools.wraps(original)
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        _tell("backward_begins", tensors)
+        tell("backward_begins", tensors)
         original(tensors, *args, **kwargs)
-        _tell("backward_ended")
+        tell("backward_ended")
 
     return backward
 
@@ -171,12 +179,12 @@ def _unseen(original: Any) -> Any:
     def has_torch_function(tensors: Any) -> bool:
         if torch.compiler.is_compiling():
             return bool(original(tensors))
-        hidden = any(hid for _, hid in _tell("hide"))
+        hidden = any(hid for _, hid in tell("hide"))
         try:
             return bool(original(tensors))
         finally:
             if hidden:
-                _tell("show")
+                tell("show")
 
     return has_torch_function
 
@@ -185,7 +193,7 @@ def _telling_compile(original: Any) -> Any:
     def compile(*args: Any, **kwargs: Any) -> Any:
         compiled = original(*args, **kwargs)
         _tap_compiled_calls()
-        _tell("compiling")
+        tell("compiling")
         return compiled
 
     return compile
@@ -208,10 +216,10 @@ def _tap_compiled_calls() -> None:
             caller = sys._getframe(1)
             if callable(callback) and not entered:
                 entered.append(caller)
-                _tell("compiled_code_begins")
+                tell("compiled_code_begins")
             elif not callable(callback) and entered and entered[0] is caller:
                 entered.clear()
-                _tell("show")
+                tell("show")
             return original(callback)
 
         return maybe_set_eval_frame

@@ -1,0 +1,87 @@
+"""What a child of a watched process needs before it is watched itself: to know whether it trains, and with whom.
+
+Most children do not train. So they have no probe, only an ear for the first sign of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from relume.torch.watching import taps
+from relume.torch.watching.clocks import living_optimizers
+
+
+def when_training(begin: Callable[[], None]) -> None:
+    """Call ``begin`` once, when an optimiser is constructed, a backward pass begins or a step ends."""
+    taps.forget()
+    ear = _Dawn(begin)
+    taps.listen(ear)
+    taps.attend(ear, True)
+
+
+def group() -> tuple[int, int] | None:
+    """(rank, number of ranks) in the script's process group; None where it has none. Asks no other process."""
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return None
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+class _Dawn:
+    """An ear for the first sign of training; what is told then is told to the ears that come after it."""
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self._begin = begin
+        self._stepped_by_one: bool | None = None
+
+    def _break(self) -> None:
+        taps.unlisten(self)
+        self._begin()
+
+    def optimizer_made(self, optimizer: Optimizer) -> None:
+        """Training is near."""
+        self._break()
+        taps.tell("optimizer_made", optimizer)
+
+    def optimizer_steps(self, closure: bool) -> None:
+        """A step begins, of an optimiser that was there before."""
+        self._break()
+        taps.tell("optimizer_steps", closure)
+
+    def optimizer_stepped(self, optimizer: Optimizer) -> None:
+        """Never first."""
+
+    def backward_begins(self, loss: Any) -> None:
+        """There is a gradient: steps are told by an optimiser that was there before, or there is none."""
+        if self._stepped_by_one is None:
+            self._stepped_by_one = bool(living_optimizers())
+        if not self._stepped_by_one:
+            self._break()
+            taps.tell("backward_begins", loss)
+
+    def backward_ended(self) -> None:
+        """Never first."""
+
+    def hide(self) -> bool:
+        """There is nothing to hide."""
+        return False
+
+    def show(self) -> None:
+        """Nor to show."""
+
+    def forked(self) -> None:
+        """The child of a child listens for itself."""
+
+    def compiling(self) -> None:
+        """No concern yet."""
+
+    def fail(self, error: Exception) -> None:
+        """This process is not watched, and goes on."""
+        taps.unlisten(self)
+
+    def compiled_code_begins(self) -> None:
+        """No concern yet."""
