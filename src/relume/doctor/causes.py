@@ -43,7 +43,7 @@ KINDS = {
     "input offset": "centre the input: normalise the data or put a normalisation before this layer",
     "input change": "lower or warm up the learning rate of the layers before it, or normalise before it",
     "normalisation collapse": "keep weight decay off the normalisation, or lower its learning rate",
-    "frozen": "let the layer train, or keep what is before it as it was when this layer was trained",
+    "frozen": "no optimiser steps it: look where its weights come from, or let it train",
     "non-finite": "look for the step at which the numbers cease to be finite; clip the gradients or lower the rate",
     "unknown": "lower or warm up the learning rate, normalise before it, or take LeakyReLU or ELU here",
 }
@@ -67,7 +67,7 @@ def chance_of_birth_dead(widths: Sequence[int]) -> float:
         >>> round(chance_of_birth_dead([3] * 9), 3)
         0.699
     """
-    return 1 - math.prod(1 - 2.0**-width for width in widths)
+    return -math.expm1(sum(math.log1p(-(2.0**-width)) for width in widths))
 
 
 def explain(death: Death, sites: Sequence[SiteRecord] = (), chance: float = math.nan) -> Cause:
@@ -98,7 +98,7 @@ def _born(death: Death, chance: float) -> Cause:
         return Cause("frozen", "it never fired, and no optimiser steps its weights")
     return Cause(
         "born dead",
-        f"it never fired: its largest pre-activation was {death.top_first:.3g} at the first look, with a bias of "
+        f"it never fired: its largest pre-activation was {death.top_first + 0.0:.3g} at the first look, with a bias of "
         f"{death.bias_first:.3g}; a network of such widths is born dead with a probability of at most {chance:.2g}",
     )
 

@@ -46,6 +46,8 @@ class Factors:
 
     def __init__(self, bound: float) -> None:
         self._bound = bound
+        self._now: Terms | None = None  # of the look under way
+        self._step = -1
         self._alive: Terms | None = None  # of the last look in which the unit fired
         self._silent: Terms | None = None  # of the first one after it in which it did not
         self._first: Terms | None = None
@@ -58,8 +60,20 @@ class Factors:
         self.made: dict[str, Any] = {}
 
     def take(self, z: Tensor, made: Made, offset: Array, step: int, rate: float) -> None:
-        """Keep the factors of a look's pre-activations (of the layer's own shape)."""
+        """Keep the factors of a look's pre-activations (of the layer's own shape); several of a step are one look."""
         now = _terms(z, made, offset, step, rate)
+        if now is None:
+            return
+        if self._now is not None and self._step == step and _alike(self._now.weight, now.weight):
+            now = now.where(now.top > self._now.top, self._now)
+        else:
+            self._settle()
+        self._now, self._step = now, step
+        self.made = {"kind": made.kind, "upstream": made.upstream, "trained": made.trained, "decay": made.decay}
+
+    def _settle(self) -> None:
+        """A look is over: compare it with those before."""
+        now, self._now = self._now, None
         if now is None:
             return
         fired = now.top > self._bound
@@ -68,12 +82,11 @@ class Factors:
             self._update = self._intervals = self._falls = _namespace(now.top).zeros_like(now.top)
             self._ever = fired
         else:
-            if made.kind == "norm":  # a scale of 0 hides what came in: taken as unchanged
+            if self.made["kind"] == "norm":  # a scale of 0 hides what came in: taken as unchanged
                 where = _namespace(now.x).where
                 now = now._replace(x=where(now.weight == 0, self._alive.x, now.x))
             self._compare(now, fired)
         self._fired = fired
-        self.made = {"kind": made.kind, "upstream": made.upstream, "trained": made.trained, "decay": made.decay}
 
     def _compare(self, now: Terms, fired: Array) -> None:
         assert self._alive is not None
@@ -93,6 +106,7 @@ class Factors:
 
     def deaths(self) -> list[Death]:
         """What is known of the units that are silent since the last time that this was asked; waits for a device."""
+        self._settle()
         if self._silent is None:
             return []
         fell = _host(self._silent.step)
