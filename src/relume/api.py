@@ -145,7 +145,7 @@ def gain(activation: str, **parameters: Any) -> float:
 
     Example:
         >>> round(gain("rrelu"), 4), round(gain("leaky_relu", negative_slope=0.2), 4)
-        (1.3756, 1.3868)
+        (1.3761, 1.3868)
         >>> torch.nn.init.xavier_normal_(w, gain=relume.gain("prelu"))                   # doctest: +SKIP
         >>> keras.initializers.VarianceScaling(scale=relume.gain("prelu") ** 2)          # doctest: +SKIP
     """

@@ -5,6 +5,7 @@ A check takes the layers as an argument, so that the planted faults below can be
 
 from __future__ import annotations
 
+import doctest
 import inspect
 from types import SimpleNamespace
 from typing import Any
@@ -358,3 +359,9 @@ def test_relu_with_a_threshold_is_kerass_away_from_the_kinks():
         off = ~np.isin(x, (0, 6))
         np.testing.assert_allclose(slope[off], their_slope[off], rtol=1e-6)
     assert array(functional.relu(np.array([-np.inf], "float32"), threshold=1.0)).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("module", [relume.keras, functional], ids=lambda module: module.__name__)
+def test_examples_in_the_docstrings_hold(module):
+    result = doctest.testmod(module)
+    assert (result.attempted > 0, result.failed) == (True, 0)

@@ -5,6 +5,7 @@ A check takes the functions as an argument, so that the planted faults below can
 
 from __future__ import annotations
 
+import doctest
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -267,3 +268,8 @@ def test_gradient_of_slopes_in_half_precision_is_summed_in_float32():
 def test_it_brings_no_other_framework_along():
     roots = {name.partition(".")[0] for name in LOADED}
     assert not roots & {"keras", "jax", "torch", "onnx"}
+
+
+def test_examples_in_the_docstrings_hold():
+    result = doctest.testmod(sys.modules["relume.tensorflow.functional"])
+    assert (result.attempted > 0, result.failed) == (True, 0)
