@@ -496,29 +496,6 @@ def test_vmap_and_dispatch_modes_are_left_alone_and_listed():
     assert counted.get_total_flops() == bare.get_total_flops()
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_code_compiled_before_or_after_the_start_is_compiled_once_and_listed(when):
-    import torch._dynamo
-    from torch._dynamo.testing import CompileCounter
-
-    torch._dynamo.reset()
-    torch.manual_seed(0)
-    counter = CompileCounter()
-    net = mlp()
-    watch = relume.watch(net, every=2)
-    if when == "after":
-        watch.start()
-    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
-    compiled = torch.compile(net, backend=counter, fullgraph=True)
-    with watch:
-        steps(compiled, optimizer, 12)
-    assert counter.frame_count == 1
-    report = watch.to_dict()
-    assert report["sites"] == []
-    assert [row["what"] for row in report["not_observed"]] == ["torch.compile"]
-    torch._dynamo.reset()
-
-
 FORKING = """
 import json, torch, relume
 from torch import nn

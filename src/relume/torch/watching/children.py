@@ -83,5 +83,8 @@ class _Dawn:
         """This process is not watched, and goes on."""
         taps.unlisten(self)
 
+    def graph_traced(self, graph: Any, inputs: Any) -> None:
+        """No concern yet."""
+
     def compiled_code_begins(self) -> None:
         """No concern yet."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,13 @@ from torch.optim import Optimizer
 from relume.framework import Listener, Phase, Tally
 from relume.torch.watching import places, taps
 from relume.torch.watching.clocks import KINDS, Clock, Clocks, living_optimizers, rates_of
-from relume.torch.watching.looking import Looking
+from relume.torch.watching.looking import Looking, compiles
 from relume.torch.watching.sites import Sites, WatchedSite
+
+if TYPE_CHECKING:
+    from relume.torch.watching.compiled import Met
+
+_SEEN_NS = 6_000  # what an operation of ours in a compiled graph costs, also in a step that is passed over
 
 
 class TorchProbe:
@@ -34,6 +39,7 @@ class TorchProbe:
         self._looking = Looking(self, thorough)
         self._own_cost = 0
         self._running = False
+        self._compiled_at: places.Place | None = None
         self._forwards: Any = None
 
     @property
@@ -56,7 +62,7 @@ class TorchProbe:
         self._clocks.model = model
         for optimizer in living_optimizers():
             self._clocks.of(optimizer)
-        if self._clocks.best > KINDS.index("optimizer") and not hasattr(model, "_torchdynamo_orig_callable"):
+        if self._clocks.best > KINDS.index("optimizer") and not compiles():
             self._forwards = register_module_forward_hook(self._forward_ended)
         self._look_on()
 
@@ -185,6 +191,10 @@ class TorchProbe:
 
     def show(self) -> None:
         """Put it back after a :meth:`hide`."""
+        at, self._compiled_at = self._compiled_at, None
+        if at is not None and not self.sites.graphs:
+            why = "it was compiled before the watching began; begin to watch before its first call"
+            self._guarded(self.sites.say, "torch.compile", at, why)
         self._looking.show()
 
     def compiling(self) -> None:
@@ -194,11 +204,31 @@ class TorchProbe:
             self._looking.compiling()
 
     def compiled_code_begins(self) -> None:
-        """Compiled code is not looked into."""
+        """Compiled code counts by operations in its graphs, and is traced without the eye."""
         if self._looking.on and self._concerns():
             self._looking.hide()
-            why = "compiled code is not watched; run it without torch.compile"
-            self._guarded(self.sites.say, "torch.compile", places.find(sys._getframe(1)), why)
+            self._compiled_at = places.find(sys._getframe(1))._replace(module=None)
+
+    def graph_traced(self, graph: Any, inputs: Any) -> None:
+        """A graph is about to be compiled: put the counting in."""
+        if not self._running:
+            return
+        try:
+            from relume.torch.watching.compiled import count_in
+        except ImportError:  # an older PyTorch without effects in its graphs
+            return
+        self._guarded(count_in, graph, inputs, self)
+        self.sites.graphs += 1
+
+    def met_in_graph(self, met: Met) -> int:
+        """The slot of an activation in a graph; −1 where it is not judged."""
+        return self.sites.meet_in_graph(met)
+
+    def seen_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
+        """Compiled code has come to an activation, has applied it, or both."""
+        self._own_cost += _SEEN_NS
+        if self._looking.on and self._concerns():
+            self._guarded(self.sites.count_in_graph, slot, x, y)
 
     def is_here(self) -> bool:
         """Whether the calling thread is the one that is looked at."""

@@ -6,7 +6,7 @@ import functools
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from relume.torch.watching.counting import Accumulator, Bounds
 from relume.torch.watching.factors import Factors
 from relume.torch.watching.functions import Applied
 from relume.torch.watching.vitals import Vitals
+
+if TYPE_CHECKING:
+    from relume.torch.watching.compiled import Met
 
 _PLAIN = (Tensor, Parameter)
 _MOST_WIDTHS = 8  # a call without a layer whose width keeps changing has no units to follow
@@ -107,13 +110,17 @@ class Sites:
         self._keys: dict[str, int] = {}
         self._said: set[tuple[str, int, int]] = set()
         self.trees = places.Trees(None)
+        self.graphs = 0  # compiled graphs that count
+        self._in_graphs: dict[Any, WatchedSite] = {}
+        self._slots: list[tuple[WatchedSite, Tag]] = []
         self.known_only = False  # meet nothing new: the look does not see where tensors come from
         self.strangers = False  # something new has been met in such a look
         self.met = 0  # how many different calls
         self.outside_modules = False  # an activation is applied outside any module's call
 
     def __iter__(self) -> Iterator[WatchedSite]:
-        return (met.site for met in self._known.values() if met.site is not None)
+        seen = [met.site for met in self._known.values() if met.site is not None]
+        return iter([*seen, *self._in_graphs.values()])
 
     def find(
         self, applied: Applied, call: Callable[..., Any], args: Any, x: Tensor, tag: Tag | None, frame: FrameType
@@ -184,6 +191,39 @@ class Sites:
             if clock.holds(site.layer) or site.clock.rank > clock.rank:
                 site.clock = clock
 
+    # ---- compiled code ------------------------------------------------------------------------------------------
+
+    def meet_in_graph(self, met: Met) -> int:
+        """The slot of an activation in a compiled graph, one for each shape of its tensor; −1: it is not judged."""
+        module = met.modules[-1] if met.modules else None
+        tag, assumed = _fitting(met.tag, met.x)
+        root = self.trees.model or (met.modules[0] if met.modules else None)
+        inside = self.trees.model is None or any(self.trees.path(self.trees.model, m) is not None for m in met.modules)
+        inside = inside or bool(self.trees.layer(self.trees.model, tag.layer))
+        judged = met.x.dtype.is_floating_point and met.x.ndim and tag.direct and not (assumed and met.applied.clamp)
+        if not self.fits_phase(module or root) or not inside or not judged:
+            return -1
+        key = (id(module), met.file, met.line, met.applied.name, met.order, id(tag.layer), tag.units)
+        site = self._in_graphs.get(key)
+        if site is None:
+            place = (root, module, met.file, met.line, met.function)
+            clock = self._clocks.for_layer(tag.layer)
+            number = self._listener.new_site(self._described(met.applied, met.call, tag, assumed, place, clock))
+            counts = Accumulator(tag.units, _bounds(met.applied), torch.device("cpu"))
+            site = self._in_graphs[key] = WatchedSite(number, clock, counts, tag.layer, None)
+        self._slots.append((site, tag._replace(layer=None)))
+        return len(self._slots) - 1
+
+    def count_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
+        """Count what a compiled graph shows of an activation: before it, behind it, or both."""
+        site, tag = self._slots[slot]
+        if not site.clock.looking:
+            return
+        if x is not None and is_countable(x):
+            site.count(x, tag)
+        if y is not None and is_countable(y):
+            site.accumulator.after(y, tag)
+
     # ---- a first meeting --------------------------------------------------------------------------------------
 
     def _meet(
@@ -240,16 +280,22 @@ class Sites:
     def _describe(
         self, applied: Applied, call: Any, tag: Tag, assumed: bool, place: places.Place, clock: Clock
     ) -> Site:
-        root = places.root(place.frame)
         file, line, function = places.source(place.frame)
-        model, module = self.trees.name(root, place.module, function)
+        where = (places.root(place.frame), place.module, file, line, function)
+        return self._described(applied, call, tag, assumed, where, clock)
+
+    def _described(
+        self, applied: Applied, call: Any, tag: Tag, assumed: bool, where: tuple[Any, Any, str, int, str], clock: Clock
+    ) -> Site:
+        root, owner, file, line, function = where
+        model, module = self.trees.name(root, owner, function)
         key = f"{'.'.join(part for part in (model, module) if part)}@{file}:{line}"
         order = self._keys[key] = self._keys.get(key, 0) + 1
         return Site(
             key=key if order == 1 else f"{key}#{order}",
             model=model,
             module=module,
-            call=written(call, place.module),
+            call=written(call, owner),
             file=file,
             line=line,
             activation=applied.name,

@@ -51,8 +51,11 @@ class Ear(Protocol):
     def fail(self, error: Exception) -> None:
         """An error of the ear's own: the user's code is running, and goes on."""
 
+    def graph_traced(self, graph: Any, inputs: Any) -> None:
+        """``torch.compile`` is about to compile a graph."""
+
     def compiled_code_begins(self) -> None:
-        """Code of ``torch.compile`` is entered: hide, and say what is not seen."""
+        """Code of ``torch.compile`` is entered: hide."""
 
 
 _ears: tuple[Ear, ...] = ()
@@ -121,6 +124,8 @@ def _install() -> None:
     _undo.append(_replace(Optimizer, "__init__", _telling_optimizer))
     _undo.append(_replace(torch.overrides, "has_torch_function", _unseen))
     _undo.append(_replace(torch, "compile", _telling_compile))
+    for wrapper in (torch._TorchCompileWrapper, torch._TorchCompileInductorWrapper):  # type: ignore[attr-defined]
+        _undo.append(_replace(wrapper, "__call__", _telling_backend))
     _tap_compiled_calls()
 
 
@@ -197,6 +202,14 @@ def _telling_compile(original: Any) -> Any:
         return compiled
 
     return compile
+
+
+def _telling_backend(original: Any) -> Any:
+    def call(self: Any, graph: Any, inputs: Any) -> Any:
+        tell("graph_traced", graph, inputs)
+        return original(self, graph, inputs)
+
+    return call
 
 
 def _tap_compiled_calls() -> None:
