@@ -59,6 +59,10 @@ class Watch:
         """The same shape as ``relume report FILE --json``."""
         return self.findings().to_dict()
 
+    def to_metrics(self) -> dict[str, float]:
+        """Numbers by stable names, as loggers take them: ``mlflow.log_metrics(w.to_metrics())``."""
+        return self.findings().to_metrics()
+
     def save(self, path: str | Path) -> None:
         """Write what was seen so far as a recording for ``relume report``.
 
@@ -111,13 +115,13 @@ def watch(
         >>> w.to_dict()["sites"][0]["dead"]     # doctest: +SKIP
         [3, 17]
     """
-    check_options(budget=budget, window=window, every=every)
-    if phase not in ("train", "eval", "all"):
-        raise WatchError(f'phase is {phase!r}; it is "train", "eval" or "all".', slug="bad-option")
+    check_options(budget=budget, window=window, every=every, phase=phase)
     return Watch(model, budget=budget, window=window, every=every, phase=phase)
 
 
-def check_options(*, budget: float, window: int | None, every: int | None) -> None:
+def check_options(
+    *, budget: float = 0.02, window: int | None = None, every: int | None = None, phase: Phase = "train"
+) -> None:
     """Raises: WatchError: an option of the watching is out of its range."""
     if not 0 < budget <= 1:
         raise WatchError(
@@ -126,6 +130,8 @@ def check_options(*, budget: float, window: int | None, every: int | None) -> No
     for name, steps in (("window", window), ("every", every)):
         if steps is not None and steps < 1:
             raise WatchError(f"{name} is {steps}; it is a number of steps, at least 1.", slug="bad-option")
+    if phase not in ("train", "eval", "all"):
+        raise WatchError(f'phase is {phase!r}; it is "train", "eval" or "all".', slug="bad-option")
 
 
 def gain(activation: str, **parameters: Any) -> float:
