@@ -41,25 +41,25 @@ class Watching:
         """Begin to watch, behind the sanity check."""
         self._end()
         self._runs += 1
-        first = trainer.is_global_zero
-        self._session = Session(
-            pl_module,
-            (metrics_to(self._log) if self._log is not None else _to_loggers(trainer)) if first else None,
-            every_n_steps=self._every_n_steps,
-            path=numbered(self._path, self._runs) if self._path is not None and first else None,
-            options=self._options,
-        )
+        path = numbered(self._path, self._runs) if self._path is not None and trainer.is_global_zero else None
+        self._session = Session(pl_module, path=path, options=self._options)
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Log every ``every_n_steps``."""
-        if self._session is not None and trainer.global_step:
-            self._session.step(trainer.global_step)
+        if trainer.global_step and trainer.global_step % self._every_n_steps == 0:
+            self._to_log(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Log the last step, stop and save."""
         if self._session is not None:
-            self._session.step(trainer.global_step, last=True)
+            self._session.stop()
+        self._to_log(trainer)
         self._end()
+
+    def _to_log(self, trainer: Any) -> None:
+        if self._session is not None and trainer.is_global_zero:
+            sink = _to_loggers(trainer) if self._log is None else metrics_to(self._log)
+            self._session.log(sink, trainer.global_step)
 
     def on_exception(self, *_: Any) -> None:
         """The training ends early: what was seen is saved."""

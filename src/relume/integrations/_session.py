@@ -61,14 +61,11 @@ def numbered(path: str | Path, run: int) -> Path:
 
 
 class Session:
-    """One training: begins to watch at once, and ends with :meth:`end`."""
+    """One training: begins to watch at once, and ends with :meth:`end`. It keeps the model alive, and nothing else."""
 
-    def __init__(
-        self, model: Any, sink: Sink | None, *, every_n_steps: int, path: Path | None, options: WatchOptions
-    ) -> None:
-        self._sink = sink
-        self._every_n_steps = every_n_steps
+    def __init__(self, model: Any, *, path: Path | None, options: WatchOptions) -> None:
         self._path = path
+        self._logging = True
         self._logged = -1
         self._watch: api.Watch | None = None
         self._guarded("watching", lambda: self._begin(model, options))
@@ -81,34 +78,32 @@ class Session:
         """What was found so far; None where the model could not be watched."""
         return None if self._watch is None else self._watch.findings()
 
-    def step(self, step: int, *, last: bool = False) -> None:
-        """``step`` steps are over: log where it is a logged one, or the last."""
-        if self._sink is None or step == self._logged or not (last or step % self._every_n_steps == 0):
-            return
-        self._logged = step
-        if not self._guarded("logging", lambda: self._log(step)):
-            self._sink = None
+    def log(self, sink: Sink, step: int) -> None:
+        """Log what was found up to a step, once."""
+        if self._logging and step != self._logged:
+            self._logged = step
+            if not self._guarded("logging", lambda: self._log(sink, step)):
+                self._logging = False
 
-    def _log(self, step: int) -> None:
+    def _log(self, sink: Sink, step: int) -> None:
         findings = self.findings
-        if findings is None or self._sink is None:
-            return
-        if findings.run.get("fault") is not None:  # said by the watching; from here on the numbers stand still
-            self._sink = None
+        if findings is None or findings.run.get("fault") is not None:  # said already; the numbers stand still
+            self._logging = False
         else:
-            self._sink(findings, step)
+            sink(findings, step)
+
+    def stop(self) -> None:
+        """Stop watching; what was found can still be logged, as it will be saved."""
+        if self._watch is not None:
+            self._guarded("watching", self._watch.stop)
 
     def end(self) -> None:
         """Stop watching, and save the recording where that was asked for. Another call does nothing."""
-        path, self._path, self._sink = self._path, None, None
-        if self._watch is not None:
-            self._guarded("watching", self._watch.stop)
-            if path is not None:
-                self._guarded("saving the recording", lambda: self._save(path))
-
-    def _save(self, path: Path) -> None:
-        assert self._watch is not None
-        self._watch.save(path)
+        self.stop()
+        path, self._path, self._logging = self._path, None, False
+        watch = self._watch
+        if watch is not None and path is not None:
+            self._guarded("saving the recording", lambda: watch.save(path))
 
     def _guarded(self, what: str, work: Callable[[], object]) -> bool:
         try:
