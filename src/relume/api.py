@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from math import isnan
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,8 @@ class Watch:
         """Begin to watch, or go on after :meth:`stop`."""
         if self._state == "new":
             self._observer.watch(framework_of(self._model), self._model)
+            # a notebook's cell that is run again drops the watch of before, which nobody could stop any more
+            weakref.finalize(self, self._observer.pause).atexit = False
         elif self._state == "stopped":
             self._observer.resume(self._model)
         self._state = "watching"
