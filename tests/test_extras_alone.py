@@ -41,8 +41,8 @@ import jax, numpy as np, relume, relume.jax
 assert float(relume.jax.elu(-1e-8)) == np.float32(-1e-8)
 assert float(relume.from_spec(relume.to_spec(jax.nn.relu), "jax")(-1.0)) == 0.0
 """
-FLAX = JAX + "import relume.jax.flax\nassert relume.jax.flax.PReLU()(-np.ones(1)).tolist() == [-0.25]"
-EQUINOX = JAX + "import relume.jax.equinox\nassert relume.jax.equinox.PReLU()(-np.ones(1)).tolist() == [-0.25]"
+FLAX = "import numpy as np, relume.jax.flax\nassert relume.jax.flax.PReLU()(-np.ones(1)).tolist() == [-0.25]"
+EQUINOX = "\nimport relume.jax.equinox\nassert relume.jax.equinox.PReLU()(-np.ones(1)).tolist() == [-0.25]"
 ONNX = """
 import numpy as np, onnxruntime, relume
 from relume.activations.spec import Spec
@@ -52,13 +52,11 @@ assert y.tolist() == [np.float32(-1e-8), 2.0]
 """
 ALONE = {  # what of FRAMEWORKS is there, and what then works
     "torch": (("torch",), TORCH, {}),
-    "tensorflow": (("tensorflow", "keras"), TENSORFLOW, {}),  # TensorFlow brings Keras along
-    "keras on tensorflow": (("keras", "tensorflow"), KERAS, {"KERAS_BACKEND": "tensorflow"}),
+    "tensorflow and keras": (("keras", "tensorflow"), TENSORFLOW + KERAS, {"KERAS_BACKEND": "tensorflow"}),  # one extra
     "keras on jax": (("keras", "jax"), KERAS, {"KERAS_BACKEND": "jax"}),
     "keras on torch": (("keras", "torch"), KERAS, {"KERAS_BACKEND": "torch"}),
     "jax": (("jax",), JAX, {}),
-    "flax": (("jax", "flax"), FLAX, {}),
-    "equinox": (("jax", "equinox"), EQUINOX, {}),
+    "jax with its modules": (("jax", "flax", "equinox"), FLAX + EQUINOX, {}),
     "onnx": (("onnx", "onnxruntime"), ONNX, {}),
 }
 QUIET = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from math import isnan
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,8 @@ class Watch:
         """Begin to watch, or go on after :meth:`stop`."""
         if self._state == "new":
             self._observer.watch(framework_of(self._model), self._model)
+            # a notebook's cell that is run again drops the watch of before, which nobody could stop any more
+            weakref.finalize(self, self._observer.pause).atexit = False
         elif self._state == "stopped":
             self._observer.resume(self._model)
         self._state = "watching"
@@ -58,6 +61,10 @@ class Watch:
     def to_dict(self) -> dict[str, Any]:
         """The same shape as ``relume report FILE --json``."""
         return self.findings().to_dict()
+
+    def to_metrics(self) -> dict[str, float]:
+        """Numbers by stable names, as loggers take them: ``mlflow.log_metrics(w.to_metrics())``."""
+        return self.findings().to_metrics()
 
     def save(self, path: str | Path) -> None:
         """Write what was seen so far as a recording for ``relume report``.
@@ -111,13 +118,13 @@ def watch(
         >>> w.to_dict()["sites"][0]["dead"]     # doctest: +SKIP
         [3, 17]
     """
-    check_options(budget=budget, window=window, every=every)
-    if phase not in ("train", "eval", "all"):
-        raise WatchError(f'phase is {phase!r}; it is "train", "eval" or "all".', slug="bad-option")
+    check_options(budget=budget, window=window, every=every, phase=phase)
     return Watch(model, budget=budget, window=window, every=every, phase=phase)
 
 
-def check_options(*, budget: float, window: int | None, every: int | None) -> None:
+def check_options(
+    *, budget: float = 0.02, window: int | None = None, every: int | None = None, phase: Phase = "train"
+) -> None:
     """Raises: WatchError: an option of the watching is out of its range."""
     if not 0 < budget <= 1:
         raise WatchError(
@@ -126,6 +133,8 @@ def check_options(*, budget: float, window: int | None, every: int | None) -> No
     for name, steps in (("window", window), ("every", every)):
         if steps is not None and steps < 1:
             raise WatchError(f"{name} is {steps}; it is a number of steps, at least 1.", slug="bad-option")
+    if phase not in ("train", "eval", "all"):
+        raise WatchError(f'phase is {phase!r}; it is "train", "eval" or "all".', slug="bad-option")
 
 
 def gain(activation: str, **parameters: Any) -> float:

@@ -45,7 +45,7 @@ def rows(backend: str) -> list[dict[str, Any]]:
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("torch", marks=SLOW), pytest.param("jax", marks=SLOW)])
+@pytest.mark.parametrize("backend", ["torch", pytest.param("tensorflow", marks=SLOW), pytest.param("jax", marks=SLOW)])
 def test_layers_go_round_from_torch_through_keras_and_jax_to_onnx_with_equal_outputs(backend):
     assert len(rows(backend)) >= 20
     for row in rows(backend):

@@ -359,6 +359,7 @@ def test_relu_with_a_threshold_is_kerass_away_from_the_kinks():
         off = ~np.isin(x, (0, 6))
         np.testing.assert_allclose(slope[off], their_slope[off], rtol=1e-6)
     assert array(functional.relu(np.array([-np.inf], "float32"), threshold=1.0)).tolist() == [0.0]
+    assert array(functional.relu(np.array([7.0], "float32"), max_value=np.float32(5))).tolist() == [5.0]
 
 
 @pytest.mark.parametrize("module", [relume.keras, functional], ids=lambda module: module.__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -125,6 +127,41 @@ class Findings:
     findings: tuple[Finding, ...]
     not_observed: tuple[tuple[str, str, str], ...] = field(default=())
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A short name for each site, the same on every run of the same code, fit for the names of metrics.
+
+        The path of the activation module (``layer1.0.relu``), or the producing layer's with the activation
+        (``layer1.0.bn1.relu`` for ``F.relu``). A second site of a name is ``…-2``, in the order of the first call.
+        """
+        taken: Counter[str] = Counter()
+        names = []
+        for judged in self.sites:
+            name = _name(judged.site)
+            taken[name] += 1
+            names.append(name if taken[name] == 1 else f"{name}-{taken[name]}")
+        return tuple(names)
+
+    def to_metrics(self) -> dict[str, float]:
+        """The numbers that loggers take: flat, finite, with stable names.
+
+        ``relume/dead``, ``relume/dead_share``: dead units, and their share of ``relume/units``, the units judged;
+        ``relume/overhead``: share of the steps' time that watching took. For each site, by its name in :attr:`names`:
+        ``relume/<site>/firing_rate``: mean over its units; ``relume/<site>/examples``: on which it was judged;
+        ``relume/<site>/dead``, ``relume/<site>/dead_share``. As in ``relume check``, provisional sites are no part of
+        dead units and shares: a number that nobody saw enough for is left out.
+        """
+        told: dict[str, float] = {}
+        sure = [judged for judged in self.sites if not judged.provisional]
+        if sure:
+            dead, units = sum(len(judged.dead) for judged in sure), sum(judged.site.units for judged in sure)
+            told |= {"relume/dead": dead, "relume/units": units, "relume/dead_share": dead / units}
+        if self.run.get("overhead") is not None:
+            told["relume/overhead"] = self.run["overhead"]
+        for name, judged in zip(self.names, self.sites, strict=True):
+            told |= {f"relume/{name}/{what}": number for what, number in _numbers(judged).items()}
+        return told
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``relume report --json``; numbers and strings only."""
         return {
@@ -145,3 +182,21 @@ class Findings:
             ],
             "not_observed": [{"what": what, "where": where, "why": why} for what, where, why in self.not_observed],
         }
+
+
+def _name(site: Site) -> str:
+    """A site's name before it is told apart from others: of letters, digits, ``_``, ``-`` and ``.``."""
+    if site.call.rpartition(".")[2][:1].isupper():  # an activation module: nn.ReLU
+        name = site.module or site.model
+    else:
+        name = f"{site.layer or site.module or site.model}.{site.activation}"
+    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
+
+
+def _numbers(judged: Judged) -> dict[str, float]:
+    rates = [rate for rate in judged.firing_rate if rate is not None]
+    numbers: dict[str, float] = {"firing_rate": sum(rates) / len(rates)} if rates else {}
+    numbers["examples"] = judged.examples
+    if not judged.provisional:
+        numbers |= {"dead": len(judged.dead), "dead_share": len(judged.dead) / judged.site.units}
+    return numbers

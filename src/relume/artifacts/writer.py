@@ -91,13 +91,21 @@ class RecordingWriter:
         return self._later is not None
 
     def move(self) -> None:
-        """Go on in the file that was meant for later."""
+        """Go on in the file that was meant for later; where that fails, in memory.
+
+        Raises: RecordingError: the file cannot be written.
+        """
         if self._later is None:
             return
-        with _busy, contextlib.closing(self._db) as memory:
-            later, self._later = self._later, None
-            self._open(later())
-            memory.backup(self._db)
+        memory, later, self._later = self._db, self._later, None
+        with _busy:
+            try:
+                self._open(later())
+                memory.backup(self._db)
+            except BaseException:
+                self._db = memory
+                raise
+            memory.close()
 
     def abandon(self) -> None:
         """In a forked child: leave the parent's connection as it is, for ever. To close it would be to use it."""

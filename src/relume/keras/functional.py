@@ -11,6 +11,7 @@ ParameterError.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import keras
@@ -97,8 +98,8 @@ def rrelu(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = F
             ``keras.random.SeedGenerator`` new ones, None Keras's global generator.
 
     Example:
-        >>> keras.ops.convert_to_numpy(rrelu([-1.0, 1.0])).round(4).tolist()
-        [-0.22920000553131104, 1.0]
+        >>> keras.ops.convert_to_numpy(rrelu([-1.0, 1.0], 0.25, 0.75)).tolist()
+        [-0.5, 1.0]
     """
     ACTIVATIONS["rrelu"].check(lower=lower, upper=upper)
     if training:
@@ -140,8 +141,8 @@ def selu(x: Any) -> Any:
     """ELU with the constants that keep mean 0 and variance 1, by expm1. See :mod:`relume.activations.selu`.
 
     Example:
-        >>> keras.ops.convert_to_numpy(selu([-100.0, 1.0])).round(3).tolist()
-        [-1.7580000162124634, 1.0509999990463257]
+        >>> print(keras.ops.convert_to_numpy(selu([-100.0, 1.0])).round(3))
+        [-1.758  1.051]
     """
     return _called("selu", native.selu, x)
 
@@ -222,12 +223,12 @@ def _rrelu(x: Any, lower: float, upper: float, seed: Any) -> Any:
     return native.prelu(x, slopes, tuple(range(len(x.shape))))
 
 
-def _non_negative(**parameters: float | None) -> None:
+def _non_negative(**parameters: Any) -> None:
     """Keras refuses what is below 0; nan and inf are refused here too."""
     for name, given in parameters.items():
         if given is None and name == "max_value":
             continue
-        if not isinstance(given, int | float) or not 0 <= given < float("inf"):
+        if not isinstance(given, Real) or not 0 <= float(given) < float("inf"):
             raise ParameterError(
                 f"ReLU: {name} = {given!r}. Expected a finite number that is at least 0.",
                 slug="parameter-out-of-bounds",

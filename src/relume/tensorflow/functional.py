@@ -151,8 +151,8 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     ``tf.nn.elu`` has no alpha, and computes exp(x) − 1: 0 at −1e-8.
 
     Example:
-        >>> elu(tf.constant([-1e-8, 2.0], tf.float64)).numpy().tolist()
-        [-9.99999995e-09, 2.0]
+        >>> elu(tf.constant([-1e-8, 2.0])).numpy().tolist()
+        [-9.99999993922529e-09, 2.0]
     """
     alpha = float(ACTIVATIONS["elu"].check(alpha=alpha)["alpha"])
     return _widely(lambda x: _exponential(x, alpha, 1.0), _tensor("elu", x))

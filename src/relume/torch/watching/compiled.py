@@ -94,6 +94,7 @@ class Shaped:
         self.dtype = value.dtype
 
     def numel(self) -> int:
+        """The number of elements."""
         return self.shape.numel()
 
 

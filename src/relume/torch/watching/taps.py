@@ -124,7 +124,7 @@ def _install() -> None:
     _undo.append(_replace(Optimizer, "__init__", _telling_optimizer))
     _undo.append(_replace(torch.overrides, "has_torch_function", _unseen))
     _undo.append(_replace(torch, "compile", _telling_compile))
-    for wrapper in (torch._TorchCompileWrapper, torch._TorchCompileInductorWrapper):  # type: ignore[attr-defined]
+    for wrapper in (torch._TorchCompileWrapper, torch._TorchCompileInductorWrapper):
         _undo.append(_replace(wrapper, "__call__", _telling_backend))
     _tap_compiled_calls()
 

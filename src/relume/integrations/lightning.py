@@ -1,0 +1,28 @@
+"""A callback for Lightning: ``Trainer(callbacks=[WatchCallback()])``."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Callback
+
+from relume.integrations._lightning import Watching
+
+
+class WatchCallback(Watching, Callback):
+    """Watches each fit of a Lightning trainer, logs its numbers, and saves its recording.
+
+    The numbers (``Findings.to_metrics``) go to the trainer's loggers at ``trainer.global_step``, and to its
+    ``callback_metrics``, so that EarlyStopping and ModelCheckpoint can monitor ``relume/dead_share``. The sanity check
+    and validation are not counted. Of several ranks the first logs and saves, what it saw itself.
+
+    Args:
+        log: a function in place of the trainer's loggers; it takes a dict of numbers and, where it has that argument,
+            ``step``.
+        every_n_steps: steps between two loggings; the last is logged in any case.
+        path: where the recording is put at the end of the fit; that of a second fit becomes ``run-2.relume``.
+        **options: those of :func:`relume.watch`: budget, window, every, phase.
+
+    Raises: WatchError: an option out of its range. While it trains it raises nothing.
+
+    Example:
+        >>> trainer = Trainer(callbacks=[WatchCallback(path="run.relume")])     # doctest: +SKIP
+    """
