@@ -17,6 +17,9 @@ from relume.errors import MissingExtra, ParameterError, SpecError, WatchError, u
 from relume.framework import SPECS, Phase, load_specs, package_of_layer
 from relume.observe.observer import Observer, framework_of
 
+BUDGET = 0.02
+"""Share of the step time that watching may cost, where nothing else is asked."""
+
 
 class Watch:
     """The watching of one model: a context manager, or :meth:`start` and :meth:`stop`. Made by :func:`watch`."""
@@ -94,7 +97,7 @@ class Watch:
 def watch(
     model: Any,
     *,
-    budget: float = 0.02,
+    budget: float = BUDGET,
     window: int | None = None,
     every: int | None = None,
     phase: Phase = "train",
@@ -123,7 +126,7 @@ def watch(
 
 
 def check_options(
-    *, budget: float = 0.02, window: int | None = None, every: int | None = None, phase: Phase = "train"
+    *, budget: float = BUDGET, window: int | None = None, every: int | None = None, phase: Phase = "train"
 ) -> None:
     """Raises: WatchError: an option of the watching is out of its range."""
     if not 0 < budget <= 1:

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 import relume
 from relume.artifacts.reader import read
 from relume.errors import WatchError
+from relume.integrations import _session
 from relume.integrations.log import WatchLog
 from relume.integrations.tensorboard import WatchWriter, write
 
@@ -83,6 +84,23 @@ def test_an_error_of_the_watching_is_said_once_and_ends_the_logging(kept, capsys
         train(net, optimizer, steps=15, after=log.step)
     assert [step for step, _ in kept] == [5]
     assert capsys.readouterr().err.count("relume: ") == 1
+
+
+@pytest.mark.parametrize(("options", "expected"), [({}, [1, 440, 460]), ({"every": 1}, [*range(1, 461)])])
+def test_a_slow_log_is_called_at_fewer_steps_and_at_the_last(options, expected, monkeypatch):
+    net, _ = net_and_optimizer()
+    now, logged = [0.0], []
+    monkeypatch.setattr(_session, "perf_counter", lambda: now[0])
+
+    def log(metrics, step):
+        logged.append(step)
+        now[0] += 10
+
+    with WatchLog(net, log, every_n_steps=1, **options) as watching:
+        for _ in range(460):
+            now[0] += 1
+            watching.step()
+    assert logged == expected
 
 
 def test_training_is_the_same_bit_by_bit(kept, tmp_path):

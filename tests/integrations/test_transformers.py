@@ -67,10 +67,8 @@ def test_trainers_own_log_takes_them_to_its_reporters_and_loses_no_loss(tmp_path
     history = trainer.state.log_history
     assert [row["step"] for row in history if f"relume/{SITE}/firing_rate" in row] == [10, 20]
     assert [row["step"] for row in history if "loss" in row] == [5, 10, 15, 20]
-    events = EventAccumulator(str(tmp_path / "tb")).Reload()
-    assert [(e.step, e.value) for e in events.Scalars(f"train/relume/{SITE}/dead")] == [
-        (20, 1)
-    ]  # 160 examples are too few
+    events = EventAccumulator(str(tmp_path / "tb")).Reload()  # 160 examples were too few for dead ones
+    assert [(e.step, e.value) for e in events.Scalars(f"train/relume/{SITE}/dead")] == [(20, 1)]
 
 
 def test_without_a_log_they_are_in_the_history(tmp_path):

@@ -53,13 +53,13 @@ class Watching:
         """Log the last step, stop and save."""
         if self._session is not None:
             self._session.stop()
-        self._to_log(trainer)
+        self._to_log(trainer, last=True)
         self._end()
 
-    def _to_log(self, trainer: Any) -> None:
+    def _to_log(self, trainer: Any, *, last: bool = False) -> None:
         if self._session is not None and trainer.is_global_zero:
             sink = _to_loggers(trainer) if self._log is None else metrics_to(self._log)
-            self._session.log(sink, trainer.global_step)
+            self._session.log(sink, trainer.global_step, last=last)
 
     def on_exception(self, *_: Any) -> None:
         """The training ends early: what was seen is saved."""

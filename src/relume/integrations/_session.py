@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypedDict
 
 from relume import api
@@ -17,6 +18,9 @@ from relume.errors import WatchError
 from relume.framework import Phase
 
 EVERY_N_STEPS = 50
+
+_FREE_SECONDS = 1.0
+"""So much logging may take in any case; what goes beyond keeps to the budget of the watching, by fewer loggings."""
 
 Sink = Callable[[Findings, int], None]
 """Takes what was found so far, and the step."""
@@ -67,6 +71,8 @@ class Session:
         self._path = path
         self._logging = True
         self._logged = -1
+        self._budget = 1.0 if options.get("every") is not None else options.get("budget", api.BUDGET)
+        self._began, self._spent = perf_counter(), 0.0
         self._watch: api.Watch | None = None
         self._guarded("watching", lambda: self._begin(model, options))
 
@@ -78,12 +84,15 @@ class Session:
         """What was found so far; None where the model could not be watched."""
         return None if self._watch is None else self._watch.findings()
 
-    def log(self, sink: Sink, step: int) -> None:
-        """Log what was found up to a step, once."""
-        if self._logging and step != self._logged:
+    def log(self, sink: Sink, step: int, *, last: bool = False) -> None:
+        """Log what was found up to a step, once; a step that would cost too much is passed over, but for the last."""
+        began = perf_counter()
+        dear = self._spent > _FREE_SECONDS + self._budget * (began - self._began)
+        if self._logging and step != self._logged and (last or not dear):
             self._logged = step
             if not self._guarded("logging", lambda: self._log(sink, step)):
                 self._logging = False
+            self._spent += perf_counter() - began
 
     def _log(self, sink: Sink, step: int) -> None:
         findings = self.findings

@@ -17,7 +17,7 @@ class WatchCallback(Watching, Callback):
     Args:
         log: a function in place of the trainer's loggers; it takes a dict of numbers and, where it has that argument,
             ``step``.
-        every_n_steps: steps between two loggings; the last is logged in any case.
+        every_n_steps: steps between two loggings, more where they would not keep to the budget; the last is logged.
         path: where the recording is put at the end of the fit; that of a second fit becomes ``run-2.relume``.
         **options: those of :func:`relume.watch`: budget, window, every, phase.
 

@@ -43,7 +43,7 @@ class Watching:
         if self._session is not None:
             self._session.stop()
             if kind is None:
-                self._session.log(self._sink, self._steps)
+                self._session.log(self._sink, self._steps, last=True)
             self._session.end()
 
     @property
@@ -59,7 +59,7 @@ class WatchLog(Watching):
         model: a ``torch.nn.Module``.
         log: takes the numbers (``Findings.to_metrics``) as a flat dict, and the step where it has an argument
             ``step``: ``mlflow.log_metrics``, a ``Run.log`` of W&B, or your own.
-        every_n_steps: steps between two loggings; the last is logged in any case.
+        every_n_steps: steps between two loggings, more where they would not keep to the budget; the last is logged.
         path: where the recording is put at the end.
         **options: those of :func:`relume.watch`: budget, window, every, phase.
 

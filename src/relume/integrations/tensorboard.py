@@ -36,7 +36,7 @@ class WatchWriter(Watching):
     Args:
         model: a ``torch.nn.Module``.
         writer: as in :func:`write`; it stays open.
-        every_n_steps: steps between two writings.
+        every_n_steps: steps between two writings, more where they would not keep to the budget; the last is written.
         path: where the recording is put at the end.
         **options: those of :func:`relume.watch`: budget, window, every, phase.
 

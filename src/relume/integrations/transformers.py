@@ -23,7 +23,7 @@ class WatchCallback(TrainerCallback):
 
     Args:
         log: takes a dict of numbers and, where it has that argument, ``step``: ``trainer.log``, ``mlflow.log_metrics``.
-        every_n_steps: steps between two loggings; the last is logged in any case.
+        every_n_steps: steps between two loggings, more where they would not keep to the budget; the last is logged.
         path: where the recording is put at the end; that of a second training becomes ``run-2.relume``.
         **options: those of :func:`relume.watch`: budget, window, every, phase.
 
@@ -69,7 +69,8 @@ class WatchCallback(TrainerCallback):
             return
         if last or state.global_step % self._every_n_steps == 0:
             wanted = control.should_log
-            self._session.log(_to_history(state) if self._log is None else metrics_to(self._log), state.global_step)
+            sink = _to_history(state) if self._log is None else metrics_to(self._log)
+            self._session.log(sink, state.global_step, last=last)
             control.should_log = wanted  # trainer.log clears it, and the loss of this step would go unlogged
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
