@@ -28,6 +28,7 @@ MOST_LINES = 400
 HEADINGS = ["What it finds", "Why it hurts", "Evidence", "False alarms", "Cure and its safety", "Sources"]
 PUBLIC = ("relume", "relume.api", "relume.numpy", "relume.activations")
 HEAVY = {"torch", "tensorflow", "keras", "jax", "jaxlib", "onnx", "onnxruntime", "scipy", "ray", "altair", "sklearn"}
+HEAVY |= {"lightning", "pytorch_lightning", "transformers", "accelerate", "tensorboard", "mlflow", "wandb"}
 NETWORK = {"socket", "ssl", "http", "urllib", "ftplib", "smtplib", "xmlrpc", "socketserver", "asyncio", "webbrowser"}
 NETWORK |= {"requests", "httpx", "aiohttp", "urllib3"}
 

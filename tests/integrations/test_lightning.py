@@ -92,8 +92,8 @@ def test_loggers_get_the_numbers_beside_the_users_own(tmp_path):
 
 
 def test_early_stopping_can_monitor_the_dead_share(tmp_path):
-    stop = lightning.callbacks.EarlyStopping("relume/dead_share", mode="min", stopping_threshold=0.5)
-    _, trainer = fit(lightning, tmp_path, ours.WatchCallback(every_n_steps=20, budget=1.0), stop, max_epochs=3)
+    stop = lightning.callbacks.EarlyStopping("relume/dead_share", stopping_threshold=0.5, check_on_train_epoch_end=True)
+    _, trainer = fit(lightning, tmp_path, stop, ours.WatchCallback(budget=1.0), max_epochs=3)
     assert trainer.global_step == 20
     assert trainer.callback_metrics["relume/dead_share"] == 2 / 16
 

@@ -49,6 +49,10 @@ class Watching:
         if trainer.global_step and trainer.global_step % self._every_n_steps == 0:
             self._to_log(trainer)
 
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Log what callbacks monitor, which Lightning asks for behind this."""
+        self._to_log(trainer)
+
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Log the last step, stop and save."""
         if self._session is not None:

@@ -11,13 +11,15 @@ class WatchCallback(Watching, Callback):
     """Watches each fit of a Lightning trainer, logs its numbers, and saves its recording.
 
     The numbers (``Findings.to_metrics``) go to the trainer's loggers at ``trainer.global_step``, and to its
-    ``callback_metrics``, so that EarlyStopping and ModelCheckpoint can monitor ``relume/dead_share``. The sanity check
-    and validation are not counted. Of several ranks the first logs and saves, what it saw itself.
+    ``callback_metrics``, so that EarlyStopping and ModelCheckpoint can monitor ``relume/dead_share``; give EarlyStopping
+    ``strict=False``, for it is not there before 300 examples were seen. The sanity check and validation are not
+    counted. Of several ranks the first logs and saves, what it saw itself.
 
     Args:
         log: a function in place of the trainer's loggers; it takes a dict of numbers and, where it has that argument,
             ``step``.
-        every_n_steps: steps between two loggings, more where they would not keep to the budget; the last is logged.
+        every_n_steps: steps between two loggings, more where they would not keep to the budget; the end of an epoch is
+            logged as well, and the last step in any case.
         path: where the recording is put at the end of the fit; that of a second fit becomes ``run-2.relume``.
         **options: those of :func:`relume.watch`: budget, window, every, phase.
 
