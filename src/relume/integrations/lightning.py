@@ -11,9 +11,9 @@ class WatchCallback(Watching, Callback):
     """Watches each fit of a Lightning trainer, logs its numbers, and saves its recording.
 
     The numbers (``Findings.to_metrics``) go to the trainer's loggers at ``trainer.global_step``, and to its
-    ``callback_metrics``, so that EarlyStopping and ModelCheckpoint can monitor ``relume/dead_share``; give EarlyStopping
-    ``strict=False``, for it is not there before 300 examples were seen. The sanity check and validation are not
-    counted. Of several ranks the first logs and saves, what it saw itself.
+    ``callback_metrics``, so that EarlyStopping and ModelCheckpoint can monitor ``relume/dead_share``. EarlyStopping
+    needs ``strict=False`` for it: it is not there before 300 examples were seen. The sanity check and validation are
+    not counted. Of several ranks the first logs and saves, what it saw itself.
 
     Args:
         log: a function in place of the trainer's loggers; it takes a dict of numbers and, where it has that argument,
