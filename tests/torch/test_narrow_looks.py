@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import sys
 
 import pytest
 import torch
@@ -11,6 +12,13 @@ import torch.nn.functional as F
 from torch import nn
 
 import relume
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled():
+    """What other tests compiled in this process must not make the looks wide."""
+    if "torch._dynamo.eval_frame" in sys.modules:
+        torch._dynamo.reset()
 
 
 def watching(net, **options):
