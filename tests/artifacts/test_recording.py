@@ -420,7 +420,7 @@ def test_report_works_on_what_a_killed_run_left(tmp_path, part):
     killed([RELUME, "run", "x.py"], seconds, cwd=tmp_path, env=env)
     done = subprocess.run([RELUME, "report"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    if seconds > 2:
+    if seconds > 3:  # importing PyTorch takes a second or more, and what is new is written each second
         assert "of 16 units dead at 1 site" in done.stdout
     # and the next run takes the place
     (tmp_path / "y.py").write_text("")

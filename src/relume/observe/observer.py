@@ -160,8 +160,8 @@ class Observer:
         self._book(looked)
         if track.pane_is_full(self._window, lambda: self._examples(clock)):
             self._close_pane(clock)
-        if track.steps == steps:  # the first: what came before it may have been long; it is written soon after
-            self._flushed = self._now - _FLUSH_NS * 3 // 4
+        if track.steps == steps:  # the first: what came before it may have been long
+            self._flushed = self._now
         if self._now - self._flushed > self._flush_gap or self.writer.waits:
             self.write()
             self._tell_progress()
