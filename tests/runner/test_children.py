@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-import threading
 from pathlib import Path
 
 import pytest
@@ -328,8 +327,15 @@ def test_passenger_travels_where_the_child_has_no_relume(tmp_path):
 # ---- the recording across a fork ----
 
 
+FORKS = """
+import os, sys, threading
+from pathlib import Path
+from relume.artifacts.reader import read
+from relume.artifacts.writer import RecordingWriter
+
+folder = Path(sys.argv[1])
+
 def in_a_child(work):
-    """Fork, work, and leave; returns the status."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -339,43 +345,61 @@ def in_a_child(work):
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.wait()[1])
+"""
+
+
+def forking(folder, text):
+    """Run what forks in a process of its own: in this one other tests may have started threads."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKS + textwrap.dedent(text), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_parents_connection_survives_the_end_of_a_child(tmp_path):
     """A connection that a child closed would be closed in the middle of the parent's."""
-    path = tmp_path / "t.relume"
-    writer = RecordingWriter(path)
-    writer.meta(step=1)
+    forking(
+        tmp_path,
+        """
+        path = folder / "t.relume"
+        writer = RecordingWriter(path)
+        writer.meta(step=1)
 
-    def leave():
-        nonlocal writer
-        writer.abandon()
-        del writer
+        def leave():
+            global writer
+            writer.abandon()
+            del writer
 
-    assert in_a_child(leave) == 0
-    writer.meta(step=2)
-    writer.close()
-    assert read(path).meta["step"] == 2
+        assert in_a_child(leave) == 0
+        writer.meta(step=2)
+        writer.close()
+        assert read(path).meta["step"] == 2
+        """,
+    )
 
 
 def test_fork_does_not_fall_into_the_middle_of_a_write(tmp_path):
     """A child in whose memory SQLite's locks are held by a thread that is not there would wait for ever."""
-    writer = RecordingWriter(tmp_path / "t.relume")
-    inside, go_on = threading.Event(), threading.Event()
+    forking(
+        tmp_path,
+        """
+        writer = RecordingWriter(folder / "t.relume")
+        inside, go_on = threading.Event(), threading.Event()
 
-    def write():
-        with writer.transaction():
-            inside.set()
-            go_on.wait(5)
+        def write():
+            with writer.transaction():
+                inside.set()
+                go_on.wait(5)
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    inside.wait(5)
-    threading.Timer(0.2, go_on.set).start()
-    assert in_a_child(lambda: RecordingWriter(tmp_path / "child.relume").close()) == 0
-    assert go_on.is_set()
-    thread.join()
-    writer.close()
+        thread = threading.Thread(target=write)
+        thread.start()
+        inside.wait(5)
+        threading.Timer(0.2, go_on.set).start()
+        assert in_a_child(lambda: RecordingWriter(folder / "child.relume").close()) == 0
+        assert go_on.is_set()
+        thread.join()
+        writer.close()
+        """,
+    )
 
 
 def test_recording_in_memory_moves_into_its_file(tmp_path):
