@@ -6,6 +6,7 @@ stay on their device. Both know the few operations that are asked of them here a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ def plain(x: Tensor) -> Array:
     return x.numpy() if x.device.type == "cpu" else x
 
 
-class Made:
+class Made(ABC):
     """One call of a layer in a look. Holds the call's tensors until the site has taken what it needs.
 
     ``upstream`` is the number of the site that made the input, −1 where none did; ``trained`` whether an optimiser
@@ -65,13 +66,13 @@ class Made:
         variance = (x * x).sum() / len(x) - mean_square
         return (mean_square / abs(variance + 1e-7 * mean_square + 1e-30)) ** 0.5
 
+    @abstractmethod
     def largest(self, z: Tensor) -> tuple[Array, Any]:
         """(largest pre-activation of each unit, where it stands)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inputs(self, index: Any, top: Array, weight: Array, bias: Array) -> Array:
         """The inputs of the units at their largest pre-activations; shape (units, inputs of a unit)."""
-        raise NotImplementedError
 
     def _features(self, x: Array) -> Array:
         return x.reshape(-1, x.shape[-1])
