@@ -52,10 +52,21 @@ KINDS = {
 
 def causes(record: SiteRecord, units: Sequence[int], sites: Sequence[SiteRecord]) -> dict[int, Cause]:
     """The cause of each dead unit of a site; ``sites``: all of the run's, in their order."""
-    unseen = Cause("unknown", "no factors of its death were kept")
     before = sites[: next((n for n, other in enumerate(sites) if other is record), 0) + 1]
     chance = chance_of_birth_dead([r.site.units for r in before if r.site.model == record.site.model])
-    return {unit: explain(record.deaths[unit], sites, chance) if unit in record.deaths else unseen for unit in units}
+    return {unit: _unseen(record, unit) or explain(record.deaths[unit], sites, chance) for unit in units}
+
+
+def _unseen(record: SiteRecord, unit: int) -> Cause | None:
+    """Most looks keep counts alone: where these saw the unit fire and those with factors did not, nothing is claimed."""
+    death = record.deaths.get(unit)
+    if death is None:
+        return Cause("unknown", "no factors of its death were kept")
+    if death.before < 0 and record.first_fired[unit] >= 0:
+        return Cause("unknown", "no factors were kept while it fired")
+    if death.after <= record.last_fired[unit]:
+        return Cause("unknown", f"it fired again behind step {death.after:,}, whose factors were the last to be kept")
+    return None
 
 
 def chance_of_birth_dead(widths: Sequence[int]) -> float:
@@ -72,7 +83,8 @@ def chance_of_birth_dead(widths: Sequence[int]) -> float:
 
 def explain(death: Death, sites: Sequence[SiteRecord] = (), chance: float = math.nan) -> Cause:
     """The cause of one death; ``chance``: that a whole network of these widths is born dead, as a context."""
-    if not all(map(math.isfinite, (death.top_after, death.weight_after, death.bias_after, death.input_after))):
+    numbers = (death.top_before, death.top_after, death.weight_after, death.bias_after, death.input_after)
+    if not all(map(math.isfinite, numbers)):
         return Cause("non-finite", f"at step {death.after:,} its weights or its input are not finite")
     if death.input_after == 0:
         return _without_input(death, sites)

@@ -205,7 +205,7 @@ class Sites:
             return -1
         key = (id(module), met.file, met.line, met.applied.name, met.order, id(tag.layer), tag.units)
         site = self._in_graphs.get(key)
-        if site is None:
+        if site is None or site.layer is not tag.layer:  # an id may have gone to another object
             place = (root, module, met.file, met.line, met.function)
             clock = self._clocks.for_layer(tag.layer)
             number = self._listener.new_site(self._described(met.applied, met.call, tag, assumed, place, clock))
