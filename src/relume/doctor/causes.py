@@ -58,7 +58,7 @@ def causes(record: SiteRecord, units: Sequence[int], sites: Sequence[SiteRecord]
 
 
 def _unseen(record: SiteRecord, unit: int) -> Cause | None:
-    """Most looks keep counts alone: where these saw the unit fire and those with factors did not, nothing is claimed."""
+    """Most looks keep counts alone. Where these saw the unit fire last, the factors that were kept claim nothing."""
     death = record.deaths.get(unit)
     if death is None:
         return Cause("unknown", "no factors of its death were kept")
