@@ -166,7 +166,8 @@ class Budget:
         """How many steps from one news of the signs of life to the next, by what it has cost to get this one."""
         self._signs.add(cost)
         self._unseen += (_COLD - 1) * cost
-        return max(1, min(math.ceil(_COLD * self._signs.median() / (_FOR_SIGNS * self._income)), _MOST_PASSED))
+        most = _SOON if self.steps < _SOON else _MOST_PASSED  # in the beginning looks are as near as signs would be
+        return max(1, min(math.ceil(_COLD * self._signs.median() / (_FOR_SIGNS * self._income)), most))
 
     def steps_to_pass(self, step: int, *, urgent: bool = False) -> int:
         """How many steps to pass over from this one on, by its number on its clock; 0: look at it.
