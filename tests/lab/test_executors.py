@@ -44,7 +44,7 @@ def run(warm, folder):
 
     def run(text, **options):
         (outcome,) = executor.run([trials.order(folder, text, **options)])
-        assert sorted(path.suffix for path in top.iterdir()) == [".log"], "something was left behind"
+        assert trials.left(top) == [], "something was left behind"
         return outcome.trial, trials.said(top)
 
     return run

@@ -15,6 +15,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import trials
 
 from relume.artifacts.trial import TrialKey
 from relume.lab.executors.local import LocalExecutor
@@ -91,7 +92,7 @@ def run(executors, project):
         told = Script(str(file) if absolute else os.path.relpath(file, project), args, False, str(project))
         (outcome,) = made[BODIES[linked]].run([Order(KEY, told, written=written, **options)])
         assert state(project.parent) == before, "the user's files were altered"
-        assert os.listdir(work) == ["one.log"], "something was left behind"
+        assert trials.left(work) == [], "something was left behind"
         return Ran(outcome, (work / "one.log").read_text())
 
     return run
@@ -468,3 +469,25 @@ def test_what_pytorch_writes_by_itself_does_not_go_through_a_link(project, run, 
     ran = good(script)
     assert ran.found["written"] == ["data/x.csv", "model.pt"]
     assert ran.found["resumed"] == ["model.pt"]
+
+
+def test_sandboxes_side_by_side_have_their_links_in_common_and_not_their_fate(project, tmp_path):
+    (project / "photo.png").write_text("yours")
+    one, other = (build(tmp_path / name, project) for name in ("one", "other"))
+    assert (one.cwd / "photo.png").lstat().st_ino == (other.cwd / "photo.png").lstat().st_ino
+    (one.cwd / "photo.png").unlink()
+    (one.cwd / "photo.png").write_text("mine")
+    assert (other.cwd / "photo.png").read_text() == (project / "photo.png").read_text() == "yours"
+    sandbox_module.remove(sandbox_module.pool(tmp_path / "one"))
+    assert (other.cwd / "photo.png").read_text() == "yours"
+    assert (build(tmp_path / "third", project).cwd / "photo.png").read_text() == "yours"
+
+
+def test_where_a_file_has_one_name_only_the_links_are_made_anew(project, tmp_path, monkeypatch):
+    def link(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", link)
+    for name in ("one", "other"):
+        made = build(tmp_path / name, project)
+        assert (made.cwd / "data" / "x.csv").readlink() == project / "data" / "x.csv"

@@ -121,11 +121,13 @@ def test_nothing_of_the_users_is_run_in_the_server(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "model.py").write_text("open('trace', 'a').write('x')\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([trials.HERE, str(folder)]))
-    order = trials.order(folder, "import sys\nassert 'model' not in sys.modules\nimport model\n")
+    text = "import sys\nassert 'model' not in sys.modules\nimport model\nprint(open('trace').read())\n"
+    order = trials.order(folder, text)
     with trials.executor(tmp_path / "out", preload=("json", "model")) as executor:
         (outcome,) = executor.run([order])
     assert outcome.trial.status == "finished", trials.said(tmp_path / "out")
-    assert outcome.found["written"] == ["trace"]
+    assert trials.said(tmp_path / "out") == "x\n", "it was imported once, by the trial"
+    assert not (folder / "trace").exists()
 
 
 @pytest.mark.parametrize(

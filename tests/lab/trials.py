@@ -39,6 +39,11 @@ def said(top, seed=0):
     return Path(log(top, seed)).read_text()
 
 
+def left(top):
+    """What trials have left behind beside their logs; the links of all lie there until the executor is closed."""
+    return sorted({path.name for path in Path(top).iterdir() if path.suffix != ".log"} - {".links"})
+
+
 def executor(top, **options):
     return LocalExecutor(places(top), **{"jobs": 1, "body": "bodies:plain", **options})
 

@@ -199,7 +199,7 @@ class _Server:
             self.close()
 
     def send(self, number: int, entry: _Running, look: bool) -> None:
-        """Have a trial run; whether it is to tell what it imports."""
+        """Have a trial run; whether it is to tell what it writes and imports."""
         with contextlib.suppress(OSError):  # gone: `ended` will tell
             self.pipe.send((number, entry.order.to_dict(), entry.place, look))
 

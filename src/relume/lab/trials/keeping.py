@@ -71,7 +71,7 @@ def begin(
         place: where.
         body: ``package.module:function``, see :data:`~relume.lab.trials.trial.BODY`.
         supervisor: to which it reports what it writes, see :mod:`~relume.lab.trials.syscalls`.
-        look: whether it tells what it has imported in the end; a survey does so anyway.
+        look: whether it tells in the end what it has written and imported; a survey does so anyway.
         closing: descriptors of this process that the trial's is not to have.
     """
     kept = Kept(order, place)

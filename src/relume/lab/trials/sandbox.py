@@ -7,6 +7,7 @@ nothing which a trial writes goes through a link is the work of ``guard.py``.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -78,6 +79,35 @@ def root_of(folder: Path) -> Path:
     return folder if folder.parent in home else folder.parent
 
 
+def pool(work: Path) -> Path:
+    """Where a sandbox has its links from, and those beside it; it may be taken away at any time."""
+    return work.parent / ".links"
+
+
+class _Links:
+    """Links that sandboxes have in common, each under a name of its own.
+
+    To make a link anew has been seen to take 270 µs, one more name for it 15: a project has a thousand of them.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self._pool = f"{pool(work)}{os.sep}"
+        with contextlib.suppress(OSError):  # another driver of the study may be taking it away
+            os.makedirs(self._pool, exist_ok=True)
+
+    def put(self, target: str, place: str | Path) -> None:
+        """Make ``place`` a link to ``target``."""
+        shared = self._pool + hashlib.blake2b(os.fsencode(target), digest_size=16).hexdigest()
+        try:
+            try:
+                os.link(shared, place, follow_symlinks=False)
+            except FileNotFoundError:
+                os.symlink(target, shared)
+                os.link(shared, place, follow_symlinks=False)
+        except OSError:  # a file system without such names, too many of one link, or another process is at it
+            os.symlink(target, place)
+
+
 def build(
     work: Path, folder: Path, hidden: Iterable[str] = (), without: Iterable[Path] = (), script: str = ""
 ) -> Sandbox:
@@ -93,21 +123,22 @@ def build(
     folder, hidden = folder.resolve(), tuple(hidden)
     root = root_of(folder)
     hide = {os.path.normpath(folder / path) for path in hidden}
-    hide |= {os.path.normpath(path.resolve()) for path in (*without, work)}
+    hide |= {os.path.normpath(path.resolve()) for path in (*without, work, pool(work))}
     base = work / (root.name or "root")
     base.mkdir(parents=True)
+    links = _Links(work)
     copies: dict[str, int] = {}
     sandbox = Sandbox(base, root, folder, copies, tuple(path for path in hidden if os.path.isabs(path)))
     for above in reversed([p for p in folder.parents if p == root or root in p.parents]):
         way = folder.relative_to(above).parts[0]
         if _count(str(above)) <= MANY:
-            _fill(above, sandbox.inside(above), hide | {str(above / way)}, copies, deep=False)
+            _fill(above, sandbox.inside(above), hide | {str(above / way)}, copies, links, deep=False)
         sandbox.inside(above / way).mkdir()
     main = sandbox.inside(Path(os.path.normpath(folder / script)))
     ahead, seen = [folder], 0
     while ahead:
         here = ahead.pop(0)
-        subfolders = _fill(here, sandbox.inside(here), hide, copies, deep=True)
+        subfolders = _fill(here, sandbox.inside(here), hide, copies, links, deep=True)
         for each, entries in subfolders:
             seen += entries
             there = sandbox.inside(each)
@@ -116,7 +147,7 @@ def build(
                 there.mkdir()
                 ahead.append(each)
             else:
-                there.symlink_to(each)
+                links.put(str(each), there)
     if script and main.is_symlink() and main.is_file():
         source = main.readlink()
         main.unlink()
@@ -124,27 +155,29 @@ def build(
     return sandbox
 
 
-def _fill(source: Path, target: Path, hide: set[str], copies: dict[str, int], *, deep: bool) -> list[tuple[Path, int]]:
+def _fill(
+    source: Path, target: Path, hide: set[str], copies: dict[str, int], links: _Links, *, deep: bool
+) -> list[tuple[Path, int]]:
     """Link a folder's entries; returns its subfolders, with the number of their entries, where it goes deeper."""
     deeper = []
     with os.scandir(source) as entries:
         for entry in entries:
             if entry.path in hide:
                 continue
-            place = target / entry.name
+            place = f"{target}{os.sep}{entry.name}"
             if deep and entry.is_dir(follow_symlinks=False) and entry.name not in _WHOLE:
                 deeper.append((Path(entry.path), _count(entry.path)))
             elif deep and entry.name.endswith(".py") and len(copies) < _COPIED and entry.is_file():
                 with contextlib.suppress(OSError):
                     _copy(entry.path, place, copies)
             else:
-                os.symlink(entry.path, place)
+                links.put(entry.path, place)
     return sorted(deeper)
 
 
-def _copy(source: str | Path, place: Path, copies: dict[str, int]) -> None:
+def _copy(source: str | Path, place: str | Path, copies: dict[str, int]) -> None:
     shutil.copy2(source, place)
-    copies[str(place)] = place.stat().st_mtime_ns
+    copies[str(place)] = os.stat(place).st_mtime_ns
 
 
 def _count(folder: str) -> int:

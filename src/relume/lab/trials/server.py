@@ -29,7 +29,7 @@ from relume.lab import capture
 from relume.lab.trials.keeping import Kept, begin, finish
 from relume.lab.trials.order import Order
 from relume.lab.trials.processes import adopt_orphans, die_with_parent, end_all, uses_gpu
-from relume.lab.trials.sandbox import remove
+from relume.lab.trials.sandbox import pool, remove
 from relume.lab.trials.syscalls import Supervisor
 from relume.lab.trials.trial import Place
 
@@ -172,6 +172,7 @@ class _Server:
         self._supervisor = supervisor
         self._warden = os.getppid()
         self._running: dict[int, tuple[int, Kept]] = {}
+        self._pools: set[Path] = set()
         self._woken, self._wake = os.pipe()
         for end in (self._woken, self._wake):
             os.set_blocking(end, False)
@@ -195,12 +196,15 @@ class _Server:
             end_all()
             for _, kept in self._running.values():
                 remove(Path(kept.place.work))
+            for each in self._pools:
+                remove(each)
 
     def _begin(self, number: int, told: dict[str, Any], place: Place, look: bool) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # their handlers are ours alone
         closing = (self._pipe.fileno(), self._woken, self._wake)
+        self._pools.add(pool(Path(place.work)))
         try:
             kept = begin(
                 Order.from_dict(told), place, self._body, supervisor=self._supervisor, look=look, closing=closing

@@ -66,10 +66,10 @@ def write_whole(file: Path, told: Mapping[str, Any]) -> None:
 class Outcome(NamedTuple):
     """What became of an order.
 
-    ``found`` is JSON: what the body returned beside the trial; ``written``, ``resumed`` and ``outside`` as
-    :class:`~relume.lab.trials.guard.Touched` has them; and where it was asked for, ``installed`` and ``local``: the
-    modules that were imported in the end, by their names, and the user's own, by their paths from the working
-    folder; ``gpu``: whether it computed on one.
+    ``found`` is JSON: what the body returned beside the trial; and where it was asked for, ``written``, ``resumed`` and
+    ``outside`` as :class:`~relume.lab.trials.guard.Touched` has them; ``installed`` and ``local``: the modules that
+    were imported in the end, by their names, and the user's own, by their paths from the working folder; ``gpu``:
+    whether it computed on one.
     """
 
     order: Order
@@ -89,7 +89,7 @@ def environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
 
 
 class Here(NamedTuple):
-    """What a trial's process is: its order and its folders; whether it tells what it imports; who supervises it."""
+    """What a trial's process is: its order and its folders; whether it tells what it did; who supervises it."""
 
     order: Order
     place: Place
@@ -126,9 +126,9 @@ def deliver(trial: Trial, found: Mapping[str, Any]) -> None:
     if _here is None or (scratch() / RESULT).exists() or _here.guard.is_child:
         return
     marks = [] if _stderr is None else _stderr.marks
-    told = {**found, "marks": marks, **asdict(_here.guard.touched(heard_in(scratch())))}
+    told = {**found, "marks": marks}
     if _here.look:
-        told |= {**_loaded(_here.sandbox), "gpu": uses_gpu()}
+        told |= {**asdict(_here.guard.touched(heard_in(scratch()))), **_loaded(_here.sandbox), "gpu": uses_gpu()}
     if _witness is not None:
         told |= {"children": _witness.children, "remarks": [*_witness.remarks(told["written"])]}
     write_whole(scratch() / RESULT, {"trial": trial_to_json(trial), "found": told})
