@@ -65,7 +65,8 @@ def study(script: list[str], runs: int, jobs: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, "-m", "relume", "compare", "--with", "leaky_relu", "--seeds", str(runs // 2),
-             "--lr-factors", "1", "--metric", "test_accuracy", "--jobs", str(jobs), "--study", f"{folder}/study", *script],
+             "--lr-factors", "1", "--metric", "test_accuracy", "--jobs", str(jobs),
+             "--study", f"{folder}/study", *script],
             check=True, cwd=Path(script[0]).parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         return sorted(path.stat().st_mtime for path in Path(folder).glob("study/trials/*.json"))
