@@ -20,11 +20,11 @@ _AIM = 0.75
 _FLOOR_NS = 15_000
 """What a step may cost where the share of it would be less: watching a 0.3 ms step within 2 % would see nothing."""
 
-_IDLE_NS = 4_500  # what a step costs that is passed over: one hook, and the cold code around it (measured 3.5 to 5 µs)
+_IDLE_NS = 5_000  # what a step costs that is passed over: one hook, and the cold code around it (measured 5.2 µs)
 _COLD = 1.3
-"""A look costs at least so many times what its own clock sees: caches are cold, and what it drove out of them is missed
-later. By a stopwatch outside it was 1.15 to 1.5 times on a net of 0.4 ms a step, 1.25 on a CNN of 30 ms; on an MLP of
-25 ms and an encoder of 57 ms the difference was lost in the noise, which is when this counts.
+"""All of ours costs at least so many times what its own clock sees: caches are cold, and what it drove out of them is
+missed later. By a stopwatch outside a look was 1.15 to 1.5 times on a net of 0.4 ms a step, 1.25 on a CNN of 30 ms; on
+an MLP of 25 ms and an encoder of 57 ms the difference was lost in the noise, which is when this counts.
 """
 
 _AT_MOST = 3.0  # and not more than this: what seems to be more is the steps' own unevenness
@@ -41,7 +41,8 @@ _REGULAR = 1.25  # prices that a look may cost at once; what is above (a wide lo
 _PLAIN_EACH = 8  # looks, of which one has two steps behind it for comparison
 _SAVED = 8  # looks that may be saved up in a pause: a long evaluation must not buy a hundred looks in a row
 _FAR_NS = 250_000_000  # of steps that are passed over without another thought: what a step takes may change
-_MOST_PASSED = 64
+_MOST_PASSED = 256
+_MOST_UNREAD = 64  # steps from one news of the signs of life to the next, or one such part of the run
 _RESERVED = 0.5  # of what is free is put aside for urgent looks
 _MOST_RESERVED = 24  # looks
 _ROW = 8  # urgent looks that must be affordable before the first: fewer show nothing
@@ -95,8 +96,8 @@ class Budget:
         self._own = _Latest()
         self._reserve = 0.0  # for urgent looks
         self._income = float(_FLOOR_NS - _IDLE_NS)  # what a step has earned of late
+        self._upkeep = 0.0  # and what it costs without looks, apart from what all cost
         self._signs = _Latest()  # what it costs to read the signs of life
-        self._unseen = 0.0  # and what its own clock did not see of that, since the last booking
         self.spent = 0.0
         self.elapsed = 0
         self.steps = 0
@@ -112,14 +113,14 @@ class Budget:
         """Book steps: how long they took together, and the cost of our own that a clock inside saw."""
         first, self.steps = self.steps == 0, self.steps + steps
         self._looks += looked
-        cost, self._unseen = own + self._unseen + _IDLE_NS * steps, 0.0
-        regular = 0.0
+        cost, regular = float(own + _IDLE_NS * steps), 0.0
         if first:
             duration = 0  # it holds the script's preparations
         elif self._looks > _WARM_UP:
             self._compare(steps, duration, own, looked)
+            cost += (_COLD - 1) * own
             if looked:
-                cost += (self._price / self._own.median() - 1) * min(own, _REGULAR * self._own.median())
+                cost += (self._price / self._own.median() - _COLD) * min(own, _REGULAR * self._own.median())
                 if self._behind:  # in a row they are cheaper: the caches are warm
                     cost = max(cost, self._price + _IDLE_NS * steps)
             elif self._behind == 0:
@@ -132,12 +133,14 @@ class Budget:
         if not regular:
             return
         earned = max(self._share * (duration - cost), _FLOOR_NS * steps)
-        free = max(earned - _IDLE_NS * steps, 0.0)
-        self._income += (min(free / steps, 2 * self._income) - self._income) / _AVERAGED  # a pause is no income
+        income = max(earned - _IDLE_NS * steps, 0.0)
+        self._income += (min(income / steps, 2 * self._income) - self._income) / _AVERAGED  # a pause is no income
+        free = income if looked else max(earned - regular, 0.0)
+        if not looked:
+            self._upkeep += ((regular / steps - _IDLE_NS) - self._upkeep) * min(steps / _MOST_PASSED, 1.0)
         repaid = min(self._debt, _REPAID * free)
         self._debt -= repaid
-        room = max(_MOST_RESERVED * self._price - self._reserve, 0.0)
-        reserved = min(_RESERVED * (free - repaid), room, self._price)
+        reserved = min(_RESERVED * (free - repaid), self._lacks_reserve(), self._price)
         self._reserve += reserved
         saved = self._credit + earned - repaid - reserved - regular
         self._credit = min(saved, _SAVED * max(self._price, _FLOOR_NS))
@@ -165,8 +168,8 @@ class Budget:
     def steps_between_signs(self, cost: int) -> int:
         """How many steps from one news of the signs of life to the next, by what it has cost to get this one."""
         self._signs.add(cost)
-        self._unseen += (_COLD - 1) * cost
-        most = _SOON if self.steps < _SOON else _MOST_PASSED  # in the beginning looks are as near as signs would be
+        soon = self.steps < _SOON  # looks are as near as signs would be
+        most = _SOON if soon else max(_MOST_UNREAD, self.steps // _MOST_UNREAD)
         return max(1, min(math.ceil(_COLD * self._signs.median() / (_FOR_SIGNS * self._income)), most))
 
     def steps_to_pass(self, step: int, *, urgent: bool = False) -> int:
@@ -182,7 +185,7 @@ class Budget:
             self._left -= 1
             return 0
         step_ns = self._plain.median() if len(self._plain) else self._price
-        earned = max(self._share * step_ns, _FLOOR_NS) - _IDLE_NS
+        earned = max(self._share * step_ns, _FLOOR_NS) - _IDLE_NS if len(self._plain) else self._income
         row = 1 if self._behind == 0 else _ROW
         if urgent and row * self._price - self._credit <= self._reserve:
             spent = max(self._price - self._credit, 0.0)
@@ -202,4 +205,16 @@ class Budget:
         if self._behind == 0 and (len(self._after) < _COMPARED or self._looks % _PLAIN_EACH == 1):
             return 1  # the one directly behind a look, by itself
         longest = max(1, (self._looks + 1) * _GAP - self.steps) if self.steps < _SOON else _MOST_PASSED
-        return max(1, min(round(missing / earned), int(_FAR_NS / max(step_ns, 1)), longest))
+        free = max(earned - self._upkeep, earned / _AVERAGED)
+        needed = self._steps_to_save(missing, free * (1 - _RESERVED if self._lacks_reserve() > missing else 1))
+        if urgent:
+            needed = min(needed, self._steps_to_save(row * self._price - self._credit - self._reserve, free))
+        return max(1, min(round(needed), int(_FAR_NS / max(step_ns, 1)), longest))
+
+    def _steps_to_save(self, missing: float, free: float) -> float:
+        """In how many steps this will have been saved, of what they leave, while a debt is repaid."""
+        slowly, indebted = free * (1 - _REPAID), self._debt / (_REPAID * free)
+        return min(missing / slowly, indebted + max(missing - slowly * indebted, 0.0) / free)
+
+    def _lacks_reserve(self) -> float:
+        return max(_MOST_RESERVED * self._price - self._reserve, 0.0)

@@ -80,8 +80,8 @@ class Observer:
     def resume(self, model: Any | None) -> None:
         """Go on after :meth:`pause`."""
         if self._probe is not None and not self.failed:
-            self._now = time.perf_counter_ns()
             self._probe.start(model)
+            self._now = time.perf_counter_ns()
 
     def pause(self) -> None:
         """Stop watching and write what was seen."""

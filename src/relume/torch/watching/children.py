@@ -37,6 +37,7 @@ class _Dawn:
     def __init__(self, begin: Callable[[], None]) -> None:
         self._begin = begin
         self._stepped_by_one: bool | None = None
+        self.counted: dict[int, taps.Countdown] = {}
 
     def _break(self) -> None:
         taps.unlisten(self)

@@ -19,32 +19,45 @@ KINDS = ("optimizer", "backward", "forward")
 
 
 class Clock:
-    """A source of steps. Optimisers that hold the same parameters share one, so that steps go on across them."""
+    """A source of steps. Optimisers that hold the same parameters share one, so that steps go on across them.
+
+    Attributes:
+        left: steps to go until there is something to do at the end of one.
+        look_at: the step that is looked at next. ``read_at``: signs are read when so many steps are over.
+    """
 
     def __init__(self, number: int, kind: str) -> None:
         self.number = number
         self.kind = kind
         self.rank = KINDS.index(kind)
-        self.step = 0
-        self.passing = 0  # steps that are still to be passed over
+        self.left = self._until = self.look_at = 0
+        self.read_at = 1 if kind == "optimizer" else sys.maxsize
         self.told = 0  # the step up to which the listener knows
         self.apart = 1  # steps from one reading of signs to the next
-        self.unread = 1 if kind == "optimizer" else sys.maxsize  # steps that are left of these
         self.reading_cost = 0  # of the latest readings
         self.pair_cost = 0  # of those that were told
         self.loss: Tensor | None = None
         self._parameters: dict[int, weakref.ref[Tensor]] = {}
 
     @property
-    def looking(self) -> bool:
-        """Whether the step under way is looked at."""
-        return self.passing == 0
+    def step(self) -> int:
+        """The step under way; the first is 0."""
+        return self._until - self.left
 
-    def pass_over(self) -> None:
+    @property
+    def looking(self) -> bool:
+        """Whether it is looked at."""
+        return self.look_at == self.step
+
+    def go_on(self) -> None:
         """Go on to the next step."""
-        self.step += 1
-        self.passing -= 1
-        self.unread -= 1
+        self.left -= 1
+
+    def count_down(self) -> None:
+        """Count from here on to what comes first, a look or a reading."""
+        step = self.step
+        self._until = min(self.look_at, self.read_at)
+        self.left = self._until - step
 
     def untold(self) -> int:
         """Count the steps that the listener has not been told of, and take them as told."""
@@ -69,6 +82,7 @@ class Clocks:
         self._new_number = new
         self._all: list[Clock] = []
         self.optimizers: dict[int, tuple[weakref.ref[Optimizer], Clock, Reading]] = {}
+        self.by_optimizer: dict[int, Clock] = {}
         self._groups: dict[int, dict[str, Any]] = {}
         self.model: nn.Module | None = None
         self.best = len(KINDS)  # rank of the best clock so far
@@ -90,6 +104,7 @@ class Clocks:
         clock = clock or self._new(type(optimizer).__name__, "optimizer")
         clock.add(optimizer)
         self.optimizers[id(optimizer)] = (weakref.ref(optimizer), clock, Reading())
+        self.by_optimizer[id(optimizer)] = clock
         return clock
 
     def passes(self, kind: str) -> Clock | None:

@@ -7,7 +7,7 @@ the eye hands each call to the sites, whose counts stay on the device until the 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class TorchProbe:
         self._running = False
         self._compiled_at: places.Place | None = None
         self._forwards: Any = None
+        self.counted: Mapping[int, Clock] = {}
 
     @property
     def cost(self) -> int:
@@ -125,11 +126,11 @@ class TorchProbe:
                 self._guarded(self.sites.keep_gradients)
 
     def optimizer_stepped(self, optimizer: Optimizer) -> None:
-        """The end of a step. Most are passed over, and must cost next to nothing."""
-        known = self._clocks.optimizers.get(id(optimizer))
-        if known is not None and (clock := known[1]).passing > 1 and not self._looking.on:
-            clock.pass_over()
-            if not clock.unread:
+        """The end of a step that is not :attr:`counted`."""
+        clock = self._clocks.by_optimizer.get(id(optimizer))
+        if clock is not None and clock.look_at > clock.step + 1 and not self._looking.on:
+            clock.go_on()
+            if clock.read_at <= clock.step:
                 self._guarded(self._read_between, clock, optimizer)
         elif self._concerns():
             self._guarded(self._end_step, self._clocks.of, optimizer)
@@ -169,20 +170,23 @@ class TorchProbe:
         clock.loss = None
         if clock.looking and clock.kind == "optimizer":
             self._find_missed(clock, source)
-        clock.pass_over()
-        if clock.unread <= 0:
+        clock.go_on()
+        if clock.read_at <= clock.step:
             self._read_signs(clock, source)
-        if clock.passing <= 0:
-            clock.passing = self._listener.steps_ended(clock.number, clock.untold(), rates, loss)
-        self._look_on()
+        if clock.look_at <= clock.step:
+            clock.look_at = clock.step + self._listener.steps_ended(clock.number, clock.untold(), rates, loss)
+        clock.count_down()
+        if clock.looking or self._looking.on:
+            self._look_on()
 
     def _read_between(self, clock: Clock, optimizer: Optimizer) -> None:
         """A step is over that was passed over, and its gradients are read; where units are missed a look is urgent."""
         if self._concerns():
             self._read_signs(clock, optimizer)
-            if not clock.passing:
-                clock.passing = self._listener.steps_ended(clock.number, clock.untold(), (), None)
+            if clock.looking:
+                clock.look_at = clock.step + self._listener.steps_ended(clock.number, clock.untold(), (), None)
                 self._look_on()
+            clock.count_down()
 
     def _find_missed(self, clock: Clock, optimizer: Optimizer) -> None:
         """Units that were missed may have fired in the look that ends."""
@@ -200,8 +204,8 @@ class TorchProbe:
             told_again = self._listener.signs_read(clock.number, fresh, missed, clock.reading_cost)
             clock.apart, clock.pair_cost, clock.reading_cost = -(-told_again // PAIR), clock.reading_cost, 0
         if fresh:
-            clock.passing = 0
-        clock.unread = clock.apart if reading else _NOTHING_TO_READ
+            clock.look_at = clock.step
+        clock.read_at = clock.step + (clock.apart if reading else _NOTHING_TO_READ)
 
     def _look_on(self) -> None:
         """Look at the step that begins, or end the look, by what the clocks want."""
@@ -210,6 +214,7 @@ class TorchProbe:
         elif self._looking.on:
             self._looking.end()
         taps.attend(self, self._looking.on or self._clocks.best > KINDS.index("optimizer"))
+        self.counted = {} if self._looking.on else self._clocks.by_optimizer
 
     def _forget_forwards(self) -> None:
         """Count forwards no more: a global hook costs every module's call, and compiled ones warn of it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, Protocol
 
@@ -18,8 +18,18 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 
+class Countdown(Protocol):
+    """How many steps of an optimiser are left, until there is something to do at the end of one."""
+
+    left: int
+
+
 class Ear(Protocol):
     """What a probe is told."""
+
+    @property
+    def counted(self) -> Mapping[int, Countdown]:
+        """By an optimiser's id: the ends of its steps that are counted, and only the last one told."""
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimiser was constructed."""
@@ -153,6 +163,10 @@ def _steps(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
 
 def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     for ear in _ears:  # as tell does it, and leaner: this is all that a step costs that is passed over
+        counted = ear.counted.get(id(optimizer))
+        if counted is not None and counted.left > 1:
+            counted.left -= 1
+            continue
         try:
             ear.optimizer_stepped(optimizer)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
