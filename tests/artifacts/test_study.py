@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -415,3 +416,20 @@ def test_an_absent_study_is_told_with_the_command_that_makes_one(tmp_path):
 def test_a_first_start_that_was_killed_goes_on(tmp_path, project):
     Study.open(tmp_path / "study")  # the folders, and no study.json yet
     assert begun(tmp_path, project).generation == 1
+
+
+def test_a_study_that_another_process_is_just_beginning_is_not_taken_for_something_else(tmp_path, project, monkeypatch):
+    """It has its folders, and perhaps a file under way; its study.json may come while one looks."""
+    theirs = (begun(tmp_path / "theirs", project).folder / "study.json").read_text()
+    folder = tmp_path / "study"
+    Study.open(folder)
+    (folder / ".study.json.4711.tmp").write_text("{")
+    Study.open(folder)
+    listed = Path.iterdir
+
+    def after_it_has_come(path):
+        (folder / "study.json").write_text(theirs)
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", after_it_has_come)
+    assert Study.open(folder).generations

@@ -158,16 +158,14 @@ class Study:
         Raises: StudyError: the folder holds something else or cannot be written.
         """
         study = cls(Path(folder))
-        if study._file.exists():
-            study._load()
-        elif study.folder.is_file() or (
-            study.folder.is_dir() and not {path.name for path in study.folder.iterdir()} <= {*_FOLDERS}
-        ):
+        if study._is_foreign():
             raise StudyError(
                 f"{study.folder} is not empty and is no study: it has no study.json. Nothing was written there. Name "
                 "an empty or a new folder with --study.",
                 slug="study-foreign",
             )
+        if study._file.exists():
+            study._load()
         with writing(study.folder):
             for name in _FOLDERS:
                 (study.folder / name).mkdir(parents=True, exist_ok=True)
@@ -175,9 +173,18 @@ class Study:
                 *study.folder.glob(".*.tmp"),
                 *(study.folder / "trials").glob(".*.tmp"),
             ):  # by a killed process
-                if time.time() - left.stat().st_mtime > _OLD:
-                    left.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # or by one that is just done with it
+                    if time.time() - left.stat().st_mtime > _OLD:
+                        left.unlink()
         return study
+
+    def _is_foreign(self) -> bool:
+        """Whether something else lies in the folder; what a process makes that is just beginning a study is not."""
+        if not self.folder.is_dir():
+            return self.folder.is_file()
+        names = [path.name for path in self.folder.iterdir() if path.name not in _FOLDERS]
+        others = any(not (name.startswith(".") and name.endswith(".tmp")) for name in names)
+        return others and not self._file.exists()  # asked for last: it may have come meanwhile
 
     def find(self, subject: Subject) -> int:
         """The generation of this very subject, the newest of several; 0 where it was not run before."""

@@ -176,7 +176,7 @@ class TorchProbe:
         if clock.look_at <= clock.step:
             clock.look_at = clock.step + self._listener.steps_ended(clock.number, clock.untold(), rates, loss)
         clock.count_down()
-        if clock.looking or self._looking.on:
+        if clock.looking or self._looking.on or not self.counted:
             self._look_on()
 
     def _read_between(self, clock: Clock, optimizer: Optimizer) -> None:
