@@ -167,9 +167,8 @@ def test_rank_of_yet_another_run_stays_and_is_not_mixed_in(tmp_path):
     (tmp_path / "run.rank1.relume").rename(tmp_path / "run.rank2.relume")
     (tmp_path / "run.relume").unlink()
     run_all(tmp_path, 2, start=2)
-    assert sorted(path.name for path in tmp_path.glob("*.relume")) == [
-        "run.rank1.relume", "run.rank2.relume", "run.relume",
-    ]  # fmt: skip
+    left = [name for name in files(tmp_path) if not name.endswith("-journal")]  # of a file that a reader has open
+    assert left == ["run.rank1.relume", "run.rank2.relume", "run.relume"]
     parts, unseen = read_run(tmp_path / "run.relume")
     assert [part.name for part in parts] == ["run.relume", "run.rank1.relume"]
     assert [where for _, where, _ in unseen] == ["run.rank2.relume"]

@@ -47,7 +47,7 @@ _RESERVED = 0.5  # of what is free is put aside for urgent looks
 _MOST_RESERVED = 24  # looks
 _ROW = 8  # urgent looks that must be affordable before the first: fewer show nothing
 _AVERAGED = 8  # bookings, about
-_FOR_SIGNS = 1 / 12  # of what a step earns goes into reading signs of life
+_FOR_SIGNS = 1 / 8  # of what a step earns goes into reading signs of life
 _NEAR = 0.15  # of a look's price may be missing: to ask again costs as much
 
 

@@ -130,10 +130,10 @@ class Reading:
 
         Returns: (units that are missed since now, units that were missed not long ago and still are)
         """
-        one, other = self._rows == 0
+        one, other = abs(self._rows) > 0  # nan is not
         age = self._age
         age += 1
-        age *= one & other
+        age *= ~(one | other)
         missed = age >= self._patience
         self._number, self._full = self._number + 1, 0
         if self._number == self._steady_at:
