@@ -77,7 +77,11 @@ class Listener(Protocol):
         """An activation was met for the first time; returns its number."""
 
     def steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
-        """Steps of the clock are over, the last perhaps looked at; returns how many to pass over until the next."""
+        """Steps of the clock are over, which were all passed over or all looked at.
+
+        ``rates``, ``loss``: of the last of them, where it was looked at. Returns how many to pass over until the next
+        look; or −n, to look at the next n and tell of them together.
+        """
 
     def signs_read(self, clock: int, fresh: int, missed: int, cost: int) -> int:
         """Signs of life were looked for between the looks, which took so many nanoseconds.
@@ -88,7 +92,7 @@ class Listener(Protocol):
         """
 
     def steps_passed(self, clock: int, steps: int) -> None:
-        """Steps of the clock that no look has followed: told when a probe stops."""
+        """Steps of the clock that were not told yet: told when a probe stops."""
 
     def not_observed(self, what: str, where: str, why: str) -> None:
         """Something that could not be watched was met."""

@@ -26,29 +26,30 @@ class Machine:
     """Training steps in virtual time, watched as the observer watches them."""
 
     budget: Budget
-    look: float  # what one costs its own step
+    look: float  # what one costs its own step, and what is ``further`` in a row
     rng: np.random.Generator
     behind: float = 0.0  # what it costs the step behind it
     base: float = 0.0
     spent: float = 0.0
+    further: float = 0.6  # of it
     step: int = 0
     looks: list[int] = field(default_factory=list)
 
-    def train(self, steps, length, noise=0.1, pause=None, urgent=False):
+    def train(self, steps, length, noise=0.1, pause=None, urgent=0):
         """Take steps of a length (ns), lognormal noise; ``pause``: {step: ns} beside the training."""
         end = self.step + steps
         passing = self.budget.steps_to_pass(self.step, urgent=urgent) if self.step else 0
         while self.step < end:
-            looking, told = passing == 0, max(passing, 1)
+            row, told = max(-passing, passing == 0), abs(passing) or 1
             base = sum(length * self.rng.lognormal(0, noise) + (pause or {}).get(self.step + n, 0) for n in range(told))
-            cost = self.look * self.rng.lognormal(0, noise) if looking else 0.0
+            costs = [self.look * (self.further if n else 1) * self.rng.lognormal(0, noise) for n in range(row)]
+            cost = sum(costs)
             unseen = self.behind if self.looks and self.looks[-1] == self.step - 1 else 0.0
             self.base += base
             self.spent += cost + unseen + PASSED * told
-            if looking:
-                self.looks.append(self.step)
+            self.looks += range(self.step, self.step + row)
             self.step += told
-            self.budget.book(told, int(base + cost + unseen + PASSED * told), int(cost * SEEN), looking)
+            self.budget.book(told, int(base + cost + unseen + PASSED * told), int(cost * SEEN), row)
             passing = self.budget.steps_to_pass(self.step, urgent=urgent)
         return self
 
@@ -126,13 +127,14 @@ def test_a_dear_look_among_cheap_ones_does_not_stop_the_others():
 def test_urgent_looks_follow_each_other_from_a_reserve_and_cost_no_more_than_was_promised():
     m = machine(0.02, 200 * US).train(5_000, 400 * US)
     usual = max(np.diff(m.looks[-20:]))
-    m.train(40, 400 * US, urgent=True)
+    m.train(40, 400 * US, urgent=10)
     assert len([look for look in m.looks if look >= 5_000]) >= 20
     assert m.spent <= 1.1 * m.promised(0.02) + ONCE
-    m.train(10_000, 400 * US, urgent=True)  # nor does it where units are missed for ever
+    m.train(10_000, 400 * US, urgent=10)  # nor does it where units are missed for ever
     assert m.spent <= 1.1 * m.promised(0.02) + ONCE
+    over = m.step
     m.train(2_000, 400 * US)
-    assert max(np.diff([look for look in m.looks if look > 15_040])) <= 3 * usual
+    assert max(np.diff([over, *(look for look in m.looks if look > over)])) <= 3 * usual
 
 
 @pytest.mark.parametrize(("length", "cost"), [(400 * US, 30 * US), (400 * US, 300 * US), (20 * MS, 30 * US)])
@@ -152,6 +154,14 @@ def test_signs_are_read_more_seldom_where_steps_have_become_shorter():
     assert m.budget.steps_between_signs(60 * US) <= 3
     m.train(3_000, 400 * US)
     assert m.budget.steps_between_signs(60 * US) >= 20
+
+
+def test_half_the_budget_is_half_the_price_on_short_steps_too():
+    whole, half = (machine(share, 200 * US).train(20_000, 300 * US) for share in (0.02, 0.01))
+    assert whole.spent <= FLOOR * whole.step + ONCE
+    assert half.spent <= FLOOR / 2 * half.step + ONCE
+    assert len(half.looks) > 100
+    assert half.budget.spent == pytest.approx(half.spent, rel=0.25)
 
 
 def test_a_stated_cost_needs_a_second_step():

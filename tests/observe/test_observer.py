@@ -45,7 +45,7 @@ class Planted:
         self.step = 0
         self.looked = []
         self.started = self.stopped = 0
-        self.looking, self.passing, self.untold = True, 0, 0
+        self.looking, self.passing, self.row, self.untold = True, 0, 1, 0
         self.counts = {}
         self.breaks = {}
 
@@ -108,10 +108,12 @@ class Planted:
             self.step += 1
             self.untold += 1
             self.passing -= 1
-            if self.passing <= 0:
+            if self.looking and self.row > 1:
+                self.row -= 1
+            elif self.passing <= 0:
                 untold, self.untold = self.untold, 0
                 self.passing = self.listener.steps_ended(self.clock, untold, [0.1], 0.5)
-                self.looking = self.passing == 0
+                self.looking, self.row = self.passing <= 0, max(-self.passing, 1)
 
 
 @pytest.fixture

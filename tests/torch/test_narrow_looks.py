@@ -251,3 +251,46 @@ def test_the_users_own_hooks_see_and_do_what_they_did():
         return seen, [p.tolist() for p in net.parameters()]
 
     assert trained(True) == trained(False)
+
+
+def test_looks_in_a_row_count_what_each_of_them_would():
+    """Told of together: five looks, three steps passed over, and so on, against counts by hand."""
+    net = mlp()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    fired, seen = torch.zeros(12), []
+    with watching(net) as watch:
+        plan = iter([-1, -1, -1] + [-5, 3] * 10)
+        watch._observer._budget.steps_to_pass = lambda step, urgent=0: next(plan)
+        for number in range(4 + 8 * 5):
+            x = torch.randn(16, 8)
+            if number < 4 or (number - 4) % 8 < 5:
+                fired += (net[0](x) > 0).sum(0)
+                seen.append(number)
+            step(net, optimizer, x)
+    record = watch._observer._sites[0].record
+    assert watch.to_dict()["run"]["looked"] == len(seen) == record.total.looks
+    assert record.total.fired.tolist() == fired.tolist()
+    assert record.total.examples == 16 * len(seen)
+
+
+def test_a_row_that_is_cut_off_by_the_end_of_the_watching_was_looked_at():
+    net = mlp()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    with watching(net) as watch:
+        watch._observer._budget.steps_to_pass = lambda step, urgent=0: -10 if step >= 4 else -1
+        for _ in range(4 + 6):
+            step(net, optimizer)
+    run = watch.to_dict()["run"]
+    assert run["steps"] == run["looked"] == 10
+    assert watch._observer._sites[0].record.total.looks == 10
+
+
+def test_two_watches_of_one_network_count_alike():
+    net = mlp()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    with watching(net) as one, watching(net) as other:
+        for _ in range(40):
+            step(net, optimizer)
+    first, second = (watch._observer._sites[0].record.total for watch in (one, other))
+    assert first.looks == second.looks == 40
+    assert first.fired.tolist() == second.fired.tolist()

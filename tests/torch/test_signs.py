@@ -143,7 +143,7 @@ def test_units_that_cannot_die_and_layers_without_a_bias_show_no_signs():
             assert [site.signs for site in watch._observer._probe.sites] == [None]
 
 
-def test_a_step_without_gradients_is_no_sign_of_silence():
+def test_a_step_without_gradients_is_no_sign_of_silence(monkeypatch):
     """A layer that is left out in some steps: its units are not missed, and its gradient is not made."""
 
     class Skipping(nn.Sequential):
@@ -153,10 +153,11 @@ def test_a_step_without_gradients_is_no_sign_of_silence():
     torch.manual_seed(0)
     net = Skipping(nn.Identity(), nn.Linear(8, 8), nn.Linear(8, 4))
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
-    asked = []
+    asked, readings, read = [], [], Reading.read
+    monkeypatch.setattr(Reading, "read", lambda self, *what: readings.append(what) or read(self, *what))
     with watching(net) as watch:
-        read = watch._observer.signs_read
-        watch._observer.signs_read = lambda clock, fresh, *more: asked.append(fresh) or read(clock, fresh, *more)
+        told = watch._observer.signs_read
+        watch._observer.signs_read = lambda clock, fresh, *more: asked.append(fresh) or told(clock, fresh, *more)
         for step in range(400):
             net.train_all = step % FAR < 10
             optimizer.zero_grad()
@@ -164,7 +165,8 @@ def test_a_step_without_gradients_is_no_sign_of_silence():
             assert net.train_all or net[1].bias.grad is None
             optimizer.step()
             assert net.train_all or net[1].bias.grad is None
-    assert len(asked) > 100
+    assert len(readings) > 380
+    assert len(asked) > 40
     assert not any(asked)
 
 
@@ -224,7 +226,7 @@ def test_a_unit_that_loses_its_signs_is_missed_once_and_one_that_turns_out_alive
             missed[step] = fresh
     assert [step for step, fresh in missed.items() if fresh and step > 90] == [101]
     assert 0 < sum(missed.values()) <= 4
-    assert site.signs.quiet_since().tolist() == [-1, -1, 100, 762]
+    assert site.signs.quiet_since().tolist() == [-1, -1, 100, 761]
 
 
 class Sites(list):

@@ -148,25 +148,21 @@ class Observer:
             return sys.maxsize
 
     def _steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
-        track, looked = self._clocks[clock], any(t.looking for t in self._clocks)
-        track.steps += steps
-        self._unbooked += steps
+        track = self._clocks[clock]
         if track.looking:
-            track.looked += 1
-            track.looks += 1
             track.rates = tuple(rates)
             if loss is not None:
                 track.losses.append(loss)
-        self._book(looked)
+        self._count_steps(track, steps)
         if track.pane_is_full(self._window, lambda: self._examples(clock)):
             self._close_pane(clock)
         if track.steps == steps:  # the first: what came before it may have been long
             self._flushed = self._now
-        if self._now - self._flushed > self._flush_gap or self.writer.waits:
+        if self.writer.waits or (self.writer.path and self._now - self._flushed > self._flush_gap):
             self.write()
             self._tell_progress()
-        passed = self._budget.steps_to_pass(track.steps, urgent=track.urgent)
-        track.looking = passed == 0
+        passed = self._budget.steps_to_pass(track.steps, urgent=track.wanted() if track.urgent else 0)
+        track.looking = passed <= 0
         return passed
 
     def signs_read(self, clock: int, fresh: int, missed: int, cost: int) -> int:
@@ -177,16 +173,22 @@ class Observer:
         return self._budget.steps_between_signs(cost)
 
     def steps_passed(self, clock: int, steps: int) -> None:
-        """Take note of steps that no look has followed."""
-        self._clocks[clock].steps += steps
-        self._unbooked += steps
+        """Take note of steps that have ended before a probe was stopped."""
         if steps:
-            self._book(looked=False)
+            self._count_steps(self._clocks[clock], steps)
 
-    def _book(self, looked: bool) -> None:
+    def _count_steps(self, track: ClockTrack, steps: int) -> None:
+        looks = steps if track.looking else 0
+        track.steps += steps
+        track.looked += looks
+        track.looks += looks
+        self._unbooked += steps
+        self._book(looks or int(any(t.looking for t in self._clocks)))
+
+    def _book(self, looks: int) -> None:
         assert self._probe is not None
         now, own = time.perf_counter_ns(), self._probe.cost
-        self._budget.book(self._unbooked, now - self._now, own - self._own, looked)
+        self._budget.book(self._unbooked, now - self._now, own - self._own, looks)
         self._now, self._own, self._unbooked = now, own, 0
 
     # ---- what is kept ----------------------------------------------------------------------------------------------
@@ -212,6 +214,7 @@ class Observer:
 
     def _close_pane(self, clock: int) -> None:
         track = self._clocks[clock]
+        track.examples = self._examples(clock) / max(track.looks, 1)
         self._drain(
             clock, Window(clock, track.first_step, track.steps - 1, track.looks, track.rates, track.mean_loss())
         )

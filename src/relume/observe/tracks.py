@@ -8,6 +8,7 @@ the look: from the first look on in which it did not fire; or to the pane, where
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -45,6 +46,7 @@ class ClockTrack:
     losses: list[float] = field(default_factory=list)
     rates: tuple[float, ...] = ()
     drained: dict[int, int] = field(default_factory=dict)  # site → examples of the open pane that were drained before
+    examples: float = 0.0  # in a look, by the latest closed pane
     urgent: bool = False  # units are missed that have not been looked at enough since
     parted: bool = False  # the pane closes, so that the next one holds nothing of before
 
@@ -54,6 +56,10 @@ class ClockTrack:
             self.urgent, self.parted = True, self.looks > 0
         elif not missed:
             self.urgent = False
+
+    def wanted(self) -> int:
+        """How many looks in a row show for certain whether the units that are missed are dead."""
+        return math.ceil(FEWEST_EXAMPLES / self.examples) if self.examples else 1
 
     def pane_is_full(self, window: int | None, examples: Callable[[], int]) -> bool:
         """Whether the pane closes: after ``window`` steps, or when it has seen enough.

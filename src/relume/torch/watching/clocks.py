@@ -23,7 +23,8 @@ class Clock:
 
     Attributes:
         left: steps to go until there is something to do at the end of one.
-        look_at: the step that is looked at next. ``read_at``: signs are read when so many steps are over.
+        look_at: the step that is looked at next. ``row``: so many from there on, and told of together.
+        read_at: signs are read when so many steps are over.
     """
 
     def __init__(self, number: int, kind: str) -> None:
@@ -31,11 +32,12 @@ class Clock:
         self.kind = kind
         self.rank = KINDS.index(kind)
         self.left = self._until = self.look_at = 0
+        self.row = 1
         self.read_at = 1 if kind == "optimizer" else sys.maxsize
         self.told = 0  # the step up to which the listener knows
         self.apart = 1  # steps from one reading of signs to the next
-        self.reading_cost = 0  # of the latest readings
-        self.pair_cost = 0  # of those that were told
+        self.reading_cost = 0  # of one reading, by the latest that were told
+        self.readings = self.readings_cost = 0  # since then
         self.loss: Tensor | None = None
         self._parameters: dict[int, weakref.ref[Tensor]] = {}
 
@@ -52,6 +54,18 @@ class Clock:
     def go_on(self) -> None:
         """Go on to the next step."""
         self.left -= 1
+
+    def plan(self, passed: int) -> None:
+        """Take in what the listener has answered: how many steps to pass over, or −n to look at n in a row."""
+        self.look_at, self.row = self.step + max(passed, 0), max(-passed, 1)
+
+    def look_on(self) -> bool:
+        """Whether the row goes on with the step that begins."""
+        if self.row == 1:
+            return False
+        self.look_at, self.row = self.step, self.row - 1
+        self.count_down()
+        return True
 
     def count_down(self) -> None:
         """Count from here on to what comes first, a look or a reading."""

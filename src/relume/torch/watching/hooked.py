@@ -16,7 +16,6 @@ from relume.torch.watching import places
 from relume.torch.watching.mode import LOOK_CAP_NS, Keeper
 from relume.torch.watching.sites import Meeting, is_countable
 
-_KEY = "relume"  # of our entry among a module's hooks; PyTorch's own keys are numbers
 _CALLED_NS = 2_000  # what a module pays for having a hook at all
 
 
@@ -51,8 +50,8 @@ class Hooks:
         for hook in self._hooks:
             module = hook.met.module
             if module is not None:
-                module._forward_pre_hooks[_KEY] = hook.before
-                module._forward_hooks[_KEY] = hook.after
+                module._forward_pre_hooks[self] = hook.before  # PyTorch's own keys are numbers
+                module._forward_hooks[self] = hook.after
 
     def leave(self) -> None:
         """Off them."""
@@ -62,8 +61,8 @@ class Hooks:
         for hook in self._hooks:
             module = hook.met.module
             if module is not None:
-                module._forward_pre_hooks.pop(_KEY, None)
-                module._forward_hooks.pop(_KEY, None)
+                module._forward_pre_hooks.pop(self, None)
+                module._forward_hooks.pop(self, None)
 
     def is_dear(self) -> bool:
         """Whether this look has cost much."""

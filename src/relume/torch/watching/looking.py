@@ -16,8 +16,8 @@ from time import perf_counter_ns
 from typing import Any
 
 from torch import nn
+from torch.nn.modules import module as modules
 from torch.nn.modules.loss import _Loss
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from relume.torch.watching import places
 from relume.torch.watching.hooked import Hooks
@@ -58,7 +58,7 @@ class Looking:
         self._wide_left = self._widened = _FIRST_WIDE
         self._hidden = False
         self._leaving = False
-        self._hook: Any = None
+        self._hooked: tuple[dict[Any, Any], ...] = ()  # where this looking is a key; PyTorch's own handles cost more
         self._thread = threading.get_ident()
 
     def take_thread(self) -> None:
@@ -80,6 +80,15 @@ class Looking:
         self._way.open()
         if self._eager:
             self.eye.enter()
+        self._arm()
+
+    def go_on(self) -> None:
+        """A further look in a row, like the one before."""
+        if self._sites.strangers:
+            self.begin()
+            return
+        self._leaving = False
+        self._way.open()
         self._arm()
 
     def end(self) -> None:
@@ -149,12 +158,13 @@ class Looking:
         """Enter at the next module's call; at once where a compiled module would warn of the hook."""
         if compiles():
             self.eye.enter()
-        elif self._hook is None:
+        elif not self._hooked:
             self._hook_up(self._enter)
 
     def _hook_up(self, react: Callable[[nn.Module], None]) -> None:
         self._react = react
-        self._hook = register_module_forward_pre_hook(self._module_called)
+        modules._global_forward_pre_hooks[self] = self._module_called  # theirs are numbers
+        self._hooked = (modules._global_forward_pre_hooks,)
 
     def _module_called(self, module: nn.Module, args: Any) -> None:
         began = perf_counter_ns()
@@ -166,15 +176,15 @@ class Looking:
 
     def compiling(self) -> None:
         """The script compiles something: no hook may be left for its call."""
-        if self._hook is not None:
+        if self._hooked:
             self._disarm()
             self._way.leave()
             self._arm()
 
     def _disarm(self) -> None:
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
+        for hooks in self._hooked:
+            hooks.pop(self, None)
+        self._hooked = ()
 
     def _enter(self, module: nn.Module) -> None:
         if isinstance(module, _Loss) or not self.is_here() or not self._sites.fits_phase(module):
@@ -184,7 +194,9 @@ class Looking:
         self._sites.scripted(module)
         self._way.enter()
         if self._narrow:
-            self._hook = module.register_forward_hook(self._called, always_call=True)
+            self._hooked = (module._forward_hooks, module._forward_hooks_always_called)
+            module._forward_hooks[self] = self._called
+            module._forward_hooks_always_called[self] = True
 
     def _called(self, module: nn.Module, args: Any, output: Any) -> None:
         """The outermost module has been called: away until the next one."""

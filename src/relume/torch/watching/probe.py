@@ -7,7 +7,7 @@ the eye hands each call to the sites, whose counts stay on the device until the 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ from relume.framework import Listener, Phase, Tally
 from relume.torch.watching import places, taps
 from relume.torch.watching.clocks import KINDS, Clock, Clocks, living_optimizers, rates_of
 from relume.torch.watching.looking import Looking, compiles
-from relume.torch.watching.signs import PAIR
 from relume.torch.watching.sites import Sites, WatchedSite
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class TorchProbe:
         self._running = False
         self._compiled_at: places.Place | None = None
         self._forwards: Any = None
-        self.counted: Mapping[int, Clock] = {}
+        self._counted = False  # the ends of steps are, and only the last one told
 
     @property
     def cost(self) -> int:
@@ -126,7 +125,7 @@ class TorchProbe:
                 self._guarded(self.sites.keep_gradients)
 
     def optimizer_stepped(self, optimizer: Optimizer) -> None:
-        """The end of a step that is not :attr:`counted`."""
+        """The end of a step; of those that are counted, the last."""
         clock = self._clocks.by_optimizer.get(id(optimizer))
         if clock is not None and clock.look_at > clock.step + 1 and not self._looking.on:
             clock.go_on()
@@ -171,12 +170,15 @@ class TorchProbe:
         if clock.looking and clock.kind == "optimizer":
             self._find_missed(clock, source)
         clock.go_on()
+        if clock.look_on():
+            self._looking.go_on()
+            return
         if clock.read_at <= clock.step:
             self._read_signs(clock, source)
         if clock.look_at <= clock.step:
-            clock.look_at = clock.step + self._listener.steps_ended(clock.number, clock.untold(), rates, loss)
+            clock.plan(self._listener.steps_ended(clock.number, clock.untold(), rates, loss))
         clock.count_down()
-        if clock.looking or self._looking.on or not self.counted:
+        if clock.looking or self._looking.on or not self._counted:
             self._look_on()
 
     def _read_between(self, clock: Clock, optimizer: Optimizer) -> None:
@@ -184,7 +186,7 @@ class TorchProbe:
         if self._concerns():
             self._read_signs(clock, optimizer)
             if clock.looking:
-                clock.look_at = clock.step + self._listener.steps_ended(clock.number, clock.untold(), (), None)
+                clock.plan(self._listener.steps_ended(clock.number, clock.untold(), (), None))
                 self._look_on()
             clock.count_down()
 
@@ -192,20 +194,23 @@ class TorchProbe:
         """Units that were missed may have fired in the look that ends."""
         reading = self._clocks.optimizers[id(optimizer)][2]
         if reading.asks and not reading.look(self.sites, clock.step):
-            self._listener.signs_read(clock.number, 0, 0, clock.pair_cost)
+            clock.row = 1
+            self._listener.signs_read(clock.number, 0, 0, clock.reading_cost)
 
     def _read_signs(self, clock: Clock, optimizer: Optimizer) -> None:
         """Read the gradients of the step that is over; where units are missed since now, no more are passed over."""
         began, reading = perf_counter_ns(), self._clocks.optimizers[id(optimizer)][2]
         full = reading.read(optimizer, self.sites, clock.step - 1)
         fresh, missed = reading.look_through() if full else (0, 0)
-        clock.reading_cost += perf_counter_ns() - began
+        clock.readings += 1
+        clock.readings_cost += perf_counter_ns() - began
         if full:
-            told_again = self._listener.signs_read(clock.number, fresh, missed, clock.reading_cost)
-            clock.apart, clock.pair_cost, clock.reading_cost = -(-told_again // PAIR), clock.reading_cost, 0
+            clock.reading_cost, clock.readings, clock.readings_cost = clock.readings_cost // clock.readings, 0, 0
+            clock.apart = self._listener.signs_read(clock.number, fresh, missed, clock.reading_cost)
         if fresh:
             clock.look_at = clock.step
-        clock.read_at = clock.step + (clock.apart if reading else _NOTHING_TO_READ)
+        apart = clock.apart if reading else _NOTHING_TO_READ
+        clock.read_at = clock.step + (1 if reading.lacks else apart)
 
     def _look_on(self) -> None:
         """Look at the step that begins, or end the look, by what the clocks want."""
@@ -214,7 +219,8 @@ class TorchProbe:
         elif self._looking.on:
             self._looking.end()
         taps.attend(self, self._looking.on or self._clocks.best > KINDS.index("optimizer"))
-        self.counted = {} if self._looking.on else self._clocks.by_optimizer
+        self._counted = not self._looking.on
+        taps.count(self, self._clocks.by_optimizer if self._counted else {})
 
     def _forget_forwards(self) -> None:
         """Count forwards no more: a global hook costs every module's call, and compiled ones warn of it."""

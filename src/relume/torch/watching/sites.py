@@ -59,9 +59,8 @@ class WatchedSite:
     def drain(self) -> Tally:
         """Hand the counts over and begin anew."""
         counts, slope = self.accumulator, self._learned_slope()
-        quiet = None if self.signs is None else self.signs.quiet_since()
         self.accumulator = Accumulator(counts.units, counts.bounds, counts.device, counts.rows)
-        read = functools.partial(_counted, counts, slope, quiet, self.factors, self.vitals)
+        read = functools.partial(_counted, counts, slope, self.signs, self.factors, self.vitals)
         return Tally(self.number, counts.looks, counts.examples, counts.samples, read)
 
     def _learned_slope(self) -> Tensor | None:
@@ -69,7 +68,9 @@ class WatchedSite:
         return None if weight is None else weight.detach().clone()
 
 
-def _counted(counts: Accumulator, slope: Tensor | None, quiet: Any, factors: Factors, vitals: Vitals) -> Counted:
+def _counted(
+    counts: Accumulator, slope: Tensor | None, signs: Signs | None, factors: Factors, vitals: Vitals
+) -> Counted:
     totals = counts.totals()
     slopes = None if slope is None else np.broadcast_to(slope.double().cpu().numpy().ravel(), (counts.units,))
     whole = {name: part.astype(np.int64) for name, part in totals._asdict().items() if name != "magnitude"}
@@ -82,7 +83,7 @@ def _counted(counts: Accumulator, slope: Tensor | None, quiet: Any, factors: Fac
         silent_since=whole["silent"],
         fired_looks=whole["looks"],
         slope=slopes,
-        quiet_since=quiet,
+        quiet_since=None if signs is None else signs.quiet_since(),
         deaths=factors.deaths(),
         vitals=vitals.read(),
     )

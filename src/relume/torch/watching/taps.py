@@ -27,10 +27,6 @@ class Countdown(Protocol):
 class Ear(Protocol):
     """What a probe is told."""
 
-    @property
-    def counted(self) -> Mapping[int, Countdown]:
-        """By an optimiser's id: the ends of its steps that are counted, and only the last one told."""
-
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimiser was constructed."""
 
@@ -69,6 +65,8 @@ class Ear(Protocol):
 
 
 _ears: tuple[Ear, ...] = ()
+_counts: dict[int, Mapping[int, Countdown]] = {}  # by an ear's id, what it has told :func:`count`
+_counted: Mapping[int, Countdown] = {}  # that of the only ear; where there are several each counts for itself
 _attentive: set[int] = set()  # the ears that want all news; the others hear of the ends of steps alone
 _undo: list[Callable[[], None]] = []
 _undo_attention: list[Callable[[], None]] = []
@@ -80,6 +78,7 @@ def listen(ear: Ear) -> None:
     if not _ears:
         _install()
     _ears = (*_ears, ear)
+    count(ear, {})
 
 
 def unlisten(ear: Ear) -> None:
@@ -87,8 +86,18 @@ def unlisten(ear: Ear) -> None:
     global _ears
     _ears = tuple(other for other in _ears if other is not ear)
     attend(ear, False)
+    count(ear, {})
     while _undo and not _ears:
         _undo.pop()()
+
+
+def count(ear: Ear, countdowns: Mapping[int, Countdown]) -> None:
+    """By an optimiser's id: of the ends of its steps this probe is to be told the last one only."""
+    global _counted
+    _counts[id(ear)] = countdowns
+    for gone in _counts.keys() - {id(each) for each in _ears}:
+        del _counts[gone]
+    _counted = next(iter(_counts.values())) if len(_counts) == 1 else {}
 
 
 def attend(ear: Ear, to_all: bool) -> None:
@@ -162,15 +171,11 @@ def _steps(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
 
 
 def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for ear in _ears:  # as tell does it, and leaner: this is all that a step costs that is passed over
-        counted = ear.counted.get(id(optimizer))
-        if counted is not None and counted.left > 1:
-            counted.left -= 1
-            continue
-        try:
-            ear.optimizer_stepped(optimizer)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            ear.fail(error)
+    counted = _counted.get(id(optimizer))
+    if counted is not None and counted.left > 1:  # this is all that a step costs that is passed over
+        counted.left -= 1
+    else:
+        tell("optimizer_stepped", optimizer)
 
 
 def _telling_optimizer(original: Any) -> Any:
