@@ -58,6 +58,7 @@ class Tally:
         site: the number that the listener gave the site.
         looks: forward passes counted. ``examples``: batch items. ``samples``: examples × positions.
         counted: reads the counts; waits for a device where they lie on one.
+        numbers: how many are kept until then.
     """
 
     site: int
@@ -65,6 +66,7 @@ class Tally:
     examples: int
     samples: int
     counted: Callable[[], Counted]
+    numbers: int = 0
 
 
 class Listener(Protocol):
@@ -119,6 +121,9 @@ class Probe(Protocol):
 
     def stop(self) -> None:
         """Leave nothing behind: no hook, no mode, no patch."""
+
+    def missed(self, clock: int) -> int:
+        """The units that :meth:`Listener.signs_read` was told of not long ago, and that no look has seen fire since."""
 
     def pending(self, clock: int) -> dict[int, int]:
         """The examples counted since the last drain, for each site of the clock that was visited."""

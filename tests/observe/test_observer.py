@@ -48,6 +48,7 @@ class Planted:
         self.looking, self.passing, self.row, self.untold = True, 0, 1, 0
         self.counts = {}
         self.breaks = {}
+        self.still_missed = 0
 
     def plant(self, fires, sites=1, units=4, kind="optimizer"):
         self.fires, self.units = fires, units
@@ -69,6 +70,9 @@ class Planted:
         self.stopped += 1
         self.listener.steps_passed(self.clock, self.untold)
         self.looking, self.passing, self.untold = True, 0, 0
+
+    def missed(self, clock):
+        return self.still_missed
 
     def pending(self, clock):
         self.broken("pending")
@@ -413,6 +417,16 @@ def test_looks_are_urgent_no_more_where_a_missed_unit_is_found():
     track.miss(fresh=0, missed=0)
     assert not track.urgent
     assert not track.pane_is_full(None, lambda: 64)
+
+
+@pytest.mark.parametrize("still", [0, 1])
+def test_looks_stay_urgent_while_missed_units_do_not_fire_in_them(observed, still):
+    observer, probe, _ = observed()
+    probe.still_missed = still
+    probe.train(2)
+    observer.signs_read(probe.clock, 1, 1, 1_000)
+    probe.train(2)
+    assert observer._clocks[probe.clock].urgent == bool(still)
 
 
 @pytest.mark.parametrize("options", [{"every": 5}, {"budget": 1.0}, {"window": 10}], ids=str)

@@ -22,7 +22,7 @@ _FLOOR_NS, _FLOOR_SHARE = 15_000, 0.02
 nothing. Of a smaller budget it is as much less, as far as that pays for more than the steps that are passed over.
 """
 
-_IDLE_NS = 4_000  # what a step costs that is passed over: one hook, and the cold code around it (2 to 3.8 µs outside)
+_IDLE_NS = 3_500  # what a step costs that is passed over: one hook, and the cold code around it (measured 3.2 µs)
 _LEAST = 1.5  # times that a step may cost in any case
 _COLD = 1.3
 """All of ours costs at least so many times what its own clock sees: caches are cold, and what it drove out of them is
@@ -39,14 +39,14 @@ _FAR = 8  # steps from a look to the next, from which on they come in bursts
 _TOO_FAR = 16  # and from which on they do not: the gaps between bursts would be what a death is dated to
 _SOON, _GAP = 300, 19  # in so many first steps there is a look for each so many of them, on credit
 _DEAR = 4  # steps that such a look may cost
-_REPAID = 0.15  # of what a step earns goes to repay what was spent without having been earned
+_REPAID = 0.1  # of what a step earns goes to repay what was spent without having been earned
 _REGULAR = 1.25  # prices that a look may cost at once; what is above (a wide look, a writing, a delay) is a debt
 _PLAIN_EACH = 8  # looks, of which one has two steps behind it for comparison
 _SAVED = 8  # looks that may be saved up in a pause: a long evaluation must not buy a hundred looks in a row
 _FAR_NS = 250_000_000  # of steps that are passed over without another thought: what a step takes may change
 _MOST_PASSED = 256
 _MOST_UNREAD = 64  # steps from one news of the signs of life to the next, or one such part of the run
-_RESERVED = 0.5  # of what is free is put aside for urgent looks
+_RESERVED = 0.62  # of what is free is put aside for urgent looks
 _MOST_RESERVED = 24  # looks
 _AT_HAND = 3  # prices that other looks may be paid from; what is above fills the reserve
 _ROW = 16  # urgent looks at most that are begun together

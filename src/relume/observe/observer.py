@@ -23,8 +23,8 @@ _FLUSH_NS = 1_000_000_000
 
 _FLUSH_SHARE = 200  # and so seldom that writing takes at most 1 of so many parts of the time
 
-_MOST_WAITING = 1 << 18
-"""Numbers that may wait to be added up: 2 MB of them."""
+_MOST_WAITING = 1 << 21
+"""Numbers that may wait to be added up: 8 MB of them."""
 
 
 class Observer:
@@ -156,6 +156,8 @@ class Observer:
         self._count_steps(track, steps)
         if track.pane_is_full(self._window, lambda: self._examples(clock)):
             self._close_pane(clock)
+        elif track.urgent and track.looks and self._probe is not None and not self._probe.missed(clock):
+            track.urgent = False
         if track.steps == steps:  # the first: what came before it may have been long
             self._flushed = self._now
         if self.writer.waits or (self.writer.path and self._now - self._flushed > self._flush_gap):
@@ -207,7 +209,7 @@ class Observer:
         track, tallies = self._clocks[clock], self._probe.drain(clock)
         for tally in tallies:
             track.drained[tally.site] = track.drained.get(tally.site, 0) + tally.examples
-            self._waiting += tally.looks * self._sites[tally.site].record.site.units
+            self._waiting += tally.numbers
         self._drained.append((clock, Drained(tallies, closed)))
         if self._waiting > _MOST_WAITING:
             self._add_up()

@@ -23,7 +23,8 @@ class Clock:
 
     Attributes:
         left: steps to go until there is something to do at the end of one.
-        look_at: the step that is looked at next. ``row``: so many from there on, and told of together.
+        look_at: the step that is looked at next. ``row``: so many from there on, and told of together. ``row_at``: the
+            first of them.
         read_at: signs are read when so many steps are over.
     """
 
@@ -32,7 +33,7 @@ class Clock:
         self.kind = kind
         self.rank = KINDS.index(kind)
         self.left = self._until = self.look_at = 0
-        self.row = 1
+        self.row, self.row_at = 1, 0
         self.read_at = 1 if kind == "optimizer" else sys.maxsize
         self.told = 0  # the step up to which the listener knows
         self.apart = 1  # steps from one reading of signs to the next
@@ -57,7 +58,8 @@ class Clock:
 
     def plan(self, passed: int) -> None:
         """Take in what the listener has answered: how many steps to pass over, or −n to look at n in a row."""
-        self.look_at, self.row = self.step + max(passed, 0), max(-passed, 1)
+        self.look_at = self.row_at = self.step + max(passed, 0)
+        self.row = max(-passed, 1)
 
     def look_on(self) -> bool:
         """Whether the row goes on with the step that begins."""

@@ -5,7 +5,8 @@ A look leaves one small vector behind; vectors are added up when a pane is drain
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,35 +18,11 @@ from torch import Tensor
 from relume.activations import ACTIVATIONS
 from relume.torch.watching.axes import Tag
 from relume.torch.watching.functions import Applied
-from relume.torch.watching.tables import Vector, table_of
+from relume.torch.watching.tables import Pile, Room, Table, Vector, table_of
 
 Floats = NDArray[np.float64]
 
 _KEPT = 64  # looks whose vectors are kept before they are added up
-_ROOM = 1 << 16  # numbers for which room is got at once: 256 kB
-
-
-class Rows:
-    """Vectors of a site's looks on the host, one behind the other in room that is got for many of them at once.
-
-    Between the large tensors that the training asks for and gives back in each step, small vectors that stay would
-    cut the heap into pieces that no longer fit.
-    """
-
-    def __init__(self, units: int) -> None:
-        self._units = units
-        self._room = np.empty((0, units), np.float32)
-        self._used = 0
-
-    def put(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take a vector in; returns it as it lies there."""
-        if self._used == len(self._room):
-            self._room = np.empty((min(_KEPT, max(_ROOM // max(self._units, 1), 1)), self._units), np.float32)
-            self._used = 0
-        row = self._room[self._used]
-        self._used += 1
-        row[:] = vector
-        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +52,13 @@ def bounds_of(applied: Applied) -> Bounds:
 class Accumulator:
     """The running counts of one site, on its device; vectors of shape (units,)."""
 
-    def __init__(self, units: int, bounds: Bounds, device: torch.device, rows: Rows | None = None) -> None:
-        """``rows``: where an accumulator of the same site has left off."""
+    def __init__(self, units: int, bounds: Bounds, device: torch.device, room: Room) -> None:
         self.units = units
-        self.rows = rows or Rows(units)
+        self.room = room
         self.device = device
         self.bounds = bounds
         self.looks = self.examples = self.samples = 0
+        self._inputs, self._outputs = Pile(room), Pile(room)
         self._sums: Totals | None = None
         self._forget_vectors()
 
@@ -90,6 +67,11 @@ class Accumulator:
         self._fired: list[Vector] = []
         self._flat: list[Vector] = []
         self._magnitude: list[Vector] = []
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers are kept."""
+        return self._inputs.numbers + self._outputs.numbers + 3 * len(self._steps) * self.units
 
     def move(self, device: torch.device) -> None:
         """Go on counting on another device: the model has moved."""
@@ -102,38 +84,63 @@ class Accumulator:
         """Count a pre-activation: must come before the call, which may write over it."""
         if len(self._steps) >= _KEPT:
             self._add_up()
-        bounds, table = self.bounds, table_of(x, tag.axis)
-        self._fired.append(self._folded(table.above(bounds.fires_above), tag))
         self._steps.append(step)
-        if bounds.flat_below is not None:
-            self._flat.append(self._folded(table.below(bounds.flat_below), tag))
-        if bounds.flat_above is not None:
-            self._flat.append(self._folded(table.from_above(bounds.flat_above), tag))
         samples = x.numel() // self.units
         self.looks += 1
         self.samples += samples
         self.examples += min(x.shape[0] if tag.axis else 1, samples)
-
-    def latest(self, step: int) -> NDArray[np.float32] | None:
-        """How often each unit fired in a look; None where it was not visited, or where that would be waited for."""
-        seen = bool(self._steps) and self._steps[-1] == step and isinstance(self._fired[-1], np.ndarray)
-        return self._fired[-1] if seen else None
+        if not self._inputs.put(x, tag.axis, tag.inner):
+            self._settle()
+            if not self._inputs.put(x, tag.axis, tag.inner):
+                self._count(table_of(x, tag.axis), tag.inner)
 
     def after(self, y: Tensor, tag: Tag) -> None:
         """Add Σ |output|: not finite where an output is not."""
-        self._magnitude.append(self._folded(table_of(y, tag.axis).magnitude(self.bounds.never_negative), tag))
+        if not self._outputs.put(y, tag.axis, tag.inner):
+            self._settle()
+            if not self._outputs.put(y, tag.axis, tag.inner):
+                self._measure(table_of(y, tag.axis), tag.inner)
 
-    def _folded(self, sums: Vector, tag: Tag) -> Vector:
+    def since(self, step: int) -> Floats | None:
+        """How often each unit fired from a step on; None where it was not visited, or where that would be waited for."""
+        if not self._steps or self._steps[-1] < step:
+            return None
+        self._settle()
+        if not isinstance(self._fired[-1], np.ndarray):
+            return None
+        return np.sum(self._fired[bisect_left(self._steps, step) :], axis=0, dtype=np.float64)
+
+    def _settle(self) -> None:
+        """Count what was put by."""
+        for table, inner in self._inputs.take():
+            self._count(table, inner)
+        for table, inner in self._outputs.take():
+            self._measure(table, inner)
+
+    def _count(self, table: Table, inner: int) -> None:
+        bounds = self.bounds
+        self._keep(self._fired, table.above(bounds.fires_above), inner)
+        if bounds.flat_below is not None:
+            self._keep(self._flat, table.below(bounds.flat_below), inner)
+        if bounds.flat_above is not None:
+            self._keep(self._flat, table.from_above(bounds.flat_above), inner)
+
+    def _measure(self, table: Table, inner: int) -> None:
+        self._keep(self._magnitude, table.magnitude(self.bounds.never_negative), inner)
+
+    def _keep(self, vectors: list[Vector], found: Sequence[Vector], inner: int) -> None:
         """Sums along the axis → sums of the units, which may lie on it in stretches; kept where they lie together."""
-        if len(sums) != self.units:
-            sums = sums.reshape(-1, self.units, tag.inner).sum((0, 2))
-        return sums if isinstance(sums, Tensor) else self.rows.put(sums)
+        for sums in found:
+            if len(sums) != self.units:
+                sums = sums.reshape(-1, self.units, inner).sum((0, 2))
+            vectors.append(sums if isinstance(sums, Tensor) else self.room.put(sums))
 
     def totals(self) -> Totals:
         """What was counted, on the host.
 
         The only place where a device is waited for: once a pane, never in a look.
         """
+        self._settle()
         fired, flat, magnitude = (_host(kept, self.units) for kept in (self._fired, self._flat, self._magnitude))
         steps = np.asarray(self._steps, dtype=np.float64)[:, None]
         last = np.where(fired > 0, steps, -1.0).max(0, initial=-1.0)
@@ -148,6 +155,7 @@ class Accumulator:
 
     def _add_up(self) -> None:
         """Add the vectors of many looks to sums where they lie. float64 is exact to 2⁵³."""
+        self._settle()
         if isinstance(self._fired[0], Tensor):
             self._sums = self._sums_on_device()
         else:

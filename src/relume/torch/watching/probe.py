@@ -165,10 +165,7 @@ class TorchProbe:
             self.sites.rehome(clock)
             if clock.kind != "forward":
                 self._forget_forwards()
-        rates, loss = (rates_of(source), _number(clock.loss)) if clock.looking else ((), None)
-        clock.loss = None
-        if clock.looking and clock.kind == "optimizer":
-            self._find_missed(clock, source)
+        looked, loss, clock.loss = clock.looking, clock.loss, None
         clock.go_on()
         if clock.look_on():
             self._looking.go_on()
@@ -176,6 +173,7 @@ class TorchProbe:
         if clock.read_at <= clock.step:
             self._read_signs(clock, source)
         if clock.look_at <= clock.step:
+            rates, loss = (rates_of(source), _number(loss)) if looked else ((), None)
             clock.plan(self._listener.steps_ended(clock.number, clock.untold(), rates, loss))
         clock.count_down()
         if clock.looking or self._looking.on or not self._counted:
@@ -189,13 +187,6 @@ class TorchProbe:
                 clock.plan(self._listener.steps_ended(clock.number, clock.untold(), (), None))
                 self._look_on()
             clock.count_down()
-
-    def _find_missed(self, clock: Clock, optimizer: Optimizer) -> None:
-        """Units that were missed may have fired in the look that ends."""
-        reading = self._clocks.optimizers[id(optimizer)][2]
-        if reading.asks and not reading.look(self.sites, clock.step):
-            clock.row = 1
-            self._listener.signs_read(clock.number, 0, 0, clock.reading_cost)
 
     def _read_signs(self, clock: Clock, optimizer: Optimizer) -> None:
         """Read the gradients of the step that is over; where units are missed since now, no more are passed over."""
@@ -295,6 +286,11 @@ class TorchProbe:
     def pending(self, clock: int) -> dict[int, int]:
         """The examples counted since the last drain, for each site of the clock that was visited."""
         return {site.number: site.accumulator.examples for site in self._visited(clock)}
+
+    def missed(self, clock: int) -> int:
+        """Units that were missed not long ago and have not fired in the latest looks."""
+        known = ((c, reading) for _, c, reading in self._clocks.optimizers.values() if c.number == clock)
+        return sum(reading.look(self.sites, c.row_at) for c, reading in known)
 
     def drain(self, clock: int) -> list[Tally]:
         """Hand over what was counted at the clock's sites, and begin anew."""

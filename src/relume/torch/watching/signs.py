@@ -159,16 +159,11 @@ class Reading:
             self._units.add(abs(self._rows[: self._full]) > 0)  # nan is no sign
             self._number, self._full = self._number + self._full, 0
 
-    @property
-    def asks(self) -> bool:
-        """Whether units are asked for."""
-        return bool(self._asked)
-
     def look(self, sites: Signers, step: int) -> int:
-        """Ask no more for the units that have fired in a look; returns how many are left."""
+        """Ask no more for the units that have fired in the looks from a step on; returns how many are left."""
         units = self._units
         for site in sites:
-            fired = site.accumulator.latest(step)
+            fired = site.accumulator.since(step)
             if fired is not None and site.signs is not None and site.signs.reading is self:
                 found = units.missed[site.signs.place] & (fired > 0)
                 units.missed[site.signs.place] &= ~found

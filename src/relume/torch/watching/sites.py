@@ -23,6 +23,7 @@ from relume.torch.watching.counting import Accumulator, bounds_of
 from relume.torch.watching.factors import Factors
 from relume.torch.watching.functions import Applied
 from relume.torch.watching.signs import Signs, signs_of
+from relume.torch.watching.tables import Room
 from relume.torch.watching.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ class WatchedSite:
     def drain(self) -> Tally:
         """Hand the counts over and begin anew."""
         counts, slope = self.accumulator, self._learned_slope()
-        self.accumulator = Accumulator(counts.units, counts.bounds, counts.device, counts.rows)
+        self.accumulator = Accumulator(counts.units, counts.bounds, counts.device, counts.room)
         read = functools.partial(_counted, counts, slope, self.signs, self.factors, self.vitals)
-        return Tally(self.number, counts.looks, counts.examples, counts.samples, read)
+        return Tally(self.number, counts.looks, counts.examples, counts.samples, read, counts.numbers)
 
     def _learned_slope(self) -> Tensor | None:
         weight = self._slope() if self._slope is not None else None
@@ -129,6 +130,7 @@ class Sites:
         self._roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # that were looked through for scripted parts
         self.trees = places.Trees(None)
         self.graphs = 0  # compiled graphs that count
+        self._room = Room()
         self._in_graphs: dict[Any, WatchedSite] = {}
         self._slots: list[tuple[WatchedSite, Tag]] = []
         self.known_only = False  # meet nothing new: the look does not see where tensors come from
@@ -242,7 +244,7 @@ class Sites:
             clock = self._clocks.for_layer(tag.layer)
             described = self._described(met.applied, met.call, tag, assumed, place, clock)
             number = self._listener.new_site(replace(described, compiled=True))
-            counts = Accumulator(tag.units, bounds_of(met.applied), torch.device("cpu"))
+            counts = Accumulator(tag.units, bounds_of(met.applied), torch.device("cpu"), self._room)
             slope = met.slope if met.slope is not None and met.slope.numel() in (1, tag.units) else None
             site = self._in_graphs[key] = WatchedSite(number, clock, counts, tag.layer, slope)
         self._slots.append((site, tag._replace(layer=None)))
@@ -289,7 +291,8 @@ class Sites:
         slope = args[1] if applied.name == "prelu" and len(args) > 1 else None
         if slope is not None and slope.numel() not in (1, tag.units):  # a slope for each position: none is a unit's
             slope = None
-        site = WatchedSite(number, clock, Accumulator(tag.units, bounds_of(applied), x.device), tag.layer, slope)
+        counts = Accumulator(tag.units, bounds_of(applied), x.device, self._room)
+        site = WatchedSite(number, clock, counts, tag.layer, slope)
         if tag.made is not None and self._phase == "train":
             site.signs = signs_of(applied, tag.made.bias, tag.units)
         return site
