@@ -102,7 +102,7 @@ class Accumulator:
                 self._measure(table_of(y, tag.axis), tag.inner)
 
     def since(self, step: int) -> Floats | None:
-        """How often each unit fired from a step on; None where it was not visited, or where that would be waited for."""
+        """How often each unit fired from a step on; None where it was not visited, or that would be waited for."""
         if not self._steps or self._steps[-1] < step:
             return None
         self._settle()
