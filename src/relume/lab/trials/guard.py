@@ -12,7 +12,6 @@ import errno
 import os
 import shutil
 import stat
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from relume.lab.trials.events import listen
 from relume.lab.trials.sandbox import Sandbox
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC | os.O_CREAT
@@ -68,7 +68,7 @@ class Guard:
     def start(self) -> None:
         """From now on, in this process."""
         self._process = os.getpid()
-        sys.addaudithook(self.hear)
+        listen({"open", *_EVENTS}, self.hear)
 
     @property
     def is_child(self) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from relume.lab.trials.events import listen
 from relume.lab.trials.sandbox import Sandbox
 from relume.runner.children import in_loader
 from relume.runner.imports import after_import
@@ -48,7 +49,7 @@ class Witness:
 
     def start(self) -> None:
         """From now on, to the end of the process."""
-        sys.addaudithook(self._hear)
+        listen(_EVENTS, self._hear)
         for name in _SPAWNING:
             after_import(name, functools.partial(self._await_spawning, name))
 
@@ -74,10 +75,9 @@ class Witness:
             )
 
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
-        heard = _EVENTS.get(event)
-        if heard is not None and os.getpid() == self._process:
+        if os.getpid() == self._process:
             with contextlib.suppress(Exception):  # it only listens
-                heard(self, *args)
+                _EVENTS[event](self, *args)
 
     def _will_run(self, command: Any, arguments: Any = None, *_: Any) -> None:
         words = [arguments] if isinstance(arguments, str | bytes) else list(arguments or [command])
