@@ -153,6 +153,78 @@ def test_where_forking_is_unsafe_trials_import_for_themselves(tmp_path, monkeypa
     assert trials.said(tmp_path / "out") == "False\n"
 
 
+@pytest.fixture
+def marked(tmp_path, monkeypatch):
+    """A project beside two installed modules that know which process has imported them."""
+    (tmp_path / "extra").mkdir()
+    for name in ("early", "late"):
+        (tmp_path / "extra" / f"{name}.py").write_text("import os\nby = os.getpid()\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([trials.HERE, str(tmp_path / "extra")]))
+    folder = tmp_path / "home" / "project"
+    folder.mkdir(parents=True)
+    return folder
+
+
+EARLY_AND_LATE = """
+import early
+import os
+def main():
+    import late
+    print(os.getppid(), early.by, late.by, os.getpid())
+main()
+"""
+
+
+def told(top, seed):
+    """(server, who imported early, who imported late, itself) of a trial."""
+    return [int(word) for word in trials.said(top, seed).split()]
+
+
+def test_the_server_imports_what_the_script_begins_with_and_goes_on_with_what_its_first_run_has_shown(tmp_path, marked):
+    orders = [trials.order(marked, EARLY_AND_LATE, seed) for seed in (0, 1)]
+    with trials.executor(tmp_path / "out") as executor:
+        first, _ = executor.run(orders)
+        assert {"early", "late"} <= set(executor.preload)
+    assert {"early", "late"} <= set(first.found["installed"]), "though the server had imported one of them"
+    server, early, late, itself = told(tmp_path / "out", 0)
+    assert (early, late) == (server, itself)
+    assert told(tmp_path / "out", 1)[:3] == [server, server, server], "one server, and it has imported both"
+
+
+def test_a_server_from_which_a_trial_still_runs_imports_nothing(tmp_path, marked):
+    """It could not say that another trial has ended, nor end one whose time is over."""
+    place = tmp_path / "now"
+    place.mkdir()
+    text = f"""
+import os, sys, time
+seed = int(sys.argv[1])
+while seed == 1 and not os.path.exists({str(place / "2")!r}):
+    time.sleep(0.01)
+if seed == 2:
+    os.mkdir({str(place / "2")!r})
+print(os.getppid())
+"""
+    orders = [trials.order(marked, text, seed, args=("{seed}",), timeout=60) for seed in range(3)]
+    with trials.executor(tmp_path / "out", jobs=2) as executor:
+        outcomes = list(executor.run(orders))
+    assert {outcome.trial.status for outcome in outcomes} == {"finished"}
+    servers = [trials.said(tmp_path / "out", seed) for seed in range(3)]
+    assert servers[0] == servers[1] != servers[2]
+
+
+def test_where_what_the_first_run_has_shown_makes_forking_unsafe_another_server_imports_nothing(tmp_path, marked):
+    late = marked.parent.parent / "extra" / "late.py"
+    late.write_text(late.read_text() + "import threading\nthreading.Thread(target=input, daemon=True).start()\n")
+    late.write_text(late.read_text().replace("target=input", "target=threading.Event().wait"))
+    orders = [trials.order(marked, EARLY_AND_LATE, seed) for seed in range(3)]
+    with trials.executor(tmp_path / "out") as executor:
+        outcomes = list(executor.run(orders))
+        assert "further thread" in executor.why_not_forked
+    assert {outcome.trial.status for outcome in outcomes} == {"finished"}
+    first, *others = (told(tmp_path / "out", seed) for seed in range(3))
+    assert all(server != first[0] and early == late == itself for server, early, late, itself in others)
+
+
 def test_where_no_server_runs_that_is_said(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(3)\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([trials.HERE, str(tmp_path)]))

@@ -17,6 +17,7 @@ from relume.artifacts.trial import Trial
 from relume.errors import StudyError
 from relume.lab.executors import LOST, TRIES, Executor, Places
 from relume.lab.executors import cores as cores
+from relume.lab.trials.beginning import first_imports
 from relume.lab.trials.keeping import read_outcome
 from relume.lab.trials.order import Order
 from relume.lab.trials.sandbox import root_of
@@ -90,10 +91,12 @@ class LocalExecutor(Executor):
                 self.close()
 
     def _server(self, running: Iterable[_Running], order: Order) -> _Server:
-        """The one for the next trial: a new one where there is none, or where other modules are to be imported."""
-        if not self._servers or (self._servers[-1].preload != self.preload and not self.why_not_forked):
-            self._servers.append(self._start(str(root_of(Path(order.script.folder)))))
+        """The one for the next trial, which has imported what is to be; a new one where that one is busy."""
         busy = {id(entry.server) for entry in running}
+        latest = self._servers[-1] if self._servers else None
+        if latest is None or (latest.preload != self.preload and not self.why_not_forked):
+            idle_one = self._servers.pop() if latest is not None and id(latest) not in busy else None
+            self._servers.append(self._ready(order, idle_one))
         for idle in [each for each in self._servers[:-1] if id(each) not in busy]:
             self._servers.remove(idle)
             idle.close()
@@ -116,19 +119,25 @@ class LocalExecutor(Executor):
                 found += [number for number, entry in running.items() if entry.server is server]
         return list(dict.fromkeys(found))
 
-    def _start(self, root: str) -> _Server:
-        server = _Server(self.preload, self.threads, self.body, root)
-        if server.why_not:
-            self.why_not_forked = server.why_not
-            server = _Server((), self.threads, self.body, root)
-            if server.why_not:
+    def _ready(self, order: Order, server: _Server | None = None) -> _Server:
+        """A server, this or a new one, that has imported what trials of this order's script would import."""
+        server = server or self._start(order)
+        why_not = server.load(self.preload or first_imports(order.script))
+        if why_not:
+            self.why_not_forked = why_not
+            server = self._start(order)
+            if why_not := server.load(()):
                 raise StudyError(
-                    f"The process from which trials are started does not run here: {server.why_not}. Expected an "
+                    f"The process from which trials are started does not run here: {why_not}. Expected an "
                     "interpreter that imports relume. To see why it does not, try "
                     f"`{sys.executable} -c 'import relume.lab.trials.server'`; then give the same command again.",
                     slug="no-server",
                 )
+        server.preload = self.preload
         return server
+
+    def _start(self, order: Order) -> _Server:
+        return _Server(self.threads, self.body, str(root_of(Path(order.script.folder))))
 
 
 class _Queue:
@@ -170,10 +179,14 @@ class _Queue:
 
 
 class _Server:
-    """The driver's end of a server."""
+    """The driver's end of a server.
 
-    def __init__(self, preload: tuple[str, ...], threads: int, body: str, root: str) -> None:
-        self.preload = preload
+    Attributes:
+        preload: the executor's, when it was last told to load.
+    """
+
+    def __init__(self, threads: int, body: str, root: str) -> None:
+        self.preload: tuple[str, ...] = ()
         self._folder = tempfile.TemporaryDirectory(prefix="relume-")  # no module there hides one of the library's
         self.pipe, theirs = Pipe()
         with theirs:
@@ -187,21 +200,30 @@ class _Server:
                 env=environment(threads, os.environ),
                 start_new_session=True,  # Ctrl-C is the driver's to hear
             )
+        with contextlib.suppress(OSError):  # gone: `load` will tell
+            self.pipe.send((body, root))
+
+    def load(self, modules: tuple[str, ...]) -> str:
+        """Have it import these, while it runs no trial.
+
+        Returns: why trials cannot be forked from it then, in which case it is closed; "" where they can.
+        """
         try:
-            self.pipe.send((preload, body, root))
-            self.why_not: str = self.pipe.recv()
+            self.pipe.send(("load", modules))
+            why_not: str = self.pipe.recv()
         except (EOFError, OSError):
-            self.why_not = "it ended while it imported"
+            why_not = "it ended while it imported"
         except BaseException:
             self.close()
             raise
-        if self.why_not:
+        if why_not:
             self.close()
+        return why_not
 
     def send(self, number: int, entry: _Running, look: bool) -> None:
         """Have a trial run; whether it is to tell what it writes and imports."""
         with contextlib.suppress(OSError):  # gone: `ended` will tell
-            self.pipe.send((number, entry.order.to_dict(), entry.place, look))
+            self.pipe.send(("run", number, entry.order.to_dict(), entry.place, look))
 
     def ended(self) -> list[int]:
         """The numbers of trials that have ended.

@@ -92,23 +92,9 @@ def _heed_signals() -> list[int]:
 
 def _serve(descriptor: int, supervisor: socket.socket) -> None:
     with Connection(descriptor) as pipe:
-        modules, body, root = pipe.recv()
+        body, root = pipe.recv()
         capture.prepare()
-        load(modules, root)
-        with contextlib.suppress(ImportError):
-            import_module(body.partition(":")[0])
-        why = unforkable()
-        pipe.send(why)
-        if not why:
-            own = _keep_finalizers()
-            gc.collect()
-            gc.freeze()  # what is shared with the trials is not touched by their collections
-            try:
-                _Server(pipe, body, supervisor).serve()
-            finally:
-                for finalizer in own:
-                    with contextlib.suppress(Exception):
-                        finalizer()
+        _Server(pipe, body, root, supervisor).serve()
 
 
 def load(modules: Iterable[str], root: str) -> None:
@@ -166,10 +152,12 @@ def _keep_finalizers() -> list[Any]:
 class _Server:
     """Forks a process for each order, and tells the driver which have ended."""
 
-    def __init__(self, pipe: Connection, body: str, supervisor: socket.socket) -> None:
+    def __init__(self, pipe: Connection, body: str, root: str, supervisor: socket.socket) -> None:
         self._pipe = pipe
         self._body = body
+        self._root = root
         self._supervisor = supervisor
+        self._finalizers: list[Any] = []
         self._warden = os.getppid()
         self._running: dict[int, tuple[int, Kept]] = {}
         self._pools: set[Path] = set()
@@ -190,7 +178,7 @@ class _Server:
                         os.read(self._woken, 4096)
                 self._reap()
                 if self._pipe in ready:
-                    self._begin(*self._pipe.recv())
+                    self._heed(*self._pipe.recv())
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             end_all()
@@ -198,6 +186,26 @@ class _Server:
                 remove(Path(kept.place.work))
             for each in self._pools:
                 remove(each)
+            for finalizer in self._finalizers:
+                with contextlib.suppress(Exception):
+                    finalizer()
+
+    def _heed(self, what: str, *given: Any) -> None:
+        """What the driver tells: ``load`` modules, or ``run`` a trial."""
+        if what == "load":
+            self._load(*given)
+        else:
+            self._begin(*given)
+
+    def _load(self, modules: Iterable[str]) -> None:
+        """Import these, and tell why this process may not be forked then. No trial runs meanwhile."""
+        load(modules, self._root)
+        with contextlib.suppress(ImportError):
+            import_module(self._body.partition(":")[0])
+        self._finalizers += _keep_finalizers()
+        gc.collect()
+        gc.freeze()  # what is shared with the trials is not touched by their collections
+        self._pipe.send(unforkable())
 
     def _begin(self, number: int, told: dict[str, Any], place: Place, look: bool) -> None:
         for stream in (sys.stdout, sys.stderr):
