@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from relume.torch.treatment.digests import Digests
+
 _spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
 treating = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(treating)
@@ -159,3 +161,14 @@ def test_the_digests_tell_the_start_and_what_was_trained():
     assert (bare.parameters_added, slopes.parameters_added) == (0, 8)
     assert bare.steps == 4
     assert run(None, 0) == bare
+
+
+def test_optimisers_that_take_turns_are_digested_once_each():
+    one, other = (torch.optim.SGD([nn.Parameter(torch.full((2,), float(n)))], lr=0.1) for n in (1, 2))
+    turns, each_once = Digests(lambda _: False), Digests(lambda _: False)
+    for optimizer in (one, other, one, one, other):
+        turns.steps(optimizer)
+    for optimizer in (one, other):
+        each_once.steps(optimizer)
+    assert (turns.start(), turns.trained()) == (each_once.start(), each_once.trained())
+    assert turns.start() != "" != turns.trained()

@@ -24,9 +24,16 @@ class Digests:
         self._is_slope = is_slope
         self._kept: list[_Kept] = []
         self._known: dict[int, _Kept] = {}
+        self._latest: _Kept | None = None
 
     def steps(self, optimizer: Optimizer) -> None:
         """A step begins."""
+        kept = self._latest
+        if kept is None or kept.optimizer() is not optimizer:
+            kept = self._latest = self._of(optimizer)
+        kept.groups = optimizer.param_groups  # load_state_dict makes a new list
+
+    def _of(self, optimizer: Optimizer) -> _Kept:
         kept = self._known.get(id(optimizer))
         if kept is None or kept.optimizer() is not optimizer:
             kept = _Kept(optimizer, self._is_slope)
@@ -35,7 +42,7 @@ class Digests:
             )
             self._known[id(optimizer)] = kept
             self._kept.append(kept)
-        kept.groups = optimizer.param_groups  # load_state_dict makes a new list
+        return kept
 
     def start(self) -> str:
         """Of the parameters as they were at the first steps; "" where there was none."""

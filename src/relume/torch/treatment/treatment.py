@@ -46,7 +46,7 @@ class TorchTreatment:
         self._seeding = Seeding(seed, remap=remap_seeds)
         self._digests = Digests(self._is_learned)
         spared = None if self._learned is None else self._learned.is_learned
-        self._steps = Steps(lr_factor, spared, self._step_begins)
+        self._steps = Steps(lr_factor, spared, self._digests.steps if self._learned is None else self._step_begins)
         self._trained = ""
 
     def start(self) -> None:
@@ -84,6 +84,6 @@ class TorchTreatment:
         return self._learned is not None and self._learned.is_learned(parameter)
 
     def _step_begins(self, optimizer: Optimizer) -> None:
-        if self._learned is not None:
-            self._learned.house(optimizer)
+        assert self._learned is not None
+        self._learned.house(optimizer)
         self._digests.steps(optimizer)
