@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from relume.artifacts.swap_plan import Birth
+from relume.torch.treatment.survey import _Surveyor
 
 _spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
 treating = importlib.util.module_from_spec(_spec)
@@ -218,3 +219,74 @@ def test_layers_that_share_a_call_are_sites_of_their_own():
             return self.cell(x)
 
     assert [site.units for site in survey(run, Loop).sites] == [4, 5, 6, 6]
+
+
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def test_what_a_closure_applies_within_a_step_is_found():
+    def train():
+        weight, net = nn.Parameter(torch.ones(6, 8)), nn.Linear(8, 2)
+
+        def closure():
+            x = torch.ones(4, 6)
+            assert (x * (x > 0)).sum() == 24
+            loss = net(F.relu(x @ weight)).square().mean()
+            loss.backward()
+            return loss
+
+        torch.optim.LBFGS([weight, *net.parameters()], max_iter=1).step(closure)
+
+    plan = survey(train)
+    assert [(site.units, site.axis, site.hidden) for site in plan.sites] == [(8, 1, True)]
+    assert [each.what for each in plan.not_swapped] == ["x * (x > 0)"]
+
+
+def test_what_an_optimiser_of_the_scripts_own_applies_is_found():
+    class Learned(torch.optim.SGD):
+        def step(self):
+            x = torch.ones(1, 6)
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].sub_(rule(x * (x > 0)).mean())
+
+    def train():
+        Learned(small().parameters(), 0.1).step()
+
+    rule = small()
+    plan = survey(train)
+    assert [(site.units, site.hidden) for site in plan.sites] == [(8, True)]
+    assert [each.what for each in plan.not_swapped] == ["x * (x > 0)"]
+
+
+def test_what_follows_a_step_that_has_raised_is_found():
+    def train():
+        net = small()
+        optimizer = torch.optim.Adam(net.parameters())
+        net[0].weight.grad = torch.zeros(8, 6).to_sparse()
+        with pytest.raises(RuntimeError, match="sparse"):
+            optimizer.step()
+        net(torch.ones(4, 6)).sum().backward()
+
+    assert [(site.units, site.hidden) for site in survey(train).sites] == [(8, True)]
+
+
+def test_the_calls_of_an_optimiser_of_pytorchs_own_are_not_followed(monkeypatch):
+    followed = []
+    follow = _Surveyor._note_mask
+    monkeypatch.setattr(
+        _Surveyor, "_note_mask", lambda self, func, *rest: followed.append(func) or follow(self, func, *rest)
+    )
+
+    def train():
+        net = small()
+        optimizer = torch.optim.Adam(net.parameters())
+        net(torch.ones(4, 6)).sum().backward()
+        optimizer.step()
+        torch.ones(1).abs()
+
+    assert len(survey(train).sites) == 1
+    names = {getattr(func, "__name__", "") for func in followed}
+    assert {"linear", "abs"} <= names
+    assert not {"lerp_", "addcdiv_", "sqrt"} & names

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from relume.artifacts.swap_plan import Birth, NotSwapped, Rates, SwapPlan, SwapSite
 from relume.torch.treatment import holders, originals
@@ -28,12 +29,22 @@ from relume.torch.treatment.routes import spot_of
 from relume.torch.treatment.seeding import Seeding
 from relume.torch.watching import places
 from relume.torch.watching.axes import Tag, assumed_axis
-from relume.torch.watching.functions import ACTIVATION_CALLS, ARITHMETIC_CALLS, Applied
+from relume.torch.watching.functions import (
+    ACTIVATION_CALLS,
+    ARITHMETIC_CALLS,
+    LAYER_CALLS,
+    MATMUL_CALLS,
+    NORM_CALLS,
+    RECURRENT_CALLS,
+    Applied,
+)
 from relume.torch.watching.mode import _PARAMETER, Eye
 from relume.torch.watching.sites import written
 
 _SUMS = frozenset(call for call in ARITHMETIC_CALLS if "mul" not in getattr(call, "__name__", ""))
 _HIDES_NOTHING = _SUMS | {torch.stack, torch.cat, torch.concat, torch.concatenate, Tensor.backward, Tensor.copy_}
+_WAKING = frozenset({*ACTIVATION_CALLS, *LAYER_CALLS, *MATMUL_CALLS, *NORM_CALLS, *RECURRENT_CALLS})
+_NONE: frozenset[Any] = frozenset()
 _NOT_WRITTEN = "it is not written as an activation; write F.relu to have it replaced"
 _NOT_HIDDEN = "its result reaches no parameterised layer: taken for an output or a part of the loss"
 
@@ -59,6 +70,8 @@ class TorchSurvey:
         self._patches.put(places, "folder", os.getcwd())
         self._births.start(self._patches)
         self._steps.start(self._patches)
+        self._patches.on_undo(register_optimizer_step_pre_hook(self._rests).remove)
+        self._patches.on_undo(register_optimizer_step_post_hook(self._wakes).remove)
         self._seeding.start(self._patches)
         self._patches.put(torch, "compile", self._uncompiled)
         self._hear_schedulers()
@@ -109,6 +122,13 @@ class TorchSurvey:
         if id(optimizer) not in self._optimizers:
             self._optimizers[id(optimizer)] = Rates(type(optimizer).__name__, rates_of(optimizer))
 
+    def _rests(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        has_closure = len(args) > 1 or kwargs
+        self._eye.at_rest = not has_closure and type(optimizer).__module__.startswith("torch.optim.")
+
+    def _wakes(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._eye.at_rest = False
+
     def _uncompiled(self, model: Any = None, **options: Any) -> Any:
         self._compiled = True
         return (lambda function: function) if model is None else model
@@ -140,7 +160,11 @@ class TorchSurvey:
 
 
 class _Surveyor(Eye):
-    """The eye of a survey: it counts nothing, and follows where results go."""
+    """The eye of a survey: it counts nothing, and follows where results go.
+
+    ``at_rest``: an optimiser of PyTorch's own takes a step without a closure, which is most of the calls of many a
+    training and nothing to follow; until its end, or until a layer is called, as the step has raised.
+    """
 
     def __init__(self, survey: TorchSurvey) -> None:
         self._survey = survey
@@ -153,6 +177,7 @@ class _Surveyor(Eye):
         self._masks: dict[int, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}  # x > 0 → x
         self._keys: dict[str, int] = {}
         self.not_swapped: list[NotSwapped] = []
+        self.at_rest = False
         super().__init__(self)
 
     def found(self) -> Iterator[SwapSite]:
@@ -178,7 +203,11 @@ class _Surveyor(Eye):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        marks: frozenset[Any] = frozenset().union(*(self._marked(x) for x in _tensors(args, kwargs)))
+        if self.at_rest:
+            if func not in _WAKING:
+                return func(*args, **kwargs)
+            self.at_rest = False
+        marks = self._marks_of(args, kwargs)
         if marks and not marks <= self._hidden and self._is_layer(func, args, kwargs):
             self._hidden |= marks
         out = super().__torch_function__(func, types, args, kwargs)
@@ -201,7 +230,14 @@ class _Surveyor(Eye):
 
     def _marked(self, x: Any) -> frozenset[Any]:
         known = self._marks.get(id(x))
-        return known[1] if known is not None and known[0]() is x else frozenset()
+        return known[1] if known is not None and known[0]() is x else _NONE
+
+    def _marks_of(self, args: Any, kwargs: Any) -> frozenset[Any]:
+        """The marks of all tensors of a call; of most there are none at all."""
+        marks = _NONE
+        for x in _tensors(args, kwargs) if self._marks else ():
+            marks |= self._marked(x)
+        return marks
 
     def _look(self, func: Any, args: Any, kwargs: Any, frame: Any) -> None:
         """An activation is applied: keep where, and of what."""
