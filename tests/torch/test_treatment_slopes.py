@@ -218,3 +218,37 @@ def test_flattened_channels_share_their_units_slope():
             net[2].weight.copy_(torch.tensor([0.0, 1.0, 2.0]))
         x = torch.full((1, 12), -1.0)
         assert net[2](x).tolist() == [[0.0] * 4 + [-1.0] * 4 + [-2.0] * 4]
+
+
+def test_a_function_that_two_modules_call_learns_for_each_of_them():
+    """Though it knows the ``self`` of one of them."""
+
+    class Maker(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(6, 6)
+
+        def forward(self, x):
+            def act(h):
+                return F.relu(h) if self.training else h
+
+            made.append(act)
+            return act(self.layer(x))
+
+    class User(Maker):
+        def forward(self, x):
+            return made[-1](self.layer(x))
+
+    def train():
+        net = nn.Sequential(Maker(), User(), nn.Linear(6, 2))
+        for _ in range(2):
+            net(torch.randn(4, 6)).sum().backward()
+        return net
+
+    made = []
+    plan = survey(train)
+    assert len({site.owner for site in plan.sites}) == 2
+    with treated("prelu:shared", plan):
+        net = train()
+    assert list(ours(net)) == ["0.relume_slope_0", "1.relume_slope_0"]
+    assert all(net.get_parameter(name).grad is not None for name in ours(net))

@@ -33,7 +33,7 @@ class Route:
 
 
 class Routes:
-    """Finds the route of a call from its frames; the second time by two ids."""
+    """Finds the route of a call from its frames; the second time by two ids, and in a method without a search."""
 
     def __init__(self, plan: SwapPlan, chosen: Sequence[SwapSite], unknown: bool) -> None:
         """Take the plan; ``unknown``: whether a place that is not in it is replaced."""
@@ -46,17 +46,31 @@ class Routes:
         owned = [site for site in plan.sites if site.alone and site.owner is not None]
         self._alone = {site.owner: [site] for site in owned if sum(other.owner == site.owner for other in owned) == 1}
         self._known: dict[tuple[int, int, int], tuple[Any, CodeType, Route]] = {}
+        self._methods: dict[int, CodeType] = {}  # of the script's, that apply activations by themselves
 
     def at(self, frame: FrameType) -> Route:
-        """The route of the call that is under way in this frame of ours."""
+        """The route of the call that is under way, from the nearest frame that is not ours."""
+        code = frame.f_code
+        if self._methods.get(id(code)) is code:
+            route = self._known_as(_self_of(frame), code, frame.f_lasti)
+            if route is not None:
+                return route
+        return self._found(frame)
+
+    def _found(self, frame: FrameType) -> Route:
         place = resumed(places.find(frame))
-        key = (id(place.module), id(place.code), place.instruction)
-        known = self._known.get(key)
-        if known is not None and known[1] is place.code and known[0]() is place.module:
-            return known[2]
-        route = self.of(place, spot_of(place.code, place.instruction))
-        self._known[key] = (route.module, place.code, route)
+        code = place.code
+        route = self._known_as(place.module, code, place.instruction)
+        if route is None:
+            route = self.of(place, spot_of(code, place.instruction))
+            self._known[id(place.module), id(code), place.instruction] = (route.module, code, route)
+            if place.frame is frame and code.co_argcount and code.co_varnames[0] == "self":
+                self._methods[id(code)] = code
         return route
+
+    def _known_as(self, module: Any, code: CodeType, instruction: int) -> Route | None:
+        known = self._known.get((id(module), id(code), instruction))
+        return known[2] if known is not None and known[1] is code and known[0]() is module else None
 
     def of(self, place: places.Place, spot: Spot) -> Route:
         """The route of a place that was not met before."""
@@ -73,6 +87,14 @@ class Routes:
 def local_of(code: CodeType) -> str:
     """The local that may hold the module whose method a code is: the first; ``self`` where dynamo has split it."""
     return "self" if code.co_name.startswith(_RESUMED) else code.co_varnames[0] if code.co_varnames else ""
+
+
+def _self_of(frame: FrameType) -> Any:
+    frame_locals = frame.f_locals
+    own = frame_locals.get("self")
+    if type(frame_locals) is dict:  # before Python 3.13 a copy that would keep the script's tensors alive
+        frame_locals.clear()
+    return own
 
 
 def resumed(place: places.Place) -> places.Place:
