@@ -14,11 +14,15 @@ TEXTS = {
         "'''A script.'''\nimport torch.nn.functional as F, numpy\nfrom sklearn.datasets import load_digits\nx = 1\n",
         ("torch.nn.functional", "numpy", "sklearn.datasets"),
     ),
-    "none behind a statement": ("import os\nos.environ['A'] = 'b'\nimport keras\n", ("os",)),
-    "none in a try": ("import os\ntry:\n    import keras\nexcept ImportError:\n    pass\nimport json\n", ("os",)),
-    "none in an if": ("if True:\n    import keras\nimport json\n", ()),
-    "none behind a module of the user's": ("import os\nimport model\nimport json\n", ("os",)),
-    "none behind a package of the user's": ("import json\nfrom package.part import x\nimport os\n", ("json",)),
+    "none behind a library that may do something with the framework": (
+        "import torch\nimport torchvision\nimport json\n",
+        ("torch",),
+    ),
+    "none behind a statement": ("import os\nos.environ['A'] = 'b'\nimport torch\n", ("os",)),
+    "none in a try": ("import os\ntry:\n    import torch\nexcept ImportError:\n    pass\nimport json\n", ("os",)),
+    "none in an if": ("if True:\n    import torch\nimport json\n", ()),
+    "none behind a module of the user's": ("import os\nimport tqdm\nimport json\n", ("os",)),
+    "none behind a package of the user's": ("import json\nfrom yaml.part import x\nimport os\n", ("json",)),
     "none behind a relative one": ("import json\nfrom . import x\nimport os\n", ("json",)),
     "none of what is no Python": ("import json\ndef\n", ()),
 }
@@ -26,8 +30,9 @@ TEXTS = {
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "model.py").write_text("")
-    (tmp_path / "package").mkdir()
+    (tmp_path / "tqdm.py").write_text("")
+    for name in ("package", "yaml"):
+        (tmp_path / name).mkdir()
     return tmp_path
 
 

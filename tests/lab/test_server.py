@@ -155,9 +155,9 @@ def test_where_forking_is_unsafe_trials_import_for_themselves(tmp_path, monkeypa
 
 @pytest.fixture
 def marked(tmp_path, monkeypatch):
-    """A project beside two installed modules that know which process has imported them."""
+    """A project, and two installed modules that know which process has imported them."""
     (tmp_path / "extra").mkdir()
-    for name in ("early", "late"):
+    for name in ("seaborn", "late"):
         (tmp_path / "extra" / f"{name}.py").write_text("import os\nby = os.getpid()\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([trials.HERE, str(tmp_path / "extra")]))
     folder = tmp_path / "home" / "project"
@@ -166,7 +166,7 @@ def marked(tmp_path, monkeypatch):
 
 
 EARLY_AND_LATE = """
-import early
+import seaborn as early
 import os
 def main():
     import late
@@ -184,8 +184,8 @@ def test_the_server_imports_what_the_script_begins_with_and_goes_on_with_what_it
     orders = [trials.order(marked, EARLY_AND_LATE, seed) for seed in (0, 1)]
     with trials.executor(tmp_path / "out") as executor:
         first, _ = executor.run(orders)
-        assert {"early", "late"} <= set(executor.preload)
-    assert {"early", "late"} <= set(first.found["installed"]), "though the server had imported one of them"
+        assert {"seaborn", "late"} <= set(executor.preload)
+    assert {"seaborn", "late"} <= set(first.found["installed"]), "though the server had imported one of them"
     server, early, late, itself = told(tmp_path / "out", 0)
     assert (early, late) == (server, itself)
     assert told(tmp_path / "out", 1)[:3] == [server, server, server], "one server, and it has imported both"

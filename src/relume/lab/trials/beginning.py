@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from relume.framework import FRAMEWORKS
 from relume.lab.trials.order import Script
+
+_WITHOUT_FRAMEWORK = frozenset("numpy scipy pandas sklearn matplotlib seaborn PIL h5py tqdm yaml".split())
+"""Libraries that import no framework. Another one may do with it what a survey must see: compile, script, hold it."""
+
+_PLAIN = _WITHOUT_FRAMEWORK | sys.stdlib_module_names | {each.package for each in FRAMEWORKS if each.trials is not None}
 
 
 def first_imports(script: Script) -> tuple[str, ...]:
-    """The modules that a script begins by importing, up to its first statement that is anything else.
+    """The modules that a script begins by importing: frameworks, and what knows nothing of them.
 
-    What comes behind that may depend on it, as on ``os.environ`` or ``sys.path``; a module beside the script, which is
-    the user's code, is such a statement, too.
+    It ends with the first statement that is anything else, as what comes behind may depend on it: ``os.environ`` is
+    set, ``sys.path`` altered, a module of the user's imported, or a library that is to come before the framework.
 
     Returns: none where the text cannot be read; the first run will say what is wrong with it.
     """
@@ -30,7 +37,7 @@ def _source(script: Script) -> tuple[Path, Path]:
     folder = Path(script.folder)
     if not script.is_module:
         file = folder / script.script
-        return (file, file / "__main__.py") if file.is_dir() else (file.parent, file)
+        return (file, file / "__main__.py") if file.is_dir() else (file.resolve().parent, file)
     package = folder.joinpath(*script.script.split("."))
     return folder, package / "__main__.py" if package.is_dir() else package.with_name(f"{package.name}.py")
 
@@ -46,7 +53,7 @@ def _imported(body: list[ast.stmt], folder: Path) -> Iterator[str]:
         else:
             return
         for name in names:
-            top = folder / name.partition(".")[0]
-            if top.exists() or top.with_name(f"{top.name}.py").exists():
+            top = name.partition(".")[0]
+            if top not in _PLAIN or (folder / top).exists() or (folder / f"{top}.py").exists():
                 return
             yield name
