@@ -29,6 +29,10 @@ from relume.runner.imports import after_import
 from relume.runner.script import before_hard_exit, load_module, load_script, run
 
 
+_BUDGET = 0.01
+"""Of the step time, for the watching: a trial is asked for its dead share at the end, not for when and why."""
+
+
 class Diverged(BaseException):
     """Ends a script whose loss has become nan for good. No ``except Exception`` of its own stops it."""
 
@@ -63,7 +67,9 @@ class _Running:
         self._capture = Capture(order.regex, order.metric, self._end, order.tune_metric)
         self._survey: Survey | None = None
         self._treatment: Treatment | None = None
-        self._observer = Observer(RecordingWriter(None), complain=lambda text: print(text, file=sys.stderr))
+        self._observer = Observer(
+            RecordingWriter(None), budget=_BUDGET, complain=lambda text: print(text, file=sys.stderr)
+        )
 
     def start(self) -> None:
         """Wait for the script to import what it trains with."""
