@@ -157,12 +157,14 @@ class Budget:
         return 1 + self._further * max(looked - 1, 0)
 
     def _compare(self, steps: int, duration: int, own: int, looked: int) -> None:
-        if looked > 1:
+        if looked > _BURST:
             further = (own / self._own.median() - 1) / (looked - 1)
             self._further += (min(max(further, 0.1), 1.0) - self._further) / 2
         elif looked:
-            self._looked.add(duration / steps)
-            self._own.add(max(own, 1))
+            alone = self._looks_by_price(looked)
+            plain = self._plain.median() if len(self._plain) else duration / steps
+            self._looked.add(plain + (duration - plain * steps) / alone)
+            self._own.add(max(own / alone, 1))
             own_cost = self._own.median()
             self._price = max(own_cost * _COLD, min(self._longer(self._looked), own_cost * _AT_MOST))
             self._hangover = min(self._longer(self._after), own_cost)
