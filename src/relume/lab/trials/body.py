@@ -28,7 +28,6 @@ from relume.observe.observer import Observer
 from relume.runner.imports import after_import
 from relume.runner.script import before_hard_exit, load_module, load_script, run
 
-
 _BUDGET = 0.01
 """Of the step time, for the watching: a trial is asked for its dead share at the end, not for when and why."""
 
