@@ -86,11 +86,11 @@ class Listener(Protocol):
         """
 
     def signs_read(self, clock: int, fresh: int, missed: int, cost: int) -> int:
-        """Signs of life were looked for between the looks, which took so many nanoseconds.
+        """Signs of life were looked for between the looks; one reading of them took so many nanoseconds.
 
         ``missed``: so many units had signs, and have been without for unusually long; ``fresh``: so many of them since
-        now. Then the probe passes over no more steps before it asks again (``steps_ended``). Returns after how many
-        steps to tell again.
+        now. Then the probe passes over no more steps before it asks again (``steps_ended``). Returns how many steps
+        are to lie between two readings.
         """
 
     def steps_passed(self, clock: int, steps: int) -> None:

@@ -45,7 +45,7 @@ _PLAIN_EACH = 8  # looks, of which one has two steps behind it for comparison
 _SAVED = 8  # looks that may be saved up in a pause: a long evaluation must not buy a hundred looks in a row
 _FAR_NS = 250_000_000  # of steps that are passed over without another thought: what a step takes may change
 _MOST_PASSED = 256
-_MOST_UNREAD = 64  # steps from one news of the signs of life to the next, or one such part of the run
+_MOST_UNREAD = 64  # steps from one reading of the signs of life to the next, or one such part of the run
 _RESERVED = 0.62  # of what is free is put aside for urgent looks
 _MOST_RESERVED = 24  # looks
 _AT_HAND = 3  # prices that other looks may be paid from; what is above fills the reserve
@@ -179,7 +179,7 @@ class Budget:
         return max(steps.median() - self._plain.median() - chance, 0.0)
 
     def steps_between_signs(self, cost: int) -> int:
-        """How many steps from one news of the signs of life to the next, by what it has cost to get this one."""
+        """How many steps from one reading of the signs of life to the next, by what one has cost of late."""
         self._signs.add(cost)
         soon = _SOON - self.steps  # so long looks are as near as signs would be
         most = max(soon, _MOST_UNREAD, self.steps // _MOST_UNREAD)

@@ -168,7 +168,7 @@ class Observer:
         return passed
 
     def signs_read(self, clock: int, fresh: int, missed: int, cost: int) -> int:
-        """Take note of units that are missed; returns after how many steps to tell of more."""
+        """Take note of units that are missed; returns how many steps are to lie between two readings."""
         if self._thorough or self._window is not None:
             return sys.maxsize
         self._clocks[clock].miss(fresh, missed)

@@ -101,7 +101,7 @@ class Reading:
         self._parts: list[tuple[weakref.ref[Tensor], slice, Signs]] = []
         self._rows = np.zeros((_ROWS, 0), np.float32)
         self._units = _Units(0)
-        self._expected = self._lacking = np.zeros(0, np.intp)  # units that should have signs; of these, without
+        self._expected = self._lacking = np.zeros(0, np.bool_)  # units that should have signs; of these, without
         self._lacked = 0  # readings in a row that found some
         self._asked: list[tuple[int, NDArray[np.intp]]] = []  # since which reading, and who is missed
 
@@ -130,8 +130,8 @@ class Reading:
         self._steps[(self._number + self._full) % _KEPT] = step
         self._full += 1
         looked_for = self._lacking if self._lacked else self._expected
-        self._lacking = looked_for[row[looked_for] == 0]
-        self._lacked = self._lacked + 1 if len(self._lacking) else 0
+        self._lacking = looked_for & (row == 0)
+        self._lacked = self._lacked + 1 if self._lacking.any() else 0
         return self._full == _ROWS or self._lacked >= _FEWEST or self._number < _ROWS
 
     def _had_signs(self, place: slice) -> Any:
@@ -149,9 +149,9 @@ class Reading:
         missed = units.age >= patience
         units.doubt[before & ~missed] *= _DOUBTED
         units.missed = missed
-        self._expected = np.flatnonzero((patience <= _EXPECTED) & ~missed & (units.age >= 0))
-        self._lacking = self._lacking[~missed[self._lacking]]
-        self._lacked = self._lacked if len(self._lacking) else 0
+        self._expected = (patience <= _EXPECTED) & ~missed & (units.age >= 0)
+        self._lacking = self._lacking & ~missed
+        self._lacked = self._lacked if self._lacking.any() else 0
         return self._ask(np.flatnonzero(missed & ~before))
 
     def _take_in(self) -> None:
@@ -189,7 +189,7 @@ class Reading:
             signs.reading, signs.place = self, slice(begin, end)
         self._parts = [(signs.reference, signs.place, signs) for signs in parts]
         self._rows, self._units, self._asked = np.zeros((_ROWS, ends[-1]), np.float32), units, []
-        self._expected, self._lacked = np.zeros(0, np.intp), 0
+        self._expected, self._lacked = np.zeros(ends[-1], np.bool_), 0
 
     def quiet_since(self, place: slice) -> NDArray[np.int64]:
         """Of the units at a place; as of :class:`Signs`."""
