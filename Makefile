@@ -52,6 +52,8 @@ bench: $(EXTRAS_READY)  ## measure, and append rows to benchmarks/*.csv
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/overhead.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/family.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/lab.py
+	$(BIN)/python benchmarks/study.py
 	$(BIN)/python benchmarks/recording.py
 
 docs: $(EXTRAS_READY)  ## write the pages of docs/reference/ that the code knows best

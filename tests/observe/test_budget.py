@@ -15,7 +15,7 @@ import pytest
 from relume.observe.budget import Budget
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
-FLOOR = 15 * US  # "or 15 µs a step where that is more"
+FLOOR, PART = 20 * US, 0.045  # "or 20 µs a step where that is more, 4.5 % at most"
 PASSED = 3_300  # what a step that is passed over costs in truth, as measured
 SEEN = 1 / 1.4  # the part of a look's cost that its own clock sees
 ONCE = 300 * FLOOR  # the floor is doubled for so many first steps
@@ -54,7 +54,7 @@ class Machine:
         return self
 
     def promised(self, share):
-        return max(share * self.base, FLOOR * self.step)
+        return max(share * self.base, min(FLOOR * self.step, PART * self.base), 2.1 * PASSED * self.step)
 
 
 def machine(share=0.02, look=1 * MS, every=None, seed=0, behind=0.0):

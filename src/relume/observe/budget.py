@@ -17,17 +17,20 @@ _AIM = 0.75
 29 ms a step: 2.5 % for 2.0), and what one finds scatters by more than half a percent.
 """
 
-_FLOOR_NS, _FLOOR_SHARE = 15_000, 0.02
+_FLOOR_NS, _FLOOR_SHARE = 20_000, 0.02
 """What a step may cost where the share of it would be less, at this budget: watching a 0.3 ms step within 2 % would see
-nothing. Of a smaller budget it is as much less, as far as that pays for more than the steps that are passed over.
+nothing. Of a smaller budget it is as much less.
 """
 
+_FLOOR_PART = 0.045
+"""Of the step's time the floor is this at most, as far as that pays for more than the steps that are passed over."""
+
 _IDLE_NS = 3_500  # what a step costs that is passed over: one hook, and the cold code around it (measured 3.2 µs)
-_LEAST = 1.5  # times that a step may cost in any case
-_COLD = 1.3
+_LEAST = 2.0  # times that a step may cost in any case
+_COLD = 1.7
 """All of ours costs at least so many times what its own clock sees: caches are cold, and what it drove out of them is
-missed later. By a stopwatch outside a look was 1.15 to 1.5 times on a net of 0.4 ms a step, 1.25 on a CNN of 30 ms; on
-an MLP of 25 ms and an encoder of 57 ms the difference was lost in the noise, which is when this counts.
+missed later. By a stopwatch outside it was 1.7 to 1.9 times on a net of 0.46 ms a step (with signs of life or without,
+four times 60 to 120 pairs of blocks); on nets of 25 to 57 ms the difference is near the noise.
 """
 
 _AT_MOST = 3.0  # and not more than this: what seems to be more is the steps' own unevenness
@@ -100,8 +103,8 @@ class Budget:
         self._own = _Latest()
         self._further = _FURTHER
         self._reserve = 0.0  # for urgent looks
-        self._floor = max(_FLOOR_NS * min(share / _FLOOR_SHARE, 1.0), _LEAST * _IDLE_NS)
-        self._income = self._floor - _IDLE_NS  # what a step has earned of late
+        self._floor = _FLOOR_NS * min(share / _FLOOR_SHARE, 1.0)
+        self._income = max(self._floor - _IDLE_NS, _IDLE_NS)  # what a step has earned of late
         self._upkeep = 0.0  # and what it costs without looks, apart from what all cost
         self._signs = _Latest()  # what it costs to read the signs of life
         self.spent = 0.0
@@ -139,7 +142,7 @@ class Budget:
         self._debt += cost - regular
         if not regular:
             return
-        earned = max(self._share * (duration - cost), self._floor * steps)
+        earned = self._allowed((duration - cost) / steps) * steps
         income = max(earned - _IDLE_NS * steps, 0.0)
         self._income += (min(income / steps, 2 * self._income) - self._income) / _AVERAGED  # a pause is no income
         free = income if looked else max(earned - regular, 0.0)
@@ -151,6 +154,10 @@ class Budget:
         self._reserve += reserved
         saved = self._credit + earned - repaid - reserved - regular
         self._credit = min(saved, _SAVED * max(self._price, self._floor))
+
+    def _allowed(self, step_ns: float) -> float:
+        """What a step of this length may cost."""
+        return max(self._share * step_ns, min(self._floor, _FLOOR_PART * step_ns), _LEAST * _IDLE_NS)
 
     def _looks_by_price(self, looked: int) -> float:
         """How many looks by themselves cost as much as so many in a row, or steps that are passed over."""
@@ -197,7 +204,7 @@ class Budget:
         if not urgent:
             self._put_by(self._credit - _AT_HAND * self._price)
         step_ns = self._plain.median() if len(self._plain) else self._price
-        earned = max(self._share * step_ns, self._floor) - _IDLE_NS if len(self._plain) else self._income
+        earned = self._allowed(step_ns) - _IDLE_NS if len(self._plain) else self._income
         far = _FAR * earned < self._price <= _TOO_FAR * earned
         row = (min(urgent, _ROW) or (_BURST if far else 1)) if len(self._own) else 1
         price = self._price * self._looks_by_price(row)
