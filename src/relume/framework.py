@@ -7,9 +7,10 @@ the probe calls a :class:`Listener`, the listener calls its :class:`Probe`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,53 +21,75 @@ if TYPE_CHECKING:
 Phase = Literal["train", "eval", "all"]
 
 
-@dataclass
-class Counted:
-    """What was counted at a site; arrays have the shape (units,).
+class Look(Enum):
+    """What is seen of a step."""
+
+    OFF = "nothing: the step is passed over"
+    LEAN = "fired counts at known sites"
+    WIDE = "every call: new sites, unit axes, causes and layer statistics too"
+
+
+class Plan(NamedTuple):
+    """What a probe does next: the kind of look, and at how many steps before it asks again."""
+
+    look: Look
+    steps: int
+
+
+class Rows(NamedTuple):
+    """What was counted at a site, one row for each forward pass that was looked at, in their order.
 
     Attributes:
-        fired: samples on which the unit fired. ``flat``: samples on a flat part of the curve.
-        magnitude: Σ |output| over the samples; nan where an output was not finite.
-        last_fired: the last looked-at step on which it fired, −1 for none; ``first_fired``: the first one.
-        silent_since: the first looked-at step behind ``last_fired``, −1 where it fired in the last one.
-        fired_looks: in how many of the looks it fired.
-        slope: the learned slope of a PReLU, None for the others.
-        quiet_since: the first step behind a unit's last sign of life at which it was looked for one and had none, −1
-            where it had one the last time; None where there are no signs.
+        steps: of the site's clock, shape (rows,), as are ``examples`` (batch items) and ``samples`` (examples ×
+            positions).
+        fired: samples on which each unit fired, shape (rows, units), as are ``flat`` (on a flat part of the curve;
+            None if it has none) and ``magnitude`` (Σ |output|; not finite if an output is not).
+    """
+
+    steps: np.ndarray[Any, Any]
+    examples: np.ndarray[Any, Any]
+    samples: np.ndarray[Any, Any]
+    fired: np.ndarray[Any, Any]
+    flat: np.ndarray[Any, Any] | None
+    magnitude: np.ndarray[Any, Any]
+
+    def part(self, first: int, last: int) -> Rows:
+        """These rows of them."""
+        return Rows(*(None if x is None else x[first:last] for x in self))
+
+
+@dataclass
+class Seen:
+    """What a probe saw at one site since it was last drained.
+
+    Attributes:
+        site, clock: the numbers that the listener gave the site and its clock.
+        rows: the counts.
+        slope: the learned slope of a PReLU, shape (units,), None for the others.
         deaths: how units fell silent that are silent now, since the last time.
         vitals: numbers of the whole site, by the names that :class:`~relume.artifacts.recording.SiteRecord` gives.
     """
 
-    fired: np.ndarray[Any, Any]
-    flat: np.ndarray[Any, Any]
-    magnitude: np.ndarray[Any, Any]
-    last_fired: np.ndarray[Any, Any]
-    first_fired: np.ndarray[Any, Any]
-    silent_since: np.ndarray[Any, Any]
-    fired_looks: np.ndarray[Any, Any]
+    site: int
+    clock: int
+    rows: Rows
     slope: np.ndarray[Any, Any] | None = None
-    quiet_since: np.ndarray[Any, Any] | None = None
     deaths: Sequence[Death] = ()
     vitals: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass
-class Tally:
-    """What a probe saw at one site since it was last drained. The counts are read later, when there is time.
+class Steps(NamedTuple):
+    """Consecutive steps of a clock that were seen alike.
 
     Attributes:
-        site: the number that the listener gave the site.
-        looks: forward passes counted. ``examples``: batch items. ``samples``: examples × positions.
-        counted: reads the counts; waits for a device where they lie on one.
-        numbers: how many are kept until then.
+        look: what was seen of them. ``number``: how many. ``losses``: one each, nan if it is not known.
+        rates: (step, learning rate of each parameter group) of those in which a rate is another than before.
     """
 
-    site: int
-    looks: int
-    examples: int
-    samples: int
-    counted: Callable[[], Counted]
-    numbers: int = 0
+    look: Look
+    number: int
+    losses: Sequence[float] = ()
+    rates: Sequence[tuple[int, tuple[float, ...]]] = ()
 
 
 class Listener(Protocol):
@@ -78,23 +101,11 @@ class Listener(Protocol):
     def new_site(self, site: Site) -> int:
         """An activation was met for the first time; returns its number."""
 
-    def steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
-        """Steps of the clock are over, which were all passed over or all looked at.
+    def steps_ended(self, clock: int, steps: Steps) -> None:
+        """Steps of the clock are over."""
 
-        ``rates``, ``loss``: of the last of them, where it was looked at. Returns how many to pass over until the next
-        look; or −n, to look at the next n and tell of them together.
-        """
-
-    def signs_read(self, clock: int, fresh: int, missed: int, cost: int) -> int:
-        """Signs of life were looked for between the looks; one reading of them took so many nanoseconds.
-
-        ``missed``: so many units had signs, and have been without for unusually long; ``fresh``: so many of them since
-        now. Then the probe passes over no more steps before it asks again (``steps_ended``). Returns how many steps
-        are to lie between two readings.
-        """
-
-    def steps_passed(self, clock: int, steps: int) -> None:
-        """Steps of the clock that were not told yet: told when a probe stops."""
+    def plan(self, clock: int, *, urgent: bool) -> Plan:
+        """What to see of the clock's next steps; ``urgent``: something new was met that only a wide look sees."""
 
     def not_observed(self, what: str, where: str, why: str) -> None:
         """Something that could not be watched was met."""
@@ -122,14 +133,14 @@ class Probe(Protocol):
     def stop(self) -> None:
         """Leave nothing behind: no hook, no mode, no patch."""
 
-    def missed(self, clock: int) -> int:
-        """The units that :meth:`Listener.signs_read` was told of not long ago, and that no look has seen fire since."""
+    def examples(self, clock: int) -> dict[int, int]:
+        """The examples counted so far at each site of the clock."""
 
-    def pending(self, clock: int) -> dict[int, int]:
-        """The examples counted since the last drain, for each site of the clock that was visited."""
+    def kept(self) -> int:
+        """How many numbers are kept until :meth:`drain`."""
 
-    def drain(self, clock: int) -> list[Tally]:
-        """Hand over what was counted at the clock's sites, and begin anew."""
+    def drain(self) -> list[Seen]:
+        """Hand over what was counted since the last time; waits for a device."""
 
 
 class Survey(Protocol):

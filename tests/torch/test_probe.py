@@ -396,7 +396,7 @@ def test_stop_leaves_nothing_behind_and_start_goes_on():
         steps(net, optimizer, 5)
         watch.stop()
         assert torch._C._len_torch_function_stack() == 0
-        assert taps._ears == ()
+        assert taps._subscribers == ()
         assert not torch.nn.modules.module._global_forward_pre_hooks
         assert not torch.nn.modules.module._global_forward_hooks
         assert not torch.optim.Optimizer.step.__globals__["_global_optimizer_post_hooks"]
@@ -455,7 +455,7 @@ def test_an_error_anywhere_around_a_look_never_reaches_the_training(part, capsys
         steps(net, optimizer, 20)
     assert capsys.readouterr().err.count("own-fault") == 1
     assert "NoneType" in watch.to_dict()["run"]["fault"]
-    assert taps._ears == ()
+    assert taps._subscribers == ()
 
 
 def test_a_users_exception_passes_through_and_the_watching_goes_on():

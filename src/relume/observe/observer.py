@@ -7,24 +7,23 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from relume.artifacts.recording import Clock, Site, SiteRecord, Window
 from relume.artifacts.writer import RecordingWriter
 from relume.errors import WatchError
-from relume.framework import FRAMEWORKS, Framework, Phase, Probe
+from relume.framework import FRAMEWORKS, Framework, Look, Phase, Plan, Probe, Steps
 from relume.observe.budget import Budget
-from relume.observe.tracks import ClockTrack, Drained, SiteTrack
+from relume.observe.tracks import ClockTrack, SiteTrack
 
 _FLUSH_NS = 1_000_000_000
 """What is new is written so often: what a ``kill -9`` can lose."""
 
 _FLUSH_SHARE = 200  # and so seldom that writing takes at most 1 of so many parts of the time
 
-_MOST_WAITING = 1 << 21
-"""Numbers that may wait to be added up: 8 MB of them."""
+_MOST_KEPT = 1 << 21
+"""Numbers that a probe may keep before they are folded: 8 MB of each kind."""
 
 
 class Observer:
@@ -54,12 +53,10 @@ class Observer:
         self._clocks: list[ClockTrack] = []
         self._sites: list[SiteTrack] = []
         self._closed: list[tuple[Window, list[tuple[int, int, int]]]] = []
-        self._drained: list[tuple[int, Drained]] = []
-        self._waiting = 0
+        self._panes: list[Window] = []  # that have closed and are not folded yet
         self._now = self._flushed = time.perf_counter_ns()
         self._flush_gap = _FLUSH_NS
         self._own = 0
-        self._unbooked = 0
         writer.meta(budget=budget, window=window, every=every, phase=phase)
 
     # ---- the watching ----------------------------------------------------------------------------------------------
@@ -139,128 +136,93 @@ class Observer:
         except Exception as error:  # noqa: BLE001 - as below
             self.fault(error)
 
-    def steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
-        """Take note that steps of a clock are over; returns how many to pass over before the next look."""
+    def steps_ended(self, clock: int, steps: Steps) -> None:
+        """Take note that steps of a clock are over."""
         try:
-            return self._steps_ended(clock, steps, rates, loss)
+            self._steps_ended(clock, steps)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self.fault(error)
-            return sys.maxsize
 
-    def _steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
+    def _steps_ended(self, clock: int, steps: Steps) -> None:
+        assert self._probe is not None
         track = self._clocks[clock]
-        if track.looking:
-            track.rates = tuple(rates)
-            if loss is not None:
-                track.losses.append(loss)
-        self._count_steps(track, steps)
-        if track.pane_is_full(self._window, lambda: self._examples(clock)):
+        first = not track.steps
+        now, own = time.perf_counter_ns(), self._probe.cost
+        self._budget.book(steps.look, steps.number, now - self._now, own - self._own)
+        self._now, self._own = now, own
+        track.take(steps)
+        if track.pane_is_full(self._window, lambda: min(self._examples(clock).values(), default=0)):
             self._close_pane(clock)
-        elif track.urgent and track.looks and self._probe is not None and not self._probe.missed(clock):
-            track.urgent = False
-        if track.steps == steps:  # the first: what came before it may have been long
-            self._flushed = self._now
-        if self.writer.waits or (self.writer.path and self._now - self._flushed > self._flush_gap):
+        if self._probe.kept() > _MOST_KEPT:
+            self._fold()
+        if first:  # what came before it may have been long
+            self._flushed = now
+        if self.writer.waits or (self.writer.path and now - self._flushed > self._flush_gap):
             self.write()
             self._tell_progress()
-        passed = self._budget.steps_to_pass(track.steps, urgent=track.wanted() if track.urgent else 0)
-        track.looking = passed <= 0
-        return passed
 
-    def signs_read(self, clock: int, fresh: int, missed: int, cost: int) -> int:
-        """Take note of units that are missed; returns how many steps are to lie between two readings."""
-        if self._thorough or self._window is not None:
-            return sys.maxsize
-        self._clocks[clock].miss(fresh, missed)
-        return self._budget.steps_between_signs(cost)
-
-    def steps_passed(self, clock: int, steps: int) -> None:
-        """Take note of steps that have ended before a probe was stopped."""
-        if steps:
-            self._count_steps(self._clocks[clock], steps)
-
-    def _count_steps(self, track: ClockTrack, steps: int) -> None:
-        looks = steps if track.looking else 0
-        track.steps += steps
-        track.looked += looks
-        track.looks += looks
-        self._unbooked += steps
-        self._book(looks or int(any(t.looking for t in self._clocks)))
-
-    def _book(self, looks: int) -> None:
-        assert self._probe is not None
-        now, own = time.perf_counter_ns(), self._probe.cost
-        self._budget.book(self._unbooked, now - self._now, own - self._own, looks)
-        self._now, self._own, self._unbooked = now, own, 0
+    def plan(self, clock: int, *, urgent: bool) -> Plan:
+        """Decide what is seen of the clock's next steps."""
+        try:
+            track = self._clocks[clock]
+            return self._budget.plan(track.steps, track.stale, urgent=urgent)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.fault(error)
+            return Plan(Look.OFF, sys.maxsize)
 
     # ---- what is kept ----------------------------------------------------------------------------------------------
 
-    def _examples(self, clock: int) -> int:
-        """Count the examples that the clock's least visited site has seen in the open pane."""
+    def _examples(self, clock: int) -> dict[int, int]:
+        """The examples that each of the clock's sites has seen in the open pane, if it was visited in it."""
         assert self._probe is not None
-        seen = dict(self._clocks[clock].drained)
-        for site, examples in self._probe.pending(clock).items():
-            seen[site] = seen.get(site, 0) + examples
-        return min(seen.values(), default=0)
-
-    def _drain(self, clock: int, closed: Window | None = None) -> None:
-        """Take over what was counted. It is added up later: on small networks that costs more than a look."""
-        assert self._probe is not None
-        track, tallies = self._clocks[clock], self._probe.drain(clock)
-        for tally in tallies:
-            track.drained[tally.site] = track.drained.get(tally.site, 0) + tally.examples
-            self._waiting += tally.numbers
-        self._drained.append((clock, Drained(tallies, closed)))
-        if self._waiting > _MOST_WAITING:
-            self._add_up()
+        before = self._clocks[clock].before
+        seen = {site: n - before.get(site, 0) for site, n in self._probe.examples(clock).items()}
+        return {site: examples for site, examples in seen.items() if examples}
 
     def _close_pane(self, clock: int) -> None:
+        """End a pane. What was counted is folded later: on small networks that costs more than a look."""
+        assert self._probe is not None
         track = self._clocks[clock]
-        track.examples = self._examples(clock) / max(track.looks, 1)
-        self._drain(
-            clock, Window(clock, track.first_step, track.steps - 1, track.looks, track.rates, track.mean_loss())
+        self._panes.append(
+            Window(clock, track.first_step, track.steps - 1, track.looks, track.rates, track.mean_loss())
         )
-        track.begin_pane()
+        track.begin_pane(self._probe.examples(clock))
 
-    def _add_up(self) -> None:
-        """Fold what was drained into the records, in its order."""
-        drained, self._drained, self._waiting = self._drained, [], 0
-        for clock, part in drained:
-            for tally in part.tallies:
-                site = self._sites[tally.site]
-                if site.record.site.clock != clock:  # it was met before its optimiser was
-                    site.record.site = replace(site.record.site, clock=clock)
-                site.fold(tally)
-            if part.closed is not None:
-                self._close(part.closed)
+    def _fold(self) -> None:
+        """Take over what was counted, and fold it into the records, pane by pane."""
+        if self._probe is not None and not self.failed:
+            for seen in self._probe.drain():
+                self._sites[seen.site].take(seen)
+        panes, self._panes = self._panes, []
+        for pane in panes:
+            silent = []
+            for number, site in self._sites_of(pane.clock):
+                site.fold(pane.last_step)
+                if site.record.open.looks:
+                    examples = site.record.open.examples
+                    silent.append((number, site.close_pane(pane.first_step), examples))
+            self._closed.append((pane, silent))
+        for site in self._sites:
+            site.fold()
 
-    def _close(self, window: Window) -> None:
-        silent = []
-        for number, site in enumerate(self._sites):
-            if site.record.site.clock == window.clock and site.record.open.looks:
-                examples = site.record.open.examples
-                silent.append((number, site.close_pane(window.first_step), examples))
-        self._closed.append((window, silent))
+    def _sites_of(self, clock: int) -> Iterator[tuple[int, SiteTrack]]:
+        return ((number, site) for number, site in enumerate(self._sites) if site.record.site.clock == clock)
 
     def _close_last_panes(self) -> None:
-        """Close the open panes at the end: one that the user's ``--window`` cut off only where it is all there is."""
-        for clock, track in enumerate(self._clocks):
-            self._drain(clock)
-            self._add_up()
-            visited = [self._sites[n].record for n in track.drained]
+        """Close the open panes at the end: one that the user's ``--window`` cut off only if it is all there is."""
+        self._fold()
+        for clock in range(len(self._clocks)):
+            visited = [site.record for _, site in self._sites_of(clock) if site.record.open.looks]
             if visited and (self._window is None or all(record.window is None for record in visited)):
                 self._close_pane(clock)
-        self._add_up()
+        self._fold()
         for site in self._sites:
             site.end()
 
     def write(self) -> None:
         """Write what is new since the last time; the watching goes on."""
         began = time.perf_counter_ns()
-        if self._probe is not None and not self.failed:
-            for clock in range(len(self._clocks)):
-                self._drain(clock)
-        self._add_up()
+        self._fold()
         if any(track.steps and track.kind != "forward" for track in self._clocks):
             self.writer.move()
         with self.writer.transaction():

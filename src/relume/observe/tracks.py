@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relume.artifacts.recording import SURE_FIRINGS, Count, Death, Site, SiteRecord, Window
-from relume.framework import Tally
+from relume.artifacts.recording import SURE_FIRINGS, Count, Death, Site, SiteRecord
+from relume.framework import Look, Rows, Seen, Steps
 
 ENOUGH_EXAMPLES = 1_000
 """A window holds so many: a unit that fires on 1 % of examples is silent on all of them once in 23,000 times."""
@@ -34,44 +34,39 @@ _PATIENCE = 64  # looks after which a pane closes though its least visited site 
 
 @dataclass
 class ClockTrack:
-    """A clock's steps and its open pane."""
+    """A clock's steps and its open pane; ``stale``: steps since its latest look."""
 
     name: str
     kind: str
     steps: int = 0
     looked: int = 0
-    looking: bool = True
+    stale: int = 0
     first_step: int = 0
     looks: int = 0
     losses: list[float] = field(default_factory=list)
     rates: tuple[float, ...] = ()
-    drained: dict[int, int] = field(default_factory=dict)  # site → examples of the open pane that were drained before
-    examples: float = 0.0  # in a look, by the latest closed pane
-    urgent: bool = False  # units are missed that have not been looked at enough since
-    parted: bool = False  # the pane closes, so that the next one holds nothing of before
+    before: dict[int, int] = field(default_factory=dict)  # site → examples that were counted before the open pane
 
-    def miss(self, fresh: int, missed: int) -> None:
-        """Units are missed, ``fresh`` of them since now: what they do is looked at in a pane of its own."""
-        if fresh:
-            self.urgent, self.parted = True, self.looks > 0
-        elif not missed:
-            self.urgent = False
-
-    def wanted(self) -> int:
-        """How many looks in a row show for certain whether the units that are missed are dead."""
-        return math.ceil(FEWEST_EXAMPLES / self.examples) if self.examples else 1
+    def take(self, steps: Steps) -> None:
+        """Count steps that are over."""
+        looks = 0 if steps.look is Look.OFF else steps.number
+        self.steps += steps.number
+        self.looked += looks
+        self.looks += looks
+        self.stale = 0 if looks else self.stale + steps.number
+        self.losses += [loss for loss in steps.losses if not math.isnan(loss)]
+        for _, self.rates in steps.rates:
+            pass
 
     def pane_is_full(self, window: int | None, examples: Callable[[], int]) -> bool:
         """Whether the pane closes: after ``window`` steps, or when it has seen enough.
 
-        Where nothing trains there is one pane: the units do not change, and all examples count.
+        If nothing trains there is one pane: the units do not change, and all examples count.
         """
         if not self.looks or (self.kind == "forward" and window is None):
             return False
         if window is not None:
             return self.steps - self.first_step >= window
-        if self.urgent:
-            return self.parted or self.looks >= _PATIENCE or examples() >= FEWEST_EXAMPLES
         wanted = max(_FEWEST_LOOKS, self.looked // _RESOLUTION)
         return self.looks >= wanted and (self.looks >= _PATIENCE or examples() >= ENOUGH_EXAMPLES // _PANES)
 
@@ -79,18 +74,9 @@ class ClockTrack:
         """Mean loss of the pane's looked-at steps."""
         return sum(self.losses) / len(self.losses) if self.losses else None
 
-    def begin_pane(self) -> None:
-        """Open the next pane at the next step."""
-        self.first_step, self.looks, self.losses, self.drained = self.steps, 0, [], {}
-        self.urgent, self.parted = self.parted, False
-
-
-@dataclass
-class Drained:
-    """What a clock's sites saw in one pane or in a part of it; ``closed`` says how the pane ended, None: it goes on."""
-
-    tallies: list[Tally]
-    closed: Window | None
+    def begin_pane(self, examples: dict[int, int]) -> None:
+        """Open the next pane at the next step; ``examples``: counted so far, by site."""
+        self.first_step, self.looks, self.losses, self.before = self.steps, 0, [], examples
 
 
 class SiteTrack:
@@ -103,33 +89,55 @@ class SiteTrack:
         self._slides = slides
         self._fired_again = np.full(site.units, -1, np.int64)  # the first look of the open pane in which a unit fired
         self._fired_looks = np.zeros(site.units, np.int64)
+        self._rows: list[Rows] = []  # that are not folded yet
         self._panes: list[Count] = []
         self._written = 0
         self._dead = np.zeros(site.units, bool)
         self._fresh_deaths: dict[int, Death] = {}
         self._alive_samples = np.ones(site.units)  # seen up to the end of the last pane in which it fired
-        self._quiet_since = np.full(site.units, -1, np.int64)  # by the signs of life
 
-    def fold(self, tally: Tally) -> None:
-        """Add what a probe counted to the open pane and to the totals."""
-        record, counted, self.changed = self.record, tally.counted(), True
-        count = Count(tally.looks, tally.examples, tally.samples, counted.fired, counted.flat, counted.magnitude)
+    def take(self, seen: Seen) -> None:
+        """Keep what a probe saw; its rows are folded pane by pane."""
+        self.changed = True
+        self._rows.append(seen.rows)
+        if self.record.site.clock != seen.clock:  # it was met before its optimizer was
+            self.record.site = replace(self.record.site, clock=seen.clock)
+        if seen.slope is not None:
+            self.record.slope = seen.slope
+        self.record.vitals.update(seen.vitals)
+        self._fresh_deaths.update((death.unit, death) for death in seen.deaths)
+
+    def fold(self, last_step: int | None = None) -> None:
+        """Add the rows up to a step (None: all) to the open pane and to the totals."""
+        while self._rows:
+            rows = self._rows[0]
+            number = len(rows.steps) if last_step is None else int(np.searchsorted(rows.steps, last_step, "right"))
+            if number:
+                self._add(rows.part(0, number))
+            if number < len(rows.steps):
+                self._rows[0] = rows.part(number, len(rows.steps))
+                return
+            del self._rows[0]
+
+    def _add(self, rows: Rows) -> None:
+        record, steps = self.record, rows.steps
+        with np.errstate(invalid="ignore", over="ignore"):
+            magnitude = rows.magnitude.sum(0)
+        fired = rows.fired.sum(0).astype(np.int64)
+        flat = np.zeros_like(fired) if rows.flat is None else rows.flat.sum(0).astype(np.int64)
+        count = Count(len(steps), int(rows.examples.sum()), int(rows.samples.sum()), fired, flat, magnitude)
         record.open += count
         record.total += count
-        fired = counted.fired > 0
-        record.last_fired = np.where(fired, counted.last_fired, record.last_fired)
-        record.first_fired = np.where(fired & (record.first_fired < 0), counted.first_fired, record.first_fired)
-        self._fired_looks += counted.fired_looks
-        self._fired_again = np.where(fired & (self._fired_again < 0), counted.first_fired, self._fired_again)
+        fires, last = rows.fired > 0, len(steps) - 1
+        ever, at_first, at_last = fires.any(0), steps[fires.argmax(0)], last - fires[::-1].argmax(0)
+        silent = np.where(at_last < last, steps[np.minimum(at_last + 1, last)], -1)
+        going_on = np.where(record.silent_since < 0, steps[0], record.silent_since)
         if self._slides:
-            went_on = ~fired & (record.silent_since >= 0)
-            record.silent_since = np.where(went_on, record.silent_since, counted.silent_since)
-        if counted.slope is not None:
-            record.slope = counted.slope
-        if counted.quiet_since is not None:
-            self._quiet_since = counted.quiet_since
-        record.vitals.update(counted.vitals)
-        self._fresh_deaths.update((death.unit, death) for death in counted.deaths)
+            record.silent_since = np.where(ever, silent, going_on)
+        record.last_fired = np.where(ever, steps[at_last], record.last_fired)
+        record.first_fired = np.where(ever & (record.first_fired < 0), at_first, record.first_fired)
+        self._fired_looks += fires.sum(0)
+        self._fired_again = np.where(ever & (self._fired_again < 0), at_first, self._fired_again)
 
     def close_pane(self, first_step: int) -> int:
         """Close the open pane; returns the number of units that are silent in the window. Events go to the record."""
@@ -170,7 +178,7 @@ class SiteTrack:
     def _bury(self, silent: NDArray[np.bool_]) -> None:
         assert self.record.window is not None
         if not self._slides or self.record.window.examples >= FEWEST_EXAMPLES:
-            self._note(silent & ~self._dead, "died", self._died_at())
+            self._note(silent & ~self._dead, "died", self.record.silent_since)
             self._dead |= silent
 
     def new_events(self) -> list[tuple[int, int, str]]:
@@ -219,12 +227,6 @@ class SiteTrack:
             return False
         share = (self._fired_looks[fell] + 0.5) / (self.record.total.looks - window.looks + 1)
         return bool((-np.log1p(-share) * window.looks >= SURE_FIRINGS).any())
-
-    def _died_at(self) -> NDArray[np.int64]:
-        """Since when units are silent: the first look, or the step between the looks at which their signs ended."""
-        record, quiet = self.record, self._quiet_since
-        between = (quiet > record.last_fired) & (quiet < record.silent_since)
-        return np.where(between & (record.last_fired >= 0) & self._slides, quiet, record.silent_since)
 
     def _note(self, units: NDArray[np.bool_], kind: str, steps: NDArray[np.int64]) -> None:
         self.record.events += [(int(unit), int(steps[unit]), kind) for unit in np.flatnonzero(units)]

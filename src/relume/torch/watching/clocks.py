@@ -1,10 +1,9 @@
-"""Whose steps a site counts by: those of the optimiser that holds its parameters, else of backwards or forwards."""
+"""Whose steps a site counts by: those of the optimizer that holds its parameters, else of backwards or forwards."""
 
 from __future__ import annotations
 
 import gc
 import math
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,76 +11,81 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from relume.torch.watching.signs import Reading
+from relume.framework import Look, Plan, Steps
 
 KINDS = ("optimizer", "backward", "forward")
 """The kinds of clocks, the best first; one of a kind is used only while there is none of a better."""
 
 
 class Clock:
-    """A source of steps. Optimisers that hold the same parameters share one, so that steps go on across them.
+    """A source of steps. Optimizers that hold the same parameters share one, so that steps go on across them.
 
     Attributes:
-        left: steps to go until there is something to do at the end of one.
-        look_at: the step that is looked at next. ``row``: so many from there on, and told of together. ``row_at``: the
-            first of them.
-        read_at: signs are read when so many steps are over.
+        look: what is seen of the step under way.
+        left: steps up to the one at whose end the listener is asked again.
     """
 
     def __init__(self, number: int, kind: str) -> None:
         self.number = number
         self.kind = kind
         self.rank = KINDS.index(kind)
-        self.left = self._until = self.look_at = 0
-        self.row, self.row_at = 1, 0
-        self.read_at = 1 if kind == "optimizer" else sys.maxsize
-        self.told = 0  # the step up to which the listener knows
-        self.apart = 1  # steps from one reading of signs to the next
-        self.reading_cost = 0  # of one reading, by the latest that were told
-        self.readings = self.readings_cost = 0  # since then
-        self.loss: Tensor | None = None
+        self.look = Look.WIDE
+        self.left = self._until = 1
+        self._told = 0  # the step up to which the listener knows
+        self._losses: list[float] = []
+        self._changes: list[tuple[int, tuple[float, ...]]] = []  # of the learning rates
+        self._rates: list[Any] = []
+        self._plain = True  # the learning rates are numbers, and no tensors
         self._parameters: dict[int, weakref.ref[Tensor]] = {}
+        self._optimizers: list[weakref.ref[Optimizer]] = []
 
     @property
     def step(self) -> int:
         """The step under way; the first is 0."""
         return self._until - self.left
 
-    @property
-    def looking(self) -> bool:
-        """Whether it is looked at."""
-        return self.look_at == self.step
+    def begin(self, plan: Plan) -> None:
+        """Go on by a plan of the listener's."""
+        step = self.step
+        self.look, self.left, self._until = plan.look, plan.steps, step + plan.steps
 
-    def go_on(self) -> None:
-        """Go on to the next step."""
-        self.left -= 1
+    def cut(self) -> None:
+        """End the plan with the step under way."""
+        self.left, self._until = 1, self.step + 1
 
-    def plan(self, passed: int) -> None:
-        """Take in what the listener has answered: how many steps to pass over, or −n to look at n in a row."""
-        self.look_at = self.row_at = self.step + max(passed, 0)
-        self.row = max(-passed, 1)
-
-    def look_on(self) -> bool:
-        """Whether the row goes on with the step that begins."""
-        if self.row == 1:
+    def passes(self, source: Any, loss: float) -> bool:
+        """Whether nothing need be done at the end of this step; then the step is counted."""
+        if self.left <= 1:
             return False
-        self.look_at, self.row = self.step, self.row - 1
-        self.count_down()
+        self.end_step(source, loss)
         return True
 
-    def count_down(self) -> None:
-        """Count from here on to what comes first, a look or a reading."""
-        step = self.step
-        self._until = min(self.look_at, self.read_at)
-        self.left = self._until - step
+    def end_step(self, source: Any, loss: float) -> None:
+        """Count a step of an optimizer, or of None; ``loss``: nan if it is not known."""
+        self._losses.append(loss)
+        if source is not None:
+            rates = [group.get("lr") for group in source.param_groups]
+            if not self._plain:
+                rates = [_without_waiting(rate) for rate in rates]
+            if rates != self._rates:
+                self._rates_changed(rates)
+        self.left -= 1
 
-    def untold(self) -> int:
-        """Count the steps that the listener has not been told of, and take them as told."""
-        steps, self.told = self.step - self.told, self.step
-        return steps
+    def _rates_changed(self, rates: list[Any]) -> None:
+        self._plain = not any(isinstance(rate, Tensor) for rate in rates)
+        self._rates = [_without_waiting(rate) for rate in rates]
+        self._changes.append((self.step, tuple(math.nan if rate is None else rate for rate in self._rates)))
+
+    def take_steps(self) -> Steps | None:
+        """The steps of which the listener does not know, if there are any."""
+        steps, self._told = self.step - self._told, self.step
+        losses, self._losses = self._losses, []
+        changes, self._changes = self._changes, []
+        return Steps(self.look, steps, losses, changes) if steps else None
 
     def add(self, optimizer: Optimizer) -> None:
-        """Take an optimiser's parameters in."""
+        """Take an optimizer and its parameters in."""
+        self._optimizers.append(weakref.ref(optimizer))
         for parameter in parameters_of(optimizer):
             self._parameters[id(parameter)] = weakref.ref(parameter)
 
@@ -90,6 +94,10 @@ class Clock:
         held = self._parameters.get(id(parameter))
         return held is not None and held() is parameter
 
+    def optimizers(self) -> Iterator[Optimizer]:
+        """Its optimizers that are alive."""
+        return (optimizer for found in self._optimizers if (optimizer := found()) is not None)
+
 
 class Clocks:
     """The clocks of one probe; ``new`` gives a clock its number."""
@@ -97,7 +105,6 @@ class Clocks:
     def __init__(self, new: Callable[[str, str], int]) -> None:
         self._new_number = new
         self._all: list[Clock] = []
-        self.optimizers: dict[int, tuple[weakref.ref[Optimizer], Clock, Reading]] = {}
         self.by_optimizer: dict[int, Clock] = {}
         self._groups: dict[int, dict[str, Any]] = {}
         self.model: nn.Module | None = None
@@ -107,10 +114,10 @@ class Clocks:
         return iter(self._all)
 
     def of(self, optimizer: Optimizer) -> Clock | None:
-        """The clock of an optimiser, met before or new; None where it steps nothing of the watched model."""
-        known = self.optimizers.get(id(optimizer))
-        if known is not None and known[0]() is optimizer:
-            return known[1]
+        """The clock of an optimizer, met before or new; None if it steps nothing of the watched model."""
+        known = self.by_optimizer.get(id(optimizer))
+        if known is not None and any(found is optimizer for found in known.optimizers()):
+            return known
         parameters = parameters_of(optimizer)
         if self.model is not None:
             own = {id(p) for p in self.model.parameters()}
@@ -119,31 +126,29 @@ class Clocks:
         clock = next((c for c in self._all for p in parameters if c.holds(p)), None)
         clock = clock or self._new(type(optimizer).__name__, "optimizer")
         clock.add(optimizer)
-        self.optimizers[id(optimizer)] = (weakref.ref(optimizer), clock, Reading())
         self.by_optimizer[id(optimizer)] = clock
         return clock
 
     def passes(self, kind: str) -> Clock | None:
-        """The clock of the backward or the root forward passes; None where there is a better one to count by."""
+        """The clock of the backward or the root forward passes; None if there is a better one to count by."""
         if self.best < KINDS.index(kind):
             return None
         return next((c for c in self._all if c.kind == kind), None) or self._new(f"{kind} passes", kind)
 
     def for_layer(self, layer: Any) -> Clock:
-        """The clock by which a site behind this layer counts."""
-        holder = next((c for c in self._all if c.holds(layer)), None)
-        if holder is not None:
-            return holder
+        """The clock by which a site after this layer counts: of those that hold it, one that has stepped."""
+        holders = [c for c in self._all if c.holds(layer)]
+        if holders:
+            return max(holders, key=lambda clock: clock.step > 0)
         return self._all[0] if self._all else self._new("forward passes", "forward")
 
     def group_of(self, parameter: Any) -> dict[str, Any] | None:
-        """The group of an optimiser that steps a parameter; None where none does."""
+        """The group of an optimizer that steps a parameter; None if none does."""
         known = self._groups.get(id(parameter))
         if known is not None and any(parameter is p for p in known["params"]):
             return known
-        for found, *_ in self.optimizers.values():
-            optimizer = found()
-            for group in optimizer.param_groups if optimizer is not None else ():
+        for optimizer in (o for clock in self._all for o in clock.optimizers()):
+            for group in optimizer.param_groups:
                 if any(parameter is p for p in group["params"]):
                     self._groups[id(parameter)] = group
                     return group
@@ -158,22 +163,22 @@ class Clocks:
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
-    """All parameters that an optimiser steps."""
+    """All parameters that an optimizer steps."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def rates_of(source: Any) -> list[float]:
-    """The learning rate of each group of an optimiser; read where that does not wait for a device."""
-    return [rate for group in getattr(source, "param_groups", ()) if not math.isnan(rate := rate_of(group))]
-
-
 def rate_of(group: dict[str, Any] | None) -> float:
-    """A group's learning rate; nan where there is none, or where reading it would wait for a device."""
-    rate: Any = None if group is None else group.get("lr")
+    """A group's learning rate; nan if there is none, or if reading it would wait for a device."""
+    rate = None if group is None else _without_waiting(group.get("lr"))
+    return math.nan if rate is None else rate
+
+
+def _without_waiting(rate: Any) -> float | None:
+    """A learning rate as a number; None if it is none, or if reading it would wait for a device."""
     known = isinstance(rate, (int, float)) or (isinstance(rate, Tensor) and rate.device.type == "cpu")
-    return float(rate) if known else math.nan
+    return float(rate) if known else None
 
 
 def living_optimizers() -> list[Optimizer]:
-    """The optimisers made before the watching began. ``type``, for ``isinstance`` would wake lazy proxies."""
+    """The optimizers made before the watching began. ``type``, for ``isinstance`` would wake lazy proxies."""
     return [found for found in gc.get_objects() if issubclass(type(found), Optimizer)]

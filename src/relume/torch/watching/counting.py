@@ -1,14 +1,9 @@
-"""The running counts of a site: per unit, without waiting for a device.
-
-A look leaves one small vector behind; vectors are added up when a pane is drained.
-"""
+"""The running counts of a site: per unit, without waiting for a device."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+import itertools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,23 +11,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relume.activations import ACTIVATIONS
+from relume.framework import Rows
 from relume.torch.watching.axes import Tag
 from relume.torch.watching.functions import Applied
-from relume.torch.watching.tables import Pile, Room, Table, Vector, table_of
+from relume.torch.watching.tables import Pile, Table, Vector, table_of
 
 Floats = NDArray[np.float64]
 
-_KEPT = 64  # looks whose vectors are kept before they are added up
+MOST_ELEMENTS = 1 << 16
+"""Of a larger tensor a lean look counts a slice of the batch: so much costs 20 to 40 µs."""
+
+FEWEST_EXAMPLES = 8  # in such a slice, however large an example is: 300 of them must be seen before a unit is dead
+
+_SIGN_KEEPING = {
+    "relu": lambda: True,
+    "relu6": lambda: True,
+    "leaky_relu": lambda negative_slope: negative_slope >= 0,
+    "rrelu": lambda lower, upper: lower >= 0,
+}
+"""The activations whose output is above 0 exactly where the input is, by their parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where an activation fires and where its curve is flat, as bounds on the pre-activation."""
+    """Where an activation fires and where its curve is flat.
+
+    ``by_output``: the bounds are on the output, which an activation in place leaves to be read; otherwise they are on
+    the pre-activation.
+    """
 
     fires_above: float
     flat_below: float | None
     flat_above: float | None
     never_negative: bool  # the output: its magnitude is its sum
+    by_output: bool
 
 
 def bounds_of(applied: Applied) -> Bounds:
@@ -46,179 +58,125 @@ def bounds_of(applied: Applied) -> Bounds:
         below,
         above if bound is None else bound,
         never_negative=activation.range.startswith(("[0", "(0")),
+        by_output=applied.name in _SIGN_KEEPING and _SIGN_KEEPING[applied.name](**activation.defaults() | parameters),
     )
 
 
+class Kept:
+    """How many numbers the accumulators of one probe keep."""
+
+    numbers = 0
+
+
 class Accumulator:
-    """The running counts of one site, on its device; vectors of shape (units,)."""
+    """The running counts of one site, on its device: vectors of shape (units,), a row of them for each look.
 
-    def __init__(self, units: int, bounds: Bounds, device: torch.device, room: Room) -> None:
+    Small tensors are only copied in a look, and counted many at a time: most of the time goes into calls whose code
+    has left the caches since the last look.
+    """
+
+    def __init__(self, units: int, bounds: Bounds, kept: Kept, *, whole: bool) -> None:
+        """``whole``: of large tensors, too, everything is counted."""
         self.units = units
-        self.room = room
-        self.device = device
         self.bounds = bounds
-        self.looks = self.examples = self.samples = 0
-        self._inputs, self._outputs = Pile(room), Pile(room)
-        self._sums: Totals | None = None
-        self._forget_vectors()
+        self.examples = 0  # so far
+        self._kept = kept
+        self._whole = whole
+        self._turn = 0  # of the slices of a large batch
+        self._shape: Any = None  # of the latest look's tensor,
+        self._sliced: int | None = None  # how many of its examples are counted, None: all,
+        self._extent = (0, 0)  # and the examples and samples of that
+        self._inputs, self._outputs = Pile(), Pile()
+        self._begin()
 
-    def _forget_vectors(self) -> None:
-        self._steps: list[int] = []
-        self._fired: list[Vector] = []
+    def _begin(self) -> None:
+        self._visits: list[tuple[int, int, int]] = []  # step, examples, samples
+        self._fired: list[Vector] = []  # arrays of shape (rows, units), or tensors on a device
         self._flat: list[Vector] = []
         self._magnitude: list[Vector] = []
 
     @property
-    def numbers(self) -> int:
-        """How many numbers are kept."""
-        return self._inputs.numbers + self._outputs.numbers + 3 * len(self._steps) * self.units
+    def has_rows(self) -> bool:
+        """Whether there is anything to hand over."""
+        return bool(self._visits)
 
-    def move(self, device: torch.device) -> None:
-        """Go on counting on another device: the model has moved."""
-        if self._steps:
-            self._sums = self.totals()
-            self._forget_vectors()
-        self.device = device
+    def input(self, x: Tensor, tag: Tag, step: int) -> None:
+        """Count the pre-activation of a look; must come before a call that may write over it."""
+        if not self.bounds.by_output:
+            self._put(self._inputs, self._visit(x.detach(), tag, step), tag)
 
-    def before(self, x: Tensor, tag: Tag, step: int) -> None:
-        """Count a pre-activation: must come before the call, which may write over it."""
-        if len(self._steps) >= _KEPT:
-            self._add_up()
-        self._steps.append(step)
-        samples = x.numel() // self.units
-        self.looks += 1
-        self.samples += samples
-        self.examples += min(x.shape[0] if tag.axis else 1, samples)
-        if not self._inputs.put(x, tag.axis, tag.inner):
+    def output(self, y: Tensor, tag: Tag, step: int) -> None:
+        """Count what the activation gave in the same look."""
+        y = y.detach()
+        self._put(self._outputs, self._visit(y, tag, step) if self.bounds.by_output else self._slice(y), tag)
+
+    def _visit(self, x: Tensor, tag: Tag, step: int) -> Tensor:
+        """Begin a look with the tensor on which the bounds are; returns what is counted of it."""
+        if x.shape != self._shape:
+            self._take_shape(x, tag)
+        self._turn += 1
+        self._visits.append((step, *self._extent))
+        self.examples += self._extent[0]
+        self._kept.numbers += self.units
+        return x if self._sliced is None else self._slice(x)
+
+    def _take_shape(self, x: Tensor, tag: Tag) -> None:
+        """Decide what is counted of tensors of this shape: of a large batch a part, another one in each look."""
+        self._shape, number, size = x.shape, len(x), x.numel()
+        self._sliced = None
+        if size > MOST_ELEMENTS and tag.axis and not self._whole:
+            self._sliced = min(number, max(FEWEST_EXAMPLES, MOST_ELEMENTS * number // size))
+            number, size = self._sliced, size // number * self._sliced
+        samples = size // self.units
+        self._extent = (min(number, samples) if tag.axis else min(1, samples), samples)
+
+    def _slice(self, x: Tensor) -> Tensor:
+        kept = self._sliced
+        return x if kept is None else x.narrow(0, self._turn * kept % (len(x) - kept + 1), kept)
+
+    def _put(self, pile: Pile, x: Tensor, tag: Tag) -> None:
+        """Put a small tensor by, and count a large one."""
+        if not pile.put(x, tag.axis, tag.inner):
             self._settle()
-            if not self._inputs.put(x, tag.axis, tag.inner):
-                self._count(table_of(x, tag.axis), tag.inner)
-
-    def after(self, y: Tensor, tag: Tag) -> None:
-        """Add Σ |output|: not finite where an output is not."""
-        if not self._outputs.put(y, tag.axis, tag.inner):
-            self._settle()
-            if not self._outputs.put(y, tag.axis, tag.inner):
-                self._measure(table_of(y, tag.axis), tag.inner)
-
-    def since(self, step: int) -> Floats | None:
-        """How often each unit fired from a step on; None where it was not visited, or that would be waited for."""
-        if not self._steps or self._steps[-1] < step:
-            return None
-        self._settle()
-        if not isinstance(self._fired[-1], np.ndarray):
-            return None
-        return np.sum(self._fired[bisect_left(self._steps, step) :], axis=0, dtype=np.float64)
+            if not pile.put(x, tag.axis, tag.inner):
+                self._count(pile, table_of(x, tag.axis), tag.inner)
 
     def _settle(self) -> None:
         """Count what was put by."""
-        for table, inner in self._inputs.take():
-            self._count(table, inner)
-        for table, inner in self._outputs.take():
-            self._measure(table, inner)
+        for pile in (self._inputs, self._outputs):
+            if pile:
+                self._count(pile, *pile.take())
 
-    def _count(self, table: Table, inner: int) -> None:
+    def _count(self, pile: Pile, table: Table, inner: int) -> None:
         bounds = self.bounds
+        if pile is self._outputs:
+            self._keep(self._magnitude, table.magnitude(bounds.never_negative), inner)
+            if not bounds.by_output:
+                return
         self._keep(self._fired, table.above(bounds.fires_above), inner)
-        if bounds.flat_below is not None:
-            self._keep(self._flat, table.below(bounds.flat_below), inner)
-        if bounds.flat_above is not None:
-            self._keep(self._flat, table.from_above(bounds.flat_above), inner)
+        flat = [] if bounds.flat_below is None else [table.below(bounds.flat_below)]
+        flat += [] if bounds.flat_above is None else [table.from_above(bounds.flat_above)]
+        if flat:
+            self._keep(self._flat, sum(flat[1:], flat[0]), inner)
 
-    def _measure(self, table: Table, inner: int) -> None:
-        self._keep(self._magnitude, table.magnitude(self.bounds.never_negative), inner)
+    def _keep(self, rows: list[Vector], sums: Vector, inner: int) -> None:
+        """Sums along the axis, of shape (rows, size) → sums of the units, which may lie on it in stretches."""
+        if sums.shape[1] != self.units:
+            sums = sums.reshape(len(sums), -1, self.units, inner).sum((1, 3))
+        rows.append(sums)
 
-    def _keep(self, vectors: list[Vector], found: Sequence[Vector], inner: int) -> None:
-        """Sums along the axis → sums of the units, which may lie on it in stretches; kept where they lie together."""
-        for sums in found:
-            if len(sums) != self.units:
-                sums = sums.reshape(-1, self.units, inner).sum((0, 2))
-            vectors.append(sums if isinstance(sums, Tensor) else self.room.put(sums))
-
-    def totals(self) -> Totals:
-        """What was counted, on the host.
-
-        The only place where a device is waited for: once a pane, never in a look.
-        """
+    def rows(self) -> Rows:
+        """Hand over what was counted and begin anew: the only place at which a device is waited for."""
         self._settle()
-        fired, flat, magnitude = (_host(kept, self.units) for kept in (self._fired, self._flat, self._magnitude))
-        steps = np.asarray(self._steps, dtype=np.float64)[:, None]
-        last = np.where(fired > 0, steps, -1.0).max(0, initial=-1.0)
-        first = np.where(fired > 0, steps, np.inf).min(0, initial=np.inf)
-        silent = np.where(steps > last, steps, np.inf).min(0, initial=np.inf)
-        sums = (fired.sum(0), flat.sum(0), magnitude.sum(0))
-        latest = Totals(*sums, last, _or_never(first), _or_never(silent), (fired > 0).sum(0, dtype=np.float64))
-        if self._sums is None:
-            return latest
-        before = Totals(*(x.cpu().numpy() if isinstance(x, Tensor) else x for x in self._sums))
-        return before.and_then(latest, np.where) if self._steps else before
+        steps, examples, samples = np.array(self._visits, dtype=np.int64).reshape(-1, 3).T
+        flat = self._flat if self.bounds.flat_below is not None or self.bounds.flat_above is not None else None
+        counts = [None if kept is None else self._on_host(kept) for kept in (self._fired, flat, self._magnitude)]
+        self._kept.numbers -= self.units * len(steps)
+        self._begin()
+        return Rows(steps, examples, samples, *counts)
 
-    def _add_up(self) -> None:
-        """Add the vectors of many looks to sums where they lie. float64 is exact to 2⁵³."""
-        self._settle()
-        if isinstance(self._fired[0], Tensor):
-            self._sums = self._sums_on_device()
-        else:
-            self._sums = self.totals()
-        self._forget_vectors()
-
-    def _sums_on_device(self) -> Totals:
-        with torch.inference_mode(False), torch.no_grad():
-            fired = torch.stack(self._fired).double()
-            steps = torch.tensor(self._steps, dtype=torch.float64, device=self.device).unsqueeze(1)
-            last = torch.where(fired > 0, steps, -1.0).amax(0)
-            first = torch.where(fired > 0, steps, torch.inf).amin(0)
-            silent = torch.where(steps > last, steps, torch.inf).amin(0)
-            flat, magnitude = (_total(kept, fired[0]) for kept in (self._flat, self._magnitude))
-            first, silent = (x.where(x.isfinite(), -1.0) for x in (first, silent))
-            latest = Totals(fired.sum(0), flat, magnitude, last, first, silent, (fired > 0).double().sum(0))
-            if self._sums is None:
-                return latest
-            before = Totals(*(torch.as_tensor(x, device=self.device) for x in self._sums))
-            return before.and_then(latest, torch.where)
-
-
-class Totals(NamedTuple):
-    """What a site counted over several looks; vectors of shape (units,), of NumPy or on a device.
-
-    ``last``, ``first``: the last and the first step on which a unit fired. ``silent``: the first looked-at step behind
-    the last on which it fired. −1 for none. ``looks``: how many of the looks it fired in.
-    """
-
-    fired: Any
-    flat: Any
-    magnitude: Any
-    last: Any
-    first: Any
-    silent: Any
-    looks: Any
-
-    def and_then(self, later: Totals, where: Callable[..., Any]) -> Totals:
-        """Both together; ``where``: of the vectors' library."""
-        went_on = (later.last < 0) & (self.silent >= 0)
-        return Totals(
-            self.fired + later.fired,
-            self.flat + later.flat,
-            self.magnitude + later.magnitude,
-            where(later.last < 0, self.last, later.last),
-            where(self.first < 0, later.first, self.first),
-            where(went_on, self.silent, later.silent),
-            self.looks + later.looks,
-        )
-
-
-def _or_never(steps: Floats) -> Floats:
-    return np.where(np.isfinite(steps), steps, -1.0)
-
-
-def _host(kept: list[Vector], units: int) -> Floats:
-    """The vectors of some looks as one float64 array of shape (looks, units)."""
-    if not kept:
-        return np.zeros((0, units))
-    if isinstance(kept[0], Tensor):
-        return torch.stack(kept).cpu().numpy().astype(np.float64)
-    return np.array(kept, dtype=np.float64)
-
-
-def _total(kept: list[Tensor], like: Tensor) -> Tensor:
-    return torch.stack(kept).double().sum(0) if kept else torch.zeros_like(like)
+    def _on_host(self, kept: list[Vector]) -> Floats:
+        if any(isinstance(part, Tensor) for part in kept):
+            groups = itertools.groupby(kept, key=lambda part: part.device if isinstance(part, Tensor) else None)
+            kept = [torch.cat(list(g)).cpu().numpy() if device else np.concatenate(list(g)) for device, g in groups]
+        return np.concatenate(kept, dtype=np.float64) if kept else np.zeros((0, self.units))

@@ -34,9 +34,6 @@ from relume.torch.watching.made import MadeByNorm, made_by
 from relume.torch.watching.sites import Sites, WatchedSite, is_countable, written
 from relume.torch.watching.warned import Warned
 
-LOOK_CAP_NS = 10_000_000
-"""A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""
-
 _PASS_THROUGH_NS = 2_000  # what a call pays for the way into and out of this mode, and for a tag carried on
 _TAGGED_NS = 3_000  # what tagging a layer's result takes
 _PARAMETER = object()  # the tag of what is computed from parameters alone: no activation works on it
@@ -51,8 +48,11 @@ class Keeper(Protocol):
     def is_here(self) -> bool:
         """Whether the calling thread is the one that is looked at."""
 
-    def weary(self) -> None:
-        """This look has cost much, and goes on in a further forward of the same step."""
+    look_cap: float
+    """Nanoseconds that a look may cost."""
+
+    def visited_again(self) -> None:
+        """A further forward begins of a look that has cost more."""
 
     def fail(self, error: BaseException) -> None:
         """An error of ours."""
@@ -235,12 +235,12 @@ class Eye(TorchFunctionMode):
         if found is None:
             return None
         site, tag = found
-        if site.number in self._seen and self.cost - self._opened_at > LOOK_CAP_NS:
-            self._keeper.weary()
+        if site.number in self._seen and self.cost - self._opened_at > self._keeper.look_cap:
+            self._keeper.visited_again()
         self._seen.add(site.number)
         if not is_countable(x):
             return None
-        site.count(x, tag)
+        site.count_input(x, tag)
         if tag.made is not None:
             self._keeper.sites.keep_factors(site, x, tag)
         return site, tag
@@ -248,7 +248,7 @@ class Eye(TorchFunctionMode):
     def _look_after(self, looked: tuple[WatchedSite, Tag] | None, args: Any, out: Any) -> None:
         if looked is not None:
             site, tag = looked
-            site.accumulator.after(out.detach(), tag)
+            site.count_output(out, tag)
             if not self._keeper.sites.known_only and out.numel():
                 site.vitals.output(out)
             self._put(out, tag._replace(made=None, site=site.number))

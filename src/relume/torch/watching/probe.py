@@ -6,8 +6,9 @@ the eye hands each call to the sites, whose counts stay on the device until the 
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,16 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
-from relume.framework import Listener, Phase, Tally
+from relume.framework import Listener, Look, Phase, Plan, Seen
 from relume.torch.watching import places, taps
-from relume.torch.watching.clocks import KINDS, Clock, Clocks, living_optimizers, rates_of
-from relume.torch.watching.looking import Looking, compiles
-from relume.torch.watching.sites import Sites, WatchedSite
+from relume.torch.watching.clocks import KINDS, Clock, Clocks, living_optimizers
+from relume.torch.watching.looking import Looking, State, compiles
+from relume.torch.watching.sites import Sites
 
 if TYPE_CHECKING:
     from relume.torch.watching.compiled import Met
 
-_NOTHING_TO_READ = 64  # steps to the next reading of signs where no site has any
+_MOST_WAITED = 8  # steps of other clocks for one of the clock whose look it is: a GAN's generator steps as seldom
 _SEEN_NS = 6_000  # what an operation of ours in a compiled graph costs, also in a step that is passed over
 
 
@@ -36,13 +37,15 @@ class TorchProbe:
         self.version = str(torch.__version__)
         self._listener = listener
         self._clocks = Clocks(listener.new_clock)
-        self.sites = Sites(listener, self._clocks, phase)
+        self.sites = Sites(listener, self._clocks, phase, whole=thorough)
         self._looking = Looking(self, thorough)
+        self._thorough = thorough
+        self._owner: Clock | None = None  # whose row the look under way is
+        self._owner_step = self._waited = 0
         self._own_cost = 0
         self._running = False
         self._compiled_at: places.Place | None = None
         self._forwards: Any = None
-        self._counted = False  # the ends of steps are, and only the last one told
 
     @property
     def cost(self) -> int:
@@ -55,8 +58,7 @@ class TorchProbe:
         """Begin to watch ``model`` (an nn.Module), or with None whatever trains in this process."""
         self._looking.take_thread()
         self._running = True
-        taps.listen(self)
-        taps.attend(self, True)
+        taps.subscribe(self)
         if model is None:
             return
         if self.sites.trees.model is not model:
@@ -66,21 +68,22 @@ class TorchProbe:
             self._clocks.of(optimizer)
         if self._clocks.best > KINDS.index("optimizer") and not compiles():
             self._forwards = register_module_forward_hook(self._forward_ended)
-        self._look_on()
+        self._look(Look.WIDE)
 
     def stop(self) -> None:
         """Leave nothing behind: no tap, no hook, no mode."""
         self._running = False
-        taps.unlisten(self)
+        taps.unsubscribe(self)
         for clock in self._clocks:
-            self._listener.steps_passed(clock.number, clock.untold())
+            self._tell(clock)
+            clock.begin(Plan(Look.WIDE, 1))
         self._forget_forwards()
-        self._looking.end()
+        self._looking.begin(Look.OFF)
 
     def forked(self) -> None:
         """In a forked child: a mode that was on the stack is there too, and must go."""
         self._running = False
-        self._looking.end()
+        self._looking.begin(Look.OFF)
 
     def _concerns(self) -> bool:
         """Whether news is of the thread that is watched (a forked child is told by :meth:`forked`)."""
@@ -101,8 +104,13 @@ class TorchProbe:
 
     # ---- steps ------------------------------------------------------------------------------------------------
 
+    @property
+    def countdowns(self) -> Mapping[int, Clock]:
+        """By an optimizer's id: the clock that counts its steps."""
+        return self._clocks.by_optimizer
+
     def optimizer_made(self, optimizer: Optimizer) -> None:
-        """An optimiser was constructed: training is near, and its first step is looked at."""
+        """An optimizer was constructed: training is near, and its first step is looked at."""
         if self._running:
             self._guarded(self._begin_with, optimizer)
 
@@ -112,106 +120,101 @@ class TorchProbe:
         clock = self._clocks.of(optimizer)
         if clock is None or not self._concerns():
             return
-        self._looking.widen()
-        if clock.looking and not self._looking.on:
-            self._looking.begin()
-            taps.attend(self, True)
+        self._tell(clock)
+        clock.begin(Plan(Look.WIDE, 1))
+        if not self._thorough or clock.step == 0:
+            self._owner = None
+            self._look_alike(Look.WIDE)
 
     def optimizer_steps(self, closure: bool) -> None:
-        """A step begins: its forwards are over, and the optimiser's own arithmetic is not looked at."""
-        if self._looking.on and not closure and self._concerns():
-            self._looking.rest()
-            if not self.sites.known_only:
-                self._guarded(self.sites.keep_gradients)
+        """A step begins: its forwards are over, and the optimizer's own arithmetic is not looked at."""
+        if self._looking.stays and not closure and self._concerns():
+            self._guarded(self._rest)
 
-    def optimizer_stepped(self, optimizer: Optimizer) -> None:
-        """The end of a step; of those that are counted, the last."""
-        clock = self._clocks.by_optimizer.get(id(optimizer))
-        if clock is not None and clock.look_at > clock.step + 1 and not self._looking.on:
-            clock.go_on()
-            if clock.read_at <= clock.step:
-                self._guarded(self._read_between, clock, optimizer)
-        elif self._concerns():
-            self._guarded(self._end_step, self._clocks.of, optimizer)
+    def _rest(self) -> None:
+        self._looking.rest()
+        if not self.sites.known_only:
+            self.sites.keep_gradients()
 
-    def backward_begins(self, loss: Any) -> None:
-        """Keep the loss of a looked-at step."""
-        if self._looking.on and self._concerns():
-            self._guarded(self._keep_loss, loss)
+    def optimizer_stepped(self, optimizer: Optimizer, loss: float) -> None:
+        """The end of a step after which there is something to do."""
+        if self._concerns():
+            self._guarded(self._end_step, self._clocks.of(optimizer), optimizer, loss)
 
-    def _keep_loss(self, loss: Any) -> None:
-        first = loss[0] if isinstance(loss, (list, tuple)) and loss else loss
-        if isinstance(first, Tensor) and first.numel() == 1:
-            for clock in self._clocks:
-                clock.loss = first.detach()
-
-    def backward_ended(self) -> None:
-        """The end of a step, where there is no optimiser."""
+    def backward_ended(self, loss: float) -> None:
+        """The end of a step, if there is no optimizer."""
         if self._clocks.best > KINDS.index("optimizer") and self._concerns():
-            self._guarded(self._end_step, self._clocks.passes, "backward")
+            self._guarded(self._end_pass, "backward", loss)
 
     def _forward_ended(self, module: nn.Module, args: Any, output: Any) -> None:
-        """The end of a step, where there is neither optimiser nor backward."""
+        """The end of a step, if there is neither optimizer nor backward."""
         if module is self.sites.trees.model and self._concerns():
-            self._guarded(self._end_step, self._clocks.passes, "forward")
+            self._guarded(self._end_pass, "forward", math.nan)
 
-    def _end_step(self, find_clock: Callable[[Any], Clock | None], source: Any) -> None:
-        clock = find_clock(source)
-        if clock is None:
-            if self._looking.on:  # another model's optimiser: the eye left for its step only
-                self._looking.resume()
+    def _end_pass(self, kind: str, loss: float) -> None:
+        clock = self._clocks.passes(kind)
+        if clock is not None and not clock.passes(None, loss):
+            self._end_step(clock, None, loss)
+
+    def _end_step(self, clock: Clock | None, source: Optimizer | None, loss: float) -> None:
+        if clock is None:  # another model's optimizer: the mode left for its step only
+            self._looking.resume()
             return
         if clock.step == 0:
             self.sites.rehome(clock)
             if clock.kind != "forward":
                 self._forget_forwards()
-        looked, loss, clock.loss = clock.looking, clock.loss, None
-        clock.go_on()
-        if clock.look_on():
-            self._looking.go_on()
+        clock.end_step(source, loss)
+        self._tell(clock)
+        if self._thorough or self._may_plan(clock):
+            self._plan(clock)
+        else:
+            clock.begin(Plan(clock.look, 1))
+            self._looking.resume()
+
+    def _may_plan(self, clock: Clock) -> bool:
+        """Whether it is this clock's turn: a look goes on to the end of the row of the clock that began it.
+
+        Unless that one steps no more: an optimizer may be retired.
+        """
+        owner = self._owner
+        if self._looking.state is State.OFF or owner is None or owner is clock:
+            return True
+        self._waited = self._waited + 1 if owner.step == self._owner_step else 0
+        self._owner_step = owner.step
+        return self._waited >= _MOST_WAITED
+
+    def _plan(self, clock: Clock) -> None:
+        """Go on as the listener says: all clocks alike, unless each has looks of its own (``--every K``)."""
+        urgent, self.sites.strangers = self.sites.strangers, False
+        plan = self._listener.plan(clock.number, urgent=urgent)
+        if not self._running:
             return
-        if clock.read_at <= clock.step:
-            self._read_signs(clock, source)
-        if clock.look_at <= clock.step:
-            rates, loss = (rates_of(source), _number(loss)) if looked else ((), None)
-            clock.plan(self._listener.steps_ended(clock.number, clock.untold(), rates, loss))
-        clock.count_down()
-        if clock.looking or self._looking.on or not self._counted:
-            self._look_on()
+        clock.begin(plan)
+        if self._thorough:
+            looks = {other.look for other in self._clocks}
+            self._look(Look.WIDE if Look.WIDE in looks else Look.OFF)
+            return
+        self._owner, self._owner_step, self._waited = clock, clock.step, 0
+        self._look_alike(plan.look)
 
-    def _read_between(self, clock: Clock, optimizer: Optimizer) -> None:
-        """A step is over that was passed over, and its gradients are read; where units are missed a look is urgent."""
-        if self._concerns():
-            self._read_signs(clock, optimizer)
-            if clock.looking:
-                clock.plan(self._listener.steps_ended(clock.number, clock.untold(), (), None))
-                self._look_on()
-            clock.count_down()
+    def _look_alike(self, look: Look) -> None:
+        for clock in self._clocks:
+            if clock.look is not look:
+                self._tell(clock)
+                clock.begin(Plan(look, 1))
+        self._look(look)
 
-    def _read_signs(self, clock: Clock, optimizer: Optimizer) -> None:
-        """Read the gradients of the step that is over; where units are missed since now, no more are passed over."""
-        began, reading = perf_counter_ns(), self._clocks.optimizers[id(optimizer)][2]
-        full = reading.read(optimizer, self.sites, clock.step - 1)
-        fresh, missed = reading.look_through() if full else (0, 0)
-        clock.readings += 1
-        clock.readings_cost += perf_counter_ns() - began
-        if full:
-            clock.reading_cost, clock.readings, clock.readings_cost = clock.readings_cost // clock.readings, 0, 0
-            clock.apart = self._listener.signs_read(clock.number, fresh, missed, clock.reading_cost)
-        if fresh:
-            clock.look_at = clock.step
-        apart = clock.apart if reading else _NOTHING_TO_READ
-        clock.read_at = clock.step + (1 if reading.lacks else apart)
+    def _look(self, look: Look) -> None:
+        if self._running:
+            self._looking.begin(look)
+            by_passes = self._clocks.best > KINDS.index("optimizer")
+            taps.attend(self, begins=self._looking.stays, backwards=by_passes)
 
-    def _look_on(self) -> None:
-        """Look at the step that begins, or end the look, by what the clocks want."""
-        if self._running and (any(c.looking for c in self._clocks) or not any(self._clocks)):
-            self._looking.begin()
-        elif self._looking.on:
-            self._looking.end()
-        taps.attend(self, self._looking.on or self._clocks.best > KINDS.index("optimizer"))
-        self._counted = not self._looking.on
-        taps.count(self, self._clocks.by_optimizer if self._counted else {})
+    def _tell(self, clock: Clock) -> None:
+        steps = clock.take_steps()
+        if steps is not None:
+            self._listener.steps_ended(clock.number, steps)
 
     def _forget_forwards(self) -> None:
         """Count forwards no more: a global hook costs every module's call, and compiled ones warn of it."""
@@ -241,7 +244,7 @@ class TorchProbe:
 
     def compiled_code_begins(self) -> None:
         """Compiled code counts by operations in its graphs, and is traced without the eye."""
-        if self._looking.on and self._concerns():
+        if self._looking.state is not State.OFF and self._concerns():
             self._looking.hide()
             self._compiled_at = places.find(sys._getframe(1))._replace(module=None)
 
@@ -267,36 +270,32 @@ class TorchProbe:
     def seen_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
         """Compiled code has come to an activation, has applied it, or both."""
         self._own_cost += _SEEN_NS
-        if self._looking.on and self._concerns():
+        if self._looking.state is not State.OFF and self._concerns():
             self._guarded(self.sites.count_in_graph, slot, x, y)
 
     def is_here(self) -> bool:
         """Whether the calling thread is the one that is looked at."""
         return self._looking.is_here()
 
-    def weary(self) -> None:
-        """The look has cost much, and goes on in a further forward of the same step."""
-        self._looking.weary()
+    @property
+    def look_cap(self) -> float:
+        """Nanoseconds that a look may cost."""
+        return self._looking.cap
+
+    def visited_again(self) -> None:
+        """A further forward begins of a look that has cost more."""
+        self._looking.visited_again()
 
     # ---- counts -----------------------------------------------------------------------------------------------
 
-    def _visited(self, clock: int) -> Iterator[WatchedSite]:
-        return (s for s in self.sites if s.clock.number == clock and s.accumulator.looks)
+    def examples(self, clock: int) -> dict[int, int]:
+        """The examples counted so far at each site of the clock."""
+        return {site.number: site.accumulator.examples for site in self.sites if site.clock.number == clock}
 
-    def pending(self, clock: int) -> dict[int, int]:
-        """The examples counted since the last drain, for each site of the clock that was visited."""
-        return {site.number: site.accumulator.examples for site in self._visited(clock)}
+    def kept(self) -> int:
+        """How many numbers are kept until :meth:`drain`."""
+        return self.sites.kept.numbers
 
-    def missed(self, clock: int) -> int:
-        """Units that were missed not long ago and have not fired in the latest looks."""
-        known = ((c, reading) for _, c, reading in self._clocks.optimizers.values() if c.number == clock)
-        return sum(reading.look(self.sites, c.row_at) for c, reading in known)
-
-    def drain(self, clock: int) -> list[Tally]:
-        """Hand over what was counted at the clock's sites, and begin anew."""
-        return [site.drain() for site in self._visited(clock)]
-
-
-def _number(loss: Tensor | None) -> float | None:
-    """The loss, where reading it does not wait for a device."""
-    return float(loss) if loss is not None and loss.device.type == "cpu" else None
+    def drain(self) -> list[Seen]:
+        """Hand over what was counted since the last time; waits for a device."""
+        return [site.drain() for site in self.sites if site.accumulator.has_rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,15 +14,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import Parameter
 
 from relume.artifacts.recording import Site
-from relume.framework import Counted, Listener, Phase, Tally
+from relume.framework import Listener, Look, Phase, Seen
 from relume.torch.watching import places
 from relume.torch.watching.axes import Tag, assumed_axis
 from relume.torch.watching.clocks import Clock, Clocks, rate_of
-from relume.torch.watching.counting import Accumulator, bounds_of
+from relume.torch.watching.counting import Accumulator, Kept, bounds_of
 from relume.torch.watching.factors import Factors
 from relume.torch.watching.functions import Applied
-from relume.torch.watching.signs import Signs, signs_of
-from relume.torch.watching.tables import Room
 from relume.torch.watching.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -42,57 +39,47 @@ class WatchedSite:
         self.accumulator = accumulator
         self.factors = Factors(accumulator.bounds.fires_above)
         self.vitals = Vitals()
-        self.signs: Signs | None = None
         self._layer = _reference(layer)
         self._slope = _reference(slope)
 
-    def count(self, x: Tensor, tag: Tag) -> None:
-        """Count a pre-activation of this site."""
-        if self.accumulator.device != x.device:
-            self.accumulator.move(x.device)
-        self.accumulator.before(x.detach(), tag, self.clock.step)
+    def count(self, x: Tensor, y: Tensor, tag: Tag) -> None:
+        """Count a call that is over and has not written over its pre-activation ``x``."""
+        step = self.clock.step
+        self.accumulator.input(x, tag, step)
+        self.accumulator.output(y, tag, step)
+
+    def count_input(self, x: Tensor, tag: Tag) -> None:
+        """Count a pre-activation before the call."""
+        self.accumulator.input(x, tag, self.clock.step)
+
+    def count_output(self, y: Tensor, tag: Tag) -> None:
+        """Count what the activation gave."""
+        self.accumulator.output(y, tag, self.clock.step)
 
     @property
     def layer(self) -> Any:
         """The producing layer's weight, None where it is unknown or gone."""
         return self._layer() if self._layer is not None else None
 
-    def drain(self) -> Tally:
-        """Hand the counts over and begin anew."""
+    def drain(self) -> Seen:
+        """Hand over what was counted and begin anew; waits for a device."""
         counts, slope = self.accumulator, self._learned_slope()
-        self.accumulator = Accumulator(counts.units, counts.bounds, counts.device, counts.room)
-        read = functools.partial(_counted, counts, slope, self.signs, self.factors, self.vitals)
-        return Tally(self.number, counts.looks, counts.examples, counts.samples, read, counts.numbers)
+        deaths, vitals = self.factors.deaths(), self.vitals.read()
+        return Seen(self.number, self.clock.number, counts.rows(), slope, deaths, vitals)
 
-    def _learned_slope(self) -> Tensor | None:
+    def _learned_slope(self) -> Any:
         weight = self._slope() if self._slope is not None else None
-        return None if weight is None else weight.detach().clone()
-
-
-def _counted(counts: Accumulator, slope: Any, signs: Signs | None, factors: Factors, vitals: Vitals) -> Counted:
-    totals = counts.totals()
-    slopes = None if slope is None else np.broadcast_to(slope.double().cpu().numpy().ravel(), (counts.units,))
-    whole = {name: part.astype(np.int64) for name, part in totals._asdict().items() if name != "magnitude"}
-    return Counted(
-        fired=whole["fired"],
-        flat=whole["flat"],
-        magnitude=totals.magnitude,
-        last_fired=whole["last"],
-        first_fired=whole["first"],
-        silent_since=whole["silent"],
-        fired_looks=whole["looks"],
-        slope=slopes,
-        quiet_since=None if signs is None else signs.quiet_since(),
-        deaths=factors.deaths(),
-        vitals=vitals.read(),
-    )
+        if weight is None:
+            return None
+        return np.broadcast_to(weight.detach().double().cpu().numpy().ravel(), (self.accumulator.units,))
 
 
 class Meeting:
     """What was decided when a call was met first: its site, or None where it is not judged; and what it was like.
 
-    ``tag``: where its units lie, without their layer. ``ndim``, ``size``: of the tensor, and of its unit axis.
+    ``tag``: where its units lie, without their layer. ``shape``: of the tensor.
     ``at``: the code and the instruction that make the call. ``alone``: the call is an activation module's own.
+    ``overwrites``: it writes over the pre-activation by which its firing is counted.
     """
 
     def __init__(self, place: places.Place, x: Tensor, tag: Tag, site: WatchedSite | None) -> None:
@@ -100,13 +87,19 @@ class Meeting:
         self._layer = _reference(tag.layer)
         self.site = site
         self.tag = tag._replace(layer=None, made=None)
-        self.ndim, self.size = x.ndim, x.shape[tag.axis]
+        self.shape = x.shape
         self.at = (place.code, place.instruction)
         self.alone = place.alone
+        by_input = site is not None and not site.accumulator.bounds.by_output
+        self.overwrites = by_input and bool(getattr(place.module, "inplace", False))
 
     def is_of(self, module: nn.Module | None, layer: Any) -> bool:
         """Whether it is still these two: an id may have gone to another object."""
         return _is(self._module, module) and _is(self._layer, layer)
+
+    def fits(self, x: Tensor) -> bool:
+        """Whether a tensor has as many axes and units."""
+        return x.ndim == len(self.shape) and x.shape[self.tag.axis] == self.shape[self.tag.axis]
 
     @property
     def module(self) -> nn.Module | None:
@@ -117,8 +110,11 @@ class Meeting:
 class Sites:
     """The sites of one probe, in the order of their first call."""
 
-    def __init__(self, listener: Listener, clocks: Clocks, phase: Phase) -> None:
+    def __init__(self, listener: Listener, clocks: Clocks, phase: Phase, *, whole: bool = True) -> None:
+        """``whole``: of large tensors too, everything is counted."""
         self._listener = listener
+        self._whole = whole
+        self.kept = Kept()
         self._clocks = clocks
         self._phase = phase
         self._known: dict[Any, Meeting] = {}
@@ -128,11 +124,10 @@ class Sites:
         self._roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # that were looked through for scripted parts
         self.trees = places.Trees(None)
         self.graphs = 0  # compiled graphs that count
-        self._room = Room()
         self._in_graphs: dict[Any, WatchedSite] = {}
         self._slots: list[tuple[WatchedSite, Tag]] = []
         self.known_only = False  # meet nothing new: the look does not see where tensors come from
-        self.strangers = False  # something new has been met in such a look
+        self.strangers = False  # something new has been met in such a look, and no wide one has followed
         self.met = 0  # how many different calls
         self.outside_modules = False  # an activation is applied outside any module's call
 
@@ -152,14 +147,20 @@ class Sites:
         met = self._known.get(key)
         if met is None or not met.is_of(place.module, tag.layer):
             if self.known_only:
-                self.strangers = True
+                self.meet_stranger()
                 return None
             site = self._meet(applied, call, args, x, tag, assumed, place)
             met = self._known[key] = Meeting(place, x, tag, site)
             self.met += 1
-        if met.site is None or not met.site.clock.looking:
+        if met.site is None or met.site.clock.look is Look.OFF:
             return None
         return met.site, tag
+
+    def meet_stranger(self) -> None:
+        """A lean look has met a call that only a wide one can take in: the next step gets one."""
+        self.strangers = True
+        for clock in self._clocks:
+            clock.cut()
 
     def keep_factors(self, site: WatchedSite, z: Tensor, tag: Tag) -> None:
         """Keep why the units' largest pre-activations are what they are; the layer's tensors are let go then."""
@@ -176,7 +177,7 @@ class Sites:
     def keep_gradients(self) -> None:
         """Keep what the steps of the sites' layers are made of: an optimiser is about to use it."""
         for site in self:
-            layer = site.layer if site.clock.looking else None
+            layer = site.layer if site.clock.look is Look.WIDE else None
             gradient = layer.grad if isinstance(layer, Parameter) else None
             if gradient is not None and gradient.layout is torch.strided:
                 site.vitals.gradient(gradient)
@@ -184,6 +185,8 @@ class Sites:
     def modules_alone(self) -> list[Meeting]:
         """The sites, where each is an activation module that is called at one place; none where one is not."""
         judged = [met for met in self._known.values() if met.site is not None]
+        if any(met.overwrites for met in judged):
+            return []
         owners = [id(met.module) for met in self._known.values() if met.alone and met.module is not None]
         if len(set(owners)) < len(owners) or not all(met.alone for met in judged):
             return []
@@ -242,7 +245,7 @@ class Sites:
             clock = self._clocks.for_layer(tag.layer)
             described = self._described(met.applied, met.call, tag, assumed, place, clock)
             number = self._listener.new_site(replace(described, compiled=True))
-            counts = Accumulator(tag.units, bounds_of(met.applied), torch.device("cpu"), self._room)
+            counts = self._counts(tag.units, met.applied)
             slope = met.slope if met.slope is not None and met.slope.numel() in (1, tag.units) else None
             site = self._in_graphs[key] = WatchedSite(number, clock, counts, tag.layer, slope)
         self._slots.append((site, tag._replace(layer=None)))
@@ -265,12 +268,12 @@ class Sites:
     def count_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
         """Count what a compiled graph shows of an activation: before it, behind it, or both."""
         site, tag = self._slots[slot]
-        if not site.clock.looking:
+        if site.clock.look is Look.OFF:
             return
         if x is not None and is_countable(x):
-            site.count(x, tag)
+            site.count_input(x, tag)
         if y is not None and is_countable(y):
-            site.accumulator.after(y, tag)
+            site.count_output(y, tag)
 
     # ---- a first meeting --------------------------------------------------------------------------------------
 
@@ -289,11 +292,11 @@ class Sites:
         slope = args[1] if applied.name == "prelu" and len(args) > 1 else None
         if slope is not None and slope.numel() not in (1, tag.units):  # a slope for each position: none is a unit's
             slope = None
-        counts = Accumulator(tag.units, bounds_of(applied), x.device, self._room)
-        site = WatchedSite(number, clock, counts, tag.layer, slope)
-        if tag.made is not None and self._phase == "train":
-            site.signs = signs_of(applied, tag.made.bias, tag.units)
-        return site
+        counts = self._counts(tag.units, applied)
+        return WatchedSite(number, clock, counts, tag.layer, slope)
+
+    def _counts(self, units: int, applied: Applied) -> Accumulator:
+        return Accumulator(units, bounds_of(applied), self.kept, whole=self._whole)
 
     def _is_watched(self, place: places.Place, layer: Any) -> bool:
         model = self.trees.model

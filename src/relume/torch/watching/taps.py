@@ -1,7 +1,7 @@
-"""The few places where relume listens to PyTorch itself, set once a process however many probes listen.
+"""The few places where relume listens to PyTorch itself, set once a process however many probes subscribe.
 
 Each is put in when the first probe starts and taken out when the last one stops. None of them changes what PyTorch
-computes; what they cost is a Python call a backward pass and a step.
+computes; a step that is passed over pays for two Python calls, one at its backward pass and one at its end.
 """
 
 from __future__ import annotations
@@ -14,33 +14,35 @@ from types import FrameType
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 
 class Countdown(Protocol):
-    """How many steps of an optimiser are left, until there is something to do at the end of one."""
+    """The steps of an optimizer up to the one at whose end there is something to do."""
 
-    left: int
+    def passes(self, optimizer: Optimizer, loss: float) -> bool:
+        """Whether nothing need be done at the end of this step; then the step is counted."""
 
 
-class Ear(Protocol):
+class Subscriber(Protocol):
     """What a probe is told."""
 
+    countdowns: Mapping[int, Countdown]
+    """By an optimizer's id: its steps that need not be told."""
+
     def optimizer_made(self, optimizer: Optimizer) -> None:
-        """An optimiser was constructed."""
+        """An optimizer was constructed."""
 
     def optimizer_steps(self, closure: bool) -> None:
         """Its ``step()`` begins; ``closure``: a forward pass runs inside it."""
 
-    def optimizer_stepped(self, optimizer: Optimizer) -> None:
-        """Its ``step()`` is over."""
+    def optimizer_stepped(self, optimizer: Optimizer, loss: float) -> None:
+        """Its ``step()`` is over; ``loss``: of the backward pass before it, nan if that is not known."""
 
-    def backward_begins(self, loss: Any) -> None:
-        """A backward pass begins on this tensor, or these."""
-
-    def backward_ended(self) -> None:
-        """It is over."""
+    def backward_ended(self, loss: float) -> None:
+        """A backward pass is over."""
 
     def hide(self) -> bool:
         """Go out of the way: PyTorch is about to do something that must not see the mode. False: was not there."""
@@ -55,7 +57,7 @@ class Ear(Protocol):
         """``torch.compile`` was called."""
 
     def fail(self, error: Exception) -> None:
-        """An error of the ear's own: the user's code is running, and goes on."""
+        """An error of the subscriber's own: the user's code is running, and goes on."""
 
     def graph_traced(self, graph: Any, inputs: Any) -> None:
         """``torch.compile`` is about to compile a graph."""
@@ -64,60 +66,54 @@ class Ear(Protocol):
         """Code of ``torch.compile`` is entered: hide."""
 
 
-_ears: tuple[Ear, ...] = ()
-_counts: dict[int, Mapping[int, Countdown]] = {}  # by an ear's id, what it has told :func:`count`
-_counted: Mapping[int, Countdown] = {}  # that of the only ear; where there are several each counts for itself
-_attentive: set[int] = set()  # the ears that want all news; the others hear of the ends of steps alone
+_subscribers: tuple[Subscriber, ...] = ()
+_attentive: set[int] = set()  # the subscribers that are told when an optimizer's step begins
+_without_optimizer: set[int] = set()  # and those that are told when a backward pass ends
 _undo: list[Callable[[], None]] = []
 _undo_attention: list[Callable[[], None]] = []
 
+_UNKNOWN = float("nan")
+_loss = _UNKNOWN  # of the latest backward pass, until an optimizer has stepped
 
-def listen(ear: Ear) -> None:
+
+def subscribe(subscriber: Subscriber) -> None:
     """Tell this probe from now on."""
-    global _ears
-    if not _ears:
+    global _subscribers
+    if not _subscribers:
         _install()
-    _ears = (*_ears, ear)
-    count(ear, {})
+    _subscribers = (*_subscribers, subscriber)
 
 
-def unlisten(ear: Ear) -> None:
+def unsubscribe(subscriber: Subscriber) -> None:
     """Tell it no more."""
-    global _ears
-    _ears = tuple(other for other in _ears if other is not ear)
-    attend(ear, False)
-    count(ear, {})
-    while _undo and not _ears:
+    global _subscribers
+    _subscribers = tuple(other for other in _subscribers if other is not subscriber)
+    attend(subscriber, begins=False, backwards=False)
+    while _undo and not _subscribers:
         _undo.pop()()
 
 
-def count(ear: Ear, countdowns: Mapping[int, Countdown]) -> None:
-    """By an optimiser's id: of the ends of its steps this probe is to be told the last one only."""
-    global _counted
-    _counts[id(ear)] = countdowns
-    for gone in _counts.keys() - {id(each) for each in _ears}:
-        del _counts[gone]
-    _counted = next(iter(_counts.values())) if len(_counts) == 1 else {}
+def attend(subscriber: Subscriber, *, begins: bool, backwards: bool) -> None:
+    """Tell this probe of the begins of optimizers' steps and of the ends of backward passes, or of neither.
 
-
-def attend(ear: Ear, to_all: bool) -> None:
-    """Tell this probe all news, or of the ends of steps alone: most steps are passed over, and must cost nothing."""
-    (_attentive.add if to_all else _attentive.discard)(id(ear))
+    Most steps must cost little.
+    """
+    for attentive, wanted in ((_attentive, begins), (_without_optimizer, backwards)):
+        (attentive.add if wanted else attentive.discard)(id(subscriber))
     if _attentive and not _undo_attention:
         _undo_attention.append(register_optimizer_step_pre_hook(_steps).remove)
-        _undo_attention.append(_put(torch.autograd, "backward", _telling_backward(torch.autograd.backward)))
     while _undo_attention and not _attentive:
         _undo_attention.pop()()
 
 
-def tell(news: str, *what: Any) -> list[tuple[Ear, Any]]:
-    """Tell every ear; returns what each answered. An error in one of them never reaches the user."""
+def tell(news: str, *what: Any) -> list[Any]:
+    """Tell every subscriber; returns what each answered. An error in one of them never reaches the user."""
     answers = []
-    for ear in _ears:
+    for subscriber in _subscribers:
         try:
-            answers.append((ear, getattr(ear, news)(*what)))
+            answers.append(getattr(subscriber, news)(*what))
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            ear.fail(error)
+            subscriber.fail(error)
     return answers
 
 
@@ -131,8 +127,8 @@ def forget() -> None:
         return
     _process = os.getpid()
     tell("forked")
-    for ear in _ears:
-        unlisten(ear)
+    for subscriber in _subscribers:
+        unsubscribe(subscriber)
 
 
 os.register_at_fork(after_in_child=forget)  # a data loader's workers are forked in the middle of a look
@@ -141,6 +137,7 @@ os.register_at_fork(after_in_child=forget)  # a data loader's workers are forked
 def _install() -> None:
     _undo.append(register_optimizer_step_post_hook(_stepped).remove)
     _undo.append(_replace(Optimizer, "__init__", _telling_optimizer))
+    _undo.append(_replace(torch.autograd, "backward", _telling_backward))
     _undo.append(_replace(torch.overrides, "has_torch_function", _unseen))
     _undo.append(_replace(torch, "compile", _telling_compile))
     for wrapper in (torch._TorchCompileWrapper, torch._TorchCompileInductorWrapper):
@@ -149,14 +146,9 @@ def _install() -> None:
 
 
 def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Callable[[], None]:
-    """Put a wrapper in a function's place; returns what undoes it."""
+    """Put a wrapper in a function's place; returns what undoes it, only while the wrapper is still there."""
     original = getattr(owner, name)
-    return _put(owner, name, functools.wraps(original)(wrap(original)))
-
-
-def _put(owner: Any, name: str, wrapper: Any) -> Callable[[], None]:
-    """Put a wrapper in the place of what it wraps; returns what undoes it, only while it is still ours."""
-    original = getattr(owner, name)
+    wrapper = functools.wraps(original)(wrap(original))
     setattr(owner, name, wrapper)
 
     def undo() -> None:
@@ -171,11 +163,15 @@ def _steps(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
 
 
 def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    counted = _counted.get(id(optimizer))
-    if counted is not None and counted.left > 1:  # this is all that a step costs that is passed over
-        counted.left -= 1
-    else:
-        tell("optimizer_stepped", optimizer)
+    global _loss
+    loss, _loss = _loss, _UNKNOWN
+    for subscriber in _subscribers:
+        try:
+            countdown = subscriber.countdowns.get(id(optimizer))
+            if countdown is None or not countdown.passes(optimizer, loss):
+                subscriber.optimizer_stepped(optimizer, loss)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+            subscriber.fail(error)
 
 
 def _telling_optimizer(original: Any) -> Any:
@@ -186,13 +182,21 @@ def _telling_optimizer(original: Any) -> Any:
     return init
 
 
-@functools.cache
 def _telling_backward(original: Any) -> Any:
-    @functools.wraps(original)
+    function_modes, dispatch_modes = torch._C._len_torch_function_stack, torch._C._len_torch_dispatch_stack
+
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        tell("backward_begins", tensors)
+        global _loss
+        loss = _UNKNOWN
+        if type(tensors) is Tensor and tensors.is_cpu and not function_modes() and not dispatch_modes():
+            try:
+                loss = tensors.item()
+            except (RuntimeError, ValueError):  # it has several elements, or a transform has wrapped it
+                loss = _UNKNOWN
         original(tensors, *args, **kwargs)
-        tell("backward_ended")
+        _loss = loss
+        if _without_optimizer:
+            tell("backward_ended", loss)
 
     return backward
 
@@ -203,7 +207,7 @@ def _unseen(original: Any) -> Any:
     def has_torch_function(tensors: Any) -> bool:
         if torch.compiler.is_compiling():
             return bool(original(tensors))
-        hidden = any(hid for _, hid in tell("hide"))
+        hidden = any(tell("hide"))
         try:
             return bool(original(tensors))
         finally:
@@ -245,6 +249,8 @@ def _tap_compiled_calls() -> None:
 
     def telling(original: Any) -> Any:
         def maybe_set_eval_frame(callback: Any) -> Any:
+            if callback is None and not entered:
+                return original(callback)
             caller = sys._getframe(1)
             if callable(callback) and not entered:
                 entered.append(caller)
