@@ -133,9 +133,6 @@ class Probe(Protocol):
     def stop(self) -> None:
         """Leave nothing behind: no hook, no mode, no patch."""
 
-    def examples(self, clock: int) -> dict[int, int]:
-        """The examples counted so far at each site of the clock."""
-
     def kept(self) -> int:
         """How many numbers are kept until :meth:`drain`."""
 

@@ -35,7 +35,11 @@ to 57 ms the difference is within the noise.
 """
 
 LEAN_PART = 0.85  # of what is earned: on a 0.46 ms step it buys 12 % of the steps, and a half would buy 3 %
-LEAST_APART = 4  # steps between two wide looks: causes are the same at every fourth step as at every one
+FUND, PACE = 0.25, 0.15
+"""A quarter of what a run may cost in any case is for wide looks, and they take up to this share of its first steps: a
+run of 440 steps of 0.6 ms gets one in ten or fifteen.
+"""
+
 ROW_NS, MOST_IN_ROW = 16_000_000, 32
 """Lean looks come in rows of this duration: a look by itself, with cold caches, costs three times one in a row (0.46 ms
 a step: 80 µs against 50).
@@ -47,15 +51,21 @@ FRESH, FRESH_PART = 16, 100
 """The latest look is at most 16 steps old, or 1 % of the run."""
 
 
+OUTLIER = 2
+"""A cost that is more than so many times the usual one counts as so many times: on a busy machine a look that another
+process has interrupted takes 4 to 10 ms instead of 0.1, and short runs would be seen less than on a quiet one.
+"""
+
+
 class Mean:
-    """A running mean, in which one number counts as at most four times the others."""
+    """A running mean, in which outliers are cut off."""
 
     def __init__(self) -> None:
         self.value = 0.0
 
     def add(self, number: float) -> None:
         """Take one more number in."""
-        self.value += (min(number, 4 * self.value) - self.value) / 8 if self.value else number
+        self.value += (min(number, OUTLIER * self.value) - self.value) / 8 if self.value else number
 
 
 class Bucket:
@@ -72,9 +82,9 @@ class Bucket:
         self.ns += ns - over
         return over
 
-    def pay(self, cost: float, row: int) -> None:
-        """Pay for looks. Most of a cost far above the price is not ours: the machine was asleep, say."""
-        self.ns -= min(cost, SAVED * row * self.price.value) if self.price.value else cost
+    def pay(self, cost: float, looks: int) -> None:
+        """Pay for looks."""
+        self.ns -= min(cost, OUTLIER * looks * self.price.value) if self.price.value else cost
 
 
 class Budget:
@@ -89,11 +99,10 @@ class Budget:
         self._share, self._every = share, every
         part = min(share / FULL_BUDGET, 1.0)
         self._floor, self._allowance = FLOOR_NS * part, ALLOWANCE_NS * part
-        self._lean = Bucket(LEAN_PART * self._allowance / 2)
-        self._wide = Bucket((1 - LEAN_PART) * self._allowance / 2)
+        self._fund = FUND * self._allowance / 2
+        self._lean, self._wide = Bucket((1 - FUND) * self._allowance / 2), Bucket(0.0)
         self._earned = 0.0
         self._step = Mean()
-        self._since_wide = LEAST_APART
         self.spent, self.elapsed, self.steps = 0.0, 0, 0
 
     @property
@@ -110,10 +119,11 @@ class Budget:
         self.elapsed, self.steps = self.elapsed + duration, self.steps + steps
         if duration:
             self._step.add(max(duration - cost, 0.0) / steps)
-        self._since_wide = 0 if look is Look.WIDE else self._since_wide + steps
         bucket = self._wide if look is Look.WIDE else self._lean
         regular = look is Look.WIDE or (look is Look.LEAN and steps >= self._row())
-        if regular and self.steps > steps:  # the very first look meets the sites and warms the code
+        if self.steps == steps:
+            return  # the very first look meets the sites and warms the code
+        if regular:
             bucket.price.add(cost / steps)
         self._earn(max(duration - cost, 0.0) / steps, steps)
         bucket.pay(cost, max(steps, self._row()))
@@ -122,7 +132,9 @@ class Budget:
         earned = self._earnings(step_ns) * steps
         self._earned += self._allowed(step_ns) * steps
         over = self._lean.add(LEAN_PART * earned, self._row())
-        self._wide.add((1 - LEAN_PART) * earned + over)
+        released = min(self._fund, PACE * step_ns * steps)
+        self._fund -= released
+        self._wide.add((1 - LEAN_PART) * earned + released + over)
 
     def _allowed(self, step_ns: float) -> float:
         """What a step of this duration may cost."""
@@ -148,17 +160,21 @@ class Budget:
         """
         if self._every is not None:
             return Plan(Look.OFF, -step % self._every) if step % self._every else Plan(Look.WIDE, 1)
-        if self._share >= 1.0 or urgent or not self._wide.price.value:
+        if self._share >= 1.0 or urgent or self._wide.ns >= self._wide.price.value:
             return Plan(Look.WIDE, 1)
-        if self._since_wide >= LEAST_APART and self._wide.ns >= self._wide.price.value:
-            return Plan(Look.WIDE, 1)
-        step_ns, row = max(self._step.value, 1.0), self._row()
+        step_ns = max(self._step.value, 1.0)
+        row = min(self._row(), self._steps_to_a_wide_look(step_ns))
         missing = row * self._lean.price.value - self._lean.ns
         left = max(FRESH, step // FRESH_PART) - stale
         if missing <= 0:
             return Plan(Look.LEAN, row)
         if left <= 1:
             return Plan(Look.LEAN, 1)
+        missing += (self._row() - row) * self._lean.price.value
         each = LEAN_PART * self._earnings(step_ns) - IDLE_NS
         needed = math.ceil(missing / each) if each > 0 else MOST_OFF
         return Plan(Look.OFF, max(1, min(needed, left - 1, int(OFF_NS / step_ns), MOST_OFF)))
+
+    def _steps_to_a_wide_look(self, step_ns: float) -> int:
+        each = (1 - LEAN_PART) * self._earnings(step_ns) + (PACE * step_ns if self._fund else 0.0)
+        return max(1, math.ceil((self._wide.price.value - self._wide.ns) / each))

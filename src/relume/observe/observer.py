@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from relume.artifacts.recording import Clock, Site, SiteRecord, Window
@@ -53,7 +53,6 @@ class Observer:
         self._clocks: list[ClockTrack] = []
         self._sites: list[SiteTrack] = []
         self._closed: list[tuple[Window, list[tuple[int, int, int]]]] = []
-        self._panes: list[Window] = []  # that have closed and are not folded yet
         self._now = self._flushed = time.perf_counter_ns()
         self._flush_gap = _FLUSH_NS
         self._own = 0
@@ -87,7 +86,9 @@ class Observer:
         try:
             self._probe.stop()
             if not self.failed:
-                self._close_last_panes()
+                self._fold(last=True)
+                for site in self._sites:
+                    site.end()
             self.write()
         except Exception as error:  # noqa: BLE001 - an error of ours ends the watching, and nothing else
             self.fault(error)
@@ -151,8 +152,6 @@ class Observer:
         self._budget.book(steps.look, steps.number, now - self._now, own - self._own)
         self._now, self._own = now, own
         track.take(steps)
-        if track.pane_is_full(self._window, lambda: min(self._examples(clock).values(), default=0)):
-            self._close_pane(clock)
         if self._probe.kept() > _MOST_KEPT:
             self._fold()
         if first:  # what came before it may have been long
@@ -172,52 +171,39 @@ class Observer:
 
     # ---- what is kept ----------------------------------------------------------------------------------------------
 
-    def _examples(self, clock: int) -> dict[int, int]:
-        """The examples that each of the clock's sites has seen in the open pane, if it was visited in it."""
-        assert self._probe is not None
-        before = self._clocks[clock].before
-        seen = {site: n - before.get(site, 0) for site, n in self._probe.examples(clock).items()}
-        return {site: examples for site, examples in seen.items() if examples}
+    def _fold(self, *, last: bool = False) -> None:
+        """Take over what was counted, and fold it into the records, pane by pane.
 
-    def _close_pane(self, clock: int) -> None:
-        """End a pane. What was counted is folded later: on small networks that costs more than a look."""
-        assert self._probe is not None
-        track = self._clocks[clock]
-        self._panes.append(
-            Window(clock, track.first_step, track.steps - 1, track.looks, track.rates, track.mean_loss())
-        )
-        track.begin_pane(self._probe.examples(clock))
-
-    def _fold(self) -> None:
-        """Take over what was counted, and fold it into the records, pane by pane."""
+        On small networks this costs more than a look, so it is done when there is time. ``last``: the open panes end.
+        """
         if self._probe is not None and not self.failed:
             for seen in self._probe.drain():
                 self._sites[seen.site].take(seen)
-        panes, self._panes = self._panes, []
-        for pane in panes:
-            silent = []
-            for number, site in self._sites_of(pane.clock):
-                site.fold(pane.last_step)
-                if site.record.open.looks:
-                    examples = site.record.open.examples
-                    silent.append((number, site.close_pane(pane.first_step), examples))
-            self._closed.append((pane, silent))
-        for site in self._sites:
-            site.fold()
+        for clock, track in enumerate(self._clocks):
+            sites = self._sites_of(clock)
+            while (end := track.pane_end(self._window, [site for _, site in sites])) is not None:
+                self._close_pane(clock, end)
+            for _, site in sites:
+                site.fold()
+            if last and self._is_wanted([site.record for _, site in sites]):
+                self._close_pane(clock, track.steps - 1)
 
-    def _sites_of(self, clock: int) -> Iterator[tuple[int, SiteTrack]]:
-        return ((number, site) for number, site in enumerate(self._sites) if site.record.site.clock == clock)
+    def _close_pane(self, clock: int, end: int) -> None:
+        pane, silent = self._clocks[clock].close_pane(clock, end), []
+        for number, site in self._sites_of(clock):
+            site.fold(end)
+            if site.record.open.looks:
+                examples = site.record.open.examples
+                silent.append((number, site.close_pane(pane.first_step), examples))
+        self._closed.append((pane, silent))
 
-    def _close_last_panes(self) -> None:
-        """Close the open panes at the end: one that the user's ``--window`` cut off only if it is all there is."""
-        self._fold()
-        for clock in range(len(self._clocks)):
-            visited = [site.record for _, site in self._sites_of(clock) if site.record.open.looks]
-            if visited and (self._window is None or all(record.window is None for record in visited)):
-                self._close_pane(clock)
-        self._fold()
-        for site in self._sites:
-            site.end()
+    def _is_wanted(self, records: Sequence[SiteRecord]) -> bool:
+        """Whether open panes close at the end: one that ``--window`` cut off does so only if it is all there is."""
+        visited = [record for record in records if record.open.looks]
+        return bool(visited) and (self._window is None or all(record.window is None for record in visited))
+
+    def _sites_of(self, clock: int) -> list[tuple[int, SiteTrack]]:
+        return [(number, site) for number, site in enumerate(self._sites) if site.record.site.clock == clock]
 
     def write(self) -> None:
         """Write what is new since the last time; the watching goes on."""

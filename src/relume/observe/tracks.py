@@ -9,13 +9,14 @@ the look: from the first look on in which it did not fire; or to the pane, where
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relume.artifacts.recording import SURE_FIRINGS, Count, Death, Site, SiteRecord
+from relume.artifacts.recording import SURE_FIRINGS, Count, Death, Site, SiteRecord, Window
 from relume.framework import Look, Rows, Seen, Steps
 
 ENOUGH_EXAMPLES = 1_000
@@ -34,7 +35,11 @@ _PATIENCE = 64  # looks after which a pane closes though its least visited site 
 
 @dataclass
 class ClockTrack:
-    """A clock's steps and its open pane; ``stale``: steps since its latest look."""
+    """A clock's steps and its open pane.
+
+    Attributes:
+        looked: how many steps were looked at. ``stale``: steps since the latest look. ``first_step``: of the open pane.
+    """
 
     name: str
     kind: str
@@ -42,41 +47,54 @@ class ClockTrack:
     looked: int = 0
     stale: int = 0
     first_step: int = 0
-    looks: int = 0
-    losses: list[float] = field(default_factory=list)
-    rates: tuple[float, ...] = ()
-    before: dict[int, int] = field(default_factory=dict)  # site → examples that were counted before the open pane
+    _looks_before: int = 0  # the open pane
+    _looks: list[int] = field(default_factory=list)  # the steps that were looked at from the open pane on
+    _losses: list[float] = field(default_factory=list)  # of all steps from there on
+    _rates: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
 
     def take(self, steps: Steps) -> None:
         """Count steps that are over."""
-        looks = 0 if steps.look is Look.OFF else steps.number
-        self.steps += steps.number
-        self.looked += looks
-        self.looks += looks
-        self.stale = 0 if looks else self.stale + steps.number
-        self.losses += [loss for loss in steps.losses if not math.isnan(loss)]
-        for _, self.rates in steps.rates:
-            pass
+        begin, self.steps = self.steps, self.steps + steps.number
+        self._losses += [*steps.losses, *[math.nan] * (steps.number - len(steps.losses))]
+        self._rates += steps.rates
+        if steps.look is Look.OFF:
+            self.stale += steps.number
+        else:
+            self.stale, self.looked = 0, self.looked + steps.number
+            self._looks += range(begin, self.steps)
 
-    def pane_is_full(self, window: int | None, examples: Callable[[], int]) -> bool:
-        """Whether the pane closes: after ``window`` steps, or when it has seen enough.
+    def pane_end(self, window: int | None, sites: Sequence[SiteTrack]) -> int | None:
+        """The last step of the open pane, None while it goes on: by what was looked at, whenever this is asked.
 
-        If nothing trains there is one pane: the units do not change, and all examples count.
+        It ends after ``window`` steps with a look, or when it has enough looks and each site that was visited in it has
+        seen enough examples. If nothing trains there is one pane: the units do not change, and all examples count.
         """
-        if not self.looks or (self.kind == "forward" and window is None):
-            return False
         if window is not None:
-            return self.steps - self.first_step >= window
-        wanted = max(_FEWEST_LOOKS, self.looked // _RESOLUTION)
-        return self.looks >= wanted and (self.looks >= _PATIENCE or examples() >= ENOUGH_EXAMPLES // _PANES)
+            end = max([self.first_step + window - 1, *self._looks[:1]])
+            return end if self._looks and end < self.steps else None
+        if self.kind == "forward":
+            return None
+        wanted, end = max(_FEWEST_LOOKS, self._looks_before // _RESOLUTION), -1
+        if len(self._looks) < wanted:
+            return None
+        latest = self._looks[_PATIENCE - 1] if len(self._looks) >= _PATIENCE else math.inf
+        later = self._looks[wanted - 1]
+        while later > end:
+            end = later
+            later = max([end, *(site.step_with(ENOUGH_EXAMPLES // _PANES, end) for site in sites)])
+            later = min(later, max(latest, self._looks[wanted - 1]))
+        return int(end) if math.isfinite(end) else None
 
-    def mean_loss(self) -> float | None:
-        """Mean loss of the pane's looked-at steps."""
-        return sum(self.losses) / len(self.losses) if self.losses else None
-
-    def begin_pane(self, examples: dict[int, int]) -> None:
-        """Open the next pane at the next step; ``examples``: counted so far, by site."""
-        self.first_step, self.looks, self.losses, self.before = self.steps, 0, [], examples
+    def close_pane(self, clock: int, last_step: int) -> Window:
+        """Begin the next pane behind this step."""
+        number, looks = last_step + 1 - self.first_step, bisect_right(self._looks, last_step)
+        losses = [loss for loss in self._losses[:number] if not math.isnan(loss)]
+        changes = bisect_right(self._rates, last_step, key=lambda change: change[0])
+        rates = self._rates[changes - 1][1] if changes else ()
+        pane = Window(clock, self.first_step, last_step, looks, rates, sum(losses) / len(losses) if losses else None)
+        self.first_step, self._looks_before = last_step + 1, self._looks_before + looks
+        del self._looks[:looks], self._losses[:number], self._rates[: max(changes - 1, 0)]
+        return pane
 
 
 class SiteTrack:
@@ -106,6 +124,18 @@ class SiteTrack:
             self.record.slope = seen.slope
         self.record.vitals.update(seen.vitals)
         self._fresh_deaths.update((death.unit, death) for death in seen.deaths)
+
+    def step_with(self, examples: int, last_step: int) -> float:
+        """The step with which the open pane holds so many: ∞ if it does not yet, −1 if it has none by ``last_step``."""
+        seen = self.record.open.examples
+        if seen >= examples or not (seen or (self._rows and self._rows[0].steps[0] <= last_step)):
+            return -1
+        for rows in self._rows:
+            total = seen + rows.examples.cumsum()
+            if len(total) and total[-1] >= examples:
+                return float(rows.steps[np.searchsorted(total, examples)])
+            seen = total[-1]
+        return math.inf
 
     def fold(self, last_step: int | None = None) -> None:
         """Add the rows up to a step (None: all) to the open pane and to the totals."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,6 @@ class Accumulator:
         """``whole``: of large tensors, too, everything is counted."""
         self.units = units
         self.bounds = bounds
-        self.examples = 0  # so far
         self._kept = kept
         self._whole = whole
         self._turn = 0  # of the slices of a large batch
@@ -116,7 +116,6 @@ class Accumulator:
             self._take_shape(x, tag)
         self._turn += 1
         self._visits.append((step, *self._extent))
-        self.examples += self._extent[0]
         self._kept.numbers += self.units
         return x if self._sliced is None else self._slice(x)
 

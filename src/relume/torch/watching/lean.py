@@ -81,7 +81,7 @@ class LeanHook:
             return
         if not keeper.sites.fits_phase(module):
             return
-        if y.shape != met.shape and not met.fits(y) or not self._is_called_at(met.at):
+        if (y.shape != met.shape and not met.fits(y)) or not self._is_called_at(met.at):
             keeper.sites.meet_stranger()
             return
         if site.number in self._visited and self.cost - self._opened_at > keeper.look_cap:

@@ -60,7 +60,8 @@ class Looking:
         self._lean = LeanHook(keeper)
         self._way: Eye | LeanHook = self._eye
         self.stays = False  # the mode is on the stack until an optimizer's step begins
-        self._keeper = keeper
+        self._sites = keeper.sites
+        self._fail = keeper.fail
         self._thorough = thorough
         self._before_hiding = State.OFF
         self._has_modules = False  # the script has called one; until then the mode does not wait for one
@@ -86,25 +87,26 @@ class Looking:
 
     def begin(self, look: Look) -> None:
         """Steps begin that are looked at like this; with ``Look.OFF`` the look ends."""
-        lean, sites = look is Look.LEAN, self._keeper.sites
-        sites.known_only = lean
+        lean = look is Look.LEAN
+        self._sites.known_only = lean
         way = self._lean if lean and not compiles() and self._lean.may_serve() else self._eye
         if lean and self.state is State.LEAN and way is self._way:
             way.open()  # go on as before
             return
         if self.state is not State.OFF:
-            self._end()
+            self.end()
         if look is Look.OFF:
             return
         self.state, self._way = State.LEAN if lean else State.WIDE, way
-        self.stays = way is self._eye and (not lean or sites.outside_modules or compiles())
+        self.stays = way is self._eye and (not lean or self._sites.outside_modules or compiles())
         way.open()
         if way is self._lean:
             way.enter()
         else:
             self._go_on()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Take away whatever is there."""
         self.state, self.stays = State.OFF, False
         self._unhook()
         self._lean.leave()
@@ -168,7 +170,7 @@ class Looking:
         try:
             work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            self._keeper.fail(error)
+            self._fail(error)
         self._hook_cost += perf_counter_ns() - began
 
     def _unhook(self) -> None:
@@ -177,11 +179,11 @@ class Looking:
         self._hooked = ()
 
     def _enter(self, module: nn.Module) -> None:
-        if isinstance(module, _Loss) or not self.is_here() or not self._keeper.sites.fits_phase(module):
+        if isinstance(module, _Loss) or not self.is_here() or not self._sites.fits_phase(module):
             return
         self._unhook()
         self._has_modules = True
-        self._keeper.sites.scripted(module)
+        self._sites.scripted(module)
         self._eye.enter()
         if not self.stays:
             self._hooked = (module._forward_hooks, module._forward_hooks_always_called)

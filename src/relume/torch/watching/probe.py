@@ -78,12 +78,12 @@ class TorchProbe:
             self._tell(clock)
             clock.begin(Plan(Look.WIDE, 1))
         self._forget_forwards()
-        self._looking.begin(Look.OFF)
+        self._looking.end()
 
     def forked(self) -> None:
         """In a forked child: a mode that was on the stack is there too, and must go."""
         self._running = False
-        self._looking.begin(Look.OFF)
+        self._looking.end()
 
     def _concerns(self) -> bool:
         """Whether news is of the thread that is watched (a forked child is told by :meth:`forked`)."""
@@ -287,10 +287,6 @@ class TorchProbe:
         self._looking.visited_again()
 
     # ---- counts -----------------------------------------------------------------------------------------------
-
-    def examples(self, clock: int) -> dict[int, int]:
-        """The examples counted so far at each site of the clock."""
-        return {site.number: site.accumulator.examples for site in self.sites if site.clock.number == clock}
 
     def kept(self) -> int:
         """How many numbers are kept until :meth:`drain`."""

@@ -1,7 +1,8 @@
 """One tensor's numbers, summed per unit, without touching it: on the host by NumPy, elsewhere where the tensor lies.
 
-Comparisons are summed as bytes, if a byte holds the sum, or else written as 0 and 1 into floats and summed by a product
-with ones: on a CPU that is four times as fast as summing booleans. NumPy is the faster one if a tensor is small, for most of the time goes into calls there.
+Comparisons are summed as bytes if a byte holds the sum. Otherwise they are written as 0 and 1 into floats and summed
+by a product with ones: on a CPU that is four times as fast as summing booleans. NumPy is the faster one if a tensor is
+small, for most of the time goes into calls there.
 """
 
 from __future__ import annotations

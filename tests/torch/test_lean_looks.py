@@ -1,4 +1,4 @@
-"""Looks that see less than the whole step: what they may miss, and that they leave nothing behind."""
+"""Lean looks, which see less than the whole step: what they may miss, and that they leave nothing behind."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules import module as modules
 
 import relume
+from relume.framework import Look, Plan
 
 
 @pytest.fixture(autouse=True)
@@ -21,11 +23,19 @@ def nothing_compiled():
         torch._dynamo.reset()
 
 
-def watching(net, **options):
-    """A watch of every step whose looks grow narrow, as within a budget."""
-    watch = relume.watch(net, budget=1.0, **options)
-    watch._observer._thorough = False
+def planned(watch, plan):
+    """Let a watch follow a plan: its looks, from the first step on."""
+    watch._observer._budget.plan = lambda step, stale, urgent=False: Plan(Look.WIDE, 1) if urgent else plan(step)
     return watch
+
+
+def watching(net, wide_each=16, row=1, **options):
+    """A watch of every step, with a wide look at each so many and lean ones between them, in rows."""
+    wide = lambda step: step < 2 or step % wide_each == 0  # noqa: E731 - a shorthand
+    left = lambda step: min(row, wide_each - step % wide_each)  # noqa: E731 - as above
+    return planned(
+        relume.watch(net, **options), lambda step: Plan(Look.WIDE, 1) if wide(step) else Plan(Look.LEAN, left(step))
+    )
 
 
 def mlp():
@@ -45,18 +55,19 @@ def hooks_of(net):
     return [hook for m in net.modules() for hook in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())]
 
 
-def test_hooks_lie_on_the_modules_only_while_the_network_is_called():
+def test_nothing_lies_on_the_modules_themselves():
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
-    inside, between = [], []
+    inside, everywhere = [], []
     net[2].register_forward_hook(lambda *_: inside.append(len(hooks_of(net))))
-    with watching(net):
+    with watching(net) as watch:
         for _ in range(8):
             step(net, optimizer)
-            between.append(len(hooks_of(net)))
-    assert max(inside) > 2  # a hook on each ReLU, and one that ends the look
-    assert set(between) == {1}
-    assert len(hooks_of(net)) == 1
+            everywhere.append(len(modules._global_forward_hooks))
+    assert set(inside) == {1}
+    assert everywhere[-1] == 1  # lean looks were taken by it
+    assert len(modules._global_forward_hooks) == len(modules._global_forward_pre_hooks) == 0
+    assert watch.to_dict()["run"]["looked"] == 8
 
 
 def test_a_forward_that_raises_leaves_no_hook_and_no_mode():
@@ -152,7 +163,7 @@ def test_a_short_run_says_why_its_units_died():
     """Only wide looks see what a layer was given: a run of 15 looks has some that are not its first."""
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    with watching(net) as watch:
+    with relume.watch(net) as watch:
         for number in range(15):
             if number == 6:
                 with torch.no_grad():
@@ -188,8 +199,7 @@ def test_a_second_model_with_an_optimiser_of_its_own_is_found_at_once(tmp_path):
     from relume.framework import FRAMEWORKS
     from relume.observe.observer import Observer
 
-    observer = Observer(RecordingWriter(tmp_path / "t.relume"), budget=1.0)
-    observer._thorough = False
+    observer = Observer(RecordingWriter(tmp_path / "t.relume"))
     observer.watch(FRAMEWORKS[0])
     for _ in range(3):  # as in cross-validation
         net = mlp()
@@ -224,8 +234,7 @@ def differentiated(net, x):
 def test_a_transform_of_a_known_network_is_not_counted_and_ends_nothing(what, thorough, capsys):
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
-    with watching(net) as watch:
-        watch._observer._probe._looking._thorough = thorough
+    with relume.watch(net, every=1) if thorough else watching(net) as watch:
         for n in range(8):
             if n == 5:
                 what(net, torch.randn(16, 8))
@@ -259,8 +268,8 @@ def test_looks_in_a_row_count_what_each_of_them_would():
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
     fired, seen = torch.zeros(12), []
     with watching(net) as watch:
-        plan = iter([-1, -1, -1] + [-5, 3] * 10)
-        watch._observer._budget.steps_to_pass = lambda step, urgent=0: next(plan)
+        plan = iter([Plan(Look.WIDE, 1)] * 3 + [Plan(Look.LEAN, 5), Plan(Look.OFF, 3)] * 10)
+        planned(watch, lambda step: next(plan))
         for number in range(4 + 8 * 5):
             x = torch.randn(16, 8)
             if number < 4 or (number - 4) % 8 < 5:
@@ -277,7 +286,7 @@ def test_a_row_that_is_cut_off_by_the_end_of_the_watching_was_looked_at():
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
     with watching(net) as watch:
-        watch._observer._budget.steps_to_pass = lambda step, urgent=0: -10 if step >= 4 else -1
+        planned(watch, lambda step: Plan(Look.LEAN, 10) if step >= 4 else Plan(Look.WIDE, 1))
         for _ in range(4 + 6):
             step(net, optimizer)
     run = watch.to_dict()["run"]
