@@ -62,7 +62,7 @@ def cell(tmp_path, monkeypatch):
 def listening():
     from relume.torch.watching import taps
 
-    return len(taps._ears)
+    return len(taps._subscribers)
 
 
 def test_cells_that_watch_one_after_the_other_each_see_their_own(cell):

@@ -12,7 +12,7 @@ from relume.torch.watching import taps
 def nothing_is_left_behind():
     yield
     hooks = torch.nn.modules.module
-    assert taps._ears == ()
+    assert taps._subscribers == ()
     assert not hooks._global_forward_hooks
     assert not hooks._global_forward_pre_hooks
     assert not torch.optim.Optimizer.step.__globals__["_global_optimizer_post_hooks"]

@@ -118,7 +118,7 @@ def test_after_a_training_that_fails_the_watching_ends_and_is_saved(way, tmp_pat
         callback.stop()
     del trainer, callback
     gc.collect()
-    assert taps._ears == ()
+    assert taps._subscribers == ()
     assert read(tmp_path / "run.relume").clocks[0].steps == 10
 
 

@@ -17,25 +17,14 @@ import pytest
 from relume.artifacts.reader import read
 from relume.artifacts.recording import Site
 from relume.artifacts.writer import RecordingWriter
-from relume.framework import Counted, Framework, Tally
+from relume.framework import Framework, Look, Plan, Rows, Seen, Steps
 from relume.observe.observer import Observer
-from relume.observe.tracks import ClockTrack
 
 BATCH = 50
 
 
-class Counting:
-    """What was counted at a planted site since it was drained."""
-
-    def __init__(self, units):
-        self.looks = self.examples = self.samples = 0
-        zero = np.zeros(units, np.int64)
-        never = np.full(units, -1)
-        self.counted = Counted(zero, zero.copy(), np.zeros(units), never, never.copy(), never.copy(), zero.copy())
-
-
 class Planted:
-    """A framework with one optimiser and sites whose units fire as planted: ``fires(site, step)`` → bool per unit."""
+    """A framework with one optimizer and sites whose units fire as planted: ``fires(site, step)`` → bool per unit."""
 
     version = "1.0"
 
@@ -45,10 +34,9 @@ class Planted:
         self.step = 0
         self.looked = []
         self.started = self.stopped = 0
-        self.looking, self.passing, self.row, self.untold = True, 0, 1, 0
-        self.counts = {}
+        self.plan, self.left, self.told = Plan(Look.WIDE, 1), 1, 0
+        self.rows = {}
         self.breaks = {}
-        self.still_missed = 0
 
     def plant(self, fires, sites=1, units=4, kind="optimizer"):
         self.fires, self.units = fires, units
@@ -68,56 +56,50 @@ class Planted:
     def stop(self):
         self.broken("stop")
         self.stopped += 1
-        self.listener.steps_passed(self.clock, self.untold)
-        self.looking, self.passing, self.untold = True, 0, 0
+        self.tell()
+        self.plan, self.left = Plan(Look.WIDE, 1), 1
 
-    def missed(self, clock):
-        return self.still_missed
+    def kept(self):
+        self.broken("kept")
+        return self.units * sum(map(len, self.rows.values()))
 
-    def pending(self, clock):
-        self.broken("pending")
-        return {site: tally.examples for site, tally in self.counts.items()}
-
-    def drain(self, clock):
+    def drain(self):
         self.broken("drain")
-        counts, self.counts = self.counts, {}
-        return [Tally(n, c.looks, c.examples, c.samples, lambda c=c: c.counted) for n, c in counts.items()]
+        rows, self.rows = self.rows, {}
+        return [Seen(site, self.clock, self.table(kept)) for site, kept in rows.items()]
+
+    def table(self, kept):
+        steps, fired = np.array([step for step, _ in kept]), np.array([fires for _, fires in kept]) * float(BATCH)
+        examples = np.full(len(kept), BATCH)
+        return Rows(steps, examples, examples, fired, BATCH - fired, fired)
 
     def look(self):
         self.looked.append(self.step)
         for site in self.sites:
             fired = self.fires(site, self.step)
-            if fired is None:  # the site is not visited in this step
-                continue
-            count = self.counts.setdefault(site, Counting(self.units))
-            count.looks, count.examples, count.samples = (
-                n + m for n, m in ((count.looks, 1), (count.examples, BATCH), (count.samples, BATCH))
-            )
-            c = count.counted
-            c.fired += fired * BATCH
-            c.flat += ~fired * BATCH
-            c.magnitude += fired * BATCH
-            c.last_fired[fired] = self.step
-            c.first_fired[fired & (c.first_fired < 0)] = self.step
-            c.fired_looks += fired
-            c.silent_since[fired] = -1
-            c.silent_since[~fired & (c.silent_since < 0)] = self.step
+            if fired is not None:  # else the site is not visited in this step
+                self.rows.setdefault(site, []).append((self.step, fired))
+
+    def tell(self):
+        steps, self.told = self.step - self.told, self.step
+        if steps:
+            self.listener.steps_ended(self.clock, Steps(self.plan.look, steps, [0.5] * steps, self.rates()))
+
+    def rates(self):
+        return [(0, (0.1,))] if self.told == self.step and self.step == 1 else []
 
     def train(self, steps):
-        """As a framework's probe does it: look, tell, pass over as many steps as it was told."""
+        """As a framework's probe does it: look, tell, and ask again when the plan is over."""
         end = self.step + steps
         while self.step < end and self.started > self.stopped:
-            if self.looking:
+            if self.plan.look is not Look.OFF:
                 self.look()
             self.step += 1
-            self.untold += 1
-            self.passing -= 1
-            if self.looking and self.row > 1:
-                self.row -= 1
-            elif self.passing <= 0:
-                untold, self.untold = self.untold, 0
-                self.passing = self.listener.steps_ended(self.clock, untold, [0.1], 0.5)
-                self.looking, self.row = self.passing <= 0, max(-self.passing, 1)
+            self.left -= 1
+            if self.left <= 0:
+                self.tell()
+                self.plan = self.listener.plan(self.clock, urgent=False)
+                self.left = self.plan.steps
 
 
 @pytest.fixture
@@ -390,70 +372,6 @@ def test_nobody_dies_on_fewer_than_300_examples(observed):
     assert finished(observer, probe, 5).sites[0].events == []
 
 
-# ---- signs of life ----
-
-
-def test_units_that_are_missed_are_looked_at_in_a_pane_of_their_own_until_300_examples_show_them():
-    track = ClockTrack("SGD", "optimizer", steps=50, looked=50, looks=3)
-    full = lambda examples: track.pane_is_full(None, lambda: examples)  # noqa: E731 - a shorthand
-    assert not full(96)
-    track.miss(fresh=1, missed=1)
-    assert full(96)
-    track.begin_pane()
-    for looks in range(1, 10):
-        track.looks = looks
-        assert track.urgent
-        assert not full(32 * looks)
-    track.miss(fresh=0, missed=1)
-    track.looks = 10
-    assert full(320)
-    track.begin_pane()
-    assert not track.urgent
-
-
-def test_looks_are_urgent_no_more_where_a_missed_unit_is_found():
-    track = ClockTrack("SGD", "optimizer", looks=2)
-    track.miss(fresh=1, missed=1)
-    track.miss(fresh=0, missed=0)
-    assert not track.urgent
-    assert not track.pane_is_full(None, lambda: 64)
-
-
-@pytest.mark.parametrize("still", [0, 1])
-def test_looks_stay_urgent_while_missed_units_do_not_fire_in_them(observed, still):
-    observer, probe, _ = observed()
-    probe.still_missed = still
-    probe.train(2)
-    observer.signs_read(probe.clock, 1, 1, 1_000)
-    probe.train(2)
-    assert observer._clocks[probe.clock].urgent == bool(still)
-
-
-@pytest.mark.parametrize("options", [{"every": 5}, {"budget": 1.0}, {"window": 10}], ids=str)
-def test_what_is_asked_for_exactly_is_not_hurried_by_signs(observed, options):
-    observer, probe, _ = observed(**options)
-    assert observer.signs_read(probe.clock, 1, 1, 1_000) >= sys.maxsize
-    assert not observer._clocks[probe.clock].urgent
-
-
-def test_a_death_is_dated_by_signs_only_between_the_looks_that_show_it(observed):
-    history = np.ones((600, 4), bool)
-    history[300:] = False
-    observer, probe, _ = observed(lambda site, step: history[step], every=40)
-    drain = probe.drain
-
-    def with_signs(clock):
-        tallies = drain(clock)
-        for tally in tallies:
-            counted = tally.counted()
-            counted.quiet_since = np.array([305, -1, 350, 270])  # between them, none, behind them, before them
-        return tallies
-
-    probe.drain = with_signs
-    events = finished(observer, probe, 600).sites[0].events
-    assert sorted(events) == [(0, 305, "died"), (1, 320, "died"), (2, 320, "died"), (3, 320, "died")]
-
-
 # ---- pauses ----
 
 
@@ -473,15 +391,16 @@ def test_pause_and_resume_go_on_where_they_stopped(observed):
 # ---- errors of ours ----
 
 
-@pytest.mark.parametrize("what", ["pending", "drain"])
+@pytest.mark.parametrize("what", ["kept", "drain"])
 def test_an_error_in_a_probe_is_said_once_and_ends_the_watching(observed, what):
-    observer, probe, said = observed(every=1, window=None if what == "pending" else 10)
+    observer, probe, said = observed(every=1, window=10)
     probe.train(15)
     before = probe.stopped
     probe.breaks[what] = RuntimeError("the probe broke")
-    assert observer.steps_ended(probe.clock, 20, [0.1], None) > 0
+    observer._flush_gap = 0  # it is time to write
     probe.train(50)
-    assert observer.steps_ended(probe.clock, 20, [0.1], None) > 0
+    observer.steps_ended(probe.clock, Steps(Look.WIDE, 20))
+    assert observer.plan(probe.clock, urgent=False).steps > 0
     assert len(said) == 1
     assert "RuntimeError: the probe broke" in said[0]
     assert said[0].endswith("[own-fault]")
@@ -519,10 +438,14 @@ def test_an_error_while_a_probe_is_stopped_for_another_goes_nowhere(observed):
     assert len(said) == 1
 
 
-def test_what_was_drained_before_an_error_is_in_the_recording(observed):
+@pytest.mark.parametrize("what", ["kept", "drain"])
+def test_what_was_counted_before_an_error_is_in_the_recording(observed, what):
     observer, probe, _ = observed(every=1, window=10)
-    probe.train(25)  # two panes are closed; nothing is written yet, a flush is a second away
-    probe.breaks["drain"] = RuntimeError("broken")
+    probe.train(25)
+    if what == "drain":  # what cannot be drained any more must have been written
+        observer.write()
+    probe.breaks[what] = RuntimeError("broken")
+    observer._flush_gap = 0
     probe.train(20)
     observer.finish(exit=0)
     got = read(observer.writer.path)

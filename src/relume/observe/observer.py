@@ -116,6 +116,8 @@ class Observer:
             if self._probe is not None:
                 self._probe.stop()
         with contextlib.suppress(Exception):
+            self._fold()
+        with contextlib.suppress(Exception):
             self.writer.meta(fault=text)
 
     # ---- what a probe tells ----------------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ class Observer:
 
         On small networks this costs more than a look, so it is done when there is time. ``last``: the open panes end.
         """
-        if self._probe is not None and not self.failed:
+        if self._probe is not None:
             for seen in self._probe.drain():
                 self._sites[seen.site].take(seen)
         for clock, track in enumerate(self._clocks):
@@ -208,7 +210,8 @@ class Observer:
     def write(self) -> None:
         """Write what is new since the last time; the watching goes on."""
         began = time.perf_counter_ns()
-        self._fold()
+        if not self.failed:
+            self._fold()
         if any(track.steps and track.kind != "forward" for track in self._clocks):
             self.writer.move()
         with self.writer.transaction():
