@@ -186,7 +186,7 @@ class Observer:
             while (end := track.pane_end(self._window, [site for _, site in sites])) is not None:
                 self._close_pane(clock, end)
             for _, site in sites:
-                site.fold()
+                site.fold(None if last else track.steps - 1)
             if last and self._is_wanted([site.record for _, site in sites]):
                 self._close_pane(clock, track.steps - 1)
 

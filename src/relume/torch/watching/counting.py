@@ -82,7 +82,6 @@ class Accumulator:
         self.bounds = bounds
         self._kept = kept
         self._whole = whole
-        self._turn = 0  # of the slices of a large batch
         self._shape: Any = None  # of the latest look's tensor,
         self._sliced: int | None = None  # how many of its examples are counted, None: all,
         self._extent = (0, 0)  # and the examples and samples of that
@@ -103,18 +102,16 @@ class Accumulator:
     def input(self, x: Tensor, tag: Tag, step: int) -> None:
         """Count the pre-activation of a look; must come before a call that may write over it."""
         if not self.bounds.by_output:
-            self._put(self._inputs, self._visit(x.detach(), tag, step), tag)
+            self._put(self._inputs, self._visit(x, tag, step), tag)
 
     def output(self, y: Tensor, tag: Tag, step: int) -> None:
         """Count what the activation gave in the same look."""
-        y = y.detach()
         self._put(self._outputs, self._visit(y, tag, step) if self.bounds.by_output else self._slice(y), tag)
 
     def _visit(self, x: Tensor, tag: Tag, step: int) -> Tensor:
         """Begin a look with the tensor on which the bounds are; returns what is counted of it."""
         if x.shape != self._shape:
             self._take_shape(x, tag)
-        self._turn += 1
         self._visits.append((step, *self._extent))
         self._kept.numbers += self.units
         return x if self._sliced is None else self._slice(x)
@@ -131,14 +128,16 @@ class Accumulator:
 
     def _slice(self, x: Tensor) -> Tensor:
         kept = self._sliced
-        return x if kept is None else x.narrow(0, self._turn * kept % (len(x) - kept + 1), kept)
+        if kept is None:
+            return x
+        return x.detach().narrow(0, len(self._visits) * kept % (len(x) - kept + 1), kept)
 
     def _put(self, pile: Pile, x: Tensor, tag: Tag) -> None:
         """Put a small tensor by, and count a large one."""
         if not pile.put(x, tag.axis, tag.inner):
             self._settle()
             if not pile.put(x, tag.axis, tag.inner):
-                self._count(pile, table_of(x, tag.axis), tag.inner)
+                self._count(pile, table_of(x.detach(), tag.axis), tag.inner)
 
     def _settle(self) -> None:
         """Count what was put by."""

@@ -8,20 +8,21 @@ the time goes into code that has left the caches.
 from __future__ import annotations
 
 import sys
+from threading import get_ident
 from time import perf_counter_ns
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.modules import module as modules
 
 from relume.torch.watching import places
-from relume.torch.watching.sites import Meeting, is_countable
+from relume.torch.watching.sites import Meeting, WatchedSite, is_countable
 
 if TYPE_CHECKING:
     from relume.torch.watching.mode import Keeper
 
 _CALLED_NS = 1_500  # what each module's call pays while there is a global hook (measured: 1.5 µs)
-_DEEPEST = 6  # frames from a hook to the call of its module
 
 
 class LeanHook:
@@ -31,11 +32,13 @@ class LeanHook:
         self._keeper = keeper
         self._known: dict[int, Meeting] = {}
         self._made_for = -1
-        self._visited: set[int] = set()
+        self._visited: set[WatchedSite] = set()
         self._opened_at = 0
         self._depth = 0  # frames from here to the caller, as found the last time
         self._own = 0
         self._calls = 0
+        self._thread = 0
+        self._fits = keeper.sites.fits_phase
 
     @property
     def cost(self) -> int:
@@ -52,7 +55,7 @@ class LeanHook:
 
     def open(self) -> None:
         """Begin a row of looks."""
-        self._opened_at = self.cost
+        self._opened_at, self._thread = self.cost, get_ident()
         self._visited.clear()
 
     def enter(self) -> None:
@@ -70,35 +73,38 @@ class LeanHook:
             return
         began = perf_counter_ns()
         try:
-            self._count(met, module, args, y)
+            if met.module is module and get_ident() == self._thread and is_countable(y) and self._fits(module):
+                self._count(met, args, y)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self._keeper.fail(error)
         self._own += perf_counter_ns() - began
 
-    def _count(self, met: Meeting, module: nn.Module, args: Any, y: Any) -> None:
-        keeper, site = self._keeper, met.site
-        if site is None or met.module is not module or not keeper.is_here() or not is_countable(y):
-            return
-        if not keeper.sites.fits_phase(module):
+    def _count(self, met: Meeting, args: Any, y: Any) -> None:
+        site = met.site
+        if site is None:
             return
         if (y.shape != met.shape and not met.fits(y)) or not self._is_called_at(met.at):
-            keeper.sites.meet_stranger()
+            self._keeper.sites.meet_stranger()
             return
-        if site.number in self._visited and self.cost - self._opened_at > keeper.look_cap:
-            keeper.visited_again()
-        self._visited.add(site.number)
-        site.count(args[0], y, met.tag)
+        if site in self._visited and self.cost - self._opened_at > self._keeper.look_cap:
+            self._keeper.visited_again()
+        self._visited.add(site)
+        step = site.clock.step
+        site.accumulator.input(args[0], met.tag, step)
+        site.accumulator.output(y, met.tag, step)
 
     def _is_called_at(self, at: tuple[Any, int]) -> bool:
-        """Whether the module's call stands at this code and instruction."""
-        if self._depth:
+        """Whether the module's call stands at this code and instruction; remembers how deep its frame is."""
+        try:
             frame = sys._getframe(self._depth)
-            if frame.f_code is at[0] and frame.f_lasti == at[1]:
-                return True
-        start = sys._getframe(1)
-        for depth in range(2, 2 + _DEEPEST):
-            frame = sys._getframe(depth)
-            if (frame.f_code, frame.f_lasti) == at and places.caller(start) == at:
-                self._depth = depth
-                return True
-        return False
+        except ValueError:  # the stack is not as deep as before
+            frame = sys._getframe(0)
+        if frame.f_lasti == at[1] and frame.f_code is at[0]:
+            return True
+        if places.caller(sys._getframe(1)) != at:
+            return False
+        found: FrameType | None = sys._getframe(0)
+        self._depth = 0
+        while found is not None and (found.f_code, found.f_lasti) != at:
+            found, self._depth = found.f_back, self._depth + 1
+        return True

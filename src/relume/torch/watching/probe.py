@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ class TorchProbe:
         self.version = str(torch.__version__)
         self._listener = listener
         self._clocks = Clocks(listener.new_clock)
+        self.countdowns = self._clocks.by_optimizer
         self.sites = Sites(listener, self._clocks, phase, whole=thorough)
         self._looking = Looking(self, thorough)
         self._thorough = thorough
@@ -103,11 +104,6 @@ class TorchProbe:
             self._own_cost += perf_counter_ns() - began
 
     # ---- steps ------------------------------------------------------------------------------------------------
-
-    @property
-    def countdowns(self) -> Mapping[int, Clock]:
-        """By an optimizer's id: the clock that counts its steps."""
-        return self._clocks.by_optimizer
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimizer was constructed: training is near, and its first step is looked at."""

@@ -42,12 +42,6 @@ class WatchedSite:
         self._layer = _reference(layer)
         self._slope = _reference(slope)
 
-    def count(self, x: Tensor, y: Tensor, tag: Tag) -> None:
-        """Count a call that is over and has not written over its pre-activation ``x``."""
-        step = self.clock.step
-        self.accumulator.input(x, tag, step)
-        self.accumulator.output(y, tag, step)
-
     def count_input(self, x: Tensor, tag: Tag) -> None:
         """Count a pre-activation before the call."""
         self.accumulator.input(x, tag, self.clock.step)

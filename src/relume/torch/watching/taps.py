@@ -79,9 +79,10 @@ _loss = _UNKNOWN  # of the latest backward pass, until an optimizer has stepped
 def subscribe(subscriber: Subscriber) -> None:
     """Tell this probe from now on."""
     global _subscribers
-    if not _subscribers:
+    first = not _subscribers
+    _subscribers = (*_subscribers, subscriber)  # before installing: the garbage collector may end another watch there
+    if first:
         _install()
-    _subscribers = (*_subscribers, subscriber)
 
 
 def unsubscribe(subscriber: Subscriber) -> None:
