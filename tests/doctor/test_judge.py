@@ -54,8 +54,8 @@ def test_a_unit_that_once_fired_is_dead_but_not_born_dead():
 def test_a_rare_unit_must_be_silent_for_longer_than_a_busy_one():
     made = record(fired=(0, 0, 0))
     made.first_fired[:] = 0
-    made.total = Count(60, 4 * N, 4 * N, np.array([35, 37, 900]), made.total.flat, made.total.magnitude)
-    judged = judge(made, CLOCK)  # of 1,000 more samples, 11.7, 12.3 and 300 firings were to be expected
+    made.total = Count(60, 4 * N, 4 * N, np.array([66, 68, 900]), made.total.flat, made.total.magnitude)
+    judged = judge(made, CLOCK)  # e¹² to one: 8 firings on 364 and on 353 samples, and then none on 1,000
     assert judged.dead == (1, 2)
     assert judged.rare == (0,)
     assert judge(made, CLOCK, literal=True).dead == (0, 1, 2)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from relume.artifacts.recording import Clock, Site, SiteRecord, Window
+from relume.artifacts.curve import LossCurve
+from relume.artifacts.recording import Clock, Rates, Site, SiteRecord, Window
 from relume.artifacts.writer import RecordingWriter
 from relume.errors import WatchError
 from relume.framework import FRAMEWORKS, Framework, Phase, Probe
@@ -53,6 +54,8 @@ class Observer:
         self._probe: Probe | None = None
         self._clocks: list[ClockTrack] = []
         self._sites: list[SiteTrack] = []
+        self._rates: list[Rates] = []
+        self._losses: list[LossCurve] = []
         self._closed: list[tuple[Window, list[tuple[int, int, int]]]] = []
         self._drained: list[tuple[int, Drained]] = []
         self._waiting = 0
@@ -125,6 +128,7 @@ class Observer:
     def new_clock(self, name: str, kind: str) -> int:
         """Number a source of steps that was met."""
         self._clocks.append(ClockTrack(name, kind))
+        self._losses.append(LossCurve(len(self._losses)))
         return len(self._clocks) - 1
 
     def new_site(self, site: Site) -> int:
@@ -150,9 +154,13 @@ class Observer:
     def _steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
         track = self._clocks[clock]
         if track.looking:
-            track.rates = tuple(rates)
+            step = track.steps + steps - 1
+            if track.rates != tuple(rates):
+                track.rates = tuple(rates)
+                self._rates.append(Rates(clock, step, track.rates))
             if loss is not None:
                 track.losses.append(loss)
+                self._losses[clock].add(step, loss)
         self._count_steps(track, steps)
         if track.pane_is_full(self._window, lambda: self._examples(clock)):
             self._close_pane(clock)
@@ -272,11 +280,14 @@ class Observer:
                     site.changed = False
             for window, silent in self._closed:
                 self.writer.window(window, silent)
+            self.writer.rates(self._rates)
+            for curve in self._losses:
+                self.writer.losses(curve)
             for number, t in enumerate(self._clocks):
                 self.writer.clock(Clock(number, t.name, t.kind, t.steps, t.looked))
             self.writer.meta(overhead=self._budget.overhead, overhead_ns=int(self._budget.spent))
         self.writer.settle()
-        self._closed = []
+        self._closed, self._rates = [], []
         self._flushed = time.perf_counter_ns()
         self._flush_gap = max(_FLUSH_NS, _FLUSH_SHARE * (self._flushed - began))
 

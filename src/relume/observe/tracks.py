@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from relume.artifacts.recording import SURE_FIRINGS, Count, Death, Site, SiteRecord, Window
-from relume.framework import Tally
+from relume.artifacts.recent import SURE, Recent
+from relume.artifacts.recording import Count, Death, Site, SiteRecord, Window
+from relume.framework import Counted, Tally
 
 ENOUGH_EXAMPLES = 1_000
 """A window holds so many: a unit that fires on 1 % of examples is silent on all of them once in 23,000 times."""
@@ -99,6 +100,8 @@ class SiteTrack:
     def __init__(self, site: Site, *, slides: bool) -> None:
         """``slides``: the window is as many panes as hold enough examples; otherwise it is the latest one."""
         self.record = SiteRecord.new(site)
+        self.record.recent = Recent.nothing(site.units)
+        self.record.non_finite_since = np.full(site.units, -1, np.int64)
         self.changed = True
         self._slides = slides
         self._fired_again = np.full(site.units, -1, np.int64)  # the first look of the open pane in which a unit fired
@@ -107,15 +110,16 @@ class SiteTrack:
         self._written = 0
         self._dead = np.zeros(site.units, bool)
         self._fresh_deaths: dict[int, Death] = {}
-        self._alive_samples = np.ones(site.units)  # seen up to the end of the last pane in which it fired
         self._quiet_since = np.full(site.units, -1, np.int64)  # by the signs of life
 
     def fold(self, tally: Tally) -> None:
         """Add what a probe counted to the open pane and to the totals."""
         record, counted, self.changed = self.record, tally.counted(), True
         count = Count(tally.looks, tally.examples, tally.samples, counted.fired, counted.flat, counted.magnitude)
+        finite_before = record.finite
         record.open += count
         record.total += count
+        self._date_non_finite(finite_before & ~record.finite, counted)
         fired = counted.fired > 0
         record.last_fired = np.where(fired, counted.last_fired, record.last_fired)
         record.first_fired = np.where(fired & (record.first_fired < 0), counted.first_fired, record.first_fired)
@@ -131,6 +135,14 @@ class SiteTrack:
         record.vitals.update(counted.vitals)
         self._fresh_deaths.update((death.unit, death) for death in counted.deaths)
 
+    def _date_non_finite(self, units: NDArray[np.bool_], counted: Counted) -> None:
+        """Since when these units are not finite. Of a look that was NaN only its not firing is known."""
+        assert self.record.non_finite_since is not None
+        if units.any():
+            # A unit may have been silent before it was NaN, so what counts is the last of them to stop firing.
+            last = np.maximum(counted.silent_since, counted.last_fired)[units].max()
+            self.record.non_finite_since[units] = last
+
     def close_pane(self, first_step: int) -> int:
         """Close the open pane; returns the number of units that are silent in the window. Events go to the record."""
         record, pane = self.record, self.record.open
@@ -144,8 +156,9 @@ class SiteTrack:
         self._dead &= ~fired
         record.open = Count.zero(record.site.units)
         record.window = self._window(pane) if self._slides else pane
-        self._alive_samples[fired] = record.total.samples
-        silent = self._silent() if self._slides else ~fired
+        assert record.recent is not None
+        record.recent.add(pane.fired, pane.examples, pane.samples)
+        silent = record.surely_silent() if self._slides else ~fired
         number = int(silent.sum())
         if self._slides and record.total.examples < ENOUGH_EXAMPLES:
             silent &= record.total.fired > 0  # one that never fired may be about to begin
@@ -155,17 +168,7 @@ class SiteTrack:
     def end(self) -> None:
         """The watching ends or pauses: what has never fired will not begin any more."""
         if self._slides and self.record.window is not None:
-            self._bury(self._silent())
-
-    def _silent(self) -> NDArray[np.bool_]:
-        """Which units are silent for certain, also by the rate at which they fired up to their silence.
-
-        That rate is taken two standard errors lower: of a unit that has fired once or twice it says nothing.
-        """
-        fired, alive = self.record.total.fired, self._alive_samples
-        missed = (fired - 2 * np.sqrt(fired)) / alive * (self.record.total.samples - alive)
-        known = self._dead | ((missed >= SURE_FIRINGS) & (self.record.judged().fired == 0))
-        return self.record.surely_silent(known)
+            self._bury(self.record.surely_silent())
 
     def _bury(self, silent: NDArray[np.bool_]) -> None:
         assert self.record.window is not None
@@ -211,14 +214,14 @@ class SiteTrack:
         """Whether a unit fired in the longer window, and the shorter one is enough to say that it has died since.
 
         The examples of a batch may fire together, so looks are counted: at the share of looks in which the unit fired
-        before, none of so many comes by chance as seldom as :data:`~relume.artifacts.recording.SURE_FIRINGS` says.
+        before, none of so many comes by chance as seldom as :data:`~relume.artifacts.recent.SURE` says.
         """
         window = self._sum(shorter)
         fell = (window.fired == 0) & (self._sum(longer).fired > 0)
         if window.examples < FEWEST_EXAMPLES or not fell.any():
             return False
         share = (self._fired_looks[fell] + 0.5) / (self.record.total.looks - window.looks + 1)
-        return bool((-np.log1p(-share) * window.looks >= SURE_FIRINGS).any())
+        return bool((-np.log1p(-share) * window.looks >= SURE).any())
 
     def _died_at(self) -> NDArray[np.int64]:
         """Since when units are silent: the first look, or the step between the looks at which their signs ended."""
