@@ -30,6 +30,7 @@ class Counted:
         last_fired: the last looked-at step on which it fired, −1 for none; ``first_fired``: the first one.
         silent_since: the first looked-at step behind ``last_fired``, −1 where it fired in the last one.
         fired_looks: in how many of the looks it fired.
+        non_finite_since: the first looked-at step with an output that was not finite, −1 for none; None if unknown.
         slope: the learned slope of a PReLU, None for the others.
         quiet_since: the first step behind a unit's last sign of life at which it was looked for one and had none, −1
             where it had one the last time; None where there are no signs.
@@ -46,6 +47,7 @@ class Counted:
     fired_looks: np.ndarray[Any, Any]
     slope: np.ndarray[Any, Any] | None = None
     quiet_since: np.ndarray[Any, Any] | None = None
+    non_finite_since: np.ndarray[Any, Any] | None = None
     deaths: Sequence[Death] = ()
     vitals: Mapping[str, float] = field(default_factory=dict)
 

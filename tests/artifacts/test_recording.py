@@ -483,7 +483,7 @@ def test_report_works_on_what_a_killed_run_left(tmp_path, part):
     done = subprocess.run([RELUME, "report"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     if seconds > 3:  # importing PyTorch takes a second or more, and what is new is written each second
-        assert "of 16 units dead at 1 site" in done.stdout
+        assert "of 16 units" in done.stdout
     # and the next run takes the place
     (tmp_path / "y.py").write_text("")
     assert subprocess.run([RELUME, "run", "-q", "y.py"], cwd=tmp_path).returncode == 0

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from relume.artifacts.recent import SURE, Recent
 from relume.artifacts.recording import Count, Death, Site, SiteRecord, Window
-from relume.framework import Counted, Tally
+from relume.framework import Tally
 
 ENOUGH_EXAMPLES = 1_000
 """A window holds so many: a unit that fires on 1 % of examples is silent on all of them once in 23,000 times."""
@@ -116,10 +116,11 @@ class SiteTrack:
         """Add what a probe counted to the open pane and to the totals."""
         record, counted, self.changed = self.record, tally.counted(), True
         count = Count(tally.looks, tally.examples, tally.samples, counted.fired, counted.flat, counted.magnitude)
-        finite_before = record.finite
         record.open += count
         record.total += count
-        self._date_non_finite(finite_before & ~record.finite, counted)
+        since = record.non_finite_since
+        if since is not None and counted.non_finite_since is not None:
+            record.non_finite_since = np.where(since < 0, counted.non_finite_since, since)
         fired = counted.fired > 0
         record.last_fired = np.where(fired, counted.last_fired, record.last_fired)
         record.first_fired = np.where(fired & (record.first_fired < 0), counted.first_fired, record.first_fired)
@@ -134,14 +135,6 @@ class SiteTrack:
             self._quiet_since = counted.quiet_since
         record.vitals.update(counted.vitals)
         self._fresh_deaths.update((death.unit, death) for death in counted.deaths)
-
-    def _date_non_finite(self, units: NDArray[np.bool_], counted: Counted) -> None:
-        """Since when these units are not finite. Of a look that was NaN only its not firing is known."""
-        assert self.record.non_finite_since is not None
-        if units.any():
-            # A unit may have been silent before it was NaN, so what counts is the last of them to stop firing.
-            last = np.maximum(counted.silent_since, counted.last_fired)[units].max()
-            self.record.non_finite_since[units] = last
 
     def close_pane(self, first_step: int) -> int:
         """Close the open pane; returns the number of units that are silent in the window. Events go to the record."""

@@ -147,7 +147,9 @@ class Accumulator:
         first = np.where(fired > 0, steps, np.inf).min(0, initial=np.inf)
         silent = np.where(steps > last, steps, np.inf).min(0, initial=np.inf)
         sums = (fired.sum(0), flat.sum(0), magnitude.sum(0))
-        latest = Totals(*sums, last, _or_never(first), _or_never(silent), (fired > 0).sum(0, dtype=np.float64))
+        broken = np.where(np.isfinite(magnitude), np.inf, steps[: len(magnitude)]).min(0, initial=np.inf)
+        looks = (fired > 0).sum(0, dtype=np.float64)
+        latest = Totals(*sums, last, _or_never(first), _or_never(silent), looks, _or_never(broken))
         if self._sums is None:
             return latest
         before = Totals(*(x.cpu().numpy() if isinstance(x, Tensor) else x for x in self._sums))
@@ -170,8 +172,12 @@ class Accumulator:
             first = torch.where(fired > 0, steps, torch.inf).amin(0)
             silent = torch.where(steps > last, steps, torch.inf).amin(0)
             flat, magnitude = (_total(kept, fired[0]) for kept in (self._flat, self._magnitude))
-            first, silent = (x.where(x.isfinite(), -1.0) for x in (first, silent))
-            latest = Totals(fired.sum(0), flat, magnitude, last, first, silent, (fired > 0).double().sum(0))
+            broken = torch.full_like(first, torch.inf)
+            if self._magnitude:
+                finite = torch.stack(self._magnitude).isfinite()
+                broken = torch.where(finite, torch.inf, steps[: len(finite)]).amin(0)
+            first, silent, broken = (x.where(x.isfinite(), -1.0) for x in (first, silent, broken))
+            latest = Totals(fired.sum(0), flat, magnitude, last, first, silent, (fired > 0).double().sum(0), broken)
             if self._sums is None:
                 return latest
             before = Totals(*(torch.as_tensor(x, device=self.device) for x in self._sums))
@@ -182,7 +188,8 @@ class Totals(NamedTuple):
     """What a site counted over several looks; vectors of shape (units,), of NumPy or on a device.
 
     ``last``, ``first``: the last and the first step on which a unit fired. ``silent``: the first looked-at step behind
-    the last on which it fired. −1 for none. ``looks``: how many of the looks it fired in.
+    the last on which it fired. −1 for none. ``looks``: how many of the looks it fired in. ``broken``: the first
+    step whose magnitude was not finite.
     """
 
     fired: Any
@@ -192,6 +199,7 @@ class Totals(NamedTuple):
     first: Any
     silent: Any
     looks: Any
+    broken: Any
 
     def and_then(self, later: Totals, where: Callable[..., Any]) -> Totals:
         """Both together; ``where``: of the vectors' library."""
@@ -204,6 +212,7 @@ class Totals(NamedTuple):
             where(self.first < 0, later.first, self.first),
             where(went_on, self.silent, later.silent),
             self.looks + later.looks,
+            where(self.broken < 0, later.broken, self.broken),
         )
 
 

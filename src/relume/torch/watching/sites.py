@@ -71,7 +71,6 @@ class WatchedSite:
 
 def _counted(counts: Accumulator, slope: Any, signs: Signs | None, factors: Factors, vitals: Vitals) -> Counted:
     totals = counts.totals()
-    slopes = None if slope is None else np.broadcast_to(slope.double().cpu().numpy().ravel(), (counts.units,))
     whole = {name: part.astype(np.int64) for name, part in totals._asdict().items() if name != "magnitude"}
     return Counted(
         fired=whole["fired"],
@@ -81,7 +80,8 @@ def _counted(counts: Accumulator, slope: Any, signs: Signs | None, factors: Fact
         first_fired=whole["first"],
         silent_since=whole["silent"],
         fired_looks=whole["looks"],
-        slope=slopes,
+        non_finite_since=whole["broken"],
+        slope=None if slope is None else np.broadcast_to(slope.double().cpu().numpy().ravel(), (counts.units,)),
         quiet_since=None if signs is None else signs.quiet_since(),
         deaths=factors.deaths(),
         vitals=vitals.read(),
