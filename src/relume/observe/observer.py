@@ -154,13 +154,12 @@ class Observer:
     def _steps_ended(self, clock: int, steps: int, rates: Sequence[float], loss: float | None) -> int:
         track = self._clocks[clock]
         if track.looking:
-            step = track.steps + steps - 1
             if track.rates != tuple(rates):
                 track.rates = tuple(rates)
-                self._rates.append(Rates(clock, step, track.rates))
+                self._rates.append(Rates(clock, track.steps, track.rates))  # of a row of looks, from its first
             if loss is not None:
                 track.losses.append(loss)
-                self._losses[clock].add(step, loss)
+                self._losses[clock].add(track.steps + steps - 1, loss)
         self._count_steps(track, steps)
         if track.pane_is_full(self._window, lambda: self._examples(clock)):
             self._close_pane(clock)
