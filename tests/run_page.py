@@ -131,7 +131,7 @@ KINDS = {
 }
 
 
-CAUSE = re.compile(r"why: .*?\)\.", re.DOTALL)
+CAUSE = re.compile(r"cause: .*?\.(?=\s+units )", re.DOTALL)
 """Which causes a finding has, and the evidence of its first: as much a matter of the run as its numbers, but told in
 words that relume has."""
 
@@ -142,7 +142,7 @@ COLUMNS = re.compile(r"(?<=units dead )[a-z -]*(?=fires examples)")
 
 def form(text: str) -> str:
     """A text without its numbers, causes, rules and line breaks: ``# of # units dead: #``."""
-    text = re.sub("─+", "─", NUMBER.sub("#", CAUSE.sub("why: #.", text)))
+    text = re.sub("─+", "─", NUMBER.sub("#", CAUSE.sub("cause: #.", text)))
     return re.sub(r"#(?:(?:, | |–)#)+", "#", COLUMNS.sub("", " ".join(text.split())))
 
 

@@ -13,7 +13,8 @@ import click
 import numpy as np
 
 from relume.activations import ACTIVATIONS, Activation
-from relume.artifacts.recording import SCHEMA, SCHEMA_VERSION, Clock, Count, Recording, Site, SiteRecord, Window
+from relume.artifacts.curve import LossPoint
+from relume.artifacts.recording import SCHEMA, SCHEMA_VERSION, Clock, Count, Rates, Recording, Site, SiteRecord, Window
 from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.subject import Subject
 from relume.artifacts.trial import Contender, Design, Trial, TrialKey, Verdict
@@ -191,12 +192,14 @@ def _findings() -> dict[str, Any]:
     record.total = record.window = Count(20, 1000, 1000, fired, np.zeros(3, np.int64), fired.astype(float))
     record.first_fired, record.last_fired = np.array([3, 0, 0]), np.array([9, 99, 99])
     record.events, record.vitals = [(0, 10, "died")], {"rms": 1.0}
+    record.non_finite_since = np.array([-1, -1, 50])
     record.slope = np.array([0.0, 0.0, 0.0])
     meta = {"script": "train.py", "argv": ["--fast"], "exit": 0, "overhead": 0.02, "torch": "2.13", "finished": True}
     windows = [Window(0, 0, 49, 10, (0.1,), 2.0), Window(0, 50, 99, 10, (0.1,), 1.0)]
+    rates, losses = [Rates(0, 0, (0.1,))], [LossPoint(0, 3, 3, 1, 2.0, 2.0, 2.0, 0, -1)]
     clock = Clock(0, "SGD", "optimizer", 100, 20)
     unseen = [("F.mish", "train.py:9", "it is not watched")]
-    return diagnose(Recording(meta, [clock], [record], windows, [(0, 50, 1, 500)], unseen)).to_dict()
+    return diagnose(Recording(meta, [clock], [record], windows, [(0, 50, 1, 500)], unseen, rates, losses)).to_dict()
 
 
 def _study() -> dict[str, Any]:

@@ -55,7 +55,9 @@ class Rows(NamedTuple):
 
     def part(self, first: int, last: int) -> Rows:
         """These rows of them."""
-        return Rows(*(None if x is None else x[first:last] for x in self))
+        flat = None if self.flat is None else self.flat[first:last]
+        steps, examples, samples = (x[first:last] for x in (self.steps, self.examples, self.samples))
+        return Rows(steps, examples, samples, self.fired[first:last], flat, self.magnitude[first:last])
 
 
 @dataclass
@@ -82,13 +84,13 @@ class Steps(NamedTuple):
     """Consecutive steps of a clock that were seen alike.
 
     Attributes:
-        look: what was seen of them. ``number``: how many. ``losses``: one each, nan if it is not known.
+        look: what was seen of them. ``number``: how many. ``losses``: one each, None if it is not known.
         rates: (step, learning rate of each parameter group) of those in which a rate is another than before.
     """
 
     look: Look
     number: int
-    losses: Sequence[float] = ()
+    losses: Sequence[float | None] = ()
     rates: Sequence[tuple[int, tuple[float, ...]]] = ()
 
 

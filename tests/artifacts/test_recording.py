@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import random
 import signal
@@ -19,8 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from relume.artifacts.curve import LossCurve, LossPoint
 from relume.artifacts.reader import read
-from relume.artifacts.recording import SCHEMA_VERSION, Clock, Count, Site, SiteRecord, Window
+from relume.artifacts.recent import Recent
+from relume.artifacts.recording import SCHEMA_VERSION, Clock, Count, Rates, Site, SiteRecord, Window
 from relume.artifacts.writer import RecordingWriter
 from relume.errors import RecordingError
 
@@ -48,7 +52,10 @@ def a_count(units, rng):
 def a_record(site, rng):
     steps = [rng.integers(-1, 2**40, site.units) for _ in range(3)]
     events = [(0, 100, "died"), (0, 200, "revived"), (site.units - 1, 2**40, "died")]
-    return SiteRecord(site, *(a_count(site.units, rng) for _ in range(3)), *steps, rng.random(site.units), events)
+    record = SiteRecord(site, *(a_count(site.units, rng) for _ in range(3)), *steps, rng.random(site.units), events)
+    record.recent = Recent(*(rng.random(site.units) for _ in range(3)))
+    record.non_finite_since = rng.integers(-1, 2**40, site.units)
+    return record
 
 
 def assert_same(one, other):
@@ -59,7 +66,7 @@ def assert_same(one, other):
         if isinstance(a, np.ndarray):
             assert a.dtype == b.dtype
             assert a.tobytes() == b.tobytes(), field.name
-        elif isinstance(a, Count):
+        elif isinstance(a, (Count, Recent)):
             assert_same(a, b)
         else:
             assert a == b, field.name
@@ -99,6 +106,10 @@ def test_every_field_comes_back(path, rng, close):
     clocks.append(Clock(2, "forward passes", "forward", 0, 0))
     windows = [Window(0, 0, 9, 4, (0.1, 1e-3), 0.25), Window(1, 0, 2**40, 1, (), None)]
     unseen = [("gelu", "x.py:3", "because"), ("gelu", "x.py:3", "because")]
+    rates = [Rates(0, 0, (0.1, 1e-3)), Rates(1, 2**40, ()), Rates(0, 7, (0.2, 1e-3))]
+    curve = LossCurve(1)
+    curve.add(3, 0.25)
+    curve.add(2**40, 2.0)
     with writer.transaction():
         writer.meta(**facts)
         for clock in clocks:
@@ -108,6 +119,8 @@ def test_every_field_comes_back(path, rng, close):
             writer.events(number, record.events)
         writer.window(windows[0], [(0, 1, 1000), (1, 0, 999)])
         writer.window(windows[1], [])
+        writer.rates(rates)
+        writer.losses(curve)
         for what in unseen:
             writer.not_observed(*what)
     if close:
@@ -117,11 +130,60 @@ def test_every_field_comes_back(path, rng, close):
     assert got.clocks == clocks
     assert got.windows == windows
     assert got.timeline == [(0, 0, 1, 1000), (1, 0, 0, 999)]
+    assert got.rates == rates
+    assert got.losses == curve.points == [
+        LossPoint(1, 3, 3, 1, 0.25, 0.25, 0.25, 0, -1), LossPoint(1, 2**40, 2**40, 1, 2.0, 2.0, 2.0, 0, -1),
+    ]  # fmt: skip
     assert got.not_observed == unseen
     assert len(got.sites) == 3
     for record, back in zip(records, got.sites, strict=True):
         assert_same(record, back)
     writer.close()
+
+
+def test_a_loss_curve_that_grows_and_is_halved_is_in_the_file_as_it_is_in_memory(path):
+    writer, curve = RecordingWriter(path), LossCurve(0)
+    for step in range(5_000):
+        curve.add(step, step / 7)
+        if step % 300 == 0:
+            writer.losses(curve)
+    writer.losses(curve)
+    assert read(path).losses == curve.points
+    writer.losses(curve)  # nothing is new
+    assert read(path).losses == curve.points
+    writer.close()
+
+
+def test_what_is_not_finite_in_rates_and_losses_comes_back_as_nan(path):
+    writer, curve = RecordingWriter(path), LossCurve(0)
+    curve.add(4, math.inf)
+    writer.losses(curve)
+    writer.rates([Rates(0, 4, (math.inf, math.nan, 0.1))])
+    got = read(path)
+    assert got.losses[0][:4] == (0, 4, 4, 1)
+    assert got.losses[0][7:] == (1, 4)
+    assert all(map(math.isnan, (*got.losses[0][4:7], *got.rates[0].rates[:2])))
+    assert got.rates[0].rates[2] == 0.1
+    writer.close()
+
+
+def test_a_recording_of_version_2_is_read_with_the_rates_and_losses_of_its_windows(path, rng):
+    writer = RecordingWriter(path)
+    fill(writer, [a_record(a_site(), rng)])
+    rows = [(0.1, 2.0), (0.1, None), (0.05, 1.0), (0.05, math.nan)]
+    for n, (rate, loss) in enumerate(rows):
+        writer.window(Window(0, 10 * n, 10 * n + 9, 4, (rate,), loss), [])
+    writer.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "DROP TABLE rate; DROP TABLE loss; PRAGMA user_version = 2;"
+            "DELETE FROM unit WHERE name LIKE 'recent_%' OR name = 'non_finite_since'"
+        )
+    got = read(path)
+    assert got.rates == [Rates(0, 9, (0.1,)), Rates(0, 29, (0.05,))]
+    assert [(p.first_step, p.last_step, p.number, p.mean) for p in got.losses] == [(0, 9, 4, 2.0), (20, 29, 4, 1.0)]
+    assert (got.sites[0].recent, got.sites[0].non_finite_since) == (None, None)
+    assert got.sites[0].surely_silent().shape == (3,)
 
 
 def test_a_site_is_written_anew_and_keeps_its_events(path, rng):
@@ -205,11 +267,11 @@ def test_a_transaction_is_all_or_nothing(path):
 def test_schema_number_stands_in_the_file_and_a_newer_one_is_refused(path):
     RecordingWriter(path).close()
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (2,)
+    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (3,)
     assert db.execute("PRAGMA application_id").fetchone()[0].to_bytes(4, "big") == b"RLME"
-    db.execute("PRAGMA user_version = 3")
+    db.execute("PRAGMA user_version = 4")
     db.close()
-    with pytest.raises(RecordingError, match=r"schema 3; this relume reads up to 2.*\[recording-newer\]"):
+    with pytest.raises(RecordingError, match=r"schema 4; this relume reads up to 3.*\[recording-newer\]"):
         read(path)
 
 
@@ -421,7 +483,7 @@ def test_report_works_on_what_a_killed_run_left(tmp_path, part):
     done = subprocess.run([RELUME, "report"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     if seconds > 3:  # importing PyTorch takes a second or more, and what is new is written each second
-        assert "of 16 units dead at 1 site" in done.stdout
+        assert "of 16 units" in done.stdout
     # and the next run takes the place
     (tmp_path / "y.py").write_text("")
     assert subprocess.run([RELUME, "run", "-q", "y.py"], cwd=tmp_path).returncode == 0

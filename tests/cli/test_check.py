@@ -57,13 +57,13 @@ def settings(folder, text):
 def test_status_says_whether_it_holds(relume, options, status):
     got, stdout, stderr = relume("check", "run.relume", *options)
     assert (got, stderr) == (status, "")
-    assert stdout.startswith("does not hold: " if status else "holds: ")
+    assert stdout.startswith("FAIL  " if status else "PASS  ")
 
 
 def test_the_command_as_a_process(folder):
     done = subprocess.run([RELUME, "check"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
-    assert "10 of 200 judged units dead" in done.stdout
+    assert "FAIL  10 of 200 units dead (5 %, limit 1 %)" in done.stdout
 
 
 def test_what_failed_and_the_next_command_are_told(relume):
@@ -75,11 +75,13 @@ def test_what_failed_and_the_next_command_are_told(relume):
     assert "Next" not in relume("check", "--max-dead", "5%")[1]
 
 
-def test_a_site_that_was_seen_too_little_fails_nothing(relume, folder):
+def test_sites_that_were_seen_too_little_do_not_pass(relume, folder):
     write(folder / "few.relume", dead=range(50), examples=290)
     status, stdout, _ = relume("check", "few.relume", "--max-dead", "0", "--fail-on", "dead_unit")
-    assert status == 0
-    assert "2 of 2 sites judged not at all" in stdout
+    assert status == 1
+    assert stdout.startswith("FAIL  nothing was judged")
+    assert "[nothing-judged]" in stdout
+    assert "dead_unit" not in stdout.partition("Next")[0].replace("no RLM001", "")
 
 
 def test_a_run_of_which_nothing_was_watched_fails(relume, folder):
@@ -133,7 +135,7 @@ def test_github_adds_annotations_on_the_lines(relume, folder, monkeypatch):
     assert [line.partition(",title")[0] for line in lines] == [
         "::error file=train.py,line=12", "::error file=train.py,line=13",
     ]  # fmt: skip
-    assert "does not hold" in stdout
+    assert "FAIL" in stdout
     monkeypatch.setenv("GITHUB_WORKSPACE", str(folder.parent))
     stdout = relume("check", "--github", "--per-site")[1]
     assert f"::error file={folder.name}/train.py,line=12," in stdout

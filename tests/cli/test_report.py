@@ -74,7 +74,7 @@ def refused(path, *words):
 def test_a_recording_is_told(recording):
     status, stdout, stderr = report(recording)
     assert (status, stderr) == (0, "")
-    assert "2 of 128 units dead" in stdout
+    assert "2 of 128 units are dead" in stdout
     status, stdout, stderr = report(recording, "--json")
     assert (status, stderr) == (0, "")
     told = json.loads(stdout)
@@ -86,7 +86,7 @@ def test_a_recording_is_told(recording):
 def test_markdown_for_a_comment(recording):
     status, stdout, stderr = report(recording, "--md")
     assert (status, stderr) == (0, "")
-    assert stdout.startswith("### relume: 2 of 128 units dead\n")
+    assert stdout.startswith("### relume: 2 of 128 units are dead\n")
     assert "| `act0` `nn.ReLU` | `train.py:12` | 64 | 1 |" in stdout
     assert "<summary>Not observed: 1</summary>" in stdout
 
@@ -136,7 +136,7 @@ def test_file_is_the_one_that_run_writes_by_default(recording, tmp_path):
     shutil.copy(recording, tmp_path / "run.relume")
     done = subprocess.run([RELUME, "report"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0
-    assert "2 of 128 units dead" in done.stdout
+    assert "2 of 128 units are dead" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_odd_names_are_read(recording, tmp_path, name):
     shutil.copy(recording, tmp_path / name)
     status, stdout, stderr = report(tmp_path / name)
     assert (status, stderr) == (0, "")
-    assert "2 of 128 units dead" in stdout
+    assert "2 of 128 units are dead" in stdout
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

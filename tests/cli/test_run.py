@@ -280,7 +280,7 @@ def test_script_that_trains_without_an_activation(tmp_path):
     """
     done = run(tmp_path, script(tmp_path, text))
     assert done.returncode == 0
-    assert "No activation was watched. It trained, but no activation of the family" in done.stderr
+    assert "No activation was watched. relume saw training, but no supported activation" in done.stderr
 
 
 def test_script_that_trains_with_jax_is_told_that_this_is_not_watched(tmp_path):
@@ -295,7 +295,10 @@ def test_script_that_trains_with_jax_is_told_that_this_is_not_watched(tmp_path):
     """
     done = run(tmp_path, script(tmp_path, text))
     assert done.returncode == 0, done.stderr
-    assert "No activation was watched. The script trains with JAX, which is not watched yet; PyTorch is." in done.stderr
+    assert (
+        "No activation was watched. The script trains with JAX, which relume cannot watch yet. It watches PyTorch."
+        in done.stderr
+    )
 
 
 KERAS = """
@@ -318,7 +321,8 @@ def test_script_that_trains_with_keras_is_told_that_this_is_not_watched(tmp_path
     assert done.returncode == 0, done.stderr
     assert done.stdout == "49\n"
     assert (
-        "No activation was watched. The script trains with Keras, which is not watched yet; PyTorch is." in done.stderr
+        "No activation was watched. The script trains with Keras, which relume cannot watch yet. It watches PyTorch."
+        in done.stderr
     )
 
 

@@ -108,9 +108,26 @@ def test_it_tells_step_dead_units_and_the_worst_site(pty):
     status = Status(pty.slave)
     records = [site("relu1", (5, 0), 31), site("relu2", (0, 0, 0), 32), site("leaky", (0, 0), activation="leaky_relu")]
     assert status.text(1234, records) == (
-        "relume: step 1,234, 4 of 7 units dead, most at relu2 (train.py:32): 3 of 3"
+        "relume: step 1,234, 4 of 7 units dead, most in relu2 (train.py:32): 3 of 3"
     )  # fmt: skip
     assert status.text(5, [site(fired=(5, 6))]) == "relume: step 5, 0 of 2 units dead"
+
+
+def test_nan_is_told_first_in_red_with_its_step_and_its_first_site(pty):
+    records = [site(f"relu{n}", (5, 0), 30 + n, examples=20) for n in range(3)]
+    for record, since in zip(records[1:], (947, 946), strict=True):
+        record.total.magnitude[1] = np.nan
+        record.non_finite_since = np.array([-1, since])
+    status = Status(pty.slave)
+    assert status.text(1200, records) == (
+        "relume: step 1,200, 2 of 6 units NaN or infinite since step 946, first in relu2 (train.py:32)"
+    )
+    status(1200, records)
+    time.sleep(0.05)
+    assert b"\x1b[0;1;31m" in os.read(pty.master, 65536)
+    status(1201, records[:1])
+    time.sleep(0.05)
+    assert b"\x1b[0;1;31m" not in os.read(pty.master, 65536)
 
 
 def test_sites_that_were_seen_too_little_are_not_told_of(pty):
@@ -122,7 +139,7 @@ def test_sites_that_were_seen_too_little_are_not_told_of(pty):
 def test_windows_of_a_set_length_are_taken_at_their_word(pty):
     record = site(fired=(0, 500))
     record.first_fired[:] = 0
-    record.total = replace(record.total, samples=4 * N, fired=np.array([20, 2000]))
+    record.total = replace(record.total, examples=4 * N, samples=4 * N, fired=np.array([20, 2000]))
     assert " 0 of 2 units dead" in Status(pty.slave).text(5, [record])
     assert " 1 of 2 units dead" in Status(pty.slave, literal=True).text(5, [record])
 
@@ -132,7 +149,7 @@ def test_it_stands_in_the_last_row_and_is_erased(pty):
     pty.write("one\ntwo")
     status(10, [site()])
     terminal = pty.read()
-    assert terminal.line(ROWS - 1) == "relume: step 10, 1 of 3 units dead, most at relu2 (train..."
+    assert terminal.line(ROWS - 1) == "relume: step 10, 1 of 3 units dead, most in relu2 (train..."
     assert [terminal.line(row) for row in range(3)] == ["one", "two", ""]
     assert (terminal.row, terminal.column) == (1, 3)
     status(20, [site()])
@@ -149,7 +166,7 @@ def test_names_of_the_script_bring_no_sequences_and_no_wide_letters_along(pty):
     status = Status(pty.slave)
     status(10, [site("\x1b[2Jnätz\n层", (0,))])
     line = pty.read().line(ROWS - 1)
-    assert line.startswith("relume: step 10, 1 of 1 units dead, most at ?[2Jn?tz??")
+    assert line.startswith("relume: step 10, 1 of 1 units dead, most in ?[2Jn?tz??")
 
 
 # ---- what the script writes ----------------------------------------------------------------------------------------
@@ -343,7 +360,7 @@ def test_a_run_shows_the_line_and_leaves_the_terminal_as_python_does(pty, script
     steps = [int(step.replace(",", "")) for step in re.findall(r"relume: step ([\d,]+), ", written)]
     assert 1 <= len(steps) <= 6
     assert steps == sorted(set(steps))
-    assert ", 3 of 32 units dead, most at 1" in written
+    assert ", 3 of 32 units dead, most in 1" in written
     terminal = Terminal(ROWS, COLUMNS)
     terminal.feed(written)
     seen = "\n".join(terminal.seen())
@@ -352,7 +369,7 @@ def test_a_run_shows_the_line_and_leaves_the_terminal_as_python_does(pty, script
     own, _, report = seen.partition("\nrelume → run.relume")
     lines = "\n".join(f"line {line}" for line in range(30))
     assert own == f"training over\n{lines}\nto stderr\nno newline"
-    assert "3 of 32 units dead" in report
+    assert "3 of 32 units are dead" in report
 
 
 @pytest.mark.alone

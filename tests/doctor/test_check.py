@@ -78,14 +78,13 @@ def test_with_a_rule_alone_no_share_is_asked():
     assert verdict.max_dead is None
 
 
-def test_a_provisional_site_fails_nothing_and_is_no_part_of_the_share():
+def test_a_provisional_site_beside_a_judged_one_fails_nothing_and_is_no_part_of_the_share():
     few = site("few", 10, 10, examples=299)
     verdict = check(run(site("a", 0, 90), few), max_dead=0.0, fail_on=["RLM001", "RLM002"])
     assert verdict.holds
     assert (verdict.dead, verdict.judged, verdict.units) == (0, 90, 100)
     assert verdict.provisional == ("few",)
     assert "1 of 2 sites" in verdict.notes[0]
-    assert check(run(few), max_dead=0.0, per_site=True).holds
     thinned = check(run(site("a", 2, 100), site("few", 0, 900, examples=299)), max_dead=0.01)
     assert not thinned.holds, "units that were not judged must not thin out the dead ones"
 
@@ -98,8 +97,26 @@ def test_a_rule_that_finds_something_fails_with_its_evidence():
     assert (failure.check, failure.slug, failure.site.key, failure.units, failure.of) == (
         "RLM008", "non_finite", "broken", 1, 4,
     )  # fmt: skip
-    assert failure.evidence.startswith("1 of 4 units (25.0%) gave nan or infinity; they never fired")
+    assert failure.evidence == "1 of 4 units is NaN or infinite; it began here"
     assert failure.advice
+
+
+def test_an_error_fails_without_being_named_at_a_provisional_site_too():
+    broken = made.record(magnitude=(np.nan,) * 4, examples=100)
+    broken.site = replace(broken.site, key="broken")
+    assert whats(check(run(site("a", 0, 100), broken))) == [("RLM008", "broken", 4)]
+    assert whats(check(run(site("a", 0, 100), broken), fail_on=["dead_unit"])) == [("RLM008", "broken", 4)]
+    assert check(run(site("a", 0, 100), site("b", 5, 10)), fail_on=["RLM008"]).holds  # a warning fails if named only
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"max_dead": 1.0}, {"max_dead": 0.0, "per_site": True}, {"fail_on": ["RLM001"]}]
+)
+def test_a_run_in_which_nothing_was_judged_fails_with_its_own_message(options):
+    (failure,) = check(run(site("few", 0, 10, examples=299), site("fewer", 0, 10, examples=3)), **options).failures
+    assert (failure.check, failure.slug, failure.of) == ("judged", "nothing_judged", 20)
+    assert "no site was seen on 300 examples (at most 299)" in failure.evidence
+    assert failure.evidence.endswith("[nothing-judged]")
 
 
 def test_a_finding_of_no_site_fails_too():
@@ -114,8 +131,8 @@ def test_share_and_rules_may_both_fail():
 
 
 def test_a_run_of_which_nothing_was_watched_does_not_hold():
-    assert whats(check(run())) == [("watched", None, 0)]
-    assert whats(check(run(), fail_on=["non_finite"])) == [("watched", None, 0)]
+    assert whats(check(run())) == [("judged", None, 0)]
+    assert whats(check(run(), fail_on=["non_finite"])) == [("judged", None, 0)]
 
 
 def test_the_worst_site_comes_first():
@@ -124,7 +141,8 @@ def test_the_worst_site_comes_first():
 
 
 @pytest.mark.parametrize(
-    ("meta", "word"), [({"finished": False}, "goes on, or was cut off"), ({"fault": "E: x"}, "ended early")]
+    ("meta", "word"),
+    [({"finished": False}, "not finished, or it was cut off"), ({"fault": "E: x"}, "ended the watching early")],
 )
 def test_what_weakens_the_verdict_is_noted(meta, word):
     assert any(word in note for note in check(run(site("a", 0, 10), meta=meta)).notes)

@@ -383,3 +383,31 @@ def test_a_combined_recording_is_saved_and_judged_the_same(recorded, tmp_path):
     whole = combine([*ranks(a, b), Part("run.child1.relume", 0, "child1", b)])
     save(whole, tmp_path / "whole.relume")
     assert diagnose(read(tmp_path / "whole.relume")).to_dict() == diagnose(whole).to_dict()
+
+
+# ---- losses, rates, NaN --------------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_the_mean_of_the_ranks_and_the_rates_are_the_first_ranks(recorded):
+    a, b = (recorded(alive(20), name=f"{n}.relume")[0] for n in "ab")
+    b.losses = [point._replace(mean=1.5, low=1.5, high=1.5) for point in b.losses]
+    whole = combine(ranks(a, b))
+    assert [(p.first_step, p.number, p.mean, p.low, p.high) for p in whole.losses] == [
+        (step, 2, 1.0, 0.5, 1.5) for step in range(20)
+    ]
+    assert whole.rates == a.rates == [(0, 0, (0.1,))]
+
+
+def test_a_unit_is_not_finite_since_the_earliest_step_on_any_rank(recorded):
+    a, b = (recorded(alive(20), name=f"{n}.relume")[0] for n in "ab")
+    a.sites[0].non_finite_since, b.sites[0].non_finite_since = np.array([-1, 7, 5, -1]), np.array([-1, 6, -1, 9])
+    (record,) = combine(ranks(a, b)).sites
+    assert record.non_finite_since.tolist() == [-1, 6, 5, 9]
+
+
+def test_losses_and_rates_of_a_combined_run_are_saved_and_read_back(recorded, tmp_path):
+    whole = combine(ranks(*(recorded(alive(20), name=f"{n}.relume")[0] for n in "ab")))
+    save(whole, tmp_path / "whole.relume")
+    back = read(tmp_path / "whole.relume")
+    assert (back.losses, back.rates) == (whole.losses, whole.rates)
+    assert back.sites[0].recent.silent.tolist() == whole.sites[0].recent.silent.tolist()

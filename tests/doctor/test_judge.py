@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from relume.artifacts.recording import Clock, Count, Recording, Site, SiteRecord
+from relume.artifacts.findings import died
+from relume.artifacts.recording import Clock, Count, Rates, Recording, Site, SiteRecord
 from relume.doctor.diagnosis import diagnose
 from relume.doctor.judge import bound, judge
 from relume.doctor.rules import RULES
@@ -54,8 +55,8 @@ def test_a_unit_that_once_fired_is_dead_but_not_born_dead():
 def test_a_rare_unit_must_be_silent_for_longer_than_a_busy_one():
     made = record(fired=(0, 0, 0))
     made.first_fired[:] = 0
-    made.total = Count(60, 4 * N, 4 * N, np.array([35, 37, 900]), made.total.flat, made.total.magnitude)
-    judged = judge(made, CLOCK)  # of 1,000 more samples, 11.7, 12.3 and 300 firings were to be expected
+    made.total = Count(60, 4 * N, 4 * N, np.array([66, 68, 900]), made.total.flat, made.total.magnitude)
+    judged = judge(made, CLOCK)  # e¹² to one: 8 firings on 364 and on 353 samples, and then none on 1,000
     assert judged.dead == (1, 2)
     assert judged.rare == (0,)
     assert judge(made, CLOCK, literal=True).dead == (0, 1, 2)
@@ -139,7 +140,7 @@ def test_the_dict_is_strict_json_and_has_the_shape_of_the_contract():
     assert {"script", "argv", "exit", "steps", "looked", "samples", "overhead"} <= data["run"].keys()
     keys = "id module call source activation unit_axis units examples samples steps provisional axis_assumed"
     lists = "dead born_dead rare always_on stuck_high one_sided saturated dormant firing_rate non_finite"
-    rest = "events died_at revived_at cause"
+    rest = "events died_after died_at revived_at cause"
     assert {*keys.split(), *lists.split(), *rest.split()} <= data["sites"][0].keys()
     assert data["not_observed"] == [{"what": "F.mish", "where": "a.py:3", "why": "why"}]
 
@@ -158,8 +159,57 @@ def test_one_look_proves_what_is_not_finite_and_the_first_such_site_is_named():
     found = diagnose(Recording({}, [CLOCK], [sound, first, second], [], [], [])).findings
     errors = [f for f in found if f.severity == "error"]
     assert [f.site for f in errors] == ["1", "2"]
-    assert errors[0].evidence.endswith("they last fired at step 40; this is the first such site of the network")
-    assert errors[1].evidence.endswith("the first such site is relu1 at train.py:1")
+    assert errors[0].evidence == "1 of 4 units is NaN or infinite; it began here"
+    assert errors[1].evidence == "1 of 4 units is NaN or infinite; it began at relu1 (train.py:1)"
+    assert errors[1].advice == "fix relu1 first: this one follows from it"
+
+
+def test_it_began_at_the_site_with_the_earliest_step_and_the_rates_around_it_are_said():
+    sites = [record(magnitude=[np.nan] * 4) for _ in range(3)]
+    for number, (made, since) in enumerate(zip(sites, (947, 946, 946), strict=True)):
+        made.site = replace(made.site, key=f"{number}", module=f"relu{number}", line=number)
+        made.non_finite_since = np.array([since, since, since + 5, since])
+    rates = [Rates(0, 0, (0.05, 0.1)), Rates(0, 940, (1.5, 0.1)), Rates(1, 941, (7.0,)), Rates(0, 960, (0.05, 0.1))]
+    findings = diagnose(Recording({}, [CLOCK], sites, [], [], [], rates))
+    errors = [f for f in findings.findings if f.severity == "error"]
+    assert [f.site for f in errors] == ["1", "0", "2"]
+    assert errors[0].evidence == (
+        "all 4 units are NaN or infinite since step 946; it began here, at a learning rate of 1.5 and 0.1 "
+        "since step 940 (0.05 and 0.1 before)"
+    )
+    assert errors[1].evidence == "all 4 units are NaN or infinite since step 947; it began at relu1 (train.py:1)"
+    assert findings.to_dict()["sites"][0]["non_finite_since"] == {"0": 947, "1": 947, "2": 952, "3": 947}
+
+
+def test_a_death_lies_between_the_last_step_seen_firing_and_the_first_seen_silent():
+    made = record(fired=(0, 0, 0, 500))
+    made.total = Count(200, 10_000, 10_000, np.array([500, 500, 0, 5_000]), made.window.flat, made.window.magnitude)
+    made.first_fired, made.last_fired = np.array([0, 0, -1, 0]), np.array([4, 90, -1, 999])
+    made.events = [
+        (0, 30, "died"),
+        (0, 31, "revived"),
+        (0, 20, "died"),
+        (1, 116, "died"),
+        (2, 0, "died"),
+        (3, 5, "died"),
+    ]
+    made.events.append((3, 9, "revived"))
+    findings = diagnose(Recording({}, [CLOCK], [made], [], [], []))
+    told = findings.to_dict()["sites"][0]
+    assert told["died_after"] == {"0": 4, "1": 90}
+    assert told["died_at"] == {"0": 20, "1": 116, "2": 0, "3": 5}
+    (dead,) = (f for f in findings.findings if f.slug == "dead_unit")
+    assert "2 of 4 units (50 %) did not fire once in the last 1,000 examples" in dead.evidence
+    assert "(true rate below 0.3 %, 95 % confidence); died between steps 4 and 116; cause: " in dead.evidence
+
+
+@pytest.mark.parametrize(
+    ("deaths", "said"),
+    [([(79, 80)], "died at step 80"), ([(4, 95)], "died between steps 4 and 95"),
+     ([(1_000, 1_200), (4, 95)], "died between steps 4 and 1,200")],
+)  # fmt: skip
+def test_when_units_died_is_an_interval_in_words(deaths, said):
+    assert died(deaths) == said
 
 
 def test_a_unit_that_died_early_is_dead_however_long_its_silence_has_lowered_its_rate():

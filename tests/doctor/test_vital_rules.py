@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relume.artifacts.recording import Clock, Count, Recording, Site, SiteRecord, Window
+from relume.artifacts.curve import LossPoint
+from relume.artifacts.recording import Clock, Count, Recording, Site, SiteRecord
 from relume.doctor.diagnosis import diagnose
 
 N = 1000
@@ -33,9 +34,9 @@ def found(*records):
 
 
 def found_with(losses, *records, optimizer="SGD"):
-    """The same, of a run with these losses, one a window."""
-    windows = [Window(0, 10 * n, 10 * n + 9, 4, (), loss) for n, loss in enumerate(losses)]
-    recording = Recording({}, [Clock(0, optimizer, "optimizer", 100, 40)], list(records), windows, [], [])
+    """The same, of a run with these losses."""
+    points = [LossPoint(0, n, n, 1, loss, loss, loss, 0, -1) for n, loss in enumerate(losses)]
+    recording = Recording({}, [Clock(0, optimizer, "optimizer", 100, 40)], list(records), [], [], [], losses=points)
     return {f.slug: f for f in diagnose(recording).findings}
 
 

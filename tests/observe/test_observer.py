@@ -257,19 +257,28 @@ def naive_events(history, looked, windows, slides):
                 events.append((unit, fired_now[0] if slides else w.first_step, "revived"))
                 dead[unit] = False
             silent = not any(history[s, unit] for s in window)
-            before = [history[s, unit] for pane in panes[:oldest] for s in pane]
-            if slides and any(before):  # a unit that was rare before is silent for good only after a long time
-                missed = BATCH * len(window) * (sum(before) / len(before))
-                alive = max(n for n, pane in enumerate(panes) if any(history[s, unit] for s in pane)) + 1
-                fired = BATCH * sum(history[s, unit] for pane in panes for s in pane)
-                lasted = sum(map(len, panes[alive:])) / sum(map(len, panes[:alive]))
-                silent = silent and (dead[unit] or max(missed, (fired - 2 * fired**0.5) * lasted) >= 12)
+            if slides and any(history[s, unit] for pane in panes for s in pane):
+                silent = silent and (dead[unit] or naive_surprise(history, panes, unit) >= 12)  # rare ones take longer
             if slides and w is not windows[-1] and not any(history[s, unit] for pane in panes for s in pane):
                 silent = silent and BATCH * sum(map(len, panes)) >= 1_000  # it may be about to begin
             if silent and not dead[unit] and (not slides or BATCH * len(window) >= 300):
                 events.append((unit, naive_silence(history, panes, windows, unit, slides), "died"))
                 dead[unit] = True
     return events
+
+
+def naive_surprise(history, panes, unit):
+    """How surprising the silence after the last pane is in which the unit fired, by its last eight firings.
+
+    −log of (1 + silent / N)^−(F + 1), with F firings on the N examples up to there.
+    """
+    fired = seen = silent = 0
+    for pane in panes:
+        silent += BATCH * len(pane)
+        if firings := BATCH * sum(int(history[s, unit]) for s in pane):
+            fired, seen, silent = fired + firings, seen + silent, 0
+            fired, seen = min(fired, 8), seen * min(1, 8 / fired)
+    return (fired + 1) * np.log(1 + silent / seen)
 
 
 def naive_silence(history, panes, windows, unit, slides):

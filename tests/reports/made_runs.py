@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from relume.artifacts.recording import Clock, Count, Recording, Site, SiteRecord, Window
+from relume.artifacts.curve import LossPoint
+from relume.artifacts.recording import Clock, Count, Rates, Recording, Site, SiteRecord, Window
 from relume.doctor.diagnosis import diagnose
 
 SAMPLES = 1000
@@ -46,7 +47,9 @@ def run(*records, meta=None, windows=(), not_observed=()):
     known = {"script": "train.py", "argv": ["--lr", "0.1"], "exit": 0, "torch": "2.13", "finished": True}
     known |= {"budget": 0.02, "overhead": 0.018} | (meta or {})
     clock = Clock(0, "SGD", "optimizer", 100, 20)
-    return diagnose(Recording(known, [clock], list(records), list(windows), [], list(not_observed)))
+    rates = [Rates(0, w.first_step, w.rates) for w in windows]
+    losses = [LossPoint(0, w.first_step, w.last_step, w.looked, w.loss, w.loss, w.loss, 0, -1) for w in windows]
+    return diagnose(Recording(known, [clock], list(records), list(windows), [], list(not_observed), rates, losses))
 
 
 def windows(count=10, rate=0.1):
@@ -58,7 +61,7 @@ def small():
     """Three sites: one that lost units on the way, one healthy, one of few examples."""
     events = [(0, 30, "died"), (1, 40, "died"), (1, 50, "revived"), (1, 60, "died")]
     lost = site(1, events=events)
-    lost.first_fired[:2] = 0
+    lost.first_fired[:2], lost.last_fired[:2] = 0, (29, 55)
     few = site(2, units=16, rare=0)
     few.window = few.total = Count(2, 64, 64, few.total.fired // 16, few.total.flat, few.total.magnitude)
     unseen = [("F.mish", "train.py:40", "it is not watched yet")]

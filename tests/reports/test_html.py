@@ -61,13 +61,13 @@ def small():
 def test_the_report_begins_with_words(small):
     assert "4 of 32 units are dead" in small.text
     assert (
-        "They are at 2 of 3 sites: block0.relu1 (train.py:11), 2 of 8; block0.relu2 (train.py:12), 2 of 16."
+        "The dead units are in 2 of 3 sites: block0.relu1 (train.py:11), 2 of 8; block0.relu2 (train.py:12), 2 of 16."
         in small.text
     )
-    assert "2 never fired; the others fell silent from step 30 to 60." in small.text
+    assert "2 never fired; the others died between steps 29 and 60." in small.text
     assert "Of the others, 1 is rare and 1 is always on." in small.text
-    assert "Judged on the latest 64 to 1,000 examples of a site. relume looked at 20 of 100 steps" in small.text
-    assert "Provisional where a ~ stands (fewer than 300 examples): 1 of 3 sites." in small.text
+    assert "Judged on the latest 64 to 1,000 examples of each site. relume looked at 20 of 100 steps" in small.text
+    assert "Provisional (marked ~, fewer than 300 examples): 1 of 3 sites." in small.text
 
 
 def test_the_report_has_advice_with_the_command_and_what_was_not_observed(small):

@@ -60,15 +60,15 @@ def rows(text):
 
 def test_the_report_has_headline_table_findings_and_what_was_not_seen():
     said = markdown(site(), meta={"overhead": 0.021}, not_observed=[("F.mish", "a.py:3", "it is not watched")])
-    assert said.startswith("### relume: 1 of 4 units dead\n\nAt 1 site; looked at 20 of 100 steps, 1,000 samples. ")
-    assert "Watching took 2.1% of the steps' own time." in said
+    assert said.startswith("### relume: 1 of 4 units is dead\n\nLooked at 20 of 100 steps, 1,000 samples. ")
+    assert "Overhead: 2.1 % of training time." in said
     assert rows(said) == [
         ["site", "source", "units", "dead", "rare", "always on", "fires", "examples"],
         ["1 nn.ReLU", "train.py:8", "4", "1", "1", "1", "50%", "1,000"],
     ]
     page = PARSER.render(said)
-    assert "<strong>RLM002 born_dead</strong> <code>1</code> at <code>train.py:8</code>: 1 of 4 units (25.0%)" in page
-    assert "p_fire &lt; 0.003" in page
+    assert "<strong>RLM002 born_dead</strong> <code>1</code> at <code>train.py:8</code>: 1 of 4 units (25 %)" in page
+    assert "true rate below 0.3 %" in page
     assert "<summary>Not observed: 1</summary>" in page
     assert "<code>F.mish</code> at <code>a.py:3</code>: it is not watched." in page
     assert said.endswith("</details>\n")
@@ -104,8 +104,8 @@ def test_provisional_counts_are_marked_and_strike_nothing_out():
 
 def test_a_run_that_was_cut_off_a_fault_and_the_files_of_the_run_are_told():
     said = markdown(site(), meta={"finished": False, "fault": "E: x|y", "parts": ["a.relume", "a.rank1.relume"]})
-    assert "**The run goes on, or was cut off.**" in said
-    assert "**The watching ended early by an error of relume's own:** `E: x|y`." in said
+    assert "**The run is not finished, or it was cut off.**" in said
+    assert "**An error of relume's own ended the watching early:** `E: x|y`." in said
     assert "Recordings of this run: `a.relume`, `a.rank1.relume`." in said
 
 
@@ -113,7 +113,7 @@ def test_a_run_without_sites_says_why():
     said = markdown(meta={"unwatched": "Keras"})
     assert said == (
         "### relume: No activation was watched.\n\n"
-        "The script trains with Keras, which is not watched yet; PyTorch is.\n"
+        "The script trains with Keras, which relume cannot watch yet. It watches PyTorch.\n"
     )  # fmt: skip
 
 

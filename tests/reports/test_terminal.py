@@ -12,6 +12,7 @@ from relume.doctor.diagnosis import diagnose
 from relume.reports import terminal
 from relume.reports.github import of_findings
 from relume.reports.markdown import to_markdown
+from relume.reports.wording import overhead
 
 _spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
 made = importlib.util.module_from_spec(_spec)
@@ -22,12 +23,27 @@ def text(*records, meta=None, not_observed=(), clocks=(made.CLOCK,)):
     return terminal.to_text(diagnose(Recording(meta or {}, list(clocks), list(records), [], [], list(not_observed))))
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"overhead": 0.048, "overhead_ns": 98e6, "budget": 0.02, "allowance_ns": 25e7},
+         "Overhead: 0.098 s, 4.8 % of training time (budget 2 % or 0.25 s)"),
+        ({"overhead": 0.0189, "overhead_ns": 64e9, "budget": 0.02}, "Overhead: 1.9 % of training time (budget 2 %)"),
+        ({"overhead": 0.2, "overhead_ns": 1e8, "budget": 0.02, "every": 1}, "Overhead: 0.1 s, 20 % of training time"),
+        ({"overhead": 0.021}, "Overhead: 2.1 % of training time"),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_overhead_is_a_share_and_seconds_while_they_are_few(facts, said):
+    assert overhead(facts) == said
+
+
 def test_the_report_names_units_line_bound_and_advice():
     said = text(made.record())
-    assert "1 of 4 units dead at 1 site; looked at 20 of 100 steps" in said
+    assert "1 of 4 units is dead; looked at 20 of 100 steps" in said
     assert "train.py:8" in said
-    assert "RLM002 born_dead  1 at train.py:8: 1 of 4 units (25.0%) never fired" in said
-    assert "p_fire < 0.003" in said
+    assert "RLM002 born_dead  1 at train.py:8: 1 of 4 units (25 %) never fired" in said
+    assert "true rate below 0.3 %" in said
     assert "→" in said
 
 
@@ -45,9 +61,9 @@ def test_provisional_counts_are_marked():
     [
         ({"script": "a.py"}, (), "was cut off"),
         ({}, (), "did not import PyTorch"),
-        ({"unwatched": "Keras"}, (), "Keras, which is not watched yet"),
+        ({"unwatched": "Keras"}, (), "Keras, which relume cannot watch yet"),
         ({"torch": "2.13"}, (), "took no training step"),
-        ({"torch": "2.13"}, (Clock(0, "SGD", "optimizer", 5, 1),), "no activation of the family"),
+        ({"torch": "2.13"}, (Clock(0, "SGD", "optimizer", 5, 1),), "no supported activation"),
     ],
 )
 def test_a_run_without_sites_says_why(meta, clocks, expected):

@@ -51,25 +51,24 @@ def squeezed(found):
 
 def test_what_holds_is_one_line():
     found = lines(verdict_report.render(check(run(site("a", (5, 5))), max_dead=0.005)))
-    assert found == ["holds: at most 0.5% of all units dead; 0 of 2 judged units dead, 0%"]
+    assert found == ["PASS  0 of 2 units dead (limit 0.5 %)"]
 
 
 def test_what_failed_is_told_with_site_source_and_evidence():
     verdict = check(run(site("relu1"), site("relu2", (0, 0), line=9)), max_dead=0.1, fail_on=["born_dead"])
     found = lines(verdict_report.render(verdict))
-    assert squeezed(found[:2]) == (
-        "does not hold: at most 10% of all units dead, no RLM002; 3 of 6 judged units dead, 50%"
-    )
+    assert squeezed(found[:2]) == ("FAIL 3 of 6 units dead (50 %, limit 10 %); RLM002 born_dead at 2 sites")
     text = squeezed(found)
-    assert "max_dead the whole run 3 of 6 units dead, 50%; at most 10% may be" in text
-    assert "Where the dead units are: relu2 train.py:9 2 of 2 units, 100% relu1 train.py:8 1 of 4 units, 25%" in text
+    assert "max_dead the whole run 3 of 6 units are dead (50 %, limit 10 %)" in text
+    assert "Dead units by site: relu2 train.py:9 2 of 2 units, 100% relu1 train.py:8 1 of 4 units, 25%" in text
     assert "RLM002 born_dead relu1 train.py:8 1 of 4 units" in text
 
 
 def test_what_weakens_the_verdict_is_said():
     verdict = check(run(site("a", (5, 5), examples=100), not_observed=[("x", "y", "z")]))
     text = squeezed(lines(verdict_report.render(verdict)))
-    assert "0 of 0 judged units dead Note: 1 of 1 site judged not at all" in text
+    assert text.startswith("FAIL nothing was judged what failed")
+    assert "Note: 1 of 1 site not judged: seen on fewer than 300 examples." in text
     assert "Note: 1 thing could not be observed" in text
 
 

@@ -114,7 +114,7 @@ def test_summary_tells_of_a_unit_that_died_in_a_child(tmp_path):
             in_turn("fork", (kill,))
         """,
     )
-    assert "1 of 6 units dead" in said
+    assert "1 of 6 units is dead" in said
     parts, unseen = read_run(tmp_path / "run.relume")
     (record,) = combine(parts, unseen).sites
     assert record.site.key.startswith("child1/")

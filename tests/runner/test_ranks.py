@@ -134,7 +134,7 @@ def test_summary_does_not_wait_for_ever(tmp_path):
     assert late.stdout.readline() == "ready\n"
     began = time.monotonic()
     first = start(tmp_path, 0, 2)
-    assert "The run goes on, or was cut off" in first.communicate(timeout=60)[1]
+    assert "The run is not finished, or it was cut off" in first.communicate(timeout=60)[1]
     assert time.monotonic() - began < 15
     late.communicate("", timeout=60)
 

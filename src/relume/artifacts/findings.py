@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from relume.artifacts.curve import LossPoint
 from relume.artifacts.recording import Site
 
 SCHEMA = 1
@@ -56,6 +57,10 @@ class Span(NamedTuple):
     dead: int
 
 
+Change = tuple[int, tuple[float, ...]]
+"""From this step on, the learning rate of each parameter group."""
+
+
 class Point(NamedTuple):
     """A number of a site that changed: behind ``step``, the end of a span, and until the next point.
 
@@ -70,7 +75,10 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Timeline:
-    """A clock over the whole run: by whose steps sites count, and its spans in their order."""
+    """A clock over the whole run: by whose steps sites count, and its spans in their order.
+
+    ``rates``: the learning rates, from the first step that told them and from each change on. ``losses``: the curve.
+    """
 
     clock: int
     name: str
@@ -78,6 +86,13 @@ class Timeline:
     steps: int
     looked: int
     spans: tuple[Span, ...]
+    rates: tuple[Change, ...] = ()
+    losses: tuple[LossPoint, ...] = ()
+
+    @property
+    def loss_non_finite_since(self) -> int | None:
+        """The first step with a loss that was NaN or infinite."""
+        return next((point.non_finite_since for point in self.losses if point.non_finite), None)
 
     def to_dict(self) -> dict[str, Any]:
         """The clock's entry in the JSON."""
@@ -91,7 +106,16 @@ class Timeline:
                 {**span._asdict(), "rates": [_known(rate) for rate in span.rates], "loss": _known(span.loss)}
                 for span in self.spans
             ],
+            "rates": [{"step": step, "rates": [_known(rate) for rate in rates]} for step, rates in self.rates],
+            "losses": [
+                {name: _known(value) for name, value in point._asdict().items() if name not in _NOT_OF_A_LOSS}
+                for point in self.losses
+            ],
+            "loss_non_finite_since": self.loss_non_finite_since,
         }
+
+
+_NOT_OF_A_LOSS = ("clock", "non_finite_since")  # the timeline tells both
 
 
 @dataclass(frozen=True)
@@ -103,7 +127,8 @@ class Judged:
     ones; ``vitals``: as in the recording; ``gradient_share``: of the largest gradient in the model, None where unknown;
     ``losses``: the mean loss in the first and in the last quarter of its clock's windows, None where it is not known;
     ``optimizer``: the name of what steps it, "" where nothing does;
-    ``broken_by``: the first site of its model whose output was not finite, where that is another one;
+    ``non_finite_since``: unit → first step; ``broken_by``: the first site of its model whose output was not finite,
+    where that is another one; ``rates_when_broken``: the learning rates in force when it began, and those before them;
     ``timeline``: how many units were silent and dead, one point for each change.
     """
 
@@ -132,9 +157,25 @@ class Judged:
     vitals: Mapping[str, float] = field(default_factory=dict)
     gradient_share: float | None = None
     losses: tuple[float, float] | None = None
+    non_finite_since: Mapping[int, int] = field(default_factory=dict)
     broken_by: Site | None = None
+    rates_when_broken: tuple[Change, ...] = ()
     optimizer: str = ""
     timeline: tuple[Point, ...] = ()
+
+    def deaths(self) -> dict[int, tuple[int, int]]:
+        """Unit → (last step seen firing, first step seen silent) of the latest death, for units that did not revive.
+
+        The unit died after the first and at or before the second. The first is −1 if the unit never fired.
+        """
+        latest = {unit: (kind, step) for unit, step, kind in self.events}
+        died = {unit: step for unit, (kind, step) in latest.items() if kind == "died"}
+        return {unit: (self.last_fired[unit], step) for unit, step in died.items() if self.last_fired[unit] < step}
+
+    @property
+    def broken_since(self) -> int | None:
+        """The first step with an output that was not finite, where that is known."""
+        return min(self.non_finite_since.values(), default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """The site's entry in the JSON."""
@@ -166,10 +207,12 @@ class Judged:
             "saturated": list(self.saturated),
             "dormant": list(self.dormant),
             "non_finite": list(self.non_finite),
+            "non_finite_since": {str(unit): step for unit, step in self.non_finite_since.items()},
             "firing_rate": list(self.firing_rate),
             "last_fired": list(self.last_fired),
             "events": [list(event) for event in self.events],
             "timeline": [list(point) for point in self.timeline],
+            "died_after": {str(unit): last for unit, (last, _) in self.deaths().items() if last >= 0},
             "died_at": _latest(self.events, "died"),
             "revived_at": _latest(self.events, "revived"),
             "slopes": [_known(slope) for slope in self.slopes],
@@ -185,6 +228,16 @@ def _known(number: float | None) -> float | None:
 
 def _latest(events: tuple[tuple[int, int, str], ...], kind: str) -> dict[str, int]:
     return {str(unit): step for unit, step, what in events if what == kind}
+
+
+def died(deaths: Iterable[tuple[int, int]]) -> str:
+    """``died between steps 4 and 116``, from (last step seen firing, first step seen silent) of each unit.
+
+    A death that was seen to the step: ``died at step 80``.
+    """
+    known = list(deaths)
+    first, last = min(fired for fired, _ in known), max(silent for _, silent in known)
+    return f"died at step {last:,}" if last - first <= 1 else f"died between steps {max(first, 0):,} and {last:,}"
 
 
 def count_dead(sites: Iterable[Judged]) -> tuple[int, int]:

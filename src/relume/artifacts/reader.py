@@ -7,12 +7,15 @@ import json
 import math
 import os
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relume.artifacts.curve import LossPoint
+from relume.artifacts.recent import Recent
 from relume.artifacts.recording import (
     APPLICATION_ID,
     HEADER_SIZE,
@@ -22,6 +25,7 @@ from relume.artifacts.recording import (
     ClockKind,
     Count,
     Death,
+    Rates,
     Recording,
     Site,
     SiteRecord,
@@ -86,7 +90,8 @@ def read_database(db: sqlite3.Connection) -> Recording:
     sites = {number: _site(db, number, text) for number, text in db.execute("SELECT * FROM site ORDER BY id")}
     for number, unit, step, kind in db.execute("SELECT * FROM event ORDER BY rowid"):
         sites[number].events.append((unit, step, kind))
-    if db.execute("PRAGMA user_version").fetchone()[0] >= 2:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version >= 2:
         for number, unit, facts in db.execute("SELECT * FROM death"):
             sites[number].deaths[unit] = _death(facts)
         for number, name, value in db.execute("SELECT * FROM vital"):
@@ -102,6 +107,13 @@ def read_database(db: sqlite3.Connection) -> Recording:
         timeline=db.execute("SELECT * FROM timeline ORDER BY rowid").fetchall(),
         not_observed=db.execute("SELECT * FROM not_observed ORDER BY rowid").fetchall(),
     )
+    if version >= 3:
+        rows = db.execute("SELECT * FROM rate ORDER BY rowid")
+        recording.rates = [Rates(clock, step, _numbers(json.loads(rates))) for clock, step, rates in rows]
+        rows = db.execute("SELECT * FROM loss ORDER BY clock, first_step")
+        recording.losses = [LossPoint(*row[:4], *_numbers(row[4:7]), *row[7:]) for row in rows]
+    else:
+        _take_from_windows(recording)
     _verify(recording)
     return recording
 
@@ -116,7 +128,8 @@ def _verify(recording: Recording) -> None:
         site = record.site
         spans = [record.total, record.open, *([record.window] if record.window is not None else [])]
         arrays: list[NDArray[Any]] = [record.first_fired, record.last_fired, record.silent_since]
-        arrays += [record.slope] if record.slope is not None else []
+        arrays += [x for x in (record.slope, record.non_finite_since) if x is not None]
+        arrays += list(vars(record.recent).values()) if record.recent is not None else []
         for span in spans:
             arrays += [span.fired, span.flat, span.magnitude]
         numbers = [site.units, site.line, site.unit_axis, *(n for s in spans for n in (s.looks, s.examples, s.samples))]
@@ -127,6 +140,24 @@ def _verify(recording: Recording) -> None:
         for unit, step, kind in record.events:
             fits = unit in range(site.units) and isinstance(step, int) and kind in ("died", "revived")
             _demand(fits, f"site {site.key} has an event of unit {unit}: {kind} at {step}")
+
+
+def _take_from_windows(recording: Recording) -> None:
+    """Before version 3 a window kept its last learning rates and its mean loss, and nothing else was kept of them."""
+    for w in recording.windows:
+        if w.rates and w.rates != next((r.rates for r in reversed(recording.rates) if r.clock == w.clock), ()):
+            recording.rates.append(Rates(w.clock, w.last_step, w.rates))
+        if w.loss is not None:
+            finite = math.isfinite(w.loss)
+            mean, broken = (w.loss, 0) if finite else (math.nan, w.looked)
+            since = -1 if finite else w.first_step
+            recording.losses.append(
+                LossPoint(w.clock, w.first_step, w.last_step, w.looked, mean, mean, mean, broken, since)
+            )
+
+
+def _numbers(values: Iterable[float | None]) -> tuple[float, ...]:
+    return tuple(math.nan if value is None else value for value in values)
 
 
 def _death(text: str) -> Death:
@@ -155,7 +186,16 @@ def _site(db: sqlite3.Connection, number: int, text: str) -> SiteRecord:
         )
         _demand(span in ("total", "window", "open"), f"there is a count over {span!r}")
         setattr(record, span, count)
+    recent = {}
     for name, numbers in db.execute("SELECT name, numbers FROM unit WHERE site = ?", (number,)):
-        _demand(name in ("first_fired", "last_fired", "silent_since", "slope"), f"units have numbers {name!r}")
+        if name in _RECENT:
+            recent[name.removeprefix("recent_")] = np.frombuffer(numbers, np.float64)
+            continue
+        _demand(name in _STEPS or name == "slope", f"units have numbers {name!r}")
         setattr(record, name, np.frombuffer(numbers, np.float64 if name == "slope" else np.int64))
+    record.recent = Recent(**recent) if recent else None
     return record
+
+
+_STEPS = ("first_fired", "last_fired", "silent_since", "non_finite_since")
+_RECENT = ("recent_fired", "recent_examples", "recent_silent")

@@ -15,8 +15,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA_VERSION = 2
-"""1: the first. 2: how units fell silent (``death``)."""
+from relume.artifacts.curve import LossPoint
+from relume.artifacts.recent import Recent
+
+SCHEMA_VERSION = 3
+"""1: the first. 2: how units fell silent (``death``). 3: each change of a learning rate (``rate``), the loss of every
+step that told one (``loss``), since when units are not finite and how often they fired lately (``unit``)."""
 
 APPLICATION_ID = 0x524C4D45  # "RLME": how a recording is told from any other SQLite file
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -33,7 +37,8 @@ CREATE TABLE count (            -- what was counted at a site in a span: 'total'
     site INTEGER NOT NULL, span TEXT NOT NULL, looks INTEGER NOT NULL, examples INTEGER NOT NULL,
     samples INTEGER NOT NULL, fired BLOB NOT NULL, flat BLOB NOT NULL, magnitude BLOB NOT NULL,
     PRIMARY KEY (site, span));
-CREATE TABLE unit (             -- a number for each unit of a site: first_fired, last_fired, silent_since, slope
+CREATE TABLE unit (             -- a number for each unit of a site: first_fired, last_fired, silent_since,
+                                -- non_finite_since, slope, recent_fired, recent_examples, recent_silent
     site INTEGER NOT NULL, name TEXT NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (site, name));
 CREATE TABLE event (            -- a unit died or revived, at the first step of the window that shows it
     site INTEGER NOT NULL, unit INTEGER NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL);
@@ -44,6 +49,12 @@ CREATE TABLE vital (            -- a number of a whole site, by its name
 CREATE TABLE window (           -- a closed window of a clock
     clock INTEGER NOT NULL, first_step INTEGER NOT NULL, last_step INTEGER NOT NULL, looked INTEGER NOT NULL,
     rates TEXT NOT NULL, loss REAL);
+CREATE TABLE rate (             -- the learning rate of each parameter group from a step on: the first, each change
+    clock INTEGER NOT NULL, step INTEGER NOT NULL, rates TEXT NOT NULL);
+CREATE TABLE loss (             -- the losses of a stretch of steps; mean, low and high are of the finite ones
+    clock INTEGER NOT NULL, first_step INTEGER NOT NULL, last_step INTEGER NOT NULL, number INTEGER NOT NULL,
+    mean REAL, low REAL, high REAL, non_finite INTEGER NOT NULL, non_finite_since INTEGER NOT NULL,
+    PRIMARY KEY (clock, first_step));
 CREATE TABLE timeline (         -- how many units of a site were silent in a closed window
     site INTEGER NOT NULL, first_step INTEGER NOT NULL, silent INTEGER NOT NULL, examples INTEGER NOT NULL);
 CREATE TABLE not_observed (
@@ -162,17 +173,12 @@ class Death(NamedTuple):
     upstream: int
 
 
-SURE_FIRINGS = 12.0
-"""Firings that were to be expected of a silent unit at its rate before: none of so many comes once in 160,000 times.
-
-A unit that fires on 1 % of examples falls silent some dozens of times in a run; at seven, one in thousand of these
-silences was taken for its death.
-"""
-
-
 @dataclass
 class SiteRecord:
     """All that a recording keeps of one site. Steps are −1 for never; ``window`` is None before one has closed.
+
+    ``non_finite_since``: the first looked-at step with an output that was NaN or infinite; None in recordings before
+    version 3, as ``recent``.
 
     ``vitals``, where they are known: ``init_gain`` (√(E[w²] · inputs) of the layer before the first step),
     ``init_gain_back`` (with its outputs in the place of its inputs), ``offset``
@@ -192,6 +198,8 @@ class SiteRecord:
     events: list[tuple[int, int, str]] = field(default_factory=list)
     deaths: dict[int, Death] = field(default_factory=dict)
     vitals: dict[str, float] = field(default_factory=dict)
+    recent: Recent | None = None
+    non_finite_since: Integers | None = None
 
     @classmethod
     def new(cls, site: Site) -> SiteRecord:
@@ -199,27 +207,30 @@ class SiteRecord:
         zero, never = Count.zero(site.units), np.full(site.units, -1, np.int64)
         return cls(site, zero, None, zero, never, never.copy(), never.copy())
 
+    @property
+    def finite(self) -> NDArray[np.bool_]:
+        """Which units have had no output that was NaN or infinite."""
+        return np.isfinite(self.total.magnitude)
+
     def judged(self) -> Count:
         """The counts on which units are judged: the latest closed window's and the open one's."""
         return self.open if self.window is None else self.window + self.open
 
-    def surely_silent(self, dead: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-        """Which units are silent and not only rare: they never fired, or fired often enough before to be missed.
-
-        ``dead``: those that have died and not revived, where that is at hand. They fired before their silence and not
-        in it, and the longer it lasts, the less this shows in their rate before the window.
-        """
+    def surely_silent(self) -> NDArray[np.bool_]:
+        """Which units are silent and dead rather than rare: they never fired, or :class:`Recent` says so."""
         judged = self.judged()
-        dead = self._died() if dead is None else dead
-        before = max(self.total.samples - judged.samples, 1)
-        missed = (self.total.fired - judged.fired) / before * judged.samples
-        return np.asarray((judged.fired == 0) & ((self.total.fired == 0) | (missed >= SURE_FIRINGS) | dead))
+        recent = self.recent or self._recent_before(judged)
+        since = self.open.examples if self.recent else 0
+        return np.asarray((judged.fired == 0) & ((self.total.fired == 0) | recent.surprised(since)))
 
-    def _died(self) -> NDArray[np.bool_]:
-        dead = np.zeros(self.site.units, bool)
+    def _recent_before(self, judged: Count) -> Recent:
+        """The rates before the window, for a recording that kept none (version 2); its dead units stay dead."""
+        recent, before = Recent.nothing(self.site.units), self.total.examples - judged.examples
+        recent.add(self.total.fired - judged.fired, before, self.total.samples - judged.samples)
+        recent.add(judged.fired, judged.examples, judged.samples)
         for unit, _, kind in self.events:
-            dead[unit] = kind == "died"
-        return dead
+            recent.silent[unit] = np.inf if kind == "died" else judged.examples
+        return recent
 
 
 @dataclass(frozen=True)
@@ -245,6 +256,14 @@ class Window:
     loss: float | None
 
 
+class Rates(NamedTuple):
+    """The learning rate of each parameter group of a clock's optimiser, from ``step`` to the next change."""
+
+    clock: int
+    step: int
+    rates: tuple[float, ...]
+
+
 @dataclass
 class Recording:
     """A recording as read."""
@@ -255,6 +274,8 @@ class Recording:
     windows: list[Window]
     timeline: list[tuple[int, int, int, int]]
     not_observed: list[tuple[str, str, str]]
+    rates: list[Rates] = field(default_factory=list)
+    losses: list[LossPoint] = field(default_factory=list)
 
 
 def header(path: Path) -> bytes:

@@ -27,6 +27,8 @@ def save(recording: Recording, path: Path) -> None:
             rows.setdefault((recording.sites[site].site.clock, first_step), []).append((site, units, examples))
         for window in recording.windows:
             writer.window(window, rows.get((window.clock, window.first_step), []))
+        writer.rates(recording.rates)
+        writer.loss_points(recording.losses)
         for row in recording.not_observed:
             writer.not_observed(*row)
     writer.save(path)

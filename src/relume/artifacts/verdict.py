@@ -1,4 +1,4 @@
-"""The verdict of ``relume check``: what was asked of a run, and what does not hold."""
+"""The verdict of ``relume check``: what was asked of a run, and what failed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class DeadUnits:
 
 @dataclass(frozen=True)
 class Failure:
-    """One thing that does not hold.
+    """One thing that failed.
 
-    ``check`` is ``max_dead``, ``watched``, or the code of a rule, whose name is ``slug``. ``site`` is None where it is
-    the whole run's. ``units`` are those that it is about, of ``of``.
+    ``check`` is ``max_dead``, ``judged``, or the code of a rule, whose name is ``slug``. ``site`` is None for the whole
+    run. ``units`` of ``of`` units are concerned.
     """
 
     check: str
@@ -39,7 +39,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was asked, on how much it was judged, and the failures. It holds where there is none.
+    """What was asked, on how much it was judged, and the failures. It holds if there is none.
 
     ``max_dead`` is a share, of all units or ``per_site``; None where it was not asked. ``rules`` are the codes of those
     that may not find anything. ``dead`` of ``judged`` units are dead, at sites that are not provisional; ``units`` are

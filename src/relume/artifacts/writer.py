@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from relume.artifacts.curve import LossCurve, LossPoint
 from relume.artifacts.reader import read_database
 from relume.artifacts.recording import (
     APPLICATION_ID,
@@ -24,6 +25,7 @@ from relume.artifacts.recording import (
     SQLITE_MAGIC,
     Clock,
     Death,
+    Rates,
     Recording,
     SiteRecord,
     Window,
@@ -171,8 +173,12 @@ class RecordingWriter:
             "silent_since": record.silent_since,
         }
         rows = [(number, name, numbers.tobytes()) for name, numbers in per_unit.items()]
-        if record.slope is not None:
-            rows.append((number, "slope", np.ascontiguousarray(record.slope, np.float64).tobytes()))
+        if record.non_finite_since is not None:
+            rows.append((number, "non_finite_since", record.non_finite_since.tobytes()))
+        floats = {} if record.slope is None else {"slope": record.slope}
+        if record.recent is not None:
+            floats |= {f"recent_{name}": numbers for name, numbers in vars(record.recent).items()}
+        rows += [(number, name, np.ascontiguousarray(x, np.float64).tobytes()) for name, x in floats.items()]
         self._db.executemany("INSERT OR REPLACE INTO unit VALUES (?, ?, ?)", rows)
 
         vitals = ((number, name, value) for name, value in record.vitals.items())
@@ -195,6 +201,29 @@ class RecordingWriter:
         )
         self._db.executemany(
             "INSERT INTO timeline VALUES (?, ?, ?, ?)", ((s, window.first_step, n, e) for s, n, e in silent)
+        )
+
+    def rates(self, changes: Iterable[Rates]) -> None:
+        """Append learning rates, each from its step on."""
+        self._db.executemany(
+            "INSERT INTO rate VALUES (?, ?, ?)",
+            ((c.clock, c.step, json.dumps([_finite(rate) for rate in c.rates])) for c in changes),
+        )
+
+    def losses(self, curve: LossCurve) -> None:
+        """Write what is new of a loss curve since the last time."""
+        points, start = curve.points, curve.changed_from
+        if start < len(points):
+            self._db.execute(
+                "DELETE FROM loss WHERE clock = ? AND first_step >= ?", (curve.clock, points[start].first_step)
+            )
+            self.loss_points(points[start:])
+            curve.changed_from = len(points)
+
+    def loss_points(self, points: Iterable[LossPoint]) -> None:
+        """Append points of loss curves."""
+        self._db.executemany(
+            "INSERT INTO loss VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (tuple(map(_finite, point)) for point in points)
         )
 
     def not_observed(self, what: str, place: str, why: str) -> None:

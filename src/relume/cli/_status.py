@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from relume.artifacts.recording import SiteRecord
+    from relume.artifacts.recording import Site, SiteRecord
 
 _LEAST_SECONDS = 0.5
 _LEAST_ROWS, _LEAST_COLUMNS = 10, 40
@@ -27,6 +27,7 @@ _FULL_SCREEN = ("curses", "_curses", "textual")  # what has the whole terminal f
 
 _SAVE, _RESTORE = "\x1b7", "\x1b8"
 _CLEAR_ROW = "\x1b[2K"
+_DIM, _RED = "\x1b[0;2m", "\x1b[0;1;31m"
 
 
 def wanted(stream: TextIO | None, environment: Mapping[str, str]) -> bool:
@@ -66,7 +67,7 @@ class Status:
             if any(name in sys.modules for name in _FULL_SCREEN):
                 self.close()
             elif self._in_front():
-                self._draw(self.text(steps, records))
+                self._draw(self.text(steps, records), _RED if _broken(records) else _DIM)
         except Exception:  # noqa: BLE001 - a line less is no reason to end the watching
             self.close()
 
@@ -80,7 +81,12 @@ class Status:
             self._write(f"{_SAVE}\x1b[{row};1H{_CLEAR_ROW}\x1b[r{_RESTORE}")
 
     def text(self, steps: int, records: Sequence[SiteRecord]) -> str:
-        """``relume: step 1,200, 40 of 192 units dead, most at relu2 (train.py:32): 40 of 64``."""
+        """``relume: step 1,200, 40 of 192 units dead, most in relu2 (train.py:32): 40 of 64``; NaN comes first.
+
+        ``relume: step 1,200, 128 of 128 units NaN or infinite since step 946, first in relu1 (train.py:30)``
+        """
+        if broken := _broken(records):
+            return f"relume: step {steps:,}, {broken}"
         found = []
         for record in records:
             mask = self._judged_dead(record, literal=self._literal)
@@ -92,8 +98,7 @@ class Status:
         line = f"relume: step {steps:,}, {dead:,} of {units:,} units dead"
         most, site = max(found, key=lambda each: each[0])
         if most:
-            name = site.module or site.model
-            line += f", most at {name} ({os.path.basename(site.file)}:{site.line}): {most:,} of {site.units:,}"
+            line += f", most in {_place(site)}: {most:,} of {site.units:,}"
         return line
 
     def _in_front(self) -> bool:
@@ -103,7 +108,7 @@ class Status:
                 return False
         return bool(select.select([], [self._terminal], [], 0)[1])
 
-    def _draw(self, text: str) -> None:
+    def _draw(self, text: str, style: str) -> None:
         size = os.get_terminal_size(self._terminal)
         if size.lines < _LEAST_ROWS or size.columns < _LEAST_COLUMNS:
             self._give_back()
@@ -113,7 +118,7 @@ class Status:
         # What is no plain letter may be wider than a column, or none at all.
         plain = "".join(c if " " <= c <= "~" else "?" for c in text)
         shown = plain if len(plain) < size.columns else f"{plain[: size.columns - 4]}..."
-        self._write(f"{begin}{_SAVE}\x1b[{size.lines};1H\x1b[0;2m{_CLEAR_ROW}{shown}\x1b[0m{_RESTORE}")
+        self._write(f"{begin}{_SAVE}\x1b[{size.lines};1H{style}{_CLEAR_ROW}{shown}\x1b[0m{_RESTORE}")
 
     def _begin(self, size: os.terminal_size) -> str:
         """Take the last row; where the script writes in it, its lines move up by one."""
@@ -128,3 +133,24 @@ class Status:
 
     def _write(self, text: str) -> None:
         os.write(self._terminal, text.encode("ascii"))
+
+
+def _broken(records: Sequence[SiteRecord]) -> str:
+    """How many units are NaN or infinite, since when and where first; "" while none is."""
+    found = [(int((~record.finite).sum()), _since(record), record.site) for record in records]
+    number = sum(units for units, _, _ in found)
+    if not number:
+        return ""
+    total = sum(site.units for _, _, site in found)
+    _, step, site = min((each for each in found if each[0]), key=lambda each: each[1])
+    return f"{number:,} of {total:,} units NaN or infinite since step {step:,}, first in {_place(site)}"
+
+
+def _since(record: SiteRecord) -> int:
+    """The first step at which a unit of a site was not finite; 0 if none was."""
+    steps = [] if record.non_finite_since is None else [s for s in record.non_finite_since.tolist() if s >= 0]
+    return min(steps, default=0)
+
+
+def _place(site: Site) -> str:
+    return f"{site.module or site.model} ({os.path.basename(site.file)}:{site.line})"

@@ -27,31 +27,34 @@ class _Names(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     "--max-dead",
     type=Share("the units", "1% or 0.01", zero=True, unsure=True),
     envvar="RELUME_MAX_DEAD",
-    help="Share of units that may be dead; 1% where nothing else is asked.",
+    help="Share of units that may be dead; 1% unless --fail-on is given.",
 )
-@click.option("--per-site", is_flag=True, envvar="RELUME_PER_SITE", help="The share is of each site's units.")
+@click.option(
+    "--per-site", is_flag=True, envvar="RELUME_PER_SITE", help="Apply the share to each site, not to all units."
+)
 @click.option(
     "--fail-on",
     type=_Names(),
     multiple=True,
     metavar="RULE",
     envvar="RELUME_FAIL_ON",
-    help="Fail where this rule finds anything: RLM008 or non_finite. May be repeated.",
+    help="Fail if this rule finds anything: RLM001 or dead_unit. May be repeated.",
 )
-@click.option("--github", is_flag=True, help="Print annotations for the lines of the source, too.")
+@click.option("--github", is_flag=True, help="Also print annotations for GitHub Actions.")
 @click.option("--json", "as_json", is_flag=True, help="The stable, versioned JSON.")
 def command(
     file: str, max_dead: float | None, per_site: bool, fail_on: tuple[list[str], ...], github: bool, as_json: bool
 ) -> int:
-    """Check the recording FILE (default: run.relume), and exit 1 where what was asked does not hold.
+    """Check the recording FILE (default: run.relume). Exit 1 if the check fails.
 
     \b
         relume check run.relume --max-dead 1%
-        relume check run.relume --max-dead 5% --per-site --fail-on non_finite
+        relume check run.relume --max-dead 5% --per-site --fail-on dead_unit
 
-    Sites that were seen on fewer than 300 examples never fail a check. The options may be set in pyproject.toml,
-    as max-dead = "1%" under [tool.relume] or [tool.relume.check], and by RELUME_MAX_DEAD, RELUME_PER_SITE and
-    RELUME_FAIL_ON in the environment, which go before it.
+    A NaN or infinite output always fails, and so does a run in which nothing was judged. Dead units of a site that was
+    seen on fewer than 300 examples never fail. The options may be set in pyproject.toml, as max-dead = "1%" under
+    [tool.relume] or [tool.relume.check], and by RELUME_MAX_DEAD, RELUME_PER_SITE and RELUME_FAIL_ON in the
+    environment, which override it.
     """
     import shlex
 

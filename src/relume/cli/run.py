@@ -65,9 +65,9 @@ def command(
 ) -> None:
     """Run SCRIPT unchanged, watch its activations, and write a recording.
 
-    What stands behind SCRIPT belongs to it. All that relume says goes to stderr; the exit status is the script's.
-    The options may be set in pyproject.toml, as budget = "1%" under [tool.relume] or [tool.relume.run], and by
-    RELUME_BUDGET, RELUME_WINDOW, RELUME_EVERY and RELUME_OUT in the environment, which go before it.
+    Everything after SCRIPT is passed to it. relume prints to stderr only; the exit status is the script's. The options
+    may be set in pyproject.toml, as budget = "1%" under [tool.relume] or [tool.relume.run], and by RELUME_BUDGET,
+    RELUME_WINDOW, RELUME_EVERY and RELUME_OUT in the environment, which override it.
     """
     import os
 

@@ -1,7 +1,8 @@
-"""Findings → verdict: whether what was asked of a run holds.
+"""Findings → verdict: whether a run passes.
 
-Provisional sites never fail a check, and their units are no part of the share: neither of the dead ones nor of all.
-A run of which nothing was watched holds no promise: a gate that passes because nobody looked would be none.
+A run fails if too many units are dead, if one of the rules that were named finds anything, if any finding is an error
+(NaN), and if nothing was judged: a gate that passes because nobody looked is no gate. A provisional site never fails a
+check for its dead units, and its units count neither as dead nor as judged.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from relume.doctor.rules import RULES, Rule
 from relume.errors import UnknownName
 
 DEFAULT_MAX_DEAD = 0.01
-"""Where nothing else is asked: 1 % of all units."""
+"""The default: 1 % of all units."""
 
 _DEAD_ADVICE = "see which, since when and why in the report"
 
@@ -29,7 +30,7 @@ def check(
         findings: of the run.
         max_dead: share of units that may be dead, in [0, 1]; without it and without ``fail_on`` it is 1 %.
         per_site: the share is of each site's units, instead of all.
-        fail_on: codes or names of the rules that may not find anything.
+        fail_on: codes or names of the rules that may not find anything; errors fail without being named.
 
     Raises: UnknownName: no such rule.
     """
@@ -37,7 +38,7 @@ def check(
     if max_dead is None and not rules:
         max_dead = DEFAULT_MAX_DEAD
     judged = [site for site in findings.sites if not site.provisional]
-    failures = _not_watched(findings)
+    failures = _nothing_judged(findings, judged)
     if max_dead is not None:
         failures += _too_many_per_site(judged, max_dead) if per_site else _too_many(judged, max_dead)
     failures += _found(findings, rules)
@@ -74,11 +75,17 @@ def rules_named(names: Sequence[str]) -> list[Rule]:
     return [rule for rule in RULES if rule.code in wanted]
 
 
-def _not_watched(findings: Findings) -> list[Failure]:
-    if findings.sites:
+def _nothing_judged(findings: Findings, judged: Sequence[Judged]) -> list[Failure]:
+    if judged:
         return []
-    said = "no activation was watched, so that nothing can be said to hold"
-    return [Failure("watched", "not_watched", None, 0, 0, said, "the report says why")]
+    if not findings.sites:
+        said = "nothing was judged: no activation was watched [nothing-judged]"
+        return [Failure("judged", "nothing_judged", None, 0, 0, said, "the report says why")]
+    units, most = sum(site.site.units for site in findings.sites), max(site.examples for site in findings.sites)
+    said = f"nothing was judged: no site was seen on 300 examples (at most {most:,}) [nothing-judged]"
+    return [
+        Failure("judged", "nothing_judged", None, 0, units, said, "train longer, or look at more steps (--every 1)")
+    ]
 
 
 def _too_many(judged: Sequence[Judged], most: float) -> list[Failure]:
@@ -100,21 +107,22 @@ def _too_many_per_site(judged: Sequence[Judged], most: float) -> list[Failure]:
 
 
 def _excess(dead: int, units: int, most: float) -> str:
-    return f"{dead:,} of {units:,} units dead, {_percent(dead / units)}; at most {_percent(most)} may be"
+    return f"{dead:,} of {units:,} units are dead ({_percent(dead / units)}, limit {_percent(most)})"
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g}%"
+    return f"{100 * share:.3g} %"
 
 
 def _found(findings: Findings, rules: Sequence[Rule]) -> list[Failure]:
-    """What the rules found, at sites that are not provisional."""
+    """Every error, and what the named rules found at sites that are not provisional."""
     sites = {site.site.key: site for site in findings.sites}
     codes = {rule.code for rule in rules}
     failures = []
     for f in findings.findings:
         found = sites.get(f.site)
-        if f.rule in codes and not (found is not None and found.provisional):
+        named = f.rule in codes and not (found is not None and found.provisional)
+        if named or f.severity == "error":
             site = found.site if found is not None else None
             failures.append(
                 Failure(f.rule, f.slug, site, len(f.units), site.units if site else 0, f.evidence, f.advice)
@@ -133,11 +141,11 @@ def _notes(findings: Findings) -> list[str]:
     provisional = sum(site.provisional for site in findings.sites)
     if provisional:
         sites = f"{provisional} of {len(findings.sites)} site{'s' * (len(findings.sites) > 1)}"
-        notes.append(f"{sites} judged not at all: fewer than 300 examples of them were seen")
+        notes.append(f"{sites} not judged: seen on fewer than 300 examples")
     if run.get("script") and not run.get("finished"):
-        notes.append("the run goes on, or was cut off: this is its state at the last writing")
+        notes.append("the run is not finished, or it was cut off: this is its state when it was last written")
     if run.get("fault"):
-        notes.append(f"the watching ended early by an error of relume's own: {run['fault']}")
+        notes.append(f"an error of relume's own ended the watching early: {run['fault']}")
     if findings.not_observed:
         number = len(findings.not_observed)
         notes.append(f"{number} thing{'s' * (number > 1)} could not be observed; the report lists what")

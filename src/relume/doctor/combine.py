@@ -3,8 +3,9 @@
 Ranks do the same on other data: their counts add up, and a unit is dead only where it is silent on all of them.
 Children do something of their own: their sites stand beside the first's, under the child's name.
 
-What cannot be added up is the first rank's: the windows with their learning rates and losses, and the timeline of
-sites. For how many units were silent on *all* ranks in a stretch of steps is not known from each rank's own number.
+The loss is the mean of the ranks' losses. What cannot be added up is the first rank's: the windows, the learning rates
+and the timeline of sites. How many units were silent on *all* ranks in a stretch of steps does not follow from each
+rank's own number.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from relume.artifacts.curve import LossPoint
+from relume.artifacts.curve import merged as merged_curve
 from relume.artifacts.parts import Part, Unseen
-from relume.artifacts.recording import Count, Death, Recording, SiteRecord
+from relume.artifacts.recent import Recent
+from relume.artifacts.recording import Count, Death, Integers, Recording, SiteRecord
 from relume.doctor.events import Seen, panes_of, shared_events
 
 
@@ -46,13 +50,18 @@ def combine(parts: Sequence[Part], unseen: Sequence[Unseen] = ()) -> Recording:
 def _merge_ranks(ranks: Sequence[Part]) -> Recording:
     """The ranks of one process: what has the same key, activation and units is one site."""
     first = ranks[0].recording
-    merged = replace(first, clocks=list(first.clocks), sites=[], windows=list(first.windows))
+    merged = replace(
+        first, clocks=list(first.clocks), sites=[], windows=list(first.windows), rates=list(first.rates), losses=[]
+    )
     kept = len(first.sites)
     merged.timeline = [row for row in first.timeline if row[0] < kept]
     literal = first.meta.get("window") is not None
     met: dict[tuple[Any, ...], list[Seen]] = {}
+    losses: dict[int, list[LossPoint]] = {}
     for part in ranks:
         clocks = _take_clocks(merged, part.recording, new=part is not ranks[0])
+        for point in part.recording.losses:
+            losses.setdefault(clocks[point.clock], []).append(point._replace(clock=clocks[point.clock]))
         places = [_same(record) for record in part.recording.sites]
         for place in places:
             met.setdefault(place, [])
@@ -62,6 +71,7 @@ def _merge_ranks(ranks: Sequence[Part]) -> Recording:
             site = replace(record.site, clock=clocks[record.site.clock])
             moved = replace(record, site=site, deaths=_renumbered(record, numbers))
             met[places[number]].append(Seen(moved, panes_of(part.recording, number)))
+    merged.losses = [point for _, points in sorted(losses.items()) for point in merged_curve(points)]
     taken: set[str] = set()
     for found in met.values():
         record = found[0].record if len(found) == 1 else _merge_site(found, literal)
@@ -111,6 +121,7 @@ def _take_clocks(merged: Recording, other: Recording, *, new: bool) -> dict[int,
             number = 1 + max((c.id for c in merged.clocks), default=-1)
             merged.clocks.append(replace(clock, id=number))
             merged.windows += [replace(w, clock=number) for w in other.windows if w.clock == clock.id]
+            merged.rates += [r._replace(clock=number) for r in other.rates if r.clock == clock.id]
             numbers[clock.id] = number
     return numbers
 
@@ -120,8 +131,6 @@ def _merge_site(found: Sequence[Seen], literal: bool) -> SiteRecord:
     records = [seen.record for seen in found]
     windows = [record.window for record in records if record.window is not None]
     zero = Count.zero(records[0].site.units)
-    never = np.iinfo(np.int64).max
-    first = np.min([np.where(r.first_fired < 0, never, r.first_fired) for r in records], axis=0)
     closed = [record for record in records if record.window is not None]
     silent = np.full(records[0].site.units, -1, np.int64)
     if closed:
@@ -132,15 +141,35 @@ def _merge_site(found: Sequence[Seen], literal: bool) -> SiteRecord:
         total=sum((record.total for record in records), zero),
         window=sum(windows, zero) if windows else None,
         open=sum((record.open for record in records), zero),
-        first_fired=np.where(first == never, -1, first),
+        first_fired=_earliest([record.first_fired for record in records]),
         last_fired=np.max([record.last_fired for record in records], axis=0),
         silent_since=silent,
         slope=_steepest(records),
+        recent=_recent(records),
+        non_finite_since=_earliest([r.non_finite_since for r in records if r.non_finite_since is not None]),
         deaths=_last_deaths(records),
         vitals=_widest(records),
     )
     merged.events = shared_events(merged, found, literal)
     return merged
+
+
+def _earliest(steps: Sequence[Integers]) -> Any:
+    """For each unit the earliest step of those that are not −1; None of nothing."""
+    if not steps:
+        return None
+    never = np.iinfo(np.int64).max
+    first = np.min([np.where(some < 0, never, some) for some in steps], axis=0)
+    return np.where(first == never, -1, first)
+
+
+def _recent(records: Sequence[SiteRecord]) -> Recent | None:
+    """The firings of all ranks on the examples of all, and silent for as many examples a rank as the latest to fire."""
+    known = [record.recent for record in records if record.recent is not None and record.total.looks]
+    if not known:
+        return None
+    fired, examples, silent = (np.stack([getattr(r, name) for r in known]) for name in ("fired", "examples", "silent"))
+    return Recent(fired.sum(0), examples.sum(0), silent.min(0) * len(known))
 
 
 def _widest(records: Sequence[SiteRecord]) -> dict[str, float]:
@@ -178,6 +207,8 @@ def _append(whole: Recording, other: Recording, child: str) -> None:
     prefix = f"{child}/" if child else ""
     whole.clocks += [replace(c, id=c.id + clocks, name=prefix + c.name) for c in other.clocks]
     whole.windows += [replace(w, clock=w.clock + clocks) for w in other.windows]
+    whole.rates += [r._replace(clock=r.clock + clocks) for r in other.rates]
+    whole.losses += [point._replace(clock=point.clock + clocks) for point in other.losses]
     whole.timeline += [(site + sites, *rest) for site, *rest in other.timeline if site < len(other.sites)]  # type: ignore[misc]  # a tuple of four stays one
     for record in other.sites:
         site = record.site
@@ -193,9 +224,10 @@ def _facts(parts: Sequence[Part]) -> dict[str, Any]:
     facts = dict(ranks[0])
     facts["parts"] = [part.name for part in parts]
     facts["ranks"] = max(len(ranks), _told_ranks(parts))
-    overheads = [meta["overhead"] for meta in ranks if meta.get("overhead") is not None]
-    if overheads:
-        facts["overhead"] = max(overheads)  # ranks wait for each other
+    for name in ("overhead", "overhead_ns"):
+        told = [meta[name] for meta in ranks if meta.get(name) is not None]
+        if told:
+            facts[name] = max(told)  # ranks wait for each other
     facts["exit"] = next((meta["exit"] for meta in ranks if meta.get("exit")), ranks[0].get("exit"))
     facts["finished"] = all(meta.get("finished") for meta in ranks)
     faults = [f"{part.name}: {part.recording.meta['fault']}" for part in parts if part.recording.meta.get("fault")]

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from relume.artifacts.findings import Finding, Findings, Judged
-from relume.artifacts.recording import Recording, Site, SiteRecord, Window
+from relume.artifacts.curve import LossPoint
+from relume.artifacts.findings import Change, Finding, Findings, Judged
+from relume.artifacts.recording import Rates, Recording, Site, SiteRecord
 from relume.doctor.causes import IN_A_GRAPH, causes, chances_of_birth_dead
 from relume.doctor.judge import judge
 from relume.doctor.rules import RULES
@@ -28,8 +29,8 @@ def diagnose(recording: Recording) -> Findings:
     judged = judge_sites(recording)
     chances = {id(r): c for r, c in zip(recording.sites, chances_of_birth_dead(recording.sites), strict=True)}
     largest = _largest_gradients([site for _, site in judged])
-    broken = {site.site.model: site.site for _, site in reversed(judged) if site.non_finite}  # the first of each model
-    losses = {clock.id: _losses(recording.windows, clock.id) for clock in recording.clocks}
+    broken = _first_broken([site for _, site in judged])
+    losses = {clock.id: _losses(recording.losses, clock.id) for clock in recording.clocks}
     sites = tuple(
         replace(
             site,
@@ -37,16 +38,33 @@ def diagnose(recording: Recording) -> Findings:
             gradient_share=_gradient_share(site, largest),
             losses=losses[site.site.clock],
             broken_by=_other(broken.get(site.site.model), site.site),
+            rates_when_broken=_rates_around(recording.rates, site),
         )
         for record, site in judged
     )
     findings: list[Finding] = [found for site in sites for rule in RULES if (found := rule.check(site)) is not None]
     severities = ("error", "warning", "info")
-    findings.sort(key=lambda f: (severities.index(f.severity), f.rule))
+    follows = {site.site.key for site in sites if site.broken_by is not None}  # what it follows from is told first
+    findings.sort(key=lambda f: (severities.index(f.severity), f.rule, f.site in follows))
     lines = timelines(recording, sites)
     sites = with_points(recording, sites, lines)
     unseen = (*recording.not_observed, *_without_causes(sites))
     return Findings(_run(recording), sites, tuple(findings), unseen, lines)
+
+
+def _first_broken(sites: Sequence[Judged]) -> dict[str, Site]:
+    """Of each model, the first site whose output was not finite: the earliest step, then the order of the network."""
+    broken = [judged for judged in sites if judged.non_finite]
+    order = sorted(broken, key=lambda judged: math.inf if judged.broken_since is None else judged.broken_since)
+    return {judged.site.model: judged.site for judged in reversed(order)}
+
+
+def _rates_around(changes: Sequence[Rates], site: Judged) -> tuple[Change, ...]:
+    """The learning rates in force when a site's output ceased to be finite, and the latest ones before them."""
+    if site.broken_since is None:
+        return ()
+    before = [(c.step, c.rates) for c in changes if c.clock == site.site.clock and c.step <= site.broken_since]
+    return tuple(before[-2:])
 
 
 def _without_causes(sites: Sequence[Judged]) -> list[tuple[str, str, str]]:
@@ -74,12 +92,9 @@ def _other(one: Site | None, than: Site) -> Site | None:
     return None if one is than else one
 
 
-def _losses(windows: Sequence[Window], clock: int) -> tuple[float, float] | None:
-    """The mean loss in the first and in the last quarter of a clock's windows; None where that says nothing."""
-    own = sorted(
-        (window.first_step, window.loss) for window in windows if window.clock == clock and window.loss is not None
-    )
-    known = [loss for _, loss in own if math.isfinite(loss)]
+def _losses(points: Sequence[LossPoint], clock: int) -> tuple[float, float] | None:
+    """The mean loss of the first and of the last quarter of a clock's curve; None where that says nothing."""
+    known = [point.mean for point in points if point.clock == clock and math.isfinite(point.mean)]
     part = len(known) // 4
     return (sum(known[:part]) / part, sum(known[-part:]) / part) if part else None
 

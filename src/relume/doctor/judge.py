@@ -35,11 +35,11 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
     """The words for the units of one site, from its latest closed window and the open one.
 
     ``literal``: the user set the window's length, and what is silent in it is dead. Otherwise the window is as short
-    as the evidence allows, and a unit that was rare before it must be silent for longer.
+    as the evidence allows, and whether its silence is a death is decided by :class:`~relume.artifacts.recent.Recent`.
     """
     count = record.judged()
     site = record.site
-    finite = np.isfinite(record.total.magnitude)
+    finite = record.finite
     can_die = _can_die(record) & finite
     dead = _dead(record, can_die, literal=literal)
     silent = (count.fired == 0) & (count.samples > 0)
@@ -64,6 +64,7 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
         dormant=_units(_dormant(count)),
         non_finite=_units(~finite),
         firing_rate=tuple(_rates(count)),
+        non_finite_since=_since(record),
         last_fired=tuple(record.last_fired.tolist()),
         events=tuple(record.events),
         mortal=tuple(can_die.tolist()),
@@ -78,7 +79,7 @@ def judged_dead(record: SiteRecord, *, literal: bool = False) -> Mask | None:
     """Which units are dead, and nothing else, for who asks while the run goes; None where the site is provisional."""
     if bound(record.judged().examples) > PROVISIONAL_BOUND:
         return None
-    return _dead(record, _can_die(record) & np.isfinite(record.total.magnitude), literal=literal)
+    return _dead(record, _can_die(record) & record.finite, literal=literal)
 
 
 def _dead(record: SiteRecord, can_die: Mask, *, literal: bool) -> Mask:
@@ -103,6 +104,13 @@ def _can_die(record: SiteRecord) -> Mask:
         return np.asarray([activation.dies(weight=float(slope)) for slope in record.slope])
     parameters = {name: value for name, value in site.parameters.items() if name != "max_val"}
     return np.full(site.units, activation.dies(**activation.defaults() | parameters))
+
+
+def _since(record: SiteRecord) -> dict[int, int]:
+    """Since which step each unit is not finite, where that is known."""
+    if record.non_finite_since is None:
+        return {}
+    return {unit: step for unit, step in enumerate(record.non_finite_since.tolist()) if step >= 0}
 
 
 def _dormant(count: Count) -> Mask:

@@ -21,7 +21,14 @@ MOST_SPANS = 250
 
 def timelines(recording: Recording, sites: Sequence[Judged]) -> tuple[Timeline, ...]:
     """A timeline for each clock, in the order of their ids."""
-    return tuple(_timeline(clock, recording.windows, sites) for clock in recording.clocks)
+    return tuple(
+        replace(
+            _timeline(clock, recording.windows, sites),
+            rates=tuple((change.step, change.rates) for change in recording.rates if change.clock == clock.id),
+            losses=tuple(point for point in recording.losses if point.clock == clock.id),
+        )
+        for clock in recording.clocks
+    )
 
 
 def with_points(recording: Recording, sites: Sequence[Judged], lines: Sequence[Timeline]) -> tuple[Judged, ...]:

@@ -10,7 +10,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from relume.artifacts.recording import Clock, Site, SiteRecord, Window
+from relume.artifacts.curve import LossCurve
+from relume.artifacts.recording import Clock, Rates, Site, SiteRecord, Window
 from relume.artifacts.writer import RecordingWriter
 from relume.errors import WatchError
 from relume.framework import FRAMEWORKS, Framework, Look, Phase, Plan, Probe, Steps
@@ -52,6 +53,8 @@ class Observer:
         self._probe: Probe | None = None
         self._clocks: list[ClockTrack] = []
         self._sites: list[SiteTrack] = []
+        self._rates: list[Rates] = []
+        self._losses: list[LossCurve] = []
         self._closed: list[tuple[Window, list[tuple[int, int, int]]]] = []
         self._now = self._flushed = time.perf_counter_ns()
         self._flush_gap = _FLUSH_NS
@@ -125,6 +128,7 @@ class Observer:
     def new_clock(self, name: str, kind: str) -> int:
         """Number a source of steps that was met."""
         self._clocks.append(ClockTrack(name, kind))
+        self._losses.append(LossCurve(len(self._losses)))
         return len(self._clocks) - 1
 
     def new_site(self, site: Site) -> int:
@@ -153,6 +157,10 @@ class Observer:
         now, own = time.perf_counter_ns(), self._probe.cost
         self._budget.book(steps.look, steps.number, now - self._now, own - self._own)
         self._now, self._own = now, own
+        for step, loss in enumerate(steps.losses, start=track.steps):
+            if loss is not None:
+                self._losses[clock].add(step, loss)
+        self._rates += [Rates(clock, step, rates) for step, rates in steps.rates]
         track.take(steps)
         if self._probe.kept() > _MOST_KEPT:
             self._fold()
@@ -223,11 +231,14 @@ class Observer:
                     site.changed = False
             for window, silent in self._closed:
                 self.writer.window(window, silent)
+            self.writer.rates(self._rates)
+            for curve in self._losses:
+                self.writer.losses(curve)
             for number, t in enumerate(self._clocks):
                 self.writer.clock(Clock(number, t.name, t.kind, t.steps, t.looked))
             self.writer.meta(overhead=self._budget.overhead, overhead_ns=int(self._budget.spent))
         self.writer.settle()
-        self._closed = []
+        self._closed, self._rates = [], []
         self._flushed = time.perf_counter_ns()
         self._flush_gap = max(_FLUSH_NS, _FLUSH_SHARE * (self._flushed - began))
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from relume.artifacts.recording import SURE_FIRINGS, Count, Death, Site, SiteRecord, Window
+from relume.artifacts.recent import SURE, Recent
+from relume.artifacts.recording import Count, Death, Site, SiteRecord, Window
 from relume.framework import Look, Rows, Seen, Steps
 
 ENOUGH_EXAMPLES = 1_000
@@ -35,7 +36,7 @@ _PATIENCE = 64  # looks after which a pane closes though its least visited site 
 
 @dataclass
 class ClockTrack:
-    """A clock's steps and its open pane.
+    """A clock's steps and its open pane: a stretch of consecutive steps.
 
     Attributes:
         looked: how many steps were looked at. ``stale``: steps since the latest look. ``first_step``: of the open pane.
@@ -49,13 +50,13 @@ class ClockTrack:
     first_step: int = 0
     _looks_before: int = 0  # the open pane
     _looks: list[int] = field(default_factory=list)  # the steps that were looked at from the open pane on
-    _losses: list[float] = field(default_factory=list)  # of all steps from there on
+    _losses: list[float | None] = field(default_factory=list)  # of all steps from there on
     _rates: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
 
     def take(self, steps: Steps) -> None:
         """Count steps that are over."""
         begin, self.steps = self.steps, self.steps + steps.number
-        self._losses += [*steps.losses, *[math.nan] * (steps.number - len(steps.losses))]
+        self._losses += [*steps.losses, *[None] * (steps.number - len(steps.losses))]
         self._rates += steps.rates
         if steps.look is Look.OFF:
             self.stale += steps.number
@@ -74,21 +75,21 @@ class ClockTrack:
             return end if self._looks and end < self.steps else None
         if self.kind == "forward":
             return None
-        wanted, end = max(_FEWEST_LOOKS, self._looks_before // _RESOLUTION), -1
+        wanted = max(_FEWEST_LOOKS, self._looks_before // _RESOLUTION)
         if len(self._looks) < wanted:
             return None
-        latest = self._looks[_PATIENCE - 1] if len(self._looks) >= _PATIENCE else math.inf
-        later = self._looks[wanted - 1]
-        while later > end:
-            end = later
-            later = max([end, *(site.step_with(ENOUGH_EXAMPLES // _PANES, end) for site in sites)])
-            later = min(later, max(latest, self._looks[wanted - 1]))
-        return int(end) if math.isfinite(end) else None
+        first = float(self._looks[wanted - 1])
+        latest = max(first, self._looks[_PATIENCE - 1]) if len(self._looks) >= _PATIENCE else math.inf
+        ends, later = -1.0, first
+        while later > ends:
+            ends = later
+            later = min(max([ends, *(site.step_with(ENOUGH_EXAMPLES // _PANES, ends) for site in sites)]), latest)
+        return int(ends) if math.isfinite(ends) else None
 
     def close_pane(self, clock: int, last_step: int) -> Window:
         """Begin the next pane behind this step."""
         number, looks = last_step + 1 - self.first_step, bisect_right(self._looks, last_step)
-        losses = [loss for loss in self._losses[:number] if not math.isnan(loss)]
+        losses = [loss for loss in self._losses[:number] if loss is not None]
         changes = bisect_right(self._rates, last_step, key=lambda change: change[0])
         rates = self._rates[changes - 1][1] if changes else ()
         pane = Window(clock, self.first_step, last_step, looks, rates, sum(losses) / len(losses) if losses else None)
@@ -103,6 +104,8 @@ class SiteTrack:
     def __init__(self, site: Site, *, slides: bool) -> None:
         """``slides``: the window is as many panes as hold enough examples; otherwise it is the latest one."""
         self.record = SiteRecord.new(site)
+        self.record.recent = Recent.nothing(site.units)
+        self.record.non_finite_since = np.full(site.units, -1, np.int64)
         self.changed = True
         self._slides = slides
         self._fired_again = np.full(site.units, -1, np.int64)  # the first look of the open pane in which a unit fired
@@ -112,7 +115,6 @@ class SiteTrack:
         self._written = 0
         self._dead = np.zeros(site.units, bool)
         self._fresh_deaths: dict[int, Death] = {}
-        self._alive_samples = np.ones(site.units)  # seen up to the end of the last pane in which it fired
 
     def take(self, seen: Seen) -> None:
         """Keep what a probe saw; its rows are folded pane by pane."""
@@ -125,7 +127,7 @@ class SiteTrack:
         self.record.vitals.update(seen.vitals)
         self._fresh_deaths.update((death.unit, death) for death in seen.deaths)
 
-    def step_with(self, examples: int, last_step: int) -> float:
+    def step_with(self, examples: int, last_step: float) -> float:
         """The step with which the open pane holds so many: ∞ if it does not yet, −1 if it has none by ``last_step``."""
         seen = self.record.open.examples
         if seen >= examples or not (seen or (self._rows and self._rows[0].steps[0] <= last_step)):
@@ -162,6 +164,10 @@ class SiteTrack:
         ever, at_first, at_last = fires.any(0), steps[fires.argmax(0)], last - fires[::-1].argmax(0)
         silent = np.where(at_last < last, steps[np.minimum(at_last + 1, last)], -1)
         going_on = np.where(record.silent_since < 0, steps[0], record.silent_since)
+        broken = ~np.isfinite(rows.magnitude)
+        since = record.non_finite_since
+        if since is not None and broken.any():
+            record.non_finite_since = np.where((since < 0) & broken.any(0), steps[broken.argmax(0)], since)
         if self._slides:
             record.silent_since = np.where(ever, silent, going_on)
         record.last_fired = np.where(ever, steps[at_last], record.last_fired)
@@ -182,8 +188,9 @@ class SiteTrack:
         self._dead &= ~fired
         record.open = Count.zero(record.site.units)
         record.window = self._window(pane) if self._slides else pane
-        self._alive_samples[fired] = record.total.samples
-        silent = self._silent() if self._slides else ~fired
+        assert record.recent is not None
+        record.recent.add(pane.fired, pane.examples, pane.samples)
+        silent = record.surely_silent() if self._slides else ~fired
         number = int(silent.sum())
         if self._slides and record.total.examples < ENOUGH_EXAMPLES:
             silent &= record.total.fired > 0  # one that never fired may be about to begin
@@ -193,17 +200,7 @@ class SiteTrack:
     def end(self) -> None:
         """The watching ends or pauses: what has never fired will not begin any more."""
         if self._slides and self.record.window is not None:
-            self._bury(self._silent())
-
-    def _silent(self) -> NDArray[np.bool_]:
-        """Which units are silent for certain, also by the rate at which they fired up to their silence.
-
-        That rate is taken two standard errors lower: of a unit that has fired once or twice it says nothing.
-        """
-        fired, alive = self.record.total.fired, self._alive_samples
-        missed = (fired - 2 * np.sqrt(fired)) / alive * (self.record.total.samples - alive)
-        known = self._dead | ((missed >= SURE_FIRINGS) & (self.record.judged().fired == 0))
-        return self.record.surely_silent(known)
+            self._bury(self.record.surely_silent())
 
     def _bury(self, silent: NDArray[np.bool_]) -> None:
         assert self.record.window is not None
@@ -249,14 +246,14 @@ class SiteTrack:
         """Whether a unit fired in the longer window, and the shorter one is enough to say that it has died since.
 
         The examples of a batch may fire together, so looks are counted: at the share of looks in which the unit fired
-        before, none of so many comes by chance as seldom as :data:`~relume.artifacts.recording.SURE_FIRINGS` says.
+        before, none of so many comes by chance as seldom as :data:`~relume.artifacts.recent.SURE` says.
         """
         window = self._sum(shorter)
         fell = (window.fired == 0) & (self._sum(longer).fired > 0)
         if window.examples < FEWEST_EXAMPLES or not fell.any():
             return False
         share = (self._fired_looks[fell] + 0.5) / (self.record.total.looks - window.looks + 1)
-        return bool((-np.log1p(-share) * window.looks >= SURE_FIRINGS).any())
+        return bool((-np.log1p(-share) * window.looks >= SURE).any())
 
     def _note(self, units: NDArray[np.bool_], kind: str, steps: NDArray[np.int64]) -> None:
         self.record.events += [(int(unit), int(steps[unit]), kind) for unit in np.flatnonzero(units)]

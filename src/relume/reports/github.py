@@ -42,7 +42,7 @@ def of_verdict(verdict: Verdict, folder: str = "") -> list[str]:
                     "error",
                     found.site,
                     _title(failure),
-                    f"{found.dead:,} of {found.site.units:,} units dead here. {failure.evidence}.",
+                    f"{found.dead:,} of {found.site.units:,} units are dead here. {failure.evidence}.",
                     folder,
                 )
                 for found in verdict.dead_sites
@@ -51,7 +51,7 @@ def of_verdict(verdict: Verdict, folder: str = "") -> list[str]:
 
 
 def _title(failure: Failure) -> str:
-    titles = {"max_dead": "relume: too many dead units", "watched": "relume: nothing was watched"}
+    titles = {"max_dead": "relume: too many dead units", "judged": "relume: nothing was judged"}
     return titles.get(failure.check, f"{failure.check} {failure.slug}")
 
 

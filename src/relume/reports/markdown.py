@@ -29,15 +29,15 @@ def _summary(findings: Findings, rest: str) -> str:
     run = findings.run
     sentences = [f"{plain(rest[0].upper() + rest[1:]).rstrip('.')}."]
     if findings.sites and wording.unfinished(findings):
-        sentences.append("**The run goes on, or was cut off.**")
+        sentences.append("**The run is not finished, or it was cut off.**")
     if any(judged.provisional for judged in findings.sites):
         sentences.append("Provisional where marked ~ (fewer than 300 examples).")
-    if findings.sites and run.get("overhead") is not None:
-        sentences.append(f"Watching took {run['overhead']:.1%} of the steps' own time.")
+    if findings.sites and (overhead := wording.overhead(run)):
+        sentences.append(f"{overhead}.")
     if run.get("parts"):
         sentences.append(f"Recordings of this run: {', '.join(code(name) for name in run['parts'])}.")
     if run.get("fault"):
-        sentences.append(f"**The watching ended early by an error of relume's own:** {code(run['fault'])}.")
+        sentences.append(f"**An error of relume's own ended the watching early:** {code(run['fault'])}.")
     return " ".join(sentences)
 
 

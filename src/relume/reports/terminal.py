@@ -41,9 +41,9 @@ def _headline(findings: Findings) -> Text:
         return Text().append(f"{first} ", style="bold").append(rest)
     dead, broken = (any(getattr(judged, units) for judged in findings.sites) for units in ("dead", "non_finite"))
     style = "bold red" if broken else "bold yellow" if dead else "bold green"
-    line = Text().append(first, style=style).append(f" {rest}")
+    line = Text().append(first, style=style).append(f"; {rest}")
     if wording.unfinished(findings):
-        line.append("; the run goes on, or was cut off", style="yellow")
+        line.append("; the run is not finished, or it was cut off", style="yellow")
     if any(judged.provisional for judged in findings.sites):
         line.append("; provisional where marked ~ (fewer than 300 examples)")
     return line
@@ -98,15 +98,12 @@ def _foot(findings: Findings) -> list[RenderableType]:
     assumed = [f"{judged.site.file}:{judged.site.line}" for judged in findings.sites if judged.site.axis_assumed]
     if assumed:
         parts.append(
-            Text(f"Unit axis assumed, since the layer before is not known: {', '.join(assumed)}.", style="dim")
+            Text(f"Unit axis assumed, because the layer before it is not known: {', '.join(assumed)}.", style="dim")
         )
-    overhead = findings.run.get("overhead")
-    if findings.sites and overhead is not None:
-        parts.append(Text(f"Watching took {overhead:.1%} of the steps' own time.", style="dim"))
+    if findings.sites and (overhead := wording.overhead(findings.run)):
+        parts.append(Text(f"{overhead}.", style="dim"))
     if findings.run.get("fault"):
-        parts.append(
-            Text(f"The watching ended early by an error of relume's own: {findings.run['fault']}", style="red")
-        )
+        parts.append(Text(f"An error of relume's own ended the watching early: {findings.run['fault']}", style="red"))
     if findings.not_observed:
         parts.append(Text("Not observed:", style="dim"))
         rows = findings.not_observed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -15,13 +16,13 @@ _MOST = 20  # rows in full; the rest are counted
 
 
 def render(verdict: Verdict) -> RenderableType:
-    """What holds or does not, a line a failure, what weakens the verdict."""
+    """PASS or FAIL, a line a failure, what weakens the verdict."""
     parts: list[RenderableType] = [_headline(verdict)]
     if verdict.failures:
         parts += [Text(), _table(verdict.failures), Text()]
         whole = any(failure.check == "max_dead" and failure.site is None for failure in verdict.failures)
         if whole:
-            parts += [Text("Where the dead units are:", style="dim"), _places(verdict.dead_sites), Text()]
+            parts += [Text("Dead units by site:", style="dim"), _places(verdict.dead_sites), Text()]
     parts += [Text(f"Note: {note}.", style="yellow") for note in verdict.notes]
     return Group(*parts)
 
@@ -32,22 +33,25 @@ def to_json(verdict: Verdict) -> str:
 
 
 def _headline(verdict: Verdict) -> Text:
-    line = Text("holds" if verdict.holds else "does not hold", style="bold green" if verdict.holds else "bold red")
-    line.append(f": {_asked(verdict)}", style="not bold default")
-    seen = f"; {verdict.dead:,} of {verdict.judged:,} judged units dead"
-    if verdict.judged:
-        seen += f", {100 * verdict.share:.3g}%"
-    return line.append(seen, style="not bold default")
+    line = Text("PASS" if verdict.holds else "FAIL", style="bold green" if verdict.holds else "bold red")
+    return line.append(f"  {'; '.join(_told(verdict))}", style="not bold default")
 
 
-def _asked(verdict: Verdict) -> str:
-    asked = []
+def _told(verdict: Verdict) -> list[str]:
+    """``36 of 192 units dead (18.8 %, limit 1 %)``, then what else failed or was asked."""
+    errors = [f for f in verdict.failures if f.check not in ("max_dead", "judged")]
+    told = [
+        f"{rule} at {sites} site{'s' * (sites > 1)}"
+        for rule, sites in Counter(f"{f.check} {f.slug}" for f in errors).items()
+    ]
+    told += [f"no {rule}" for rule in verdict.rules if not any(f.check == rule for f in errors)]
+    if not verdict.judged:
+        return ["nothing was judged", *told]
+    share = [f"{100 * verdict.share:.3g} %"] if verdict.dead else []
     if verdict.max_dead is not None:
-        of = "of each site's units" if verdict.per_site else "of all units"
-        asked.append(f"at most {100 * verdict.max_dead:.3g}% {of} dead")
-    if verdict.rules:
-        asked.append(f"no {', no '.join(verdict.rules)}")
-    return ", ".join(asked)
+        share.append(f"limit {100 * verdict.max_dead:.3g} %{' per site' * verdict.per_site}")
+    shown = f" ({', '.join(share)})" if share else ""
+    return [f"{verdict.dead:,} of {verdict.judged:,} units dead{shown}", *told]
 
 
 def _table(failures: tuple[Failure, ...]) -> RenderableType:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
+from typing import Any
 
 from relume.artifacts.findings import Finding, Findings, Judged
 from relume.artifacts.recording import Site
@@ -19,28 +21,86 @@ COUNTS = (
     ("one-sided", "one_sided", ""),
     ("stuck high", "stuck_high", "yellow"),
     ("saturated", "saturated", "yellow"),
-    ("not finite", "non_finite", "bold red"),
+    ("NaN or inf", "non_finite", "bold red"),
 )
 """The columns that count units: heading, attribute of Judged, style on a terminal."""
 
 
 def headline(findings: Findings) -> tuple[str, str]:
-    """The report in a sentence: how many units are dead, and on how much that was judged."""
+    """The report in a sentence, and how much was seen: NaN first, then how many units are dead and where."""
     run, sites = findings.run, findings.sites
     if not sites:
         return "No activation was watched.", why_nothing(findings)
-    units = sum(judged.site.units for judged in sites)
-    dead = sum(len(judged.dead) for judged in sites)
-    rest = f"at {_several(len(sites), 'site')}; looked at {run['looked']:,} of {run['steps']:,} steps, "
+    rest = f"looked at {run['looked']:,} of {run['steps']:,} steps, "
     if run.get("ranks", 1) > 1:
         rest += f"on each of {run['ranks']} ranks, "
-    broken = sum(len(judged.non_finite) for judged in sites)
-    first = f"{dead:,} of {units:,} units dead{f', {broken:,} not finite' if broken else ''}"
-    return first, f"{rest}{run['samples']:,} samples"
+    return broken(findings) or dead(findings), f"{rest}{run['samples']:,} samples"
+
+
+def broken(findings: Findings) -> str:
+    """``All 128 units are NaN or infinite since step 14,946; it began at relu1 (train.py:8)``; "" if none is."""
+    hit = [judged for judged in findings.sites if judged.non_finite]
+    if not hit:
+        return ""
+    number, units = sum(len(judged.non_finite) for judged in hit), _units(findings)
+    steps = [judged.broken_since for judged in hit if judged.broken_since is not None]
+    since = f" since step {min(steps):,}" if steps else ""
+    which = f"All {units:,} units are" if number == units > 1 else f"{number:,} of {units:,} units {_are(number)}"
+    first = [judged for judged in hit if judged.broken_by is None]  # one for each model
+    began = "" if len(findings.sites) == 1 else f"; it began at {listed(_places(findings, first))}"
+    return f"{which} NaN or infinite{since}{began}"
+
+
+def dead(findings: Findings) -> str:
+    """``36 of 192 units are dead, all in relu2 (train.py:32)``; of several sites, how many."""
+    hit = sorted((judged for judged in findings.sites if judged.dead), key=lambda judged: -len(judged.dead))
+    number, units = sum(len(judged.dead) for judged in hit), _units(findings)
+    if not hit:
+        return f"None of {units:,} units is dead" if units > 1 else "The unit is not dead"
+    which = f"{number:,} of {units:,} units {_are(number)} dead"
+    if len(findings.sites) == 1:
+        return which
+    place = _places(findings, hit[:1])[0]
+    if len(hit) == 1:
+        return f"{which}, {'all ' * (number > 1)}in {place}"
+    return f"{which}, {len(hit[0].dead):,} of them in {place}"
+
+
+def _units(findings: Findings) -> int:
+    return sum(judged.site.units for judged in findings.sites)
+
+
+def _places(findings: Findings, some: Sequence[Judged]) -> list[str]:
+    known = names([judged.site for judged in findings.sites])
+    return [f"{known[judged.site.key]} ({short_source(judged.site)})" for judged in some[:3]]
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def overhead(run: Mapping[str, Any]) -> str:
+    """``Overhead: 0.1 s, 4.8 % of training time (budget 2 % or 0.25 s)``; the seconds only while they are few."""
+    if run.get("overhead") is None:
+        return ""
+    seconds = run.get("overhead_ns", math.inf) / 1e9
+    spent = f"{seconds:.2g} s, " if seconds < FEW_SECONDS else ""
+    allowance = f" or {run['allowance_ns'] / 1e9:.3g} s" if run.get("allowance_ns") else ""
+    asked = f" (budget {percent(run['budget'])}{allowance})" if run.get("budget") and not run.get("every") else ""
+    return f"Overhead: {spent}{percent(run['overhead'])} of training time{asked}"
+
+
+FEW_SECONDS = 1.0
+"""Of overhead: a share of a short run says little, so the seconds stand beside it."""
+
+
+def percent(share: float) -> str:
+    """``4.8 %``, ``18.8 %``, ``2 %``: a share with one digit after the point if it has one."""
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
 
 
 def unfinished(findings: Findings) -> bool:
-    """Whether the run goes on, or was cut off."""
+    """Whether the run is not finished, or was cut off."""
     return bool(findings.run["script"] and not findings.run.get("finished"))
 
 
@@ -48,18 +108,18 @@ def why_nothing(findings: Findings) -> str:
     """Why no activation was watched."""
     run = findings.run
     if unfinished(findings):
-        return "The run goes on, or was cut off before anything of it was written."
+        return "The run is not finished, or it was cut off before anything was written."
     unwatched = run.get("unwatched")
     if unwatched:
-        return f"The script trains with {unwatched}, which is not watched yet; PyTorch is."
+        return f"The script trains with {unwatched}, which relume cannot watch yet. It watches PyTorch."
     if "torch" not in run:
         return "The script did not import PyTorch."
     if not run["steps"]:
         return (
-            "The script took no training step (no optimiser, no backward pass). "
+            "The script took no training step: no optimizer step and no backward pass. "
             "A trained model is watched by relume.watch(model, phase='all')."
         )
-    return "It trained, but no activation of the family was applied in a training pass."
+    return "relume saw training, but no supported activation in train mode."
 
 
 def columns(sites: Sequence[Judged]) -> list[tuple[str, str, list[str]]]:
@@ -88,7 +148,7 @@ def _fires(judged: Judged) -> str:
 
 
 def told(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings that are told in full: information of which the table shows all is left to ``--json``."""
+    """The findings shown in full; information that the table shows already is left to ``--json``."""
     return [f for f in findings if f.severity != "info" or f.slug in ("dead_unit", "born_dead")]
 
 
@@ -136,7 +196,3 @@ def source(site: Site) -> str:
 def listed(parts: Sequence[str]) -> str:
     """Join words into one: ``a, b and c``."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
-
-
-def _several(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' * (number > 1)}"

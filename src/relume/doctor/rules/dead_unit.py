@@ -11,11 +11,14 @@ computes with fewer units than it has. Some dead units are a saving rather than 
 
 ## Evidence
 The number of examples on which the unit was silent, and what they prove: with no firing in n examples its firing
-rate is below 3/n with 95 % confidence. A site seen on fewer than 300 examples is provisional and fails no check.
+rate is below 3/n with 95 % confidence. A unit that fired seldom lately must be silent for longer: 22 times as long as
+between two of its last eight firings. Until then it is rare (`RLM003`). A site seen on fewer than 300 examples is
+provisional and fails no check. The unit died after `died_after`, the last step at which it was seen firing, and at or
+before `died_at`, the first step at which it was seen silent.
 
 ## False alarms
 "Dead" is said of the data seen. A unit for a rare class is silent in a window without that class (see `RLM003`); a
-unit may revive when the layers before it move. `died_at` and `revived_at` in the JSON keep both.
+unit may revive when the layers before it move (`revived_at` in the JSON).
 
 ## Cure and its safety
 What to do depends on the cause, which the finding names with its evidence (`cause` in the JSON has each unit's). The
@@ -28,19 +31,15 @@ and initialization", arXiv 1903.06733; the rule of three: Hanley and Lippman-Han
 """
 
 from relume.artifacts.findings import Judged
-from relume.doctor.judge import bound
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import advice, died_when, share, why
+from relume.doctor.rules.words import advice, died_on, died_when, share, why
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     units = tuple(sorted(set(site.dead) - set(site.born_dead)))
     if not units:
         return None
-    evidence = (
-        f"{share(units, site)} silent on the last {site.examples:,} examples (p_fire < {bound(site.examples):.2g}), "
-        f"{died_when(units, site)}{why(units, site)}"
-    )
+    evidence = f"{share(units, site)} {died_on(site.examples)}; {died_when(units, site)}{why(units, site)}"
     return units, evidence, advice(units, site)
 
 

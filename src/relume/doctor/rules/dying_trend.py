@@ -16,8 +16,8 @@ Data that come in an order (a curriculum, unshuffled classes) move the rates wit
 some networks: a rate that falls and stays is no death.
 
 ## Cure and its safety
-Lower the learning rate from here on, or warm it up in the next run; normalise before the activation. Look at the cause
-that is given for units which died at this site already.
+Lower the learning rate from this point in training, or warm it up in the next run; normalise before the activation.
+Look at the causes of the units that have died at this site.
 
 ## Sources
 Threshold by our own runs: on healthy examples no unit fell so far within a window of 1,000 examples.
@@ -51,7 +51,11 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     before, now = fell[worst]
     said = "fell to less than a quarter of their rate, near zero"
     evidence = f"{share(tuple(fell), site)} {said}; unit {worst}: {before:.1%} to {now:.2%}"
-    return tuple(fell), evidence, "lower the learning rate from here on, or normalise before the activation"
+    return (
+        tuple(fell),
+        evidence,
+        "lower the learning rate from this point in training, or normalise before the activation",
+    )
 
 
 RULE = Rule("RLM009", "dying_trend", "warning", _examine)

@@ -1,23 +1,24 @@
-"""Units whose output was not a finite number.
+"""Units with an output that was NaN or infinite.
 
 ## What it finds
-Units with a nan or an infinity among their outputs on any looked-at step.
+Units with a NaN or an infinity among their outputs on any step that was looked at.
 
 ## Why it hurts
-A nan spreads through everything behind it, and through the backward pass into the weights. A unit that gives nan
-does not fire, but it is not dead: it is counted here and nowhere else.
+A NaN spreads through every layer after it, and through the backward pass into all weights. The training is lost from
+that step on. A unit that gives NaN does not fire, but it is not dead: it is counted here and nowhere else.
 
 ## Evidence
-The last step at which one of them fired, and which site of the network is the first such one.
-Σ |output| of the unit over the run is not finite. A sum of finite numbers that is too large for float32 does the
-same, and is as much a fault.
+The first step that was looked at and had such an output (`non_finite_since` in the JSON), the learning rates around
+it, and the site at which it began: the one with the earliest such step, and of several the first in the network.
+The sum of |output| of the unit is not finite. A sum of finite numbers that overflows float32 is reported too, and is
+as much a fault.
 
 ## False alarms
 None is known.
 
 ## Cure and its safety
-Find the first site in the order of the network: it is where the numbers began. A lower learning rate, gradient
-clipping, float32 instead of float16 for this layer, a guard around a division or a logarithm before it.
+Fix the first site: the others follow from it. Lower the learning rate or warm it up, clip gradients, use float32
+instead of float16 for this layer, or guard a division or a logarithm before it.
 
 ## Sources
 IEEE 754-2019, section 6.
@@ -25,24 +26,47 @@ IEEE 754-2019, section 6.
 
 from relume.artifacts.findings import Judged
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import share
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not site.non_finite:
         return None
-    last = max(site.last_fired[unit] for unit in site.non_finite)
-    fired = f"they last fired at step {last:,}" if last >= 0 else "they never fired"
-    evidence = f"{share(site.non_finite, site)} gave nan or infinity; {fired}"
+    evidence = f"{_which(site)} NaN or infinite{_since(site)}"
     if site.broken_by is not None:
-        first = site.broken_by
-        where = f"{first.module or first.model} at {first.file}:{first.line}"
-        return site.non_finite, f"{evidence}; the first such site is {where}", "see to the first such site"
+        first = site.broken_by.module or site.broken_by.model
+        where = f"{first} ({site.broken_by.file}:{site.broken_by.line})"
+        return site.non_finite, f"{evidence}; it began at {where}", f"fix {first} first: this one follows from it"
     return (
         site.non_finite,
-        f"{evidence}; this is the first such site of the network",
-        "look at its input and its weights there; lower the learning rate, clip gradients, or use float32",
+        f"{evidence}; it began here{_rates(site)}",
+        "lower or warm up the learning rate, clip gradients, or use float32; look at this layer's input and weights",
     )
+
+
+def _which(site: Judged) -> str:
+    number, units = len(site.non_finite), site.site.units
+    if number == units > 1:
+        return f"all {units:,} units are"
+    return f"{number:,} of {units:,} units {'is' if number == 1 else 'are'}"
+
+
+def _since(site: Judged) -> str:
+    return "" if site.broken_since is None else f" since step {site.broken_since:,}"
+
+
+def _rates(site: Judged) -> str:
+    """``, at a learning rate of 1.5 since step 14,940 (0.05 before)``."""
+    if not site.rates_when_broken:
+        return ""
+    *before, (step, rates) = site.rates_when_broken
+    told = f", at a learning rate of {_listed(rates)}"
+    return f"{told} since step {step:,} ({_listed(before[0][1])} before)" if before else told
+
+
+def _listed(rates: tuple[float, ...]) -> str:
+    """The rates of the parameter groups; those that are the same once."""
+    different = dict.fromkeys(f"{rate:.3g}" for rate in rates)
+    return " and ".join(list(different)[:4])
 
 
 RULE = Rule("RLM008", "non_finite", "error", _examine, proven=True)

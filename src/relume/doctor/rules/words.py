@@ -5,33 +5,45 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from relume.artifacts.findings import Cause, Judged
+from relume.artifacts.findings import Cause, Judged, died
 from relume.doctor.causes import KINDS, OFFSET
+from relume.doctor.judge import bound
 
 
 def share(units: Sequence[int], site: Judged) -> str:
     """``7 of 128 units (5.5 %)``."""
-    return f"{len(units)} of {site.site.units} units ({len(units) / site.site.units:.1%})"
+    return f"{len(units):,} of {site.site.units:,} units ({percent(len(units) / site.site.units)})"
 
 
 def died_when(units: Sequence[int], site: Judged) -> str:
-    """``since step 200``, or the span of steps in which they died."""
-    died = {unit: step for unit, step, kind in site.events if kind == "died"}
-    steps = sorted(died[unit] for unit in units if unit in died)
-    if not steps:
-        return "since the last steps"
-    return f"since step {steps[0]:,}" if steps[0] == steps[-1] else f"since steps {steps[0]:,} to {steps[-1]:,}"
+    """``died between steps 4 and 116``; without a death on record, when one of the units was last seen firing."""
+    deaths = site.deaths()
+    known = [deaths[unit] for unit in units if unit in deaths]
+    return died(known) if known else f"last seen firing at step {max(site.last_fired[unit] for unit in units):,}"
+
+
+def died_on(examples: int) -> str:
+    """``did not fire once in the last 387 examples (true rate below 0.8 %, 95 % confidence)``."""
+    limit = percent(bound(examples))
+    return f"did not fire once in the last {examples:,} examples (true rate below {limit}, 95 % confidence)"
+
+
+def percent(share: float) -> str:
+    """``5.5 %``: two digits, three from 10 % on."""
+    return f"{100 * share:.{2 if share < 0.1 else 3}g} %"
 
 
 def why(units: Sequence[int], site: Judged) -> str:
-    """The causes of these units' deaths and how many have each, and one of the most frequent known kind in full."""
+    """``; cause: weight drift (28 units), large update (8)``, and the evidence of one unit of the first kind."""
     found = {unit: site.cause[unit] for unit in units if unit in site.cause}
     kinds = _kinds(found.values())
     if not kinds:
         return ""
-    counted = ", ".join(f"{kind} {number}" for kind, number in kinds)
+    counted = ", ".join(
+        f"{kind} ({number:,}{' units' * (not place and number > 1)})" for place, (kind, number) in enumerate(kinds)
+    )
     unit, example = next((unit, cause) for unit, cause in found.items() if cause.kind == kinds[0][0])
-    return f"; why: {counted} (unit {unit}: {example.says})"
+    return f"; cause: {counted}; unit {unit}: {example.says}"
 
 
 def advice(units: Sequence[int], site: Judged) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from relume.artifacts.findings import Judged, Span, Timeline
+from relume.artifacts.findings import Change, Judged, Timeline
 from relume.look import Chart, colour, dash
 from relume.look.palette import token
 from relume.reports.html.states import BINS, histogram
@@ -25,6 +25,9 @@ MOST_DOTS = 60
 
 FEW = 6
 """Up to so many things an axis has a mark for each number."""
+
+WIDE = 1_000
+"""Losses that differ by more than this factor are drawn on a scale of logarithms: a line would lie on the axis."""
 
 EXTENT = 64
 """Of the axes at the left, in points, so that charts under each other have their steps under each other."""
@@ -100,68 +103,119 @@ def _thinned(steps: Sequence[int]) -> list[int]:
 
 
 def _rates(clock: Timeline) -> Chart | None:
-    spans = [span for span in clock.spans if span.rates]
-    groups = _groups(spans)
-    if not any(len({span.rates[group] for span in spans}) > 1 for group in groups):
+    groups = _groups(clock.rates)
+    if len(clock.rates) < 2 or not groups:
         return None  # constant: the words say so
     names = [f"group {group}" if len(groups) > 1 else "learning rate" for group in groups]
-    rows = [
-        {"step": span.last_step, "rate": span.rates[group], "group": name}
+    ends = [*clock.rates, (clock.steps, clock.rates[-1][1])]  # the last ones stay to the end
+    rows: Rows = [
+        {"step": step, "rate": rates[group], "group": name}
         for group, name in zip(groups, names, strict=True)
-        for span in spans
-        if np.isfinite(span.rates[group])
+        for step, rates in ends
+        if group < len(rates) and np.isfinite(rates[group])
     ]
-    spec = _lines(rows, "rate", "group", names, _steps(clock), "learning rate")
+    first, last = ([rates[groups[0]] for _, rates in ends if groups[0] < len(rates)][place] for place in (0, -1))
     return Chart(
         name=f"rates-{clock.clock}",
         title="Learning rate",
-        description=f"From {spans[0].rates[groups[0]]:.3g} to {spans[-1].rates[groups[0]]:.3g}.",
-        spec=spec,
-        columns=("behind step", *names),
-        rows=[(span.last_step, *(_number(span.rates[group]) for group in groups)) for span in spans],
+        description=f"From {first:.3g} to {last:.3g}, in {len(clock.rates) - 1:,} changes.",
+        spec=_lines(rows, "rate", "group", names, _steps(clock), "learning rate", steps=True),
+        columns=("from step", *names),
+        rows=[
+            (step, *(_number(rates[group] if group < len(rates) else None) for group in groups))
+            for step, rates in clock.rates
+        ],
         height=150,
         width=760,
     )
 
 
-def _groups(spans: Sequence[Span]) -> list[int]:
+def _groups(changes: Sequence[Change]) -> list[int]:
     """The parameter groups whose rates differ from those of the groups before, four at most."""
-    if not spans:
-        return []
-    width = min(len(span.rates) for span in spans)
+    width = max((len(rates) for _, rates in changes), default=0)
     different: dict[tuple[float, ...], int] = {}
     for group in range(width):
-        different.setdefault(tuple(span.rates[group] for span in spans), group)
+        different.setdefault(tuple(rates[group] for _, rates in changes if group < len(rates)), group)
     return list(different.values())[:4]
 
 
 def constant_rates(clock: Timeline) -> str:
-    """The learning rates where none of them ever changed, in words; "" otherwise."""
-    spans = [span for span in clock.spans if span.rates]
-    rates = [{span.rates[group] for span in spans} for group in _groups(spans)]
-    if not rates or any(len(known) > 1 for known in rates):
+    """The learning rates if none of them ever changed, in words; else ""."""
+    if len(clock.rates) != 1:
         return ""
-    return " and ".join(f"{next(iter(known)):.3g}" for known in rates)
+    return " and ".join(f"{clock.rates[0][1][group]:.3g}" for group in _groups(clock.rates))
 
 
 def _loss(clock: Timeline) -> Chart | None:
-    spans = [span for span in clock.spans if span.loss is not None and np.isfinite(span.loss)]
-    if len(spans) < 2:
+    known = [point for point in clock.losses if point.finite]
+    if len(known) < 2:
         return None
-    rows = [{"step": span.last_step, "loss": span.loss, "line": "loss"} for span in spans]
-    told = [span.loss for span in spans if span.loss is not None]
-    spec = _lines(rows, "loss", "line", ["loss"], _steps(clock), "loss")
+    description = (
+        f"{known[0].mean:.3g} at first, {known[-1].mean:.3g} at last, {min(p.low for p in known):.3g} at least"
+    )
+    if clock.loss_non_finite_since is not None:
+        description += f"; NaN or infinite for the first time at step {clock.loss_non_finite_since:,}"
     return Chart(
         name=f"loss-{clock.clock}",
         title="Loss",
-        description=f"Mean of the looked-at steps: {told[0]:.3g} at first, {told[-1]:.3g} at last, {min(told):.3g} at "
-        "least.",
-        spec=spec,
-        columns=("from step", "to step", "steps looked at", "loss"),
-        rows=[(span.first_step, span.last_step, span.looked, _number(span.loss)) for span in spans],
+        description=f"{description}.",
+        spec=_curve(clock),
+        columns=("from step", "to step", "losses", "mean", "lowest", "highest", "NaN or infinite"),
+        rows=[
+            (p.first_step, p.last_step, p.number, *map(_number, (p.mean, p.low, p.high)), p.non_finite)
+            for p in clock.losses
+        ],
         height=170,
         width=760,
     )
+
+
+def _curve(clock: Timeline) -> dict[str, Any]:
+    """The loss as it was: a line with a gap at each loss that is not finite, and a band from the lowest to the highest.
+
+    A mark stands at the first step whose loss was not finite.
+    """
+    rows: Rows = []
+    piece = 0
+    for point in clock.losses:
+        if point.finite:
+            rows.append(
+                {"step": point.last_step, "loss": point.mean, "low": point.low, "high": point.high, "piece": piece}
+            )
+        piece += bool(point.non_finite)
+    x, detail = _steps(clock), {"field": "piece", "type": "nominal"}
+    wide = _is_wide(rows)
+    y, low = (_quantity(field, "loss", wide=wide) for field in ("loss", "low"))
+    alone = [row for place, row in enumerate(rows) if _is_alone(rows, place)]
+    shade = colour(0)
+    layers: list[dict[str, Any]] = [
+        {"mark": {"type": "area", "color": shade, "opacity": 0.2, "clip": True},
+         "encoding": {"x": x, "y": low, "y2": {"field": "high"}, "detail": detail}},
+        {"mark": {"type": "line", "color": shade, "clip": True}, "encoding": {"x": x, "y": y, "detail": detail}},
+        {"data": {"values": alone}, "mark": {"type": "point", "filled": True, "size": 20, "opacity": 1, "color": shade},
+         "encoding": {"x": x, "y": y}},
+    ]  # fmt: skip
+    if clock.loss_non_finite_since is not None:
+        layers.append(
+            {
+                "data": {"values": [{"step": clock.loss_non_finite_since}]},
+                "mark": {"type": "rule", "color": token("dead"), "strokeWidth": 2, "strokeDash": [4, 3]},
+                "encoding": {"x": x},
+            }
+        )
+    return {"data": {"values": rows}, "layer": layers}
+
+
+def _is_wide(rows: Rows) -> bool:
+    """Whether the losses need a scale of logarithms: they are positive and differ a thousandfold."""
+    low, high = min(row["low"] for row in rows), max(row["high"] for row in rows)
+    return bool(0 < low and high > WIDE * low)
+
+
+def _is_alone(rows: Rows, place: int) -> bool:
+    """Whether a point has no neighbor to draw a line to."""
+    near = [rows[n]["piece"] for n in (place - 1, place + 1) if 0 <= n < len(rows)]
+    return rows[place]["piece"] not in near
 
 
 def distribution(name: str, title: str, judged: Judged) -> Chart:
@@ -201,11 +255,19 @@ def distribution(name: str, title: str, judged: Judged) -> Chart:
 
 
 def _lines(
-    rows: Rows, field: str, by: str, names: Sequence[str], x: dict[str, Any], title: str, *, top: int | None = None
+    rows: Rows,
+    field: str,
+    by: str,
+    names: Sequence[str],
+    x: dict[str, Any],
+    title: str,
+    *,
+    top: int | None = None,
+    steps: bool = False,
 ) -> dict[str, Any]:
     """Lines told apart by colour and dash, with a legend where there are several, and points to point at.
 
-    ``top``: the largest of numbers that are counted: they stay until they change, and are drawn from 0.
+    ``steps``: numbers stay until they change. ``top``: so do these, the largest of counts, which are drawn from 0.
     """
     legend: dict[str, Any] | None = None
     if len(names) > 1:
@@ -223,7 +285,7 @@ def _lines(
     }  # fmt: skip
     tips = [{"field": by, "type": "nominal"}, {"field": "step"}, {"field": field, "title": title, "format": ".4~g"}]
     y = _quantity(field, title, top=top)
-    mark = {"type": "line", "interpolate": "step-after" if top is not None else "linear", "clip": True}
+    mark = {"type": "line", "interpolate": "step-after" if steps or top is not None else "linear", "clip": True}
     layers: list[dict[str, Any]] = [{"mark": mark, "encoding": {"x": x, "y": y, **scales}}]
     if top is None and len(rows) <= MOST_DOTS:
         points = {"type": "point", "filled": True, "size": 30, "opacity": 1}
@@ -237,10 +299,10 @@ def _steps(clock: Timeline) -> dict[str, Any]:
     return {"field": "step", "type": "quantitative", "title": "step", "scale": scale, "axis": axis}
 
 
-def _quantity(field: str, title: str, *, top: int | None = None) -> dict[str, Any]:
-    """The axis at the left; ``top``: of something that is counted from 0."""
+def _quantity(field: str, title: str, *, top: int | None = None, wide: bool = False) -> dict[str, Any]:
+    """The axis at the left; ``top``: of something that is counted from 0. ``wide``: a scale of logarithms."""
     axis: dict[str, Any] = {"minExtent": EXTENT, "maxExtent": EXTENT, "tickCount": 4, "format": ".4~g"}
-    scale: dict[str, Any] = {"zero": False}
+    scale: dict[str, Any] = {"type": "log"} if wide else {"zero": False}
     if top is not None:
         axis |= {"format": ",d", "tickMinStep": 1}
         scale = {"domain": [0, max(top, 1) * 1.06], "nice": False}

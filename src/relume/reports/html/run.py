@@ -153,7 +153,8 @@ def _by_site(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
 def _weight(judged: Judged, findings: Sequence[Finding]) -> tuple[int, ...]:
     """The sites in the order in which they should be looked at: what lost most units comes first."""
     severe = [sum(f.severity == severity for f in findings) for severity in ("error", "warning")]
-    return (-len(judged.non_finite), -story.lost(judged), *(-number for number in severe), -len(judged.rare))
+    follows = judged.broken_by is not None
+    return (-bool(judged.non_finite), follows, -story.lost(judged), *(-number for number in severe), -len(judged.rare))
 
 
 def _row(place: int, judged: Judged, names: Mapping[str, str], drawn: bool) -> Row:
@@ -274,8 +275,8 @@ def _facts(findings: Findings) -> list[tuple[str, str]]:
         said += [("command", story.title(findings, MOST_COMMAND)), ("exit status", status)]
     said += [("steps", f"{run['steps']:,}, of which {run['looked']:,} were looked at")]
     said += [("samples", f"{run['samples']:,}")]
-    if run.get("overhead") is not None:
-        said.append(("cost of watching", f"{run['overhead']:.1%} of the steps' own time"))
+    if overhead := wording.overhead(run):
+        said.append(("overhead", overhead.removeprefix("Overhead: ")))
     if asked := _told(run, ("budget", "every", "window", "phase")):
         said.append(("asked for", asked))
     said += [(shown(c["name"], 60), f"{c['kind']}, {c['steps']:,} steps") for c in run.get("clocks", [])[:8]]

@@ -22,7 +22,7 @@ class State:
 
 
 STATES = (
-    State("broken", "not finite", "gave a nan or an infinity", ("non_finite",)),
+    State("broken", "NaN or infinite", "an output was NaN or infinite", ("non_finite",)),
     State("dead", "dead", "silent on every example it was judged on", ("dead",)),
     State("stuck", "stuck", "on a flat part of its curve on 99 % of the samples", ("stuck_high", "saturated")),
     State("rare", "rare", "fires on less than 1 % of the samples", ("rare",)),

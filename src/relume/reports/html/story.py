@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from relume.artifacts.findings import Finding, Findings, Judged
+from relume.artifacts.findings import Finding, Findings, Judged, died
 from relume.reports import wording
 from relume.reports.html.states import STATES
 
@@ -73,19 +73,12 @@ def summary(findings: Findings, names: Mapping[str, str]) -> Summary:
     if not findings.sites:
         return Summary("none", "No activation was watched", (wording.why_nothing(findings),), _cautions(findings))
     dead = sum(len(judged.dead) for judged in findings.sites)
-    units = sum(judged.site.units for judged in findings.sites)
     worst = "error" if any(f.severity == "error" for f in findings.findings) else ""
     warned = any(f.severity == "warning" for f in findings.findings)
     tone = "bad" if worst or dead else "warn" if warned else "good"
-    headline = f"{dead:,} of {units:,} units {'is' if dead == 1 else 'are'} dead" if dead else _alive(units)
-    if broken := sum(len(judged.non_finite) for judged in findings.sites):
-        headline += f", {broken:,} not finite"
+    headline = wording.broken(findings) or wording.dead(findings)
     sentences = [_where(findings, names), _when(findings), _besides(findings), _warned(findings), _judged_on(findings)]
     return Summary(tone, headline, tuple(s for s in sentences if s), _cautions(findings))
-
-
-def _alive(units: int) -> str:
-    return f"None of {units:,} units is dead" if units > 1 else "The unit is alive"
 
 
 def _where(findings: Findings, names: Mapping[str, str]) -> str:
@@ -94,9 +87,9 @@ def _where(findings: Findings, names: Mapping[str, str]) -> str:
         return ""
     places = [_place(judged, names) for judged in hit[:PLACES]]
     if len(hit) == 1:
-        return f"{'It is' if len(hit[0].dead) == 1 else 'They are all'} at {places[0]} units."
-    rest = f"; and at {len(hit) - PLACES:,} more" if len(hit) > PLACES else ""
-    return f"They are at {len(hit):,} of {len(findings.sites):,} sites: {'; '.join(places)}{rest}."
+        return f"{'The dead unit is' if len(hit[0].dead) == 1 else 'The dead units are all'} in {places[0]} units."
+    rest = f"; and {len(hit) - PLACES:,} more" if len(hit) > PLACES else ""
+    return f"The dead units are in {len(hit):,} of {len(findings.sites):,} sites: {'; '.join(places)}{rest}."
 
 
 def _place(judged: Judged, names: Mapping[str, str]) -> str:
@@ -105,24 +98,25 @@ def _place(judged: Judged, names: Mapping[str, str]) -> str:
 
 
 def _when(findings: Findings) -> str:
-    steps: list[int] = []
+    deaths: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
     born = dead = 0
     for judged in findings.sites:
-        died = {unit: step for unit, step, kind in judged.events if kind == "died"}
-        steps += [died[unit] for unit in judged.dead if unit in died and unit not in set(judged.born_dead)]
+        known = judged.deaths()
+        deaths += [known[unit] for unit in judged.dead if unit in known and unit not in set(judged.born_dead)]
         kinds.update(judged.cause[unit].kind for unit in judged.dead if unit in judged.cause)
         born, dead = born + len(judged.born_dead), dead + len(judged.dead)
     said = []
     if born:
         said.append("none of them ever fired" if born == dead > 1 else f"{born:,} never fired")
-    if steps:
-        span = f"at step {min(steps):,}" if min(steps) == max(steps) else f"from step {min(steps):,} to {max(steps):,}"
-        said.append(f"{'the others' if born else 'they'} fell silent {span}")
+    if deaths:
+        said.append(f"{'the others' if born else 'they'} {died(deaths)}")
     told = [(kind, number) for kind, number in kinds.most_common() if kind not in ("unknown", "born dead")]
-    causes = ", ".join(f"{kind} ({number:,})" for kind, number in told)
+    causes = ", ".join(
+        f"{kind} ({number:,}{' units' * (not place and number > 1)})" for place, (kind, number) in enumerate(told)
+    )
     if causes:
-        said.append(f"why: {causes}")
+        said.append(f"cause: {causes}")
     text = "; ".join(said)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -154,24 +148,24 @@ def _judged_on(findings: Findings) -> str:
     examples = sorted(judged.examples for judged in findings.sites)
     span = f"{examples[0]:,}" if examples[0] == examples[-1] else f"{examples[0]:,} to {examples[-1]:,}"
     run = findings.run
-    cost = f", which took {run['overhead']:.1%} of the steps' own time" if run.get("overhead") is not None else ""
-    steps = f"relume looked at {run['looked']:,} of {run['steps']:,} steps{cost}."
-    return f"Judged on the latest {span} examples of a site. {steps}"
+    cost = f" {overhead}." if (overhead := wording.overhead(run)) else ""
+    seen = f"relume looked at {run['looked']:,} of {run['steps']:,} steps."
+    return f"Judged on the latest {span} examples of each site. {seen}{cost}"
 
 
 def _cautions(findings: Findings) -> tuple[str, ...]:
     run, said = findings.run, []
     if findings.sites and wording.unfinished(findings):
-        said.append("The run goes on, or was cut off: this is what was seen so far.")
+        said.append("The run is not finished, or it was cut off: this is what was seen so far.")
     loose = sum(judged.provisional for judged in findings.sites)
     if loose:
         many = "all" if loose == len(findings.sites) else f"{loose:,} of {len(findings.sites):,}"
-        said.append(f"Provisional where a ~ stands (fewer than 300 examples): {many} sites.")
+        said.append(f"Provisional (marked ~, fewer than 300 examples): {many} sites.")
     assumed = sum(judged.site.axis_assumed for judged in findings.sites)
     if assumed:
-        said.append(f"At {assumed:,} sites the axis of the units is assumed, since the layer before is not known.")
+        said.append(f"The unit axis is assumed at {assumed:,} sites, because the layer before is not known.")
     if run.get("fault"):
-        said.append(f"The watching ended early by an error of relume's own: {shown(run['fault'], 400)}")
+        said.append(f"An error of relume's own ended the watching early: {shown(run['fault'], 400)}")
     return tuple(said)
 
 

@@ -16,11 +16,11 @@ from relume.torch.watching.clocks import living_optimizers
 
 
 def when_training(begin: Callable[[], None]) -> None:
-    """Call ``begin`` once, when an optimiser is constructed, a backward pass begins or a step ends."""
+    """Call ``begin`` once, when an optimizer is constructed, a backward pass ends or a step begins."""
     taps.forget()
-    ear = _Dawn(begin)
-    taps.listen(ear)
-    taps.attend(ear, True)
+    dawn = _Dawn(begin)
+    taps.subscribe(dawn)
+    taps.attend(dawn, begins=True, backwards=True)
 
 
 def group() -> tuple[int, int] | None:
@@ -32,15 +32,15 @@ def group() -> tuple[int, int] | None:
 
 
 class _Dawn:
-    """An ear for the first sign of training; what is told then is told to the ears that come after it."""
+    """Waits for the first sign of training; what is told then is told to those that subscribe after it."""
 
     def __init__(self, begin: Callable[[], None]) -> None:
         self._begin = begin
         self._stepped_by_one: bool | None = None
-        self.counted: dict[int, taps.Countdown] = {}
+        self.countdowns: dict[int, taps.Countdown] = {}
 
     def _break(self) -> None:
-        taps.unlisten(self)
+        taps.unsubscribe(self)
         self._begin()
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
@@ -49,23 +49,20 @@ class _Dawn:
         taps.tell("optimizer_made", optimizer)
 
     def optimizer_steps(self, closure: bool) -> None:
-        """A step begins, of an optimiser that was there before."""
+        """A step begins, of an optimizer that was there before."""
         self._break()
         taps.tell("optimizer_steps", closure)
 
-    def optimizer_stepped(self, optimizer: Optimizer) -> None:
+    def optimizer_stepped(self, optimizer: Optimizer, loss: float | None) -> None:
         """Never first."""
 
-    def backward_begins(self, loss: Any) -> None:
-        """There is a gradient: steps are told by an optimiser that was there before, or there is none."""
+    def backward_ended(self, loss: float | None) -> None:
+        """There is a gradient: steps are told by an optimizer that was there before, or there is none."""
         if self._stepped_by_one is None:
             self._stepped_by_one = bool(living_optimizers())
         if not self._stepped_by_one:
             self._break()
-            taps.tell("backward_begins", loss)
-
-    def backward_ended(self) -> None:
-        """Never first."""
+            taps.tell("backward_ended", loss)
 
     def hide(self) -> bool:
         """There is nothing to hide."""
@@ -82,7 +79,7 @@ class _Dawn:
 
     def fail(self, error: Exception) -> None:
         """This process is not watched, and goes on."""
-        taps.unlisten(self)
+        taps.unsubscribe(self)
 
     def graph_traced(self, graph: Any, inputs: Any) -> None:
         """No concern yet."""

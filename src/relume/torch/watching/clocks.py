@@ -32,7 +32,7 @@ class Clock:
         self.look = Look.WIDE
         self.left = self._until = 1
         self._told = 0  # the step up to which the listener knows
-        self._losses: list[float] = []
+        self._losses: list[float | None] = []
         self._changes: list[tuple[int, tuple[float, ...]]] = []  # of the learning rates
         self._rates: list[Any] = []
         self._plain = True  # the learning rates are numbers, and no tensors
@@ -53,15 +53,15 @@ class Clock:
         """End the plan with the step under way."""
         self.left, self._until = 1, self.step + 1
 
-    def passes(self, source: Any, loss: float) -> bool:
+    def passes(self, source: Any, loss: float | None) -> bool:
         """Whether nothing need be done at the end of this step; then the step is counted."""
         if self.left <= 1:
             return False
         self.end_step(source, loss)
         return True
 
-    def end_step(self, source: Any, loss: float) -> None:
-        """Count a step of an optimizer, or of None; ``loss``: nan if it is not known."""
+    def end_step(self, source: Any, loss: float | None) -> None:
+        """Count a step of an optimizer, or of None; ``loss``: None if it is not known."""
         self._losses.append(loss)
         if source is not None:
             rates = [group.get("lr") for group in source.param_groups]

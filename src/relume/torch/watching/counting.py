@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ MOST_ELEMENTS = 1 << 16
 
 FEWEST_EXAMPLES = 8  # in such a slice, however large an example is: 300 of them must be seen before a unit is dead
 
-_SIGN_KEEPING = {
+_SIGN_KEEPING: dict[str, Callable[..., bool]] = {
     "relu": lambda: True,
     "relu6": lambda: True,
     "leaky_relu": lambda negative_slope: negative_slope >= 0,
@@ -167,11 +168,11 @@ class Accumulator:
         """Hand over what was counted and begin anew: the only place at which a device is waited for."""
         self._settle()
         steps, examples, samples = np.array(self._visits, dtype=np.int64).reshape(-1, 3).T
-        flat = self._flat if self.bounds.flat_below is not None or self.bounds.flat_above is not None else None
-        counts = [None if kept is None else self._on_host(kept) for kept in (self._fired, flat, self._magnitude)]
+        fired, flat, magnitude = (self._on_host(kept) for kept in (self._fired, self._flat, self._magnitude))
+        has_flat = self.bounds.flat_below is not None or self.bounds.flat_above is not None
         self._kept.numbers -= self.units * len(steps)
         self._begin()
-        return Rows(steps, examples, samples, *counts)
+        return Rows(steps, examples, samples, fired, flat if has_flat else None, magnitude)
 
     def _on_host(self, kept: list[Vector]) -> Floats:
         if any(isinstance(part, Tensor) for part in kept):

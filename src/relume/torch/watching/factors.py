@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relume.artifacts.recording import Death
-from relume.torch.watching.made import Array, Made
+from relume.torch.watching.made import Array, Made, quiet
 
 MOST_NUMBERS = 1 << 22
 """Weights of the largest layer whose factors are kept: four times 16 MB."""
@@ -59,6 +59,7 @@ class Factors:
         self._told = -1
         self.made: dict[str, Any] = {}
 
+    @quiet
     def take(self, z: Tensor, made: Made, offset: Array, step: int, rate: float) -> None:
         """Keep the factors of a look's pre-activations (of the layer's own shape); several of a step are one look."""
         now = _terms(z, made, offset, step, rate)
@@ -104,6 +105,7 @@ class Factors:
         self._alive = now.where(fired, alive) if _may_be_any(~fired) else now
         self._ever = self._ever | fired
 
+    @quiet
     def deaths(self) -> list[Death]:
         """What is known of the units that are silent since the last time that this was asked; waits for a device."""
         self._settle()

@@ -60,11 +60,11 @@ class LeanHook:
 
     def enter(self) -> None:
         """Into PyTorch's hooks; theirs have numbers for keys."""
-        modules._global_forward_hooks[self] = self._called  # type: ignore[index]
+        modules._global_forward_hooks[self] = self._called
 
     def leave(self) -> None:
         """Out of them."""
-        modules._global_forward_hooks.pop(self, None)  # type: ignore[call-overload]
+        modules._global_forward_hooks.pop(self, None)
 
     def _called(self, module: nn.Module, args: Any, y: Any) -> None:
         self._calls += 1

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,6 +20,10 @@ _FEWEST_SAMPLES = 8  # of a single one the mean is all there is
 
 Array = Any
 """An array of NumPy's or a tensor, in float32 where it holds numbers."""
+
+
+quiet = np.errstate(all="ignore")
+"""Around arithmetic on the training's numbers: one that overflows is a finding, not a warning of ours."""
 
 
 def plain(x: Tensor) -> Array:
@@ -60,6 +65,7 @@ class Made(ABC):
         rows = weight.reshape(len(weight), -1) + 0  # a copy
         return rows, rows[:, 0] * 0 if self.bias is None else plain(self.bias) + 0
 
+    @quiet
     def offset(self) -> Array:
         """γ = ‖mean‖ / ‖std‖ of the input's features over the look's samples; nan where these are too few to vary."""
         assert self._x is not None

@@ -48,8 +48,9 @@ class Keeper(Protocol):
     def is_here(self) -> bool:
         """Whether the calling thread is the one that is looked at."""
 
-    look_cap: float
-    """Nanoseconds that a look may cost."""
+    @property
+    def look_cap(self) -> float:
+        """Nanoseconds that a look may cost."""
 
     def visited_again(self) -> None:
         """A further forward begins of a look that has cost more."""

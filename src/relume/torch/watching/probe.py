@@ -6,7 +6,6 @@ the eye hands each call to the sites, whose counts stay on the device until the 
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from time import perf_counter_ns
@@ -132,12 +131,12 @@ class TorchProbe:
         if not self.sites.known_only:
             self.sites.keep_gradients()
 
-    def optimizer_stepped(self, optimizer: Optimizer, loss: float) -> None:
+    def optimizer_stepped(self, optimizer: Optimizer, loss: float | None) -> None:
         """The end of a step after which there is something to do."""
         if self._concerns():
             self._guarded(self._end_step, self._clocks.of(optimizer), optimizer, loss)
 
-    def backward_ended(self, loss: float) -> None:
+    def backward_ended(self, loss: float | None) -> None:
         """The end of a step, if there is no optimizer."""
         if self._clocks.best > KINDS.index("optimizer") and self._concerns():
             self._guarded(self._end_pass, "backward", loss)
@@ -145,14 +144,14 @@ class TorchProbe:
     def _forward_ended(self, module: nn.Module, args: Any, output: Any) -> None:
         """The end of a step, if there is neither optimizer nor backward."""
         if module is self.sites.trees.model and self._concerns():
-            self._guarded(self._end_pass, "forward", math.nan)
+            self._guarded(self._end_pass, "forward", None)
 
-    def _end_pass(self, kind: str, loss: float) -> None:
+    def _end_pass(self, kind: str, loss: float | None) -> None:
         clock = self._clocks.passes(kind)
         if clock is not None and not clock.passes(None, loss):
             self._end_step(clock, None, loss)
 
-    def _end_step(self, clock: Clock | None, source: Optimizer | None, loss: float) -> None:
+    def _end_step(self, clock: Clock | None, source: Optimizer | None, loss: float | None) -> None:
         if clock is None:  # another model's optimizer: the mode left for its step only
             self._looking.resume()
             return

@@ -22,15 +22,16 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 class Countdown(Protocol):
     """The steps of an optimizer up to the one at whose end there is something to do."""
 
-    def passes(self, optimizer: Optimizer, loss: float) -> bool:
+    def passes(self, optimizer: Optimizer, loss: float | None) -> bool:
         """Whether nothing need be done at the end of this step; then the step is counted."""
 
 
 class Subscriber(Protocol):
     """What a probe is told."""
 
-    countdowns: Mapping[int, Countdown]
-    """By an optimizer's id: its steps that need not be told."""
+    @property
+    def countdowns(self) -> Mapping[int, Countdown]:
+        """By an optimizer's id: its steps that need not be told."""
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimizer was constructed."""
@@ -38,10 +39,10 @@ class Subscriber(Protocol):
     def optimizer_steps(self, closure: bool) -> None:
         """Its ``step()`` begins; ``closure``: a forward pass runs inside it."""
 
-    def optimizer_stepped(self, optimizer: Optimizer, loss: float) -> None:
-        """Its ``step()`` is over; ``loss``: of the backward pass before it, nan if that is not known."""
+    def optimizer_stepped(self, optimizer: Optimizer, loss: float | None) -> None:
+        """Its ``step()`` is over; ``loss``: of the backward pass before it, None if that is not known."""
 
-    def backward_ended(self, loss: float) -> None:
+    def backward_ended(self, loss: float | None) -> None:
         """A backward pass is over."""
 
     def hide(self) -> bool:
@@ -72,8 +73,7 @@ _without_optimizer: set[int] = set()  # and those that are told when a backward 
 _undo: list[Callable[[], None]] = []
 _undo_attention: list[Callable[[], None]] = []
 
-_UNKNOWN = float("nan")
-_loss = _UNKNOWN  # of the latest backward pass, until an optimizer has stepped
+_loss: float | None = None  # of the latest backward pass, until an optimizer has stepped
 
 
 def subscribe(subscriber: Subscriber) -> None:
@@ -165,7 +165,7 @@ def _steps(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
 
 def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     global _loss
-    loss, _loss = _loss, _UNKNOWN
+    loss, _loss = _loss, None
     for subscriber in _subscribers:
         try:
             countdown = subscriber.countdowns.get(id(optimizer))
@@ -188,12 +188,12 @@ def _telling_backward(original: Any) -> Any:
 
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
         global _loss
-        loss = _UNKNOWN
+        loss: float | None = None
         if type(tensors) is Tensor and tensors.is_cpu and not function_modes() and not dispatch_modes():
             try:
                 loss = tensors.item()
             except (RuntimeError, ValueError):  # it has several elements, or a transform has wrapped it
-                loss = _UNKNOWN
+                loss = None
         original(tensors, *args, **kwargs)
         _loss = loss
         if _without_optimizer:

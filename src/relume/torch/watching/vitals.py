@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relume.torch.watching.made import Array, Made, plain
+from relume.torch.watching.made import Array, Made, plain, quiet
 
 _SAMPLED = 4_096
 """Numbers of a weight's gradient that are kept to tell noise from signal."""
@@ -30,6 +30,7 @@ class Vitals:
         self._squares: Array = 0.0  # Σ of their squared lengths
         self._gradients = 0
 
+    @quiet
     def layer(self, made: Made, offset: Array, step: int) -> None:
         """What the layer was given."""
         self._numbers["offset"] = offset
@@ -39,6 +40,7 @@ class Vitals:
             self._numbers["init_gain"] = (square / len(weight)) ** 0.5
             self._numbers["init_gain_back"] = (square / weight.shape[1]) ** 0.5
 
+    @quiet
     def output(self, y: Tensor) -> None:
         """What the activation gave."""
         values = plain(y)
@@ -48,6 +50,7 @@ class Vitals:
         larger = torch.maximum if isinstance(peak, Tensor) else max
         self._numbers["peak"] = peak if before is None else larger(peak, before)
 
+    @quiet
     def gradient(self, gradient: Tensor) -> None:
         """What the weight's step is made of."""
         flat = plain(gradient).reshape(-1)
@@ -59,6 +62,7 @@ class Vitals:
         self._squares = self._squares + (sample * sample).sum()
         self._gradients += 1
 
+    @quiet
     def read(self) -> dict[str, float]:
         """The numbers on the host; waits for a device."""
         numbers = {name: float(number) for name, number in self._numbers.items()}
