@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from relume.activations import ACTIVATIONS
 from relume.torch.watching.counting import Accumulator
 from relume.torch.watching.functions import Applied
-from relume.torch.watching.made import plain
+from relume.torch.watching.layer_calls import plain
 
 _ROWS = 8  # readings that are looked through at once, where no unit is missed
 _SURE = 9.2  # a unit is missed where its being without a sign for so long comes once in e^9.2 = 10,000 times

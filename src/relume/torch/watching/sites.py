@@ -20,11 +20,11 @@ from relume.torch.watching import places
 from relume.torch.watching.axes import Tag, assumed_axis
 from relume.torch.watching.clocks import Clock, Clocks, rate_of
 from relume.torch.watching.counting import Accumulator, bounds_of
-from relume.torch.watching.factors import Factors
+from relume.torch.watching.death_terms import DeathTerms
 from relume.torch.watching.functions import Applied
+from relume.torch.watching.layer_statistics import LayerStatistics
 from relume.torch.watching.signs import Signs, signs_of
 from relume.torch.watching.tables import Room
-from relume.torch.watching.vitals import Vitals
 
 if TYPE_CHECKING:
     from relume.torch.watching.compiled import Met
@@ -40,8 +40,8 @@ class WatchedSite:
         self.number = number
         self.clock = clock
         self.accumulator = accumulator
-        self.factors = Factors(accumulator.bounds.fires_above)
-        self.vitals = Vitals()
+        self.terms = DeathTerms(accumulator.bounds.fires_above)
+        self.statistics = LayerStatistics()
         self.signs: Signs | None = None
         self._layer = _reference(layer)
         self._slope = _reference(slope)
@@ -61,7 +61,7 @@ class WatchedSite:
         """Hand the counts over and begin anew."""
         counts, slope = self.accumulator, self._learned_slope()
         self.accumulator = Accumulator(counts.units, counts.bounds, counts.device, counts.room)
-        read = functools.partial(_counted, counts, slope, self.signs, self.factors, self.vitals)
+        read = functools.partial(_counted, counts, slope, self.signs, self.terms, self.statistics)
         return Tally(self.number, counts.looks, counts.examples, counts.samples, read, counts.numbers)
 
     def _learned_slope(self) -> Tensor | None:
@@ -69,7 +69,9 @@ class WatchedSite:
         return None if weight is None else weight.detach().clone()
 
 
-def _counted(counts: Accumulator, slope: Any, signs: Signs | None, factors: Factors, vitals: Vitals) -> Counted:
+def _counted(
+    counts: Accumulator, slope: Any, signs: Signs | None, terms: DeathTerms, statistics: LayerStatistics
+) -> Counted:
     totals = counts.totals()
     slopes = None if slope is None else np.broadcast_to(slope.double().cpu().numpy().ravel(), (counts.units,))
     whole = {name: part.astype(np.int64) for name, part in totals._asdict().items() if name != "magnitude"}
@@ -83,8 +85,8 @@ def _counted(counts: Accumulator, slope: Any, signs: Signs | None, factors: Fact
         fired_looks=whole["looks"],
         slope=slopes,
         quiet_since=None if signs is None else signs.quiet_since(),
-        deaths=factors.deaths(),
-        vitals=vitals.read(),
+        deaths=terms.deaths(whole["last"]),
+        vitals=statistics.read(),
     )
 
 
@@ -161,17 +163,17 @@ class Sites:
             return None
         return met.site, tag
 
-    def keep_factors(self, site: WatchedSite, z: Tensor, tag: Tag) -> None:
-        """Keep why the units' largest pre-activations are what they are; the layer's tensors are let go then."""
-        made = tag.made
-        if made.fits(z) and z.numel():
+    def keep_terms(self, site: WatchedSite, z: Tensor, tag: Tag) -> None:
+        """Keep what the layer's call says of its units; the layer's tensors are let go then."""
+        call = tag.made
+        if call.fits(z):
             group = self._clocks.group_of(tag.layer)
-            made.trained = group is not None and bool(tag.layer.requires_grad)
-            made.decay = float(group.get("weight_decay", 0.0)) if group is not None else 0.0
-            offset = made.offset()
-            site.vitals.layer(made, offset, site.clock.step)
-            site.factors.take(z.detach(), made, offset, site.clock.step, rate_of(group))
-        made.forget()
+            call.trained = group is not None and bool(tag.layer.requires_grad)
+            call.decay = float(group.get("weight_decay", 0.0)) if group is not None else 0.0
+            call.sample(z)
+            site.statistics.layer(call, site.clock.step)
+            site.terms.take(call, z.numel(), site.clock.step, rate_of(group))
+        call.forget()
 
     def keep_gradients(self) -> None:
         """Keep what the steps of the sites' layers are made of: an optimiser is about to use it."""
@@ -179,7 +181,7 @@ class Sites:
             layer = site.layer if site.clock.looking else None
             gradient = layer.grad if isinstance(layer, Parameter) else None
             if gradient is not None and gradient.layout is torch.strided:
-                site.vitals.gradient(gradient)
+                site.statistics.gradient(gradient)
 
     def modules_alone(self) -> list[Meeting]:
         """The sites, where each is an activation module that is called at one place; none where one is not."""
