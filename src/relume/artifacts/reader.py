@@ -88,7 +88,8 @@ def read_database(db: sqlite3.Connection) -> Recording:
         sites[number].events.append((unit, step, kind))
     if db.execute("PRAGMA user_version").fetchone()[0] >= 2:
         for number, unit, facts in db.execute("SELECT * FROM death"):
-            sites[number].deaths[unit] = _death(facts)
+            if (death := _death(facts)) is not None:
+                sites[number].deaths[unit] = death
         for number, name, value in db.execute("SELECT * FROM vital"):
             sites[number].vitals[name] = value
     recording = Recording(
@@ -129,10 +130,11 @@ def _verify(recording: Recording) -> None:
             _demand(fits, f"site {site.key} has an event of unit {unit}: {kind} at {step}")
 
 
-def _death(text: str) -> Death:
+def _death(text: str) -> Death | None:
+    """The numbers of a death; None if they are those of an older schema."""
     facts: dict[str, Any] = json.loads(text)
     known: dict[str, Any] = {name: math.nan if value is None else value for name, value in facts.items()}
-    return Death(**known)
+    return Death(**known) if facts.keys() == set(Death._fields) else None
 
 
 def _demand(fits: bool, otherwise: str) -> None:

@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA_VERSION = 2
-"""1: the first. 2: how units fell silent (``death``)."""
+SCHEMA_VERSION = 3
+"""1: the first. 2: how units fell silent (``death``). 3: compared on like inputs."""
 
 APPLICATION_ID = 0x524C4D45  # "RLME": how a recording is told from any other SQLite file
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -124,6 +124,7 @@ class Death(NamedTuple):
         before, after: the steps of the two looks; ``before`` is −1 if the unit never fired.
         level_first, level_before, level_after: the level at the first look and at the two.
         by_weight, by_bias, by_input: their parts in the change of the level.
+        luck: standard error of ``by_input``, as far as it is of one look.
         leap: longest way of w and b between two looks since the reference, in usual ways over as many steps.
         path: the sum of all ways of w and b; 0 if they never moved.
         shrinking: cosine of Δw and −w.
@@ -145,6 +146,7 @@ class Death(NamedTuple):
     by_weight: float
     by_bias: float
     by_input: float
+    luck: float
     leap: float
     path: float
     shrinking: float

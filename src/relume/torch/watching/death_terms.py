@@ -27,7 +27,8 @@ _USUAL = 0.5
 """A largest pre-activation of at least this share of its mean is usual."""
 
 _SETTLED = 16
-"""Steps."""
+"""Steps of silence after which a unit is compared once more: a momentum of 0.9 has then gone 81 % of its way. Without
+that, most deaths of ``digits_mlp.py --lr 0.25`` are input change at each step, and weight drift at each 16th."""
 
 _LIKE = 0.25
 """A batch below this share of the mean one is passed over: an agent's single state, the last batch of an epoch."""
@@ -45,7 +46,8 @@ class Reference(NamedTuple):
 class Silence(NamedTuple):
     """The units at the look in which they fell silent; vectors of shape (units,).
 
-    ``without``: the level if the parameters were still those of the reference. ``shift``: of the bias.
+    ``without``: the level if the parameters were still those of the reference; ``error``: its standard error.
+    ``shift``: the change of the bias.
     """
 
     step: Array
@@ -54,6 +56,7 @@ class Silence(NamedTuple):
     rate: Array
     square: Array
     without: Array
+    error: Array
     bias: Array
     shift: Array
     norm: Array
@@ -69,6 +72,11 @@ class DeathTerms:
         self._looks = self._numbers = 0
         self._step = self._told = -1
         self._weight: Array = None  # the references'; shape (units, inputs of a unit)
+        self._fired: Array = None  # in the latest look
+        self._ever: Array = None
+        self._settling: Array = None  # fired since they were compared for good
+        self._last: Array = None  # the last step at which each fired
+        self._motion: Motion
         self._facts: dict[str, Any] = {}
 
     @np.errstate(all="ignore")
@@ -120,11 +128,12 @@ class DeathTerms:
         units = slice(None) if isinstance(fell, Tensor) else np.flatnonzero(fell)
         change, weight = weight[units] - self._weight[units], self._weight[units]
         shift, bias = shift[units], self._bias[units]
-        without = call.level_without(units, change, shift, Reference(*self._reference).level[units])
+        without, error = call.level_without(units, change, shift, Reference(*self._reference).level[units])
         parts = (
             *(part[units] if getattr(part, "ndim", 0) else part for part in now),
             call.square,
             without,
+            error,
             bias + shift,
             shift,
             _square(weight + change) ** 0.5,
@@ -185,6 +194,7 @@ class DeathTerms:
             "by_weight": silence.level - silence.without - silence.shift + never,
             "by_bias": silence.shift + never,
             "by_input": silence.without - reference.level + never,
+            "luck": silence.error + never,
             "leap": silence.leap + never,
             "path": path,
             "shrinking": silence.shrinking + never,

@@ -116,8 +116,8 @@ class LayerCall(ABC):
         return largest.amax(0) if isinstance(largest, Tensor) else largest.max(0), largest.mean(0)
 
     @abstractmethod
-    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> Array:
-        """The level of some units on the same inputs, if their parameters had not changed.
+    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> tuple[Array, Array]:
+        """The level of some units on the same inputs, if their parameters had not changed, and its standard error.
 
         Args:
             units: indices, shape (n,), or ``slice(None)``.
@@ -132,8 +132,8 @@ class LinearCall(LayerCall):
 
     kind = "linear"
 
-    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> Array:  # noqa: D102
-        return _largest(self.z[:, units] - self.x @ weight.T).mean(0) - bias
+    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> tuple[Array, Array]:  # noqa: D102
+        return _level(self.z[:, units] - self.x @ weight.T - bias)
 
 
 class ConvolutionCall(LayerCall):
@@ -172,7 +172,8 @@ class ConvolutionCall(LayerCall):
             change = patches @ rows.mT
         z = torch.as_tensor(self.z).flatten(2)
         change = change.reshape(len(z), z.shape[2], -1).mT
-        return _largest(plain(z[:, units] - change)).mean(0) - bias
+        level, error = _level(plain(z[:, units] - change))
+        return level - bias, error
 
     def _patches(self) -> Tensor:
         """The inputs of each sampled position; shape (positions, channels · kernel)."""
@@ -205,13 +206,18 @@ class NormCall(LayerCall):
         scale, shift = super().parameters()
         return abs(scale), shift
 
-    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> Array:  # noqa: D102
+    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> tuple[Array, Array]:  # noqa: D102
         scale, shift = (part[units] for part in self.parameters())
         scale, change = scale[:, 0], weight[:, 0]
-        now = _largest(self.z).mean(0)[units]
+        now, error = (part[units] for part in _level(self.z))
         before = now - bias - change * (now - shift) / (scale + (scale == 0))
         where = torch.where if isinstance(before, Tensor) else np.where
-        return where(scale == 0, known, before)  # a scale of 0 hides the input, which is taken as unchanged
+        return where(scale == 0, known, before), error  # a scale of 0 hides the input, which is taken as unchanged
+
+
+def _level(z: Array) -> tuple[Array, Array]:
+    largest = _largest(z)
+    return largest.mean(0), (largest.var(0) / len(largest)) ** 0.5
 
 
 def _largest(z: Array) -> Array:
