@@ -84,6 +84,7 @@ class LayerCall(ABC):
         """Let go of the tensors."""
         self._input = self.weight = self.bias = self.z = self.x = None
 
+    @np.errstate(all="ignore")
     def sample(self, z: Tensor) -> None:
         """Choose some samples of a pre-activation that fits."""
         assert self._input is not None

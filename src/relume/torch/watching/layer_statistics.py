@@ -31,6 +31,7 @@ class LayerStatistics:
         self._squares: Array = 0.0  # Σ of their squared lengths
         self._gradients = 0
 
+    @np.errstate(all="ignore")
     def layer(self, call: LayerCall, step: int) -> None:
         """Take in the samples of the layer's call."""
         self._numbers["offset"] = call.offset
@@ -62,6 +63,7 @@ class LayerStatistics:
         self._squares = self._squares + square
         self._gradients += 1
 
+    @np.errstate(all="ignore")
     def read(self) -> dict[str, float]:
         """The numbers on the host; waits for a device."""
         numbers = {name: float(number) for name, number in self._numbers.items()}
