@@ -211,7 +211,7 @@ def _drifted(death: Death) -> str:
 
 
 def _fell(death: Death) -> str:
-    """How far the largest pre-activation fell, between which steps, and what took how much of it."""
+    """How far the largest pre-activations fell, between which steps, and what took how much of it."""
     parts = (
         ("its weights", death.by_weight),
         ("its bias", death.by_bias),
