@@ -69,9 +69,7 @@ class WatchedSite:
         return None if weight is None else weight.detach().clone()
 
 
-def _counted(
-    counts: Accumulator, slope: Any, signs: Signs | None, terms: DeathTerms, statistics: LayerStatistics
-) -> Counted:
+def _counted(counts: Accumulator, slope: Any, signs: Any, terms: DeathTerms, statistics: LayerStatistics) -> Counted:
     totals = counts.totals()
     slopes = None if slope is None else np.broadcast_to(slope.double().cpu().numpy().ravel(), (counts.units,))
     whole = {name: part.astype(np.int64) for name, part in totals._asdict().items() if name != "magnitude"}
