@@ -1,4 +1,4 @@
-"""A cause is claimed only where the factors that were kept are those of the death."""
+"""A cause is claimed only if the terms that were kept are those of the death."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from relume.doctor.causes import causes, explain
 from relume.doctor.diagnosis import diagnose
 
 DEATH = Death(
-    unit=1, before=40, after=44, top_first=2.0, top_before=1.0, top_after=-1.0, by_weight=-1.9, by_bias=-0.1,
-    by_input=0.0, by_rest=0.0, half=0.1, update=6.0, usual=1.0, shrinking=0.0, weight_first=1.0, weight_after=1.0,
-    bias_first=0.0, bias_after=-0.1, bias_falls=0.5, input_before=1.0, input_after=1.0, offset_before=1.0,
-    offset_after=1.0, rate_before=0.1, rate_after=0.1, decay=0.0, kind="linear", trained=True, upstream=-1,
+    unit=1, before=40, after=44, level_first=2.0, level_before=1.0, level_after=-1.0, by_weight=-1.9, by_bias=-0.1,
+    by_input=0.0, luck=0.0, leap=6.0, path=8.0, shrinking=0.0, weight_first=1.0, weight_after=1.0, bias_first=0.0,
+    bias_after=-0.1, bias_falls=0.5, input_after=1.0, offset_before=1.0, offset_after=1.0, rate_before=0.1,
+    rate_after=0.1, decay=0.0, kind="linear", trained=True, upstream=-1,
 )  # fmt: skip
 
 
@@ -34,15 +34,15 @@ def record(death, *, first=0, last=43):
         (DEATH, {}, "large update"),
         (None, {}, "unknown"),
         (None, {"first": -1, "last": -1}, "born dead"),
-        (DEATH, {"last": 44}, "unknown"),  # a look that kept no factors saw it fire again
+        (DEATH, {"last": 44}, "unknown"),  # a look that kept no terms saw it fire again
         (DEATH, {"last": 60}, "unknown"),
         (DEATH._replace(before=-1), {}, "unknown"),  # as it did before the first look that kept them
         (DEATH._replace(before=-1), {"first": -1, "last": -1}, "born dead"),
-        (DEATH._replace(top_before=float("inf")), {}, "non-finite"),
-        (DEATH._replace(weight_after=float("nan")), {}, "non-finite"),
+        (DEATH._replace(level_before=float("inf")), {}, "non-finite"),
+        (DEATH._replace(path=float("nan")), {}, "non-finite"),
     ],
 )
-def test_only_what_the_factors_saw_is_claimed(death, seen, kind):
+def test_only_what_the_terms_saw_is_claimed(death, seen, kind):
     site = record(death, **seen)
     (cause,) = causes(site, [1], [site]).values()
     assert cause.kind == kind
@@ -69,31 +69,42 @@ def test_deaths_in_a_compiled_graph_are_listed_as_not_explained_and_births_are_n
     assert [[what for what, _, _ in findings.not_observed] for findings in found] == [["the causes of deaths"], []]
 
 
-def test_a_change_that_is_not_the_largest_update_is_no_large_one():
-    assert explain(changed(update=4.9)).kind == "weight drift"
-    assert explain(changed(update=5.1)).kind == "large update"
+def test_parameters_that_moved_no_further_than_usual_made_no_large_update():
+    assert explain(changed(leap=4.9)).kind == "weight drift"
+    assert explain(changed(leap=5.1)).kind == "large update"
+    assert explain(changed(leap=float("inf"))).kind == "weight drift"  # nothing is known of what is usual
+    assert explain(changed(leap=float("nan"))).kind == "weight drift"
     assert explain(changed(by_weight=0.0, by_input=-1.9)).kind == "input change"
-    assert explain(changed(by_weight=0.0, by_rest=-1.9)).kind == "unknown"
 
 
-def test_one_step_without_a_gradient_is_no_frozen_unit():
-    """A unit that fired on one example, whose output dropout then took away, keeps its weights for a step."""
-    by_input = changed(update=0.0, by_weight=0.0, by_bias=0.0, by_input=-2.0)
-    assert explain(by_input._replace(weight_first=0.9)).kind == "input change"
-    assert explain(by_input._replace(bias_first=0.0)).kind == "input change"
-    assert explain(by_input._replace(bias_first=-0.1)).kind == "frozen"
+def test_what_two_batches_of_the_same_data_differ_by_is_no_change_of_the_input():
+    by_luck = changed(leap=1.0, by_weight=-0.5, by_bias=0.0, by_input=-1.5)
+    assert explain(by_luck._replace(luck=0.3)).kind == "input change"
+    assert explain(by_luck._replace(luck=0.4)).kind == "weight drift"
+
+
+def test_a_unit_is_frozen_if_its_weights_never_moved_or_nothing_moves_them():
+    by_input = changed(by_weight=0.0, by_bias=0.0, by_input=-2.0)
+    assert explain(by_input).kind == "input change"
+    assert explain(by_input._replace(path=0.0)).kind == "frozen"
+    assert explain(by_input._replace(trained=False)).kind == "frozen"
 
 
 def test_the_evidence_says_what_took_how_much_and_leaves_out_what_took_nothing():
-    says = explain(changed(update=1.0, by_weight=-3.4, by_bias=-0.01, by_input=1.4)).says
+    says = explain(changed(leap=1.0, by_weight=-3.4, by_bias=-0.01, by_input=1.4)).says
     assert says == (
-        "from step 40 to 44 its largest pre-activation fell from 1 to -1: -3.4 by its weights, +1.4 by its input"
+        "from step 40 to 44 its largest pre-activations fell from 1 to -1: -3.4 by its weights, +1.4 by its input"
     )
 
 
-@pytest.mark.parametrize(("update", "told"), [(7.6, " 7.6 times"), (1151.0, " 1,151 times")])
-def test_how_large_an_update_was_is_a_number_that_reads_well(update, told):
-    assert told in explain(changed(update=update)).says
+@pytest.mark.parametrize(("leap", "told"), [(7.6, " 7.6 times"), (1151.0, " 1,151 times")])
+def test_how_large_an_update_was_is_a_number_that_reads_well(leap, told):
+    assert told in explain(changed(leap=leap)).says
+
+
+def test_a_large_update_names_the_learning_rates_on_both_sides_of_it():
+    assert "usual at learning rate 0.1;" in explain(DEATH).says
+    assert "usual at learning rate 0.1 to 1.5;" in explain(changed(rate_after=1.5)).says
 
 
 def test_what_theory_says_of_a_wide_layer_is_not_a_number_with_a_hundred_zeros():

@@ -267,7 +267,7 @@ def death(unit, before, after, upstream=-1):
     facts = dict.fromkeys(Death._fields, 0.5)
     whole = {
         "unit": unit,
-        "top_after": -0.5,
+        "level_after": -0.5,
         "before": before,
         "after": after,
         "kind": "linear",

@@ -93,7 +93,8 @@ def read_database(db: sqlite3.Connection) -> Recording:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version >= 2:
         for number, unit, facts in db.execute("SELECT * FROM death"):
-            sites[number].deaths[unit] = _death(facts)
+            if (death := _death(facts)) is not None:
+                sites[number].deaths[unit] = death
         for number, name, value in db.execute("SELECT * FROM vital"):
             sites[number].vitals[name] = value
     recording = Recording(
@@ -160,10 +161,11 @@ def _numbers(values: Iterable[float | None]) -> tuple[float, ...]:
     return tuple(math.nan if value is None else value for value in values)
 
 
-def _death(text: str) -> Death:
+def _death(text: str) -> Death | None:
+    """The numbers of a death; None if they are those of an older schema."""
     facts: dict[str, Any] = json.loads(text)
     known: dict[str, Any] = {name: math.nan if value is None else value for name, value in facts.items()}
-    return Death(**known)
+    return Death(**known) if facts.keys() == set(Death._fields) else None
 
 
 def _demand(fits: bool, otherwise: str) -> None:

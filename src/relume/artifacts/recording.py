@@ -20,7 +20,8 @@ from relume.artifacts.recent import Recent
 
 SCHEMA_VERSION = 3
 """1: the first. 2: how units fell silent (``death``). 3: each change of a learning rate (``rate``), the loss of every
-step that told one (``loss``), since when units are not finite and how often they fired lately (``unit``)."""
+step that told one (``loss``), since when units are not finite and how often they fired lately (``unit``), and deaths
+that are compared on like inputs."""
 
 APPLICATION_ID = 0x524C4D45  # "RLME": how a recording is told from any other SQLite file
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -123,45 +124,49 @@ class Count:
 
 
 class Death(NamedTuple):
-    """How a unit fell silent: its largest pre-activation at the last look in which it fired and at the first after it.
+    """How a unit fell silent: what its parameters and its inputs had in the fall of its largest pre-activations.
 
-    That pre-activation is w·x + b, with x the input that excited the unit most, and a remainder where something is
-    added behind the layer. ``by_…`` are the parts of its change, which they add up to (Shapley values of the terms).
+    The level of a unit in a look is its largest pre-activation in a group of eight samples, or in an example of a
+    convolution, averaged over the groups; a silent unit's is below the firing edge. Its fall is from the
+    reference, the last look at which the unit's largest pre-activation was at least half its mean, to a look in which
+    the unit is silent. ``by_weight`` and ``by_bias`` are differences on the inputs of that look, between its parameters
+    and those of the reference; ``by_input`` is the rest of the fall. What is nan is not known.
 
     Attributes:
-        before, after: the steps of the two looks; ``before`` is −1 where the unit never fired.
-        top_first, top_before, top_after: the largest pre-activation at the first look and at the two.
-        half: what it would have been on the earlier x with half of the change of w and b.
-        update, usual: ‖(Δw, Δb)‖ a step between the two looks, and its mean between looks in which the unit fired.
+        before, after: the steps of the two looks; ``before`` is −1 if the unit never fired.
+        level_first, level_before, level_after: the level at the first look and at the two.
+        by_weight, by_bias, by_input: their parts in the change of the level.
+        luck: standard error of ``by_input``, as far as it is of one look.
+        leap: longest way of w and b between two looks since the reference, in usual ways over as many steps.
+        path: the sum of all ways of w and b; 0 if they never moved.
         shrinking: cosine of Δw and −w.
         weight_first, weight_after: ‖w‖. ``bias_first``, ``bias_after``: b.
         bias_falls: share of the intervals between looks in which b fell.
-        input_before, input_after: ‖x‖. ``offset_…``: γ = ‖mean‖/‖std‖ of the layer's input.
+        input_after: root mean square of ‖x‖ over the layer. ``offset_…``: γ = ‖mean‖/‖std‖ of its input.
         rate_before, rate_after: learning rate of the weight. ``decay``: its weight decay.
-        kind: of the layer: linear, convolution, norm (w is its scale, b its shift). ``trained``: w is stepped.
-        upstream: the number of the site that made the layer's input, −1 where none did.
+        kind: of the layer: linear, convolution, norm (w is its scale, b its shift).
+        trained: an optimizer steps w, or the weights of the layer moved without one.
+        upstream: the number of the site that produced the layer's input, −1 for none.
     """
 
     unit: int
     before: int
     after: int
-    top_first: float
-    top_before: float
-    top_after: float
+    level_first: float
+    level_before: float
+    level_after: float
     by_weight: float
     by_bias: float
     by_input: float
-    by_rest: float
-    half: float
-    update: float
-    usual: float
+    luck: float
+    leap: float
+    path: float
     shrinking: float
     weight_first: float
     weight_after: float
     bias_first: float
     bias_after: float
     bias_falls: float
-    input_before: float
     input_after: float
     offset_before: float
     offset_after: float

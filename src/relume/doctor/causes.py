@@ -1,8 +1,8 @@
 """Why a unit died: decided by the numbers that were kept of its death, and by nothing else.
 
-The change of its largest pre-activation between the last look in which it fired and the first in which it did not is
-split into the parts that the weights, the bias, the input and the rest had in it. The largest part names what moved;
-how large the update was against the unit's usual ones, and where it has come from since the first look, say how.
+The fall of its largest pre-activations, from the last look at which they were usual to a look in which it is silent, is
+split into the parts that its weights, its bias and its input had in it. The largest part names what moved; how far the
+parameters moved between two looks, and what they were at the first look, say how.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from relume.artifacts.findings import Cause
 from relume.artifacts.recording import Death, SiteRecord
 
 LARGE = 5.0
-"""An update of so many times the unit's usual one is a large one."""
+"""Parameters that moved this many times as far between two looks as usual made a large update."""
 
 MOSTLY = 0.5
 """A part of so much of the change is what moved."""
@@ -31,6 +31,9 @@ SHRUNK = 0.5
 OFFSET = 3.0
 """γ = ‖mean‖/‖std‖ of the input from which on its mean decides the sign of a unit more than its variation does."""
 
+
+_LUCK = 2 * math.sqrt(2)
+"""In standard errors of one look, what two looks at the same data differ by 19 times in 20: no change of the input."""
 
 MENTIONED = 0.02
 """A part of less than so much of the largest one is not told."""
@@ -112,23 +115,17 @@ def chance_of_birth_dead(widths: Sequence[int]) -> float:
 
 def explain(death: Death, sites: Sequence[SiteRecord] = (), chance: float = math.nan) -> Cause:
     """The cause of one death; ``chance``: that a whole network of these widths is born dead, as a context."""
-    numbers = (death.top_before, death.top_after, death.weight_after, death.bias_after, death.input_after)
+    numbers = (death.level_before, death.level_after, death.path, death.input_after)
     if not all(map(math.isfinite, numbers)):
         return Cause("non-finite", f"at step {death.after:,} its weights or its input are not finite")
     if death.input_after == 0:
         return _without_input(death, sites)
     if death.before < 0:
         return _born(death, chance)
-    if not death.trained or _stood_still(death):
+    if not death.trained or death.path == 0:
         says = "no optimiser steps its weights" if not death.trained else "its weights have never changed"
         return Cause("frozen", f"{says}; {_fell(death)}")
     return _moved_by(death)
-
-
-def _stood_still(death: Death) -> bool:
-    """Whether the weights are still those of the first look: one step without a gradient is no frozen unit."""
-    same = death.weight_after == death.weight_first and death.bias_after == death.bias_first
-    return death.update == 0 and same
 
 
 def _without_input(death: Death, sites: Sequence[SiteRecord]) -> Cause:
@@ -145,8 +142,8 @@ def _born(death: Death, chance: float) -> Cause:
         return Cause("frozen", "it never fired, and no optimiser steps its weights")
     return Cause(
         "born dead",
-        f"it never fired: its largest pre-activation was {death.top_first + 0.0:.3g} at the first look, with a bias of "
-        f"{death.bias_first:.3g}; {_context(chance)}",
+        f"it never fired: its largest pre-activations were {death.level_first + 0.0:.3g} at the first look, "
+        f"with a bias of {death.bias_first:.3g}; {_context(chance)}",
     )
 
 
@@ -158,23 +155,17 @@ def _context(chance: float) -> str:
 
 
 def _moved_by(death: Death) -> Cause:
-    drop = death.top_before - death.top_after
-    weight, bias, inputs, rest = (
-        -part / drop for part in (death.by_weight, death.by_bias, death.by_input, death.by_rest)
-    )
-    times = death.update / death.usual if death.usual > 0 else math.nan
+    weight, bias, inputs = -death.by_weight, -death.by_bias, -death.by_input - _LUCK * death.luck
     parameters = weight + bias
-    if death.kind == "norm" and parameters >= max(inputs, rest):
+    if parameters >= inputs and death.kind == "norm":
         moved = "scale" if weight > bias else "shift"
         return Cause("normalisation collapse", f"the {moved} of the normalisation before it moved; {_fell(death)}")
-    if parameters >= max(inputs, rest) and times >= LARGE:
-        return Cause("large update", _large(death, times))
+    if parameters >= inputs and LARGE <= death.leap < math.inf:
+        return Cause("large update", _large(death))
     if slow := _slow(death):
         return slow
-    if inputs >= max(parameters, rest):
+    if inputs > parameters:
         return _input_moved(death)
-    if parameters < rest:
-        return Cause("unknown", f"what is added behind its layer moved most; {_fell(death)}")
     if bias >= weight and death.bias_falls >= STEADY:
         return Cause("bias drift", _drifted(death))
     return Cause("weight drift", _fell(death))
@@ -182,7 +173,7 @@ def _moved_by(death: Death) -> Cause:
 
 def _slow(death: Death) -> Cause | None:
     """What went on since the first look, where that explains the death."""
-    fall = death.top_first - death.top_after
+    fall = death.level_first - death.level_after
     kept = death.weight_after / death.weight_first if death.weight_first else 1.0
     if death.decay > 0 and kept < SHRUNK and death.shrinking >= SHRINKING:
         return Cause(
@@ -205,11 +196,11 @@ def _input_moved(death: Death) -> Cause:
     return Cause("input change", _fell(death))
 
 
-def _large(death: Death, times: float) -> str:
-    lived = "with half of that it would still have fired" if death.half > 0 else "half of that would have killed it too"
-    rate = f" at learning rate {death.rate_before:.3g}" if math.isfinite(death.rate_before) else ""
-    far = f"{times:,.0f}" if times >= 100 else f"{times:.2g}"
-    return f"its weights and bias moved {far} times as far a step as before{rate}, and {lived}; {_fell(death)}"
+def _large(death: Death) -> str:
+    far = f"{death.leap:,.0f}" if death.leap >= 100 else f"{death.leap:.2g}"
+    rates = [f"{rate:.3g}" for rate in (death.rate_before, death.rate_after) if math.isfinite(rate)]
+    at = f" at learning rate {' to '.join(dict.fromkeys(rates))}" if rates else ""
+    return f"its weights and bias moved {far} times as far between two looks as usual{at}; {_fell(death)}"
 
 
 def _drifted(death: Death) -> str:
@@ -220,16 +211,15 @@ def _drifted(death: Death) -> str:
 
 
 def _fell(death: Death) -> str:
-    """How far the largest pre-activation fell, between which steps, and what took how much of it."""
+    """How far the largest pre-activations fell, between which steps, and what took how much of it."""
     parts = (
         ("its weights", death.by_weight),
         ("its bias", death.by_bias),
         ("its input", death.by_input),
-        ("what is added behind its layer", death.by_rest),
     )
     least = MENTIONED * max(abs(change) for _, change in parts)
     told = ", ".join(f"{change:+.2g} by {name}" for name, change in parts if abs(change) >= least)
     return (
-        f"from step {death.before:,} to {death.after:,} its largest pre-activation fell "
-        f"from {death.top_before:.3g} to {death.top_after:.3g}: {told}"
+        f"from step {death.before:,} to {death.after:,} its largest pre-activations fell "
+        f"from {death.level_before:.3g} to {death.level_after:.3g}: {told}"
     )

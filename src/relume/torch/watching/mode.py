@@ -30,7 +30,7 @@ from relume.torch.watching.functions import (
     UNJUDGED_CALLS,
     Applied,
 )
-from relume.torch.watching.made import MadeByNorm, made_by
+from relume.torch.watching.layer_calls import NormCall, call_of
 from relume.torch.watching.sites import Sites, WatchedSite, is_countable, written
 from relume.torch.watching.warned import Warned
 
@@ -243,7 +243,7 @@ class Eye(TorchFunctionMode):
             return None
         site.count_input(x, tag)
         if tag.made is not None:
-            self._keeper.sites.keep_factors(site, x, tag)
+            self._keeper.sites.keep_terms(site, x, tag)
         return site, tag
 
     def _look_after(self, looked: tuple[WatchedSite, Tag] | None, args: Any, out: Any) -> None:
@@ -251,7 +251,7 @@ class Eye(TorchFunctionMode):
             site, tag = looked
             site.count_output(out, tag)
             if not self._keeper.sites.known_only and out.numel():
-                site.vitals.output(out)
+                site.statistics.output(out)
             self._put(out, tag._replace(made=None, site=site.number))
         elif isinstance(out, Tensor):
             self._carry(args, out)
@@ -344,7 +344,7 @@ class Eye(TorchFunctionMode):
         if not self._keeper.sites.known_only:
             before = self._tag(args[0]) if args else None
             upstream = before.site if isinstance(before, Tag) else -1
-            tag = tag._replace(made=made_by(func, args, kwargs, out, upstream))
+            tag = tag._replace(made=call_of(func, args, kwargs, out, upstream))
         self._put(out, tag)
 
     def _tag_norm(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
@@ -357,7 +357,7 @@ class Eye(TorchFunctionMode):
             if not self._keeper.sites.known_only:
                 upstream = before.made.upstream if isinstance(before, Tag) and before.made is not None else -1
                 bias = args[place + 1] if len(args) > place + 1 else kwargs.get("bias")
-                tag = tag._replace(made=MadeByNorm(out, args[0], weight, bias, upstream, tag.axis))
+                tag = tag._replace(made=NormCall(out, args[0], weight, bias, upstream, tag.axis))
             self._put(out, tag)
 
     def _tag_product(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:

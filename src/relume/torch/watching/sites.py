@@ -19,9 +19,9 @@ from relume.torch.watching import places
 from relume.torch.watching.axes import Tag, assumed_axis
 from relume.torch.watching.clocks import Clock, Clocks, rate_of
 from relume.torch.watching.counting import Accumulator, Kept, bounds_of
-from relume.torch.watching.factors import Factors
+from relume.torch.watching.death_terms import DeathTerms
 from relume.torch.watching.functions import Applied
-from relume.torch.watching.vitals import Vitals
+from relume.torch.watching.layer_statistics import LayerStatistics
 
 if TYPE_CHECKING:
     from relume.torch.watching.compiled import Met
@@ -37,8 +37,8 @@ class WatchedSite:
         self.number = number
         self.clock = clock
         self.accumulator = accumulator
-        self.factors = Factors(accumulator.bounds.fires_above)
-        self.vitals = Vitals()
+        self.terms = DeathTerms(accumulator.bounds.fires_above)
+        self.statistics = LayerStatistics()
         self._layer = _reference(layer)
         self._slope = _reference(slope)
 
@@ -58,8 +58,9 @@ class WatchedSite:
     def drain(self) -> Seen:
         """Hand over what was counted and begin anew; waits for a device."""
         counts, slope = self.accumulator, self._learned_slope()
-        deaths, vitals = self.factors.deaths(), self.vitals.read()
-        return Seen(self.number, self.clock.number, counts.rows(), slope, deaths, vitals)
+        rows = counts.rows()
+        last = np.where(rows.fired > 0, rows.steps[:, None], -1).max(0, initial=-1)
+        return Seen(self.number, self.clock.number, rows, slope, self.terms.deaths(last), self.statistics.read())
 
     def _learned_slope(self) -> Any:
         weight = self._slope() if self._slope is not None else None
@@ -156,17 +157,17 @@ class Sites:
         for clock in self._clocks:
             clock.cut()
 
-    def keep_factors(self, site: WatchedSite, z: Tensor, tag: Tag) -> None:
-        """Keep why the units' largest pre-activations are what they are; the layer's tensors are let go then."""
-        made = tag.made
-        if made.fits(z) and z.numel():
+    def keep_terms(self, site: WatchedSite, z: Tensor, tag: Tag) -> None:
+        """Keep what the layer's call says of its units; the layer's tensors are let go then."""
+        call = tag.made
+        if call.fits(z):
             group = self._clocks.group_of(tag.layer)
-            made.trained = group is not None and bool(tag.layer.requires_grad)
-            made.decay = float(group.get("weight_decay", 0.0)) if group is not None else 0.0
-            offset = made.offset()
-            site.vitals.layer(made, offset, site.clock.step)
-            site.factors.take(z.detach(), made, offset, site.clock.step, rate_of(group))
-        made.forget()
+            call.trained = group is not None and bool(tag.layer.requires_grad)
+            call.decay = float(group.get("weight_decay", 0.0)) if group is not None else 0.0
+            call.sample(z)
+            site.statistics.layer(call, site.clock.step)
+            site.terms.take(call, z.numel(), site.clock.step, rate_of(group))
+        call.forget()
 
     def keep_gradients(self) -> None:
         """Keep what the steps of the sites' layers are made of: an optimiser is about to use it."""
@@ -174,7 +175,7 @@ class Sites:
             layer = site.layer if site.clock.look is Look.WIDE else None
             gradient = layer.grad if isinstance(layer, Parameter) else None
             if gradient is not None and gradient.layout is torch.strided:
-                site.vitals.gradient(gradient)
+                site.statistics.gradient(gradient)
 
     def modules_alone(self) -> list[Meeting]:
         """The sites, where each is an activation module that is called at one place; none where one is not."""

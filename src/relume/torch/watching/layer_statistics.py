@@ -1,21 +1,22 @@
-"""How a site's layer fares: a few numbers of a wide look, for all units together; read when the counts are drained."""
+"""Statistics of a site's layer: a few numbers for all units together; read when the counts are drained."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from relume.torch.watching.made import Array, Made, plain, quiet
+from relume.torch.watching.layer_calls import Array, LayerCall, plain, sampled
 
 _SAMPLED = 4_096
-"""Numbers of a weight's gradient that are kept to tell noise from signal."""
+"""Numbers of a weight's gradient that are used: its root mean square is within 2 %, where they are normal."""
 
 
-class Vitals:
-    """The numbers of one site; what is not finite or not known is left out when they are read.
+class LayerStatistics:
+    """The statistics of one site; what is not finite or not known is left out when they are read.
 
     ``init_gain``: √(E[w²] · inputs) of its layer before the first step, and ``init_gain_back`` the same with its
     outputs: the one keeps the scale forwards, the other backwards; ``offset``: γ = ‖mean‖/‖std‖ of its input;
@@ -30,39 +31,39 @@ class Vitals:
         self._squares: Array = 0.0  # Σ of their squared lengths
         self._gradients = 0
 
-    @quiet
-    def layer(self, made: Made, offset: Array, step: int) -> None:
-        """What the layer was given."""
-        self._numbers["offset"] = offset
-        if step == 0 and made.kind != "norm" and made.weight is not None:
-            weight = plain(made.weight)
-            square = (weight * weight).sum()
-            self._numbers["init_gain"] = (square / len(weight)) ** 0.5
-            self._numbers["init_gain_back"] = (square / weight.shape[1]) ** 0.5
+    @np.errstate(all="ignore")
+    def layer(self, call: LayerCall, step: int) -> None:
+        """Take in the samples of the layer's call."""
+        self._numbers["offset"] = call.offset
+        if step == 0 and call.kind != "norm" and call.weight is not None:
+            flat = plain(call.weight).reshape(-1)
+            square = flat @ flat
+            self._numbers["init_gain"] = (square / call.weight.shape[0]) ** 0.5
+            self._numbers["init_gain_back"] = (square / call.weight.shape[1]) ** 0.5
 
-    @quiet
+    @np.errstate(all="ignore")
     def output(self, y: Tensor) -> None:
-        """What the activation gave."""
-        values = plain(y)
-        self._latest("rms", ((values * values).sum() / max(y.numel(), 1)) ** 0.5)
-        peak = abs(values).max()
-        before = self._numbers.get("peak")
-        larger = torch.maximum if isinstance(peak, Tensor) else max
-        self._numbers["peak"] = peak if before is None else larger(peak, before)
+        """Take in some of what the activation returned."""
+        values = sampled(y).reshape(-1)
+        self._latest("rms", ((values @ values) / len(values)) ** 0.5)
+        larger = torch.maximum if isinstance(values, Tensor) else max
+        peak = larger(values.max(), -values.min())
+        self._numbers["peak"] = larger(peak, self._numbers.get("peak", peak))
 
-    @quiet
+    @np.errstate(all="ignore")
     def gradient(self, gradient: Tensor) -> None:
-        """What the weight's step is made of."""
+        """Take in some of the gradient of the layer's weight."""
         flat = plain(gradient).reshape(-1)
-        self._latest("gradient", ((flat * flat).sum() / max(len(flat), 1)) ** 0.5)
-        sample = flat[:: max(1, len(flat) // _SAMPLED)]
+        sample = flat[:: len(flat) // _SAMPLED | 1]  # odd, to meet all inputs
+        square = sample @ sample
+        self._latest("gradient", (square / max(len(sample), 1)) ** 0.5)
         if self._sum is None or self._sum.shape != sample.shape:
             self._sum, self._squares, self._gradients = sample * 0, 0.0, 0
         self._sum = self._sum + sample
-        self._squares = self._squares + (sample * sample).sum()
+        self._squares = self._squares + square
         self._gradients += 1
 
-    @quiet
+    @np.errstate(all="ignore")
     def read(self) -> dict[str, float]:
         """The numbers on the host; waits for a device."""
         numbers = {name: float(number) for name, number in self._numbers.items()}

@@ -44,7 +44,7 @@ def rms(x):
 
 
 @pytest.mark.parametrize("convolution", [False, True])
-def test_vitals_are_those_computed_by_hand(convolution):
+def test_statistics_are_those_computed_by_hand(convolution):
     torch.manual_seed(0)
     net = Net(convolution)
     weight = net.first.weight.detach().clone()
@@ -70,15 +70,15 @@ def test_vitals_are_those_computed_by_hand(convolution):
 
 
 def test_noise_is_told_from_signal():
-    from relume.torch.watching.vitals import Vitals
+    from relume.torch.watching.layer_statistics import LayerStatistics
 
     torch.manual_seed(0)
     signal = torch.randn(2_000)
     for share in (0.0, 0.5, 0.9):
-        vitals = Vitals()
+        statistics = LayerStatistics()
         for _ in range(200):
-            vitals.gradient(math.sqrt(1 - share) * signal + math.sqrt(share) * torch.randn(2_000))
-        assert vitals.read()["noise"] == pytest.approx(share, abs=0.03)
+            statistics.gradient(math.sqrt(1 - share) * signal + math.sqrt(share) * torch.randn(2_000))
+        assert statistics.read()["noise"] == pytest.approx(share, abs=0.03)
 
 
 def test_a_spike_of_the_learning_rate_explodes_and_is_found():

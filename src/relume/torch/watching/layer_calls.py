@@ -1,0 +1,266 @@
+"""One call of a layer in a look: its input, its weight, and what its result would be with another weight.
+
+Only some of the call's samples are used. Arrays are NumPy's if the layer is on the CPU, where NumPy's calls cost a
+quarter of PyTorch's; otherwise they are tensors and stay on their device.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SAMPLED = 1 << 16
+"""Numbers of a tensor that are used: 40 µs for the largest of each unit; all 128 samples of a layer of 512 units."""
+
+_FEWEST = 8  # samples that are used if they have more numbers than that; of fewer, no offset is computed
+
+_GROUP = 8  # samples
+
+Array = Any
+"""A NumPy array or a tensor."""
+
+
+def plain(x: Tensor) -> Array:
+    """The numbers of a tensor in float32: a view of them if they are float32, which the training may overwrite."""
+    x = x.detach() if x.dtype is torch.float32 else x.detach().float()
+    return x.numpy() if x.device.type == "cpu" else x
+
+
+def sampled(x: Tensor, axis: int = 0, numbers: int = 0) -> Array:
+    """Some rows of a tensor, evenly spaced, in float32.
+
+    Args:
+        x: shape (…), of which all axes up to this one are rows.
+        axis: the last axis of the rows; −2 for all but the last.
+        numbers: how many numbers a row stands for, if more than it has.
+    """
+    rows = plain(x) if x.dtype is torch.float32 else x.detach()  # NumPy's slices cost a tenth of PyTorch's
+    rows = rows.reshape(-1, x.shape[-1]) if axis else rows
+    most = max(_FEWEST, SAMPLED // max(math.prod(rows.shape[1:]), numbers, 1))
+    rows = rows[:: -(-len(rows) // most)]
+    return plain(rows) if isinstance(rows, Tensor) else rows
+
+
+class LayerCall(ABC):
+    """One call of a layer. It holds the call's tensors until :meth:`forget`.
+
+    The level of a unit is its largest pre-activation in a group of eight samples, or in an example of a convolution,
+    averaged over the groups. It is below the firing edge if the unit is silent, and less luck than the largest of all:
+    of 64 normal samples that varies by 0.45 standard deviations, this by 0.2.
+
+    Attributes:
+        weight, bias: the layer's parameters. ``upstream``: number of the site that produced the input, −1 for none.
+        trained: whether an optimizer steps the weight. ``decay``: its weight decay.
+        z, x: some pre-activations and their inputs, samples first. ``square``: E‖x‖². ``offset``: γ = ‖E x‖ / ‖std x‖,
+            nan if there are too few samples to vary. Known from :meth:`sample` on.
+    """
+
+    kind = ""
+
+    def __init__(self, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, upstream: int) -> None:
+        self.shape = out.shape
+        self.upstream = upstream
+        self.weight: Tensor | None = weight
+        self.bias = bias
+        self.trained, self.decay = True, 0.0
+        self.z: Array = None
+        self.x: Array = None
+        self.square: Array = math.nan
+        self.offset: Array = math.nan
+        self._input: Tensor | None = x
+
+    def fits(self, z: Tensor) -> bool:
+        """Whether a tensor may be the result of this call, or that with something added."""
+        return self._input is not None and z.shape == self.shape and z.numel() > 0
+
+    def forget(self) -> None:
+        """Let go of the tensors."""
+        self._input = self.weight = self.bias = self.z = self.x = None
+
+    @np.errstate(all="ignore")
+    def sample(self, z: Tensor) -> None:
+        """Choose some samples of a pre-activation that fits."""
+        assert self._input is not None
+        self.z, self.x = self._samples(z, self._input)
+        axes = tuple(axis for axis in range(self.x.ndim) if axis != self._unit_axis() % self.x.ndim)
+        samples = math.prod(self.x.shape[axis] for axis in axes)
+        mean = self.x.sum(axes) / samples
+        self.square, mean_square = (self.x * self.x).sum() / samples, (mean * mean).sum()
+        if samples >= _FEWEST:
+            variance = self.square - mean_square
+            self.offset = (mean_square / abs(variance + 1e-7 * mean_square + 1e-30)) ** 0.5
+
+    def _samples(self, z: Tensor, x: Tensor) -> tuple[Array, Array]:
+        """The same samples of both."""
+        return sampled(z, -2, x.shape[-1]), sampled(x, -2, z.shape[-1])
+
+    def _unit_axis(self) -> int:
+        return -1
+
+    def parameters(self) -> tuple[Array, Array]:
+        """Views of (weight, of shape (units, inputs of a unit); bias, of shape (units,))."""
+        assert self.weight is not None
+        weight = plain(self.weight)
+        weight = weight.reshape(len(weight), -1)
+        return weight, weight[:, 0] * 0 if self.bias is None else plain(self.bias)
+
+    def levels(self) -> tuple[Array, Array]:
+        """(largest pre-activation of each unit, its level); shapes (units,)."""
+        largest = _largest(self.z)
+        return largest.amax(0) if isinstance(largest, Tensor) else largest.max(0), largest.mean(0)
+
+    @abstractmethod
+    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> tuple[Array, Array]:
+        """The level of some units on the same inputs, if their parameters had not changed, and its standard error.
+
+        Args:
+            units: indices, shape (n,), or ``slice(None)``.
+            weight: the change of their weights, shape (n, inputs).
+            bias: the change of their biases, shape (n,).
+            known: their level before the change, shape (n,).
+        """
+
+
+class LinearCall(LayerCall):
+    """``F.linear``."""
+
+    kind = "linear"
+
+    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> tuple[Array, Array]:  # noqa: D102
+        return _level(self.z[:, units] - self.x @ weight.T - bias)
+
+
+class ConvolutionCall(LayerCall):
+    """``F.conv1d``, ``F.conv2d``, ``F.conv3d`` of batches: a sample is a position of an example."""
+
+    kind = "convolution"
+
+    def __init__(self, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, upstream: int, how: Any) -> None:
+        super().__init__(out, x, weight, bias, upstream)
+        self._stride, self._padding, self._dilation, self._groups = how
+        self._skip = 1
+
+    def _samples(self, z: Tensor, x: Tensor) -> tuple[Array, Array]:
+        axes, wider = z.ndim - 2, max(1.0, x.shape[1] / z.shape[1])
+        numbers = min(len(z), _FEWEST) * z[0].numel() * wider
+        self._skip = math.ceil(max(1.0, numbers / SAMPLED) ** (1 / axes))
+        z = z[(slice(None), slice(None), *[slice(None, None, self._skip)] * axes)]
+        every = -(-len(z) // max(_FEWEST, int(SAMPLED / (z[0].numel() * wider))))
+        return plain(z[::every]), plain(x[::every])
+
+    def _unit_axis(self) -> int:
+        return 1
+
+    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> Array:
+        """As :meth:`LayerCall.level_without`; the convolution is a product of matrices at the sampled positions."""
+        assert self.weight is not None
+        patches = self._patches()
+        rows = torch.as_tensor(weight)
+        if self._groups > 1:
+            every = rows.new_zeros(len(self.weight), rows.shape[1])
+            every[units] = rows
+            inputs = patches.reshape(len(patches), self._groups, -1).movedim(1, 0)
+            change = torch.bmm(inputs, every.reshape(self._groups, -1, rows.shape[1]).mT).movedim(0, 1)
+            change = change.reshape(len(patches), -1)[:, units]
+        else:
+            change = patches @ rows.mT
+        z = torch.as_tensor(self.z).flatten(2)
+        change = change.reshape(len(z), z.shape[2], -1).mT
+        level, error = _level(plain(z[:, units] - change))
+        return level - bias, error
+
+    def _patches(self) -> Tensor:
+        """The inputs of each sampled position; shape (positions, channels · kernel)."""
+        assert self.weight is not None
+        x = torch.as_tensor(self.x)
+        kernel = self.weight.shape[2:]
+        x = F.pad(x, [side for pad in reversed(self._padding) for side in (pad, pad)])
+        for axis, (size, stride, dilation) in enumerate(zip(kernel, self._stride, self._dilation, strict=True)):
+            x = x.unfold(axis + 2, dilation * (size - 1) + 1, stride * self._skip)[..., ::dilation]
+        return x.movedim(1, len(kernel) + 1).flatten(len(kernel) + 1).flatten(0, -2)
+
+
+class NormCall(LayerCall):
+    """A normalization with one scale and one shift a unit: the input of a unit is its normalized pre-activation."""
+
+    kind = "norm"
+
+    def __init__(self, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, upstream: int, axis: int) -> None:
+        super().__init__(out, x, weight, bias, upstream)
+        self._last = axis == out.ndim - 1
+
+    def _samples(self, z: Tensor, x: Tensor) -> tuple[Array, Array]:
+        return super()._samples(z, x) if self._last else (sampled(z), sampled(x))
+
+    def _unit_axis(self) -> int:
+        return -1 if self._last else 1
+
+    def parameters(self) -> tuple[Array, Array]:
+        """As :meth:`LayerCall.parameters`, with the size of the scale: its sign only turns the input round."""
+        scale, shift = super().parameters()
+        return abs(scale), shift
+
+    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> tuple[Array, Array]:  # noqa: D102
+        scale, shift = (part[units] for part in self.parameters())
+        scale, change = scale[:, 0], weight[:, 0]
+        now, error = (part[units] for part in _level(self.z))
+        before = now - bias - change * (now - shift) / (scale + (scale == 0))
+        where = torch.where if isinstance(before, Tensor) else np.where
+        return where(scale == 0, known, before), error  # a scale of 0 hides the input, which is taken as unchanged
+
+
+def _level(z: Array) -> tuple[Array, Array]:
+    largest = _largest(z)
+    return largest.mean(0), (largest.var(0) / len(largest)) ** 0.5
+
+
+def _largest(z: Array) -> Array:
+    """The largest pre-activation of each unit in each group; shape (groups, units).
+
+    Args:
+        z: shape (samples, units), of which eight are a group; or (examples, units, positions …), of which one is.
+    """
+    if z.ndim > 2:
+        z, axis = z.reshape(len(z), z.shape[1], -1), 2
+    else:
+        size = min(len(z), _GROUP)
+        z, axis = z[: len(z) // size * size].reshape(size, -1, z.shape[1]), 0
+    return z.amax(axis) if isinstance(z, Tensor) else z.max(axis)
+
+
+def call_of(func: Callable[..., Any], args: Any, kwargs: Any, out: Tensor, upstream: int) -> LayerCall | None:
+    """A layer's call; None if terms are not kept of such layers."""
+    if not args or not isinstance(args[0], Tensor):
+        return None
+    if func is F.linear and len(args) >= 2:
+        return LinearCall(out, args[0], args[1], _given(args, kwargs, 2, "bias"), upstream)
+    if func in (F.conv1d, F.conv2d, F.conv3d) and len(args) >= 2 and args[0].ndim == args[1].ndim:
+        axes = args[1].ndim - 2
+        how = [_each(_given(args, kwargs, 3 + n, name, default), axes) for n, (name, default) in enumerate(_CONV)]
+        if any(h is None for h in how):
+            return None
+        groups = _given(args, kwargs, 6, "groups", 1)
+        return ConvolutionCall(out, args[0], args[1], _given(args, kwargs, 2, "bias"), upstream, (*how, groups))
+    return None
+
+
+_CONV = (("stride", 1), ("padding", 0), ("dilation", 1))
+
+
+def _given(args: Any, kwargs: Any, place: int, name: str, default: Any = None) -> Any:
+    return args[place] if len(args) > place else kwargs.get(name, default)
+
+
+def _each(value: Any, axes: int) -> tuple[int, ...] | None:
+    if isinstance(value, int):
+        return (value,) * axes
+    if not isinstance(value, (tuple, list)) or len(value) not in (1, axes):
+        return None  # padding="same" is worked out by the layer
+    return tuple(value) * (axes // len(value))
