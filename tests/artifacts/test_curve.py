@@ -13,7 +13,7 @@ from relume.artifacts.curve import MOST_POINTS, LossCurve, LossPoint, merged
 def curve_of(losses, clock=0, reads=()):
     curve = LossCurve(clock)
     for step, loss in losses:
-        curve.add(step, loss)
+        curve.add(step, [loss])
         if step in reads:
             assert curve.points
     return curve

@@ -108,8 +108,8 @@ def test_every_field_comes_back(path, rng, close):
     unseen = [("gelu", "x.py:3", "because"), ("gelu", "x.py:3", "because")]
     rates = [Rates(0, 0, (0.1, 1e-3)), Rates(1, 2**40, ()), Rates(0, 7, (0.2, 1e-3))]
     curve = LossCurve(1)
-    curve.add(3, 0.25)
-    curve.add(2**40, 2.0)
+    curve.add(3, [0.25])
+    curve.add(2**40, [2.0])
     with writer.transaction():
         writer.meta(**facts)
         for clock in clocks:
@@ -144,7 +144,7 @@ def test_every_field_comes_back(path, rng, close):
 def test_a_loss_curve_that_grows_and_is_halved_is_in_the_file_as_it_is_in_memory(path):
     writer, curve = RecordingWriter(path), LossCurve(0)
     for step in range(5_000):
-        curve.add(step, step / 7)
+        curve.add(step, [step / 7])
         if step % 300 == 0:
             writer.losses(curve)
     writer.losses(curve)
@@ -156,7 +156,7 @@ def test_a_loss_curve_that_grows_and_is_halved_is_in_the_file_as_it_is_in_memory
 
 def test_what_is_not_finite_in_rates_and_losses_comes_back_as_nan(path):
     writer, curve = RecordingWriter(path), LossCurve(0)
-    curve.add(4, math.inf)
+    curve.add(4, [math.inf])
     writer.losses(curve)
     writer.rates([Rates(0, 4, (math.inf, math.nan, 0.1))])
     got = read(path)

@@ -157,9 +157,7 @@ class Observer:
         now, own = time.perf_counter_ns(), self._probe.cost
         self._budget.book(steps.look, steps.number, now - self._now, own - self._own)
         self._now, self._own = now, own
-        for step, loss in enumerate(steps.losses, start=track.steps):
-            if loss is not None:
-                self._losses[clock].add(step, loss)
+        self._losses[clock].add(track.steps, steps.losses)
         self._rates += [Rates(clock, step, rates) for step, rates in steps.rates]
         track.take(steps)
         if self._probe.kept() > _MOST_KEPT:

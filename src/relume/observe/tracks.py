@@ -30,7 +30,7 @@ _LATEST = 4  # of a run that has seen little, the window is the latest of so man
 
 _PANES = 8  # a window of enough examples consists of about so many
 _FEWEST_LOOKS = 4
-_RESOLUTION = 100  # a pane grows to this part of the looks so far, so that their number grows with the logarithm
+_RESOLUTION = 200  # a pane grows to this part of the looks so far, so that their number grows with the logarithm
 _PATIENCE = 64  # looks after which a pane closes though its least visited site has seen little
 
 
@@ -226,10 +226,14 @@ class SiteTrack:
         self._panes.append(pane)
         enough = min(ENOUGH_EXAMPLES, max(FEWEST_EXAMPLES, self.record.total.examples / _LATEST))
         longest = self._that_hold(enough)
+        fired = np.cumsum([p.fired for p in self._panes[: -longest - 1 : -1]], axis=0)  # of the latest 1, 2, … panes
         shorter = range(self._that_hold(FEWEST_EXAMPLES), longest)
-        kept = next((panes for panes in shorter if self._shows_a_death(panes, longest)), longest)
+        kept = next((panes for panes in shorter if self._shows_a_death(panes, fired)), longest)
         del self._panes[: len(self._panes) - kept]  # a window's beginning never moves back
-        return self._sum(kept)
+        panes = self._panes
+        looks, examples, samples = (sum(getattr(p, of) for p in panes) for of in ("looks", "examples", "samples"))
+        flat, magnitude = sum(p.flat for p in panes), sum(p.magnitude for p in panes)
+        return Count(looks, examples, samples, fired[kept - 1], np.asarray(flat), np.asarray(magnitude))
 
     def _that_hold(self, examples: float) -> int:
         """How many of the latest panes hold so many examples."""
@@ -239,21 +243,18 @@ class SiteTrack:
             held += self._panes[-kept].examples
         return kept
 
-    def _sum(self, kept: int) -> Count:
-        return sum(self._panes[len(self._panes) - kept :], Count.zero(self.record.site.units))
-
-    def _shows_a_death(self, shorter: int, longer: int) -> bool:
-        """Whether a unit fired in the longer window, and the shorter one is enough to say that it has died since.
+    def _shows_a_death(self, panes: int, fired: NDArray[np.int64]) -> bool:
+        """Whether a unit fired in a longer window, and so many panes are enough to say that it has died since.
 
         The examples of a batch may fire together, so looks are counted: at the share of looks in which the unit fired
         before, none of so many comes by chance as seldom as :data:`~relume.artifacts.recent.SURE` says.
         """
-        window = self._sum(shorter)
-        fell = (window.fired == 0) & (self._sum(longer).fired > 0)
-        if window.examples < FEWEST_EXAMPLES or not fell.any():
+        fell = (fired[panes - 1] == 0) & (fired[-1] > 0)
+        if not fell.any() or sum(p.examples for p in self._panes[-panes:]) < FEWEST_EXAMPLES:
             return False
-        share = (self._fired_looks[fell] + 0.5) / (self.record.total.looks - window.looks + 1)
-        return bool((-np.log1p(-share) * window.looks >= SURE).any())
+        looks = sum(p.looks for p in self._panes[-panes:])
+        share = (self._fired_looks[fell] + 0.5) / (self.record.total.looks - looks + 1)
+        return bool((-np.log1p(-share) * looks >= SURE).any())
 
     def _note(self, units: NDArray[np.bool_], kind: str, steps: NDArray[np.int64]) -> None:
         self.record.events += [(int(unit), int(steps[unit]), kind) for unit in np.flatnonzero(units)]

@@ -93,7 +93,10 @@ class Looking:
         if lean and self.state is State.LEAN and way is self._way:
             way.open()  # go on as before
             return
-        if self.state is not State.OFF:
+        if self.state is State.LEAN and self._way is self._lean:
+            self._lean.leave()
+            self.state = State.OFF
+        elif self.state is not State.OFF:
             self.end()
         if look is Look.OFF:
             return

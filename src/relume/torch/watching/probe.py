@@ -42,6 +42,7 @@ class TorchProbe:
         self._thorough = thorough
         self._owner: Clock | None = None  # whose row the look under way is
         self._owner_step = self._waited = 0
+        self._attention = (False, False)  # what the taps tell besides the ends of steps
         self._own_cost = 0
         self._running = False
         self._compiled_at: places.Place | None = None
@@ -72,7 +73,7 @@ class TorchProbe:
 
     def stop(self) -> None:
         """Leave nothing behind: no tap, no hook, no mode."""
-        self._running = False
+        self._running, self._attention = False, (False, False)
         taps.unsubscribe(self)
         for clock in self._clocks:
             self._tell(clock)
@@ -203,8 +204,10 @@ class TorchProbe:
     def _look(self, look: Look) -> None:
         if self._running:
             self._looking.begin(look)
-            by_passes = self._clocks.best > KINDS.index("optimizer")
-            taps.attend(self, begins=self._looking.stays, backwards=by_passes)
+            attention = (self._looking.stays, self._clocks.best > KINDS.index("optimizer"))
+            if attention != self._attention:
+                self._attention = attention
+                taps.attend(self, begins=attention[0], backwards=attention[1])
 
     def _tell(self, clock: Clock) -> None:
         steps = clock.take_steps()
