@@ -104,7 +104,8 @@ class Judged:
     ``losses``: the mean loss in the first and in the last quarter of its clock's windows, None where it is not known;
     ``optimizer``: the name of what steps it, "" where nothing does;
     ``broken_by``: the first site of its model whose output was not finite, where that is another one;
-    ``timeline``: how many units were silent and dead, one point for each change.
+    ``timeline``: how many units were silent and dead, one point for each change;
+    ``copies``: the keys of the sites of networks into which this one's weights are loaded.
     """
 
     site: Site
@@ -135,6 +136,7 @@ class Judged:
     broken_by: Site | None = None
     optimizer: str = ""
     timeline: tuple[Point, ...] = ()
+    copies: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The site's entry in the JSON."""
@@ -148,6 +150,7 @@ class Judged:
             "activation": s.activation,
             "parameters": dict(s.parameters),
             "layer": s.layer,
+            "producer": s.producer,
             "unit_axis": s.unit_axis,
             "units": s.units,
             "clock": s.clock,
@@ -172,6 +175,7 @@ class Judged:
             "timeline": [list(point) for point in self.timeline],
             "died_at": _latest(self.events, "died"),
             "revived_at": _latest(self.events, "revived"),
+            "copies": list(self.copies),
             "slopes": [_known(slope) for slope in self.slopes],
             "vitals": dict(self.vitals),
             "cause": {str(unit): {"kind": cause.kind, "evidence": cause.says} for unit, cause in self.cause.items()},

@@ -16,10 +16,10 @@ from relume.doctor.timeline import timelines, with_points
 
 
 def judge_sites(recording: Recording) -> list[tuple[SiteRecord, Judged]]:
-    """Judge every site that was looked at."""
+    """Judge every site that was looked at; a target copy of another site is judged there."""
     clocks = {clock.id: clock for clock in recording.clocks}
     literal = recording.meta.get("window") is not None
-    seen = [record for record in recording.sites if record.total.looks]
+    seen = [record for record in recording.sites if record.is_counted]
     return [(record, judge(record, clocks[record.site.clock], literal=literal)) for record in seen]
 
 
@@ -30,6 +30,7 @@ def diagnose(recording: Recording) -> Findings:
     largest = _largest_gradients([site for _, site in judged])
     broken = {site.site.model: site.site for _, site in reversed(judged) if site.non_finite}  # the first of each model
     losses = {clock.id: _losses(recording.windows, clock.id) for clock in recording.clocks}
+    copies = _copies(recording)
     sites = tuple(
         replace(
             site,
@@ -37,6 +38,7 @@ def diagnose(recording: Recording) -> Findings:
             gradient_share=_gradient_share(site, largest),
             losses=losses[site.site.clock],
             broken_by=_other(broken.get(site.site.model), site.site),
+            copies=tuple(copy.key for copy, source in copies if source is site.site),
         )
         for record, site in judged
     )
@@ -45,8 +47,28 @@ def diagnose(recording: Recording) -> Findings:
     findings.sort(key=lambda f: (severities.index(f.severity), f.rule))
     lines = timelines(recording, sites)
     sites = with_points(recording, sites, lines)
-    unseen = (*recording.not_observed, *_without_causes(sites))
+    unseen = (*recording.not_observed, *_without_causes(sites), *_folded(copies))
     return Findings(_run(recording), sites, tuple(findings), unseen, lines)
+
+
+def _copies(recording: Recording) -> list[tuple[Site, Site]]:
+    """(copy, source) of each site whose weights are loaded from another one."""
+    records = [record for record in recording.sites if record.total.looks and not record.is_counted]
+    return [(record.site, recording.sites[int(record.vitals["copy_of"])].site) for record in records]
+
+
+def _folded(copies: Sequence[tuple[Site, Site]]) -> list[tuple[str, str, str]]:
+    """Each network that is a copy of another, once."""
+    found: dict[tuple[str, str], Site] = {}
+    for copy, source in copies:
+        names = (copy.model, source.model)
+        if copy.model == source.model:  # both are parts of one tree
+            names = (f"{copy.model}.{copy.module}", f"{source.model}.{source.module}")
+        found.setdefault(names, copy)
+    return [
+        (copy, f"{site.file}:{site.line}", f"target copy of {source}: its weights come from there; counted once")
+        for (copy, source), site in found.items()
+    ]
 
 
 def _without_causes(sites: Sequence[Judged]) -> list[tuple[str, str, str]]:

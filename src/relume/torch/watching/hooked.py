@@ -13,8 +13,9 @@ from typing import Any
 from torch import nn
 
 from relume.torch.watching import places
+from relume.torch.watching.following import is_countable
+from relume.torch.watching.meeting import Meeting
 from relume.torch.watching.mode import LOOK_CAP_NS, Keeper
-from relume.torch.watching.sites import Meeting, is_countable
 
 _CALLED_NS = 2_000  # what a module pays for having a hook at all
 
