@@ -97,7 +97,11 @@ def test_adapted_weights_of_functional_call_are_the_same_site():
     with torch.no_grad():
         net[0].bias[:3] = -40
     fired = torch.zeros(12)
-    net[0].register_forward_hook(lambda module, args, out: fired.add_((out.detach() > 0).sum(0)) and None)
+
+    def note(module, args, out):
+        fired.add_((out.detach() > 0).sum(0))
+
+    net[0].register_forward_hook(note)
 
     def loss(parameters):
         return functional_call(net, parameters, (torch.randn(16, 8),)).square().mean()
