@@ -64,7 +64,7 @@ def test_the_report_has_headline_table_findings_and_what_was_not_seen():
     assert "Watching took 2.1% of the steps' own time." in said
     assert rows(said) == [
         ["site", "source", "units", "dead", "rare", "always on", "fires", "examples"],
-        ["1 nn.ReLU", "train.py:8", "4", "1", "1", "1", "50%", "1,000"],
+        ["Net.1 nn.ReLU", "train.py:8", "4", "1", "1", "1", "50%", "1,000"],
     ]
     page = PARSER.render(said)
     assert "<strong>RLM002 born_dead</strong> <code>1</code> at <code>train.py:8</code>: 1 of 4 units (25.0%)" in page

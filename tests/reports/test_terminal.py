@@ -26,7 +26,7 @@ def test_the_report_names_units_line_bound_and_advice():
     said = text(made.record())
     assert "1 of 4 units dead at 1 site; looked at 20 of 100 steps" in said
     assert "train.py:8" in said
-    assert "RLM002 born_dead  1 at train.py:8: 1 of 4 units (25.0%) never fired" in said
+    assert "RLM002 born_dead  Net.1 at train.py:8: 1 of 4 units (25.0%) never fired" in said
     assert "p_fire < 0.003" in said
     assert "→" in said
 
@@ -86,7 +86,7 @@ def test_what_no_column_shows_is_noted_in_a_line_and_what_one_shows_is_not():
     record = made.record(fired=(1, 500, 500, made.N))  # a rare unit and one that is always on
     record.vitals = {"offset": 20.0, "peak": 90.0, "rms": 1.0}
     said = " ".join(text(record).split())
-    assert "RLM015 input_offset 1 at train.py:8: the mean of the input of 0 is 20 times its variation." in said
+    assert "RLM015 input_offset Net.1 at train.py:8: the mean of the input of 0 is 20 times its variation." in said
     assert "RLM016 wide_range" in said
     assert "RLM003" not in said
     assert "RLM004" not in said
