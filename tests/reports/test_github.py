@@ -46,7 +46,7 @@ def test_a_finding_is_an_annotation_on_its_line():
     command, properties, message = parsed(line)
     assert command == "warning"
     assert properties == {"file": "train.py", "line": "8", "title": "RLM002 born_dead"}
-    assert message.startswith("1: 1 of 4 units (25 %) never fired")
+    assert message.startswith("Net.1: 1 of 4 units (25 %) never fired")
     assert "Units 0." in message
 
 
@@ -84,7 +84,7 @@ def test_too_many_dead_units_are_told_of_the_run_and_at_each_site_that_has_some(
         ("error", line, "relume: too many dead units") for line in (None, "8", "10")
     ]
     assert lines[0][2] == "2 of 10 units are dead (20 %, limit 10 %)."
-    assert lines[1][2].startswith("1: 1 of 4 units are dead here.")
+    assert lines[1][2].startswith("Net.1: 1 of 4 units are dead here.")
 
 
 def test_failures_of_sites_and_rules_are_on_their_lines():

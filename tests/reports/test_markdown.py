@@ -64,10 +64,12 @@ def test_the_report_has_headline_table_findings_and_what_was_not_seen():
     assert "Overhead: 2.1 % of training time." in said
     assert rows(said) == [
         ["site", "source", "units", "dead", "rare", "always on", "fires", "examples"],
-        ["1 nn.ReLU", "train.py:8", "4", "1", "1", "1", "50%", "1,000"],
+        ["Net.1 nn.ReLU", "train.py:8", "4", "1", "1", "1", "50%", "1,000"],
     ]
     page = PARSER.render(said)
-    assert "<strong>RLM002 born_dead</strong> <code>1</code> at <code>train.py:8</code>: 1 of 4 units (25 %)" in page
+    assert (
+        "<strong>RLM002 born_dead</strong> <code>Net.1</code> at <code>train.py:8</code>: 1 of 4 units (25 %)" in page
+    )
     assert "true rate below 0.3 %" in page
     assert "<summary>Not observed: 1</summary>" in page
     assert "<code>F.mish</code> at <code>a.py:3</code>: it is not watched." in page

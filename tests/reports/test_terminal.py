@@ -102,7 +102,7 @@ def test_what_no_column_shows_is_noted_in_a_line_and_what_one_shows_is_not():
     record = made.record(fired=(1, 500, 500, made.N))  # a rare unit and one that is always on
     record.vitals = {"offset": 20.0, "peak": 90.0, "rms": 1.0}
     said = " ".join(text(record).split())
-    assert "RLM015 input_offset 1 at train.py:8: the mean of the input of 0 is 20 times its variation." in said
+    assert "RLM015 input_offset Net.1 at train.py:8: the mean of the input of 0 is 20 times its variation." in said
     assert "RLM016 wide_range" in said
     assert "RLM003" not in said
     assert "RLM004" not in said

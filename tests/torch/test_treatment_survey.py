@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from relume.artifacts.swap_plan import Birth
-from relume.torch.treatment.survey import _Surveyor
+from relume.torch.watching.mode import Eye
 
 _spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
 treating = importlib.util.module_from_spec(_spec)
@@ -274,9 +274,9 @@ def test_what_follows_a_step_that_has_raised_is_found():
 
 def test_the_calls_of_an_optimiser_of_pytorchs_own_are_not_followed(monkeypatch):
     followed = []
-    follow = _Surveyor._note_mask
+    follow = Eye.__torch_function__
     monkeypatch.setattr(
-        _Surveyor, "_note_mask", lambda self, func, *rest: followed.append(func) or follow(self, func, *rest)
+        Eye, "__torch_function__", lambda self, func, *rest: followed.append(func) or follow(self, func, *rest)
     )
 
     def train():

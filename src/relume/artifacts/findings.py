@@ -129,7 +129,8 @@ class Judged:
     ``optimizer``: the name of what steps it, "" where nothing does;
     ``non_finite_since``: unit → first step; ``broken_by``: the first site of its model whose output was not finite,
     where that is another one; ``rates_when_broken``: the learning rates in force when it began, and those before them;
-    ``timeline``: how many units were silent and dead, one point for each change.
+    ``timeline``: how many units were silent and dead, one point for each change;
+    ``copies``: the keys of the sites of networks into which this one's weights are loaded.
     """
 
     site: Site
@@ -162,6 +163,7 @@ class Judged:
     rates_when_broken: tuple[Change, ...] = ()
     optimizer: str = ""
     timeline: tuple[Point, ...] = ()
+    copies: tuple[str, ...] = ()
 
     def deaths(self) -> dict[int, tuple[int, int]]:
         """Unit → (last step seen firing, first step seen silent) of the latest death, for units that did not revive.
@@ -189,6 +191,7 @@ class Judged:
             "activation": s.activation,
             "parameters": dict(s.parameters),
             "layer": s.layer,
+            "producer": s.producer,
             "unit_axis": s.unit_axis,
             "units": s.units,
             "clock": s.clock,
@@ -215,6 +218,7 @@ class Judged:
             "died_after": {str(unit): last for unit, (last, _) in self.deaths().items() if last >= 0},
             "died_at": _latest(self.events, "died"),
             "revived_at": _latest(self.events, "revived"),
+            "copies": list(self.copies),
             "slopes": [_known(slope) for slope in self.slopes],
             "vitals": dict(self.vitals),
             "cause": {str(unit): {"kind": cause.kind, "evidence": cause.says} for unit, cause in self.cause.items()},

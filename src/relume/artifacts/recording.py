@@ -75,7 +75,8 @@ class Site:
         key: the site's stable name. ``model``: its tree's root. ``module``: path in the tree.
         call: how it is written (``nn.ReLU``, ``F.relu``). ``file``, ``line``: in the user's code.
         activation: stem in ``activations/``; ``parameters``: as given in the call.
-        layer: path of the layer that produces its input, "" where unknown.
+        layer: path of the layer that produces its input, "" if unknown. ``producer``: its class and sizes
+            (``Linear 8→64``).
         unit_axis: axis of the units; ``axis_assumed``: it was not followed from a layer.
         clock: the id of the clock that it counts by. ``compiled``: it is in a graph of ``torch.compile``.
     """
@@ -94,6 +95,7 @@ class Site:
     axis_assumed: bool
     clock: int
     compiled: bool = False
+    producer: str = ""
 
 
 @dataclass
@@ -178,6 +180,10 @@ class Death(NamedTuple):
     upstream: int
 
 
+LOSSES = ("cross_entropy", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+"""The losses of which it is known what they expect."""
+
+
 @dataclass
 class SiteRecord:
     """All that a recording keeps of one site. Steps are −1 for never; ``window`` is None before one has closed.
@@ -189,7 +195,10 @@ class SiteRecord:
     ``init_gain_back`` (with its outputs in the place of its inputs), ``offset``
     (γ = ‖mean‖/‖std‖ of its input), ``peak`` (the largest |output|), ``rms_first`` and ``rms`` (root mean square of
     the output at the first look and the latest), ``gradient_first`` and ``gradient`` (that of the gradient of the
-    layer's weight), ``noise`` (the share of that gradient that changes from look to look) over ``gradients`` looks.
+    layer's weight), ``noise`` (the share of that gradient that changes from look to look) over ``gradients`` looks;
+    ``copy_of`` (the number of the site whose weights are loaded into this one's layer), ``slope_decay`` (the weight
+    decay of a PReLU's slopes), ``loss`` (the index in ``LOSSES`` of the loss that takes the output as it is) and
+    ``negative_targets`` (the share of that loss's targets that are below 0).
     """
 
     site: Site
@@ -205,6 +214,11 @@ class SiteRecord:
     vitals: dict[str, float] = field(default_factory=dict)
     recent: Recent | None = None
     non_finite_since: Integers | None = None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its units are counted: it was looked at, and is no copy of another site."""
+        return self.total.looks > 0 and "copy_of" not in self.vitals
 
     @classmethod
     def new(cls, site: Site) -> SiteRecord:

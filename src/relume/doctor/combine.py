@@ -69,7 +69,7 @@ def _merge_ranks(ranks: Sequence[Part]) -> Recording:
         numbers = {number: order.index(place) for number, place in enumerate(places)}
         for number, record in enumerate(part.recording.sites):
             site = replace(record.site, clock=clocks[record.site.clock])
-            moved = replace(record, site=site, deaths=_renumbered(record, numbers))
+            moved = _renumbered(replace(record, site=site), numbers)
             met[places[number]].append(Seen(moved, panes_of(part.recording, number)))
     merged.losses = [point for _, points in sorted(losses.items()) for point in merged_curve(points)]
     taken: set[str] = set()
@@ -84,9 +84,13 @@ def _same(record: SiteRecord) -> tuple[Any, ...]:
     return record.site.key, record.site.activation, record.site.units
 
 
-def _renumbered(record: SiteRecord, numbers: Mapping[int, int]) -> dict[int, Death]:
-    """How its units died, with new numbers for the sites upstream."""
-    return {unit: death._replace(upstream=numbers.get(death.upstream, -1)) for unit, death in record.deaths.items()}
+def _renumbered(record: SiteRecord, numbers: Mapping[int, int]) -> SiteRecord:
+    """The record, with new numbers for the sites upstream and the one that it is a copy of."""
+    deaths = {unit: death._replace(upstream=numbers.get(death.upstream, -1)) for unit, death in record.deaths.items()}
+    vitals = dict(record.vitals)
+    if "copy_of" in vitals:
+        vitals["copy_of"] = float(numbers[int(vitals["copy_of"])])
+    return replace(record, deaths=deaths, vitals=vitals)
 
 
 def _last_deaths(records: Sequence[SiteRecord]) -> dict[int, Death]:
@@ -215,7 +219,7 @@ def _append(whole: Recording, other: Recording, child: str) -> None:
         model = prefix + site.model if site.model else child
         moved = replace(site, key=prefix + site.key, model=model, clock=site.clock + clocks)
         numbers = {number: number + sites for number in range(len(other.sites))}
-        whole.sites.append(replace(record, site=moved, deaths=_renumbered(record, numbers)))
+        whole.sites.append(_renumbered(replace(record, site=moved), numbers))
 
 
 def _facts(parts: Sequence[Part]) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from relume.doctor.timeline import timelines, with_points
 
 
 def judge_sites(recording: Recording) -> list[tuple[SiteRecord, Judged]]:
-    """Judge every site that was looked at."""
+    """Judge every site that was looked at; a target copy of another site is judged there."""
     clocks = {clock.id: clock for clock in recording.clocks}
     literal = recording.meta.get("window") is not None
-    seen = [record for record in recording.sites if record.total.looks]
+    seen = [record for record in recording.sites if record.is_counted]
     return [(record, judge(record, clocks[record.site.clock], literal=literal)) for record in seen]
 
 
@@ -31,6 +31,7 @@ def diagnose(recording: Recording) -> Findings:
     largest = _largest_gradients([site for _, site in judged])
     broken = _first_broken([site for _, site in judged])
     losses = {clock.id: _losses(recording.losses, clock.id) for clock in recording.clocks}
+    copies = _copies(recording)
     sites = tuple(
         replace(
             site,
@@ -39,6 +40,7 @@ def diagnose(recording: Recording) -> Findings:
             losses=losses[site.site.clock],
             broken_by=_other(broken.get(site.site.model), site.site),
             rates_when_broken=_rates_around(recording.rates, site),
+            copies=tuple(copy.key for copy, source in copies if source is site.site),
         )
         for record, site in judged
     )
@@ -48,7 +50,7 @@ def diagnose(recording: Recording) -> Findings:
     findings.sort(key=lambda f: (severities.index(f.severity), f.rule, f.site in follows))
     lines = timelines(recording, sites)
     sites = with_points(recording, sites, lines)
-    unseen = (*recording.not_observed, *_without_causes(sites))
+    unseen = (*recording.not_observed, *_without_causes(sites), *_folded(copies))
     return Findings(_run(recording), sites, tuple(findings), unseen, lines)
 
 
@@ -65,6 +67,26 @@ def _rates_around(changes: Sequence[Rates], site: Judged) -> tuple[Change, ...]:
         return ()
     before = [(c.step, c.rates) for c in changes if c.clock == site.site.clock and c.step <= site.broken_since]
     return tuple(before[-2:])
+
+
+def _copies(recording: Recording) -> list[tuple[Site, Site]]:
+    """(copy, source) of each site whose weights are loaded from another one."""
+    records = [record for record in recording.sites if record.total.looks and not record.is_counted]
+    return [(record.site, recording.sites[int(record.vitals["copy_of"])].site) for record in records]
+
+
+def _folded(copies: Sequence[tuple[Site, Site]]) -> list[tuple[str, str, str]]:
+    """Each network that is a copy of another, once."""
+    found: dict[tuple[str, str], Site] = {}
+    for copy, source in copies:
+        names = (copy.model, source.model)
+        if copy.model == source.model:  # both are parts of one tree
+            names = (f"{copy.model}.{copy.module}", f"{source.model}.{source.module}")
+        found.setdefault(names, copy)
+    return [
+        (copy, f"{site.file}:{site.line}", f"target copy of {source}: its weights come from there; counted once")
+        for (copy, source), site in found.items()
+    ]
 
 
 def _without_causes(sites: Sequence[Judged]) -> list[tuple[str, str, str]]:

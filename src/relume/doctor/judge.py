@@ -76,8 +76,8 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
 
 
 def judged_dead(record: SiteRecord, *, literal: bool = False) -> Mask | None:
-    """Which units are dead, and nothing else, for who asks while the run goes; None where the site is provisional."""
-    if bound(record.judged().examples) > PROVISIONAL_BOUND:
+    """Which units are dead, and nothing else, for a reader during the run; None for a provisional site or a copy."""
+    if bound(record.judged().examples) > PROVISIONAL_BOUND or "copy_of" in record.vitals:
         return None
     return _dead(record, _can_die(record) & record.finite, literal=literal)
 

@@ -35,7 +35,7 @@ def with_points(recording: Recording, sites: Sequence[Judged], lines: Sequence[T
     """The sites, each with its own line: the spans after which another number of its units was silent or dead."""
     starts = {line.clock: np.array([span.first_step for span in line.spans]) for line in lines}
     ends = {line.clock: np.array([span.last_step for span in line.spans]) for line in lines}
-    numbers = [number for number, record in enumerate(recording.sites) if record.total.looks]  # the judged ones
+    numbers = [number for number, record in enumerate(recording.sites) if record.is_counted]
     rows: dict[int, list[tuple[int, int]]] = {}
     for site, first_step, silent, _ in recording.timeline:
         rows.setdefault(site, []).append((first_step, silent))

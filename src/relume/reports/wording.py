@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -172,15 +173,30 @@ def some(units: Sequence[int], most: int = 16) -> str:
 
 
 def names(sites: Sequence[Site]) -> dict[str, str]:
-    """Key → module, behind its model's name where there are several models or it is the model itself."""
+    """Key → module and producing layer: ``Sequential.1 · after Linear 8→64``, ``Net · after fc1 (Linear 8→64)``.
+
+    The model's name comes first if there are several models, or if the module's path is only numbers.
+    """
     several = len({site.model for site in sites}) > 1
-    return {site.key: _name(site, several) for site in sites}
+    modules = Counter((site.model, site.module, site.producer) for site in sites)
+    return {
+        site.key: f"{_name(site, several)}{_after(site, modules[site.model, site.module, site.producer] > 1)}"
+        for site in sites
+    }
 
 
 def _name(site: Site, several: bool) -> str:
-    if site.model and (several or not site.module):
+    if site.model and (several or site.module.replace(".", "").isdigit() or not site.module):
         return f"{site.model}.{site.module}" if site.module else site.model
     return site.module
+
+
+def _after(site: Site, is_shared: bool) -> str:
+    """The producing layer; its path is left out if the activation is a module with a path of its own."""
+    if not site.producer:
+        return f" · after {site.layer}" if is_shared and site.layer else ""
+    is_module = site.call.startswith("nn.")
+    return f" · after {site.producer}" if is_module and not is_shared else f" · after {site.layer} ({site.producer})"
 
 
 def short_source(site: Site) -> str:

@@ -16,6 +16,7 @@ from relume.doctor.rules import (
     noisy_gradient,
     non_finite,
     one_sided,
+    output_activation,
     rare_unit,
     saturated,
     stuck_high,
@@ -44,5 +45,6 @@ RULES: tuple[Rule, ...] = (
     wide_range.RULE,
     learned_slope.RULE,
     vanishing_activation.RULE,
+    output_activation.RULE,
 )
 """All rules by their codes; a code is never used again."""

@@ -12,13 +12,16 @@ near 1 does nothing; one with negative slopes folds its input, which is seldom m
 The least and the largest slope.
 
 ## False alarms
-Early in a training the slopes are still where they started (0.25 in PyTorch, 0 in Keras).
+Early in a training the slopes are still where they started (0.25 in PyTorch, 0 in Keras). Weight decay pulls slopes to
+0 whatever the data say: small slopes under it are no reason to replace the PReLU.
 
 ## Cure and its safety
-Replace it by what it is, or share one slope; compare before and after.
+Replace it by what it is, or share one slope; compare before and after. If the optimizer decays the slopes, exempt them
+first: put them into a parameter group with `weight_decay=0`.
 
 ## Sources
-He, Zhang, Ren, Sun 2015, arXiv 1502.01852, section 2.1 and table 1 (what the slopes became there).
+He, Zhang, Ren, Sun 2015, arXiv 1502.01852, section 2.1 ("we do not use weight decay when updating a_i; a weight decay
+tends to push a_i to zero") and table 1 (what the slopes became there).
 """
 
 from relume.artifacts.findings import Judged
@@ -48,6 +51,10 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         what, advice = "its slopes are all alike", "share one slope"
     else:
         return None
+    decay = site.vitals.get("slope_decay", 0.0)
+    if decay > 0 and not negative and most <= SMALL:
+        what = f"its slopes are near 0, where the weight decay of {decay:g} pulls them"
+        advice = "exempt the slopes from weight decay: put them into a parameter group with weight_decay=0"
     return negative, f"{what} (from {least:.3g} to {most:.3g})", advice
 
 

@@ -27,8 +27,9 @@ from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.rates import Steps, rates_of
 from relume.torch.treatment.routes import spot_of
 from relume.torch.treatment.seeding import Seeding
-from relume.torch.watching import places
+from relume.torch.watching import arithmetic, places
 from relume.torch.watching.axes import Tag, assumed_axis
+from relume.torch.watching.following import PARAMETER
 from relume.torch.watching.functions import (
     ACTIVATION_CALLS,
     ARITHMETIC_CALLS,
@@ -38,8 +39,8 @@ from relume.torch.watching.functions import (
     RECURRENT_CALLS,
     Applied,
 )
-from relume.torch.watching.mode import _PARAMETER, Eye
-from relume.torch.watching.sites import written
+from relume.torch.watching.mode import Eye
+from relume.torch.watching.naming import written
 
 _SUMS = frozenset(call for call in ARITHMETIC_CALLS if "mul" not in getattr(call, "__name__", ""))
 _HIDES_NOTHING = _SUMS | {torch.stack, torch.cat, torch.concat, torch.concatenate, Tensor.backward, Tensor.copy_}
@@ -174,11 +175,11 @@ class _Surveyor(Eye):
         self._hidden: frozenset[Any] = frozenset()
         self._applied: Any = None  # the site of the call under way
         self._marks: dict[int, tuple[weakref.ref[Any], frozenset[Any]]] = {}  # tensor → the sites it comes from
-        self._masks: dict[int, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}  # x > 0 → x
         self._keys: dict[str, int] = {}
         self.not_swapped: list[NotSwapped] = []
         self.at_rest = False
         super().__init__(self)
+        self._forms = arithmetic.Forms(self.tags, of_units=False)
 
     def found(self) -> Iterator[SwapSite]:
         """The sites, each with whether it is hidden."""
@@ -188,9 +189,9 @@ class _Surveyor(Eye):
 
     def forget_the_dead(self) -> None:
         """Drop what is known of tensors that are gone."""
-        self._tags = {own: known for own, known in self._tags.items() if known[0]() is not None}
+        self.tags.forget_the_dead()
+        self._forms.forget_the_dead()
         self._marks = {own: known for own, known in self._marks.items() if known[0]() is not None}
-        self._masks = {own: known for own, known in self._masks.items() if known[0]() is not None}
 
     def weary(self) -> None:
         """A survey sees all."""
@@ -211,7 +212,8 @@ class _Surveyor(Eye):
         if marks and not marks <= self._hidden and self._is_layer(func, args, kwargs):
             self._hidden |= marks
         out = super().__torch_function__(func, types, args, kwargs)
-        self._note_mask(func, args, out)
+        if func is torch.rnn_relu_cell:
+            self.say("nn.RNNCell(nonlinearity='relu')", sys._getframe(1), "PyTorch computes it inside one call")
         if self._applied is not None:
             marks, self._applied = marks | {self._applied}, None
         if marks:
@@ -224,7 +226,7 @@ class _Surveyor(Eye):
     def _is_layer(self, func: Any, args: Any, kwargs: Any) -> bool:
         """Whether a parameter takes part, otherwise than in a sum (a penalty in a loss)."""
         return func not in _HIDES_NOTHING and any(
-            (isinstance(x, Parameter) or self._tag(x) is _PARAMETER) and not self._marked(x)
+            (isinstance(x, Parameter) or self.tags.of(x) is PARAMETER) and not self._marked(x)
             for x in _tensors(args, kwargs)
         )
 
@@ -242,17 +244,21 @@ class _Surveyor(Eye):
     def _look(self, func: Any, args: Any, kwargs: Any, frame: Any) -> None:
         """An activation is applied: keep where, and of what."""
         x = args[0] if args else kwargs.get("input")
-        applied = ACTIVATION_CALLS[func](args, kwargs)
+        applied = ACTIVATION_CALLS[func](args, kwargs) if func in ACTIVATION_CALLS else None
+        form = self._forms.form(func, args, kwargs) if applied is None and func in arithmetic.JOINS else None
+        if form is not None and form.is_relu:
+            self.say(form.name, frame, _NOT_WRITTEN)
+            return
         in_backward = torch._C._current_graph_task_id() != -1  # a checkpoint's second forward
         if applied is None or applied.name not in originals.STEMS or not isinstance(x, Tensor) or in_backward:
             return
         place = places.find(frame)
-        call = written(func, place.module)
+        call = written(func, place.kind)
         if applied.clamp or "threshold" in call:
             self.say(call, frame, _NOT_WRITTEN)
             return
-        tag, why = self._tag(x), ""
-        if tag is _PARAMETER or isinstance(x, Parameter):
+        tag, why = self.tags.of(x), ""
+        if tag is PARAMETER or isinstance(x, Parameter):
             tag, why = None, "it works on a parameter, not on what a layer gives"
         elif not x.dtype.is_floating_point:
             why = f"its tensor is {str(x.dtype).removeprefix('torch.')}"
@@ -305,26 +311,6 @@ class _Surveyor(Eye):
         out = func(*args, **kwargs)
         self.say("nn.RNN(nonlinearity='relu')", sys._getframe(1), "PyTorch computes it inside one call")
         return out
-
-    def _note_mask(self, func: Any, args: Any, out: Any) -> None:
-        """``x * (x > 0)``: a product with the mask of what is multiplied."""
-        name = getattr(func, "__name__", "").strip("_")
-        if func is torch.rnn_relu_cell:
-            self.say("nn.RNNCell(nonlinearity='relu')", sys._getframe(2), "PyTorch computes it inside one call")
-        elif not isinstance(out, Tensor) or not args or not isinstance(args[0], Tensor):
-            return
-        elif name in ("gt", "ge") and not isinstance(args[1], Tensor) and args[1] == 0:
-            self._masks[id(out)] = (weakref.ref(out), weakref.ref(args[0]))
-        elif name in ("float", "to", "type", "type_as", "double", "half") and self._masked(args[0]) is not None:
-            self._masks[id(out)] = (weakref.ref(out), weakref.ref(self._masked(args[0])))
-        elif name in ("mul", "rmul", "imul", "where") and self._masks:
-            masked = [self._masked(x) for x in _tensors(args, {})]
-            if any(x is other for x in _tensors(args, {}) for other in masked):
-                self.say("x * (x > 0)", sys._getframe(2), _NOT_WRITTEN)
-
-    def _masked(self, x: Any) -> Any:
-        known = self._masks.get(id(x))
-        return known[1]() if known is not None and known[0]() is x else None
 
 
 def _tensors(args: Any, kwargs: Any) -> Iterator[Tensor]:

@@ -17,12 +17,28 @@ from torch import Tensor
 Shape = Sequence[int]
 
 
+class Borrowed(NamedTuple):
+    """A layer whose weight is no parameter of its own: adapted, computed, averaged.
+
+    ``name`` is that of the weight in ``owner``, the module whose code calls the layer; "" if it has none there.
+    """
+
+    owner: Any
+    name: str
+
+
 class Tag(NamedTuple):
-    """Where the units are, and whose they are.
+    """Where the units are, and which layer made them.
 
     Along ``axis`` the unit of index i is ``(i // inner) % units``: a flattened (N, C, H, W) has axis 1, C units and
-    inner H·W. ``layer`` tells the producing layer apart; ``direct`` is lost in arithmetic with plain numbers.
-    ``made`` is what the layer was given, ``site`` the number of the activation behind it; −1 before one.
+    inner H·W.
+
+    Attributes:
+        layer: the layer's weight, or for one that is no parameter the first own parameter of the module around it.
+        borrowed: tells a layer apart whose weight is no parameter. ``depth``: how many layers lie before it.
+        direct: nothing was added to it and it was not scaled by a plain number.
+        made: the layer's call, for the causes of deaths. ``site``: the number of the activation since; −1 before one.
+        output: the name of that activation while nothing but its shape has changed since; "" otherwise.
     """
 
     axis: int
@@ -32,6 +48,17 @@ class Tag(NamedTuple):
     direct: bool = True
     made: Any = None
     site: int = -1
+    borrowed: Borrowed | None = None
+    depth: int = 0
+    output: str = ""
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Tells the layer apart while it lives."""
+        if self.borrowed is None:
+            return (id(self.layer),)
+        owner, name = self.borrowed
+        return (id(owner), name) if name else (id(owner), name, self.depth)
 
 
 def reshaped(tag: Tag, old: Shape, new: Shape) -> Tag | None:
@@ -52,9 +79,9 @@ def reshaped(tag: Tag, old: Shape, new: Shape) -> Tag | None:
 
 
 def kept(tag: Tag, old: Shape, new: Shape) -> Tag | None:
-    """The tag after an operation that has no rule: kept where rank and size say that nothing moved."""
+    """The tag after an operation that has no rule: kept if rank and size say that nothing moved."""
     if len(old) == len(new) and old[tag.axis] == new[tag.axis]:
-        return tag
+        return tag._replace(output="") if tag.output else tag
     return None
 
 
@@ -106,9 +133,8 @@ def _reduce(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | N
     gone = {axis % x.ndim for axis in ((given,) if isinstance(given, int) else given)}
     if tag.axis in gone:
         return None
-    if out.ndim == x.ndim:  # keepdim
-        return tag
-    return tag._replace(axis=tag.axis - sum(axis < tag.axis for axis in gone))
+    moved = 0 if out.ndim == x.ndim else sum(axis < tag.axis for axis in gone)  # 0: keepdim
+    return tag._replace(axis=tag.axis - moved, output="")
 
 
 def _shuffle(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
@@ -118,14 +144,14 @@ def _shuffle(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | 
 
 def _stack(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
     new = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
-    return tag._replace(axis=tag.axis + (new <= tag.axis))
+    return tag._replace(axis=tag.axis + (new <= tag.axis), output="")
 
 
 def _cat(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
     joined = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
     if joined != tag.axis:
-        return tag
-    return tag._replace(units=out.shape[joined]) if tag.inner == 1 else None
+        return tag._replace(output="")
+    return tag._replace(units=out.shape[joined], output="") if tag.inner == 1 else None
 
 
 def _split(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
@@ -164,3 +190,11 @@ def assumed_axis(shape: Shape) -> int:
     (N, C, H, W) and (N, C, D, H, W): 1; (N, T, F) and (N, F): the last; (F,): 0.
     """
     return 1 if len(shape) >= 4 else max(len(shape) - 1, 0)
+
+
+def fitting(tag: Tag | None, x: Tensor) -> tuple[Tag, bool]:
+    """The tag, or the assumed one where there is none or it does not fit the tensor."""
+    if tag is not None and tag.axis < x.ndim and x.shape[tag.axis] % max(tag.units * tag.inner, 1) == 0:
+        return tag, False
+    axis = assumed_axis(x.shape)
+    return Tag(axis, x.shape[axis]), True

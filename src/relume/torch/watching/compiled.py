@@ -1,7 +1,7 @@
 """Counting inside code of ``torch.compile``: an operation in the graph, put there before the backend compiles it.
 
 A backend is given the graph that dynamo has traced, with the module, the source line and an example of each node's
-result. The graph is walked as the eye sees calls: layers leave tags, operations carry them on, and behind each
+result. The graph is walked as eager calls are followed: layers leave tags, operations carry them on, and after each
 activation's input and result a counting operation is inserted. The graph stays whole and is traced no more often than
 without us. At run time the operation looks whether a step is looked at, and otherwise returns at once.
 """
@@ -9,10 +9,10 @@ without us. At run time the operation looks whether a step is looked at, and oth
 from __future__ import annotations
 
 import gc
-import re
+import operator
 import weakref
 from collections import Counter as Counts
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -20,16 +20,11 @@ from torch import Tensor, fx, nn
 from torch._higher_order_ops.effects import _EffectType, _register_effectful_op
 from torch.nn.parameter import Parameter
 
-from relume.torch.watching import composed
-from relume.torch.watching.axes import RULES, Tag, kept
-from relume.torch.watching.functions import (
-    ACTIVATION_CALLS,
-    ARITHMETIC_CALLS,
-    LAYER_CALLS,
-    NORM_CALLS,
-    UNJUDGED_CALLS,
-    Applied,
-)
+from relume.torch.watching import arithmetic
+from relume.torch.watching.axes import Borrowed, Tag
+from relume.torch.watching.exported import source_in
+from relume.torch.watching.following import Follower
+from relume.torch.watching.functions import ACTIVATION_CALLS, UNJUDGED_CALLS, Applied
 from relume.torch.watching.places import shown_path
 
 
@@ -69,8 +64,8 @@ class Counter(Protocol):
     def met_in_graph(self, met: Met) -> int:
         """The number of the slot that counts this activation; −1 where it is not judged."""
 
-    def unjudged_in_graph(self, name: str, modules: tuple[nn.Module, ...], file: str, line: int) -> None:
-        """An activation that relume does not define is in a graph."""
+    def unjudged_in_graph(self, name: str, modules: tuple[nn.Module, ...], file: str, line: int, why: str) -> None:
+        """An activation that is not judged is in a graph."""
 
     def seen_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
         """At run time: a pre-activation, an activation's result, or both."""
@@ -115,6 +110,36 @@ class Shaped:
         return self.shape.numel()
 
 
+class _GraphFollower(Follower):
+    """The tags of a graph's nodes; ``given``: what its placeholders stand for."""
+
+    def __init__(self, given: Mapping[fx.Node, Any]) -> None:
+        super().__init__()
+        self._given = given
+        self._of_nodes: dict[fx.Node, Any] = {}
+
+    def of(self, x: Any) -> Any:
+        return self._of_nodes.get(x) if isinstance(x, fx.Node) else None
+
+    def put(self, x: Any, tag: Any) -> None:
+        if isinstance(x, fx.Node):
+            self._of_nodes[x] = tag
+
+    def reference(self, x: Any) -> Callable[[], Any]:
+        return lambda: x
+
+    def shaped(self, x: Any) -> Any:
+        value = x.meta.get("example_value") if isinstance(x, fx.Node) else None
+        return Shaped(value) if isinstance(value, Tensor) else None
+
+    def parameter(self, x: Any) -> Parameter | None:
+        given = self._given.get(x) if isinstance(x, fx.Node) else None
+        return given if isinstance(given, Parameter) else None
+
+    def borrowed(self, weight: Any) -> tuple[Any, Borrowed | None]:
+        return None, None
+
+
 class _Walk:
     """One graph."""
 
@@ -122,9 +147,10 @@ class _Walk:
         self._graph = graph
         self._counter = counter
         self._number = number
-        self._tags: dict[fx.Node, Tag] = {}
         places = [node for node in graph.graph.nodes if node.op == "placeholder"]
         self._given = dict(zip(places, inputs, strict=False))
+        self._tags = _GraphFollower(self._given)
+        self._forms = arithmetic.Forms(self._tags)
         self._orders: Counts[Any] = Counts()
         self._modules = _alive({key for node in graph.graph.nodes for key in node.meta.get("nn_module_stack") or ()})
         self._root = _root(self._modules.values())
@@ -133,87 +159,69 @@ class _Walk:
         """Put the counting in."""
         for node in list(self._graph.graph.nodes):
             call = _callable(node)
-            out = node.meta.get("example_value")
-            if call is None or not isinstance(out, Tensor):
+            if call is None or not isinstance(node.meta.get("example_value"), Tensor | None):
                 continue
-            if call in ACTIVATION_CALLS:
-                self._activation(node, call, out)
-            else:
-                self._tag(node, call, out)
-            if what := UNJUDGED_CALLS.get(call) or self._composed(node, call):
-                file, line, _ = _source(node.meta.get("stack_trace") or "")
-                self._counter.unjudged_in_graph(what, self._around(node), file, line)
+            if call in UNJUDGED_CALLS:
+                self._say(node, UNJUDGED_CALLS[call], "it is not among relume's activations")
+            if not self._applies(node, call):
+                self._tags.follow(call, node.args, node.kwargs, node)
+                if call in arithmetic.NOTED:
+                    self._forms.note(call, node.args, node)
         self._graph.graph.lint()
         self._graph.recompile()
 
-    def _composed(self, node: fx.Node, call: Any) -> str:
-        """How an activation is written that joins a tensor and its own comparison; "" for other calls."""
-        name = composed.CHOICE if call in composed.CHOICE_CALLS else composed.PRODUCT
-        for arg in node.args if name == composed.CHOICE or call in composed.PRODUCT_CALLS else ():
-            is_cast = isinstance(arg, fx.Node) and _callable(arg) in composed.CAST_CALLS
-            sign = arg.args[0] if is_cast else arg
-            if not isinstance(sign, fx.Node) or _callable(sign) not in composed.COMPARISON_CALLS:
-                continue
-            x, bound = sign.args[:2]
-            if bound == 0 and x in node.args and x in self._tags and self._tags[x].direct:
-                return name
-        return ""
+    def _say(self, node: fx.Node, what: str, why: str) -> None:
+        file, line, _ = _source(node.meta.get("stack_trace") or "")
+        self._counter.unjudged_in_graph(what, self._around(node), file, line, why)
 
-    def _activation(self, node: fx.Node, call: Any, out: Tensor) -> None:
-        x = node.args[0] if node.args else node.kwargs.get("input")
-        applied = ACTIVATION_CALLS[call](node.args, node.kwargs)
-        value = x.meta.get("example_value") if isinstance(x, fx.Node) else None
-        if applied is None or value is None or isinstance(self._given.get(x), Parameter):
-            return
-        tag = self._tags.get(x)
-        slot = self._counter.met_in_graph(self._met(node, call, applied, tag, value))
+    def _applies(self, node: fx.Node, call: Any) -> bool:
+        """Whether a call applies an activation that is judged; the counting is in the graph then."""
+        applied = ACTIVATION_CALLS[call](node.args, node.kwargs) if call in ACTIVATION_CALLS else None
+        x, what = node.args[0] if node.args else node.kwargs.get("input"), call
+        if applied is None and call in arithmetic.JOINS:
+            form = self._forms.form(call, node.args, node.kwargs)
+            tag = self._tags.of(form.x) if form is not None else None
+            if form is None or not isinstance(tag, Tag) or not tag.direct:
+                return False
+            applied, x, what = form.applied, form.x, form.name
+            if applied is None:
+                self._say(node, form.name, arithmetic.WHY)
+        shape = self._tags.shaped(x)
+        if applied is None or shape is None or self._tags.parameter(x) is not None:
+            return False
+        tag = self._tags.of(x)
+        tag = tag if isinstance(tag, Tag) else None
+        slot = self._counter.met_in_graph(self._met(node, what, applied, tag, shape))
         if slot >= 0:
-            graph = self._graph.graph
-            with graph.inserting_before(node):
-                before = graph.call_method("detach", (x,))
-            with graph.inserting_after(node):
-                after = graph.call_method("detach", (node,))
-            if _is_in_place(node, call):  # its argument is written over
-                self._count(before, (before, None), slot)
-                self._count(after, (None, after), slot)
-            else:
-                self._count(after, (before, after), slot)
+            self._count_around(node, call, x, slot)
         if tag is not None:
-            self._tags[node] = tag
+            self._tags.put(node, tag._replace(output=applied.name))
+        return True
+
+    def _count_around(self, node: fx.Node, call: Any, x: fx.Node, slot: int) -> None:
+        graph, result = self._graph.graph, x if call is operator.setitem else node
+        with graph.inserting_before(node):
+            before = graph.call_method("detach", (x,))
+        with graph.inserting_after(node):
+            after = graph.call_method("detach", (result,))
+        if _is_in_place(node, call):  # its argument is written over
+            self._count(before, (before, None), slot)
+            self._count(after, (None, after), slot)
+        else:
+            self._count(after, (before, after), slot)
 
     def _count(self, behind: fx.Node, given: tuple[fx.Node | None, fx.Node | None], slot: int) -> None:
         with self._graph.graph.inserting_after(behind):
             self._graph.graph.call_function(torch.ops.relume.seen.default, (*given, self._number, slot))
 
-    def _tag(self, node: fx.Node, call: Any, out: Tensor) -> None:
-        if call in LAYER_CALLS or call in NORM_CALLS:
-            place, axis = LAYER_CALLS[call] if call in LAYER_CALLS else NORM_CALLS[call][::2]
-            weight = self._given.get(node.args[place] if len(node.args) > place else node.kwargs.get("weight"))
-            if call in LAYER_CALLS or (weight is not None and weight.ndim == 1):
-                shape = Shaped(out)
-                axis %= shape.ndim
-                self._tags[node] = Tag(axis, shape.shape[axis], layer=weight if isinstance(weight, Parameter) else None)
-                return
-        subject = next((arg for arg in _flat(node.args) if arg in self._tags), None)
-        if subject is None:
-            return
-        tag, x, shape = self._tags[subject], Shaped(subject.meta["example_value"]), Shaped(out)
-        if call in RULES:
-            carried = RULES[call](tag, x, shape, node.args, node.kwargs)
-        else:
-            carried = kept(tag, x.shape, shape.shape)
-        if carried is not None:
-            plain = call in ARITHMETIC_CALLS and not all(isinstance(arg, fx.Node) for arg in node.args[:2])
-            self._tags[node] = carried._replace(direct=False) if plain else carried
-
-    def _met(self, node: fx.Node, call: Any, applied: Applied, tag: Tag | None, value: Any) -> Met:
+    def _met(self, node: fx.Node, call: Any, applied: Applied, tag: Tag | None, shape: Shaped) -> Met:
         modules = self._around(node)
         file, line, function = _source(node.meta.get("stack_trace") or "")
         place = (id(modules[-1]) if modules else 0, file, line, applied.name)
         self._orders[place] += 1
         slope = self._given.get(node.args[1]) if applied.name == "prelu" and len(node.args) > 1 else None
         order = self._orders[place]
-        return Met(applied, call, node.args, tag, Shaped(value), modules, file, line, function, order, slope)
+        return Met(applied, call, node.args, tag, shape, modules, file, line, function, order, slope)
 
     def _around(self, node: fx.Node) -> tuple[nn.Module, ...]:
         """The modules around a node, the outermost first."""
@@ -231,7 +239,8 @@ def _alive(keys: set[Any]) -> dict[Any, nn.Module]:
 
 
 def _is_in_place(node: fx.Node, call: Any) -> bool:
-    return getattr(call, "__name__", "").endswith("_") or True in (*node.args[1:], node.kwargs.get("inplace"))
+    is_written_over = getattr(call, "__name__", "").endswith("_") or call is operator.setitem
+    return is_written_over or True in (*node.args[1:], node.kwargs.get("inplace"))
 
 
 def _root(modules: Collection[nn.Module]) -> nn.Module | None:
@@ -252,16 +261,7 @@ def _callable(node: fx.Node) -> Any:
     return getattr(Tensor, str(node.target), None) if node.op == "call_method" else None
 
 
-def _flat(args: Any) -> list[fx.Node]:
-    return [x for arg in args for x in (arg if isinstance(arg, (list, tuple)) else (arg,)) if isinstance(x, fx.Node)]
-
-
-_FRAME = re.compile(r'File "(.+?)", line (\d+), in (\w+)')
-
-
 def _source(trace: str) -> tuple[str, int, str]:
     """The innermost frame outside of PyTorch."""
-    home = torch.__path__[0]
-    frames = [found for found in _FRAME.findall(trace) if not found[0].startswith(home)]
-    file, line, function = frames[-1] if frames else ("", "0", "")
-    return shown_path(file), int(line), function
+    file, line, function = source_in(trace)
+    return shown_path(file), line, function

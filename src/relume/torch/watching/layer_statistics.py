@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,14 @@ from torch import Tensor
 
 from relume.torch.watching.layer_calls import Array, LayerCall, plain, sampled
 
+_COMPARED = 64
+"""Numbers of a weight that are compared to tell a copy: no two weights that were drawn apart share one of them."""
+
 _SAMPLED = 4_096
 """Numbers of a weight's gradient that are used: its root mean square is within 2 %, where they are normal."""
+
+_COMPARED = 64
+"""Numbers of a weight that are compared to tell a copy: no two weights that were drawn apart share one of them."""
 
 
 class LayerStatistics:
@@ -30,6 +37,25 @@ class LayerStatistics:
         self._sum: Array = None  # of the sampled gradients
         self._squares: Array = 0.0  # Σ of their squared lengths
         self._gradients = 0
+        self._first: Array = None  # some weights of a layer that nothing trains, at the first look
+        self._loaded: Array = False  # whether they are a trained layer's, or have moved and are near to one's
+        self._apart: list[tuple[Array, int]] = []  # how far those are from trained ones, and the sites of these
+
+    def number(self, name: str, number: Any) -> None:
+        """A number of the site; the latest counts."""
+        self._numbers[name] = number
+
+    def compare(self, weight: Tensor, trained: Sequence[tuple[Tensor, int]]) -> None:
+        """Compare a layer that nothing trains with the trained ones that it may be a copy of; with their sites."""
+        mine = plain(weight).reshape(-1)[:_COMPARED]
+        first = self._first = self._first if self._first is not None else mine + 0
+        self._apart = []
+        for other, number in trained:
+            theirs = plain(other).reshape(-1)[:_COMPARED]
+            apart = ((mine - theirs) ** 2).sum()
+            is_near = apart < ((mine * mine).sum() + (theirs * theirs).sum()) / 2  # drawn apart, they are at the sum
+            self._loaded = self._loaded | (apart == 0) | (is_near & (mine != first).any())
+            self._apart.append((apart, number))
 
     @np.errstate(all="ignore")
     def layer(self, call: LayerCall, step: int) -> None:
@@ -67,9 +93,13 @@ class LayerStatistics:
     def read(self) -> dict[str, float]:
         """The numbers on the host; waits for a device."""
         numbers = {name: float(number) for name, number in self._numbers.items()}
+        if bool(self._loaded):
+            numbers["copy_of"] = float(min((float(apart), number) for apart, number in self._apart)[1])
         if self._gradients > 1:
             numbers["gradients"] = float(self._gradients)
             numbers["noise"] = self._noise()
+        if bool(self._loaded):
+            numbers["copy_of"] = float(min((float(apart), number) for apart, number in self._apart)[1])
         return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
     def _noise(self) -> float:

@@ -17,7 +17,9 @@ from torch import nn
 from torch.nn.modules import module as modules
 
 from relume.torch.watching import places
-from relume.torch.watching.sites import Meeting, WatchedSite, is_countable
+from relume.torch.watching.following import is_countable
+from relume.torch.watching.meeting import Meeting
+from relume.torch.watching.sites import WatchedSite
 
 if TYPE_CHECKING:
     from relume.torch.watching.mode import Keeper

@@ -18,26 +18,25 @@ from torch.nn.parameter import Parameter
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 
-from relume.torch.watching import composed, places
-from relume.torch.watching.axes import RULES, Tag, kept
+from relume.torch.watching import arithmetic, places
+from relume.torch.watching.axes import Tag
+from relume.torch.watching.exported import ORIGINAL, with_exported
+from relume.torch.watching.following import LAYERS, NORMS, PARAMETER, Follow, Follower, is_countable
 from relume.torch.watching.functions import (
     ACTIVATION_CALLS,
-    ARITHMETIC_CALLS,
-    LAYER_CALLS,
-    MATMUL_CALLS,
-    NORM_CALLS,
     RECURRENT_CALLS,
     UNJUDGED_CALLS,
     Applied,
 )
 from relume.torch.watching.layer_calls import NormCall, call_of
-from relume.torch.watching.sites import Sites, WatchedSite, is_countable, written
+from relume.torch.watching.losses import LOSS_CALLS, SOFTMAX_CALLS, UNFIT
+from relume.torch.watching.naming import written
+from relume.torch.watching.sites import Sites, WatchedSite
 from relume.torch.watching.warned import Warned
 
 _PASS_THROUGH_NS = 2_000  # what a call pays for the way into and out of this mode, and for a tag carried on
 _TAGGED_NS = 3_000  # what tagging a layer's result takes
-_PARAMETER = object()  # the tag of what is computed from parameters alone: no activation works on it
-_PLAIN_TENSORS = (Tensor, Parameter)
+_ACTIVATIONS, _UNJUDGED = with_exported(ACTIVATION_CALLS), with_exported(UNJUDGED_CALLS)
 
 
 class Keeper(Protocol):
@@ -69,8 +68,10 @@ class Eye(TorchFunctionMode):
         self._seen: set[int] = set()
         self._entered = False
         self._warned = Warned(__file__, globals())
-        self._tags: dict[int, tuple[weakref.ref[Tensor], Any]] = {}
-        self._compositions = composed.Compositions()
+        self.tags = Follower()
+        self._forms = arithmetic.Forms(self.tags)
+        self._softmaxes: dict[int, tuple[weakref.ref[Tensor], Any]] = {}  # results, and the places that gave them
+        self._outputs: set[Any] = set()  # places whose softmax a loss takes
         self._blind = False
         self._handlers = self._table()
 
@@ -128,8 +129,9 @@ class Eye(TorchFunctionMode):
         self._forget()
 
     def _forget(self) -> None:
-        self._tags.clear()
-        self._compositions.clear()
+        self.tags.clear()
+        self._forms.clear()
+        self._softmaxes.clear()
 
     # ---- one call ---------------------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class Eye(TorchFunctionMode):
         out = func(*args, **(kwargs or {}))
         if type(out) is Tensor:
             try:
-                self._carry(args, out)
+                self.tags.carry(args, out)
             except Exception as error:  # noqa: BLE001 - as in _guarded, without its clock
                 self._fail(error)
         return out
@@ -166,34 +168,43 @@ class Eye(TorchFunctionMode):
         self._keeper.fail(error)
 
     def _table(self) -> dict[Any, Callable[..., Any]]:
-        table: dict[Any, Callable[..., Any]] = {}
-        table.update(dict.fromkeys(ACTIVATION_CALLS, self._activation))
-        table.update(dict.fromkeys(UNJUDGED_CALLS, self._unjudged))
+        ways: dict[Any, Follow] = {
+            **self.tags.ways,
+            **dict.fromkeys(LAYERS, self._layer),
+            **dict.fromkeys(NORMS, self._norm),
+            **dict.fromkeys(arithmetic.NOTED, self._operand),
+        }
+        table: dict[Any, Callable[..., Any]] = {func: self._then(way) for func, way in ways.items()}
+        table.update({func: self._joining(ways.get(func, self.tags.follow)) for func in arithmetic.JOINS})
+        table.update(dict.fromkeys(_ACTIVATIONS, self._activation))
+        table.update(dict.fromkeys(_UNJUDGED, self._unjudged))
         table.update(dict.fromkeys(RECURRENT_CALLS, self._recurrent))
-        for calls, tagger in (
-            (LAYER_CALLS, self._tag_layer),
-            (NORM_CALLS, self._tag_norm),
-            (MATMUL_CALLS, self._tag_product),
-            (RULES, self._tag_by_rule),
-            (composed.COMPARISON_CALLS, self._note_comparison),
-            (composed.CAST_CALLS, self._note_cast),
-            (composed.CHOICE_CALLS, self._note_composition),
-            (ARITHMETIC_CALLS, self._tag_arithmetic),
-        ):
-            table.update(dict.fromkeys(calls, self._then(tagger)))
+        table.update(dict.fromkeys(SOFTMAX_CALLS, self._softmax))
+        table.update(dict.fromkeys(LOSS_CALLS, self._then(self._loss)))
         return table
 
-    def _then(self, tagger: Callable[..., Any]) -> Callable[..., Any]:
+    def _then(self, way: Follow) -> Callable[..., Any]:
         """A handler that runs the call and then tags its result."""
 
         def handler(func: Any, args: Any, kwargs: Any) -> Any:
             out = func(*args, **kwargs)
             self.cost += _TAGGED_NS
             try:
-                tagger(func, args, kwargs, out)
+                way(func, args, kwargs, out)
             except Exception as error:  # noqa: BLE001 - as in _guarded, without its clock
                 self._fail(error)
             return out
+
+        return handler
+
+    def _joining(self, way: Follow) -> Callable[..., Any]:
+        """A handler of a call that may complete an activation written as arithmetic."""
+        then = self._then(way)
+
+        def handler(func: Any, args: Any, kwargs: Any) -> Any:
+            if self._guarded(self._forms.form, func, args, kwargs) is None:
+                return then(func, args, kwargs)
+            return self._activation(func, args, kwargs)
 
         return handler
 
@@ -210,29 +221,47 @@ class Eye(TorchFunctionMode):
         out = func(*args, **kwargs)
         began = perf_counter_ns()
         try:
-            self._look_after(looked, args, out)
+            self._look_after(looked, args, args[0] if func is Tensor.__setitem__ else out)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
         self.cost += perf_counter_ns() - began
         return out
 
     def _look(self, func: Any, args: Any, kwargs: Any, frame: Any) -> tuple[WatchedSite, Tag] | None:
-        x = args[0] if args else kwargs.get("input")
-        if not isinstance(x, Tensor) or torch._C._current_graph_task_id() != -1:
+        if torch._C._current_graph_task_id() != -1:
             return None  # inside a backward pass: a checkpoint's second forward
-        applied = ACTIVATION_CALLS[func](args, kwargs)
-        if applied is None:
+        applied = _ACTIVATIONS[func](args, kwargs) if func in _ACTIVATIONS else None
+        applied = Applied("softmax", {}) if func in SOFTMAX_CALLS else applied
+        x, call = args[0] if args else kwargs.get("input"), func
+        if applied is None and func in arithmetic.JOINS:
+            form = self._form(func, args, kwargs, frame)
+            if form is None:
+                return None
+            applied, x, call = form.applied, form.x, form.name
+            if applied is None:
+                self._keeper.sites.unjudged(form.name, frame, arithmetic.WHY)
+        if applied is None or not isinstance(x, Tensor):
             return None
-        tag = self._tag(x)
-        if tag is _PARAMETER or (type(x) is not Tensor and isinstance(x, Parameter)):
-            self._keeper.sites.unjudged(written(func), frame, "it works on a parameter, not on what a layer gives")
+        tag = self.tags.of(x)
+        if tag is PARAMETER or (type(x) is not Tensor and isinstance(x, Parameter)):
+            self._keeper.sites.unjudged(written(call), frame, "it works on a parameter, not on what a layer gives")
             return None
-        return self._look_at(applied, func, args, x, tag, frame)
+        return self._look_at(applied, call, args, x, tag, frame)
+
+    def _form(self, func: Any, args: Any, kwargs: Any, frame: Any) -> arithmetic.Form | None:
+        """The activation that a call completes; None for what outside the model looks like a part of the loss."""
+        form = self._forms.form(func, args, kwargs)
+        tag = self.tags.of(form.x) if form is not None else None
+        if form is None or not isinstance(tag, Tag):
+            return None
+        if not tag.direct and not self._keeper.sites.is_inside(frame, tag):
+            return None
+        return form if form.at_zero or places.is_in_a_call(frame) else None
 
     def _look_at(
-        self, applied: Applied, func: Any, args: Any, x: Tensor, tag: Tag | None, frame: Any
+        self, applied: Applied, call: Any, args: Any, x: Tensor, tag: Tag | None, frame: Any
     ) -> tuple[WatchedSite, Tag] | None:
-        found = self._keeper.sites.find(applied, func, args, x, tag, frame)
+        found = self._keeper.sites.find(applied, call, args, x, tag, frame)
         if found is None:
             return None
         site, tag = found
@@ -244,7 +273,7 @@ class Eye(TorchFunctionMode):
         site.count_input(x, tag)
         if tag.made is not None:
             self._keeper.sites.keep_terms(site, x, tag)
-        return site, tag
+        return site, tag._replace(output=applied.name)
 
     def _look_after(self, looked: tuple[WatchedSite, Tag] | None, args: Any, out: Any) -> None:
         if looked is not None:
@@ -252,9 +281,9 @@ class Eye(TorchFunctionMode):
             site.count_output(out, tag)
             if not self._keeper.sites.known_only and out.numel():
                 site.statistics.output(out)
-            self._put(out, tag._replace(made=None, site=site.number))
+            self.tags.put(out, tag._replace(made=None, site=site.number))
         elif isinstance(out, Tensor):
-            self._carry(args, out)
+            self.tags.carry(args, out)
 
     def _recurrent(self, func: Any, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
@@ -274,110 +303,64 @@ class Eye(TorchFunctionMode):
     def _unjudged(self, func: Any, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
         self._guarded(
-            self._keeper.sites.unjudged, UNJUDGED_CALLS[func], sys._getframe(1), "it is not among relume's activations"
+            self._keeper.sites.unjudged, _UNJUDGED[func], sys._getframe(1), "it is not among relume's activations"
         )
-        self._guarded(self._carry, args, out)
+        self._guarded(self.tags.carry, args, out)
         return out
+
+    # ---- the network's output ---------------------------------------------------------------------------------
+
+    def _softmax(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """A softmax has no units to judge: it is a site only where a loss takes its output, which is seen later."""
+        place = self._guarded(self._spot, sys._getframe(1))
+        if place in self._outputs:
+            return self._activation(func, args, kwargs)
+        out = func(*args, **kwargs)
+        self._guarded(self.tags.carry, args, out)
+        self._softmaxes[id(out)] = (weakref.ref(out), place)
+        return out
+
+    def _spot(self, frame: Any) -> tuple[Any, int]:
+        place = places.find(frame)
+        return place.code, place.instruction
+
+    def _loss(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """See what a loss takes; features that two networks give are compared on purpose."""
+        x = args[0] if args else kwargs.get("input")
+        targets = args[1] if len(args) > 1 else kwargs.get("target")
+        known, tag, number = self._softmaxes.get(id(x)), self.tags.of(x), LOSS_CALLS[func]
+        unfit = UNFIT[func.__name__]
+        if known is not None and known[0]() is x and "softmax" in unfit:
+            self._outputs.add(known[1])
+        is_output = isinstance(tag, Tag) and tag.site >= 0 and tag.output in unfit
+        if is_output and self.tags.of(targets) is None:
+            self._keeper.sites.feeds(tag.site, number, targets)
 
     # ---- tags -------------------------------------------------------------------------------------------------
 
-    def _tag(self, x: Any) -> Any:
-        known = self._tags.get(id(x))
-        return known[1] if known is not None and known[0]() is x else None
+    def _operand(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        self.tags.follow(func, args, kwargs, out)
+        self._forms.note(func, args, out)
 
-    def _put(self, x: Any, tag: Any) -> None:
-        if type(x) in _PLAIN_TENSORS:
-            self._tags[id(x)] = (weakref.ref(x), tag)
-
-    def _subject(self, args: Any) -> tuple[Any, Any]:
-        """The tensor whose units a call carries on, and its tag: the first argument that has one."""
-        parameter = None
-        for arg in args:
-            for x in arg if type(arg) in (list, tuple) else (arg,):
-                tag = _PARAMETER if type(x) is Parameter else self._tag(x)
-                if tag is _PARAMETER:
-                    parameter = x
-                elif tag is not None:
-                    return x, tag
-        return parameter, None if parameter is None else _PARAMETER
-
-    def _carry(self, args: Any, out: Any) -> None:
-        x, tag = self._subject(args)
-        if tag is _PARAMETER:
-            self._put(out, tag)
-        elif tag is not None and isinstance(out, Tensor):
-            self._put(out, kept(tag, x.shape, out.shape))
-
-    def _tag_by_rule(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        x, tag = self._subject(args)
-        if tag is None or tag is _PARAMETER:
-            return self._carry(args, out)
-        for part in out if isinstance(out, (list, tuple)) else (out,):
-            if isinstance(part, Tensor):
-                self._put(part, RULES[func](tag, x, part, args, kwargs))
-        return None
-
-    def _tag_arithmetic(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        self._note_composition(func, args, kwargs, out)
-        tag = self._tag(out)
-        if isinstance(tag, Tag) and not all(isinstance(arg, Tensor) for arg in args[:2]):
-            self._put(out, tag._replace(direct=False))
-
-    def _note_comparison(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        tag = self._tag(args[0]) if args else None
-        if isinstance(tag, Tag) and tag.direct:  # what follows arithmetic with plain numbers is often a loss
-            self._compositions.compared(args, out)
-
-    def _note_cast(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        self._compositions.cast(args, out)
-        self._carry(args, out)
-
-    def _note_composition(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        if name := self._compositions.joined(args):
-            self._keeper.sites.unjudged(name, sys._getframe(), composed.WHY)
-        self._carry(args, out)
-
-    def _tag_layer(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        place, axis = LAYER_CALLS[func]
-        weight = args[place] if len(args) > place else kwargs.get("weight")
-        tag = _layer_tag(out, axis, weight)
+    def _layer(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        before = self.tags.of(args[0]) if args else None
+        self.tags.layer(func, args, kwargs, out)
         if not self._keeper.sites.known_only:
-            before = self._tag(args[0]) if args else None
             upstream = before.site if isinstance(before, Tag) else -1
-            tag = tag._replace(made=call_of(func, args, kwargs, out, upstream))
-        self._put(out, tag)
+            call = call_of(ORIGINAL.get(func, func), args, kwargs, out, upstream)
+            self.tags.put(out, self.tags.of(out)._replace(made=call))
 
-    def _tag_norm(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        place, name, axis = NORM_CALLS[func]
-        weight = args[place] if len(args) > place else kwargs.get(name)
-        if weight is None or weight.ndim > 1 or out.ndim < 2:
-            self._carry(args, out)
-        else:
-            tag, before = _layer_tag(out, axis, weight), self._tag(args[0])
-            if not self._keeper.sites.known_only:
+    def _norm(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        before = self.tags.of(args[0])
+        self.tags.norm(func, args, kwargs, out)
+        tag = self.tags.of(out)
+        if isinstance(tag, Tag) and tag.layer is not None and not self._keeper.sites.known_only:
+            place, name, _ = NORMS[func]
+            weight = args[place] if len(args) > place else kwargs.get(name)
+            if tag.layer is weight:
                 upstream = before.made.upstream if isinstance(before, Tag) and before.made is not None else -1
                 bias = args[place + 1] if len(args) > place + 1 else kwargs.get("bias")
-                tag = tag._replace(made=NormCall(out, args[0], weight, bias, upstream, tag.axis))
-            self._put(out, tag)
-
-    def _tag_product(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        for x in args:
-            if isinstance(x, Tensor) and x.ndim > 1 and (isinstance(x, Parameter) or self._tag(x) is _PARAMETER):
-                self._put(out, _layer_tag(out, -1, x))
-                return
-        right: Any = args[-1] if args else None
-        tag = self._tag(right)
-        if isinstance(tag, Tag) and tag.axis == right.ndim - 1 > 0 and func is not torch.einsum:
-            self._put(out, tag._replace(axis=out.ndim - 1, made=None))  # rows are mixed: an adjacency times its nodes
-
-
-def _layer_tag(out: Tensor, axis: int, weight: Any) -> Tag:
-    """The tag of a layer's result. A weight that is computed (weight_norm) is told apart by its module's first own."""
-    axis %= out.ndim
-    if not isinstance(weight, Parameter):
-        module = places.owner(sys._getframe(1))
-        weight = next(module.parameters(), None) if module is not None else None
-    return Tag(axis, out.shape[axis], layer=weight)
+                self.tags.put(out, tag._replace(made=NormCall(out, args[0], weight, bias, upstream, tag.axis)))
 
 
 def _unstack() -> list[Any]:

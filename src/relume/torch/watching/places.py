@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 import weakref
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from torch import nn
 from torch.nn.modules import activation as activation_modules
 
 from relume.torch import layers as our_modules
+from relume.torch.watching import exported
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
@@ -25,7 +27,7 @@ _PLUMBING_FILES = tuple(
     _TORCH + os.path.join(*path)
     for path in (
         ("nn", "functional.py"), ("overrides.py",), ("_jit_internal.py",), ("_tensor.py",), ("utils", "_contextlib.py"),
-        ("nn", "modules", "module.py"),
+        ("nn", "modules", "module.py"), ("_ops.py",),
     )
 )  # fmt: skip
 _CALL = nn.Module.__call__.__code__  # _wrapped_call_impl: its first local is the module that is called
@@ -42,7 +44,7 @@ class Place(NamedTuple):
 
     ``module`` is the activation module, or else the module whose code makes the call (None: no module's);
     ``code`` and ``instruction`` tell the call apart; ``frame`` is for use during the call, never to be kept.
-    ``alone``: it is the activation module that is called.
+    ``alone``: it is the activation module that is called; ``kind``: the class of that module.
     """
 
     module: nn.Module | None
@@ -50,6 +52,11 @@ class Place(NamedTuple):
     instruction: int
     frame: FrameType
     alone: bool = False
+    kind: type | None = None
+
+    def of_owner(self) -> Place:
+        """That of the code which makes the activation module, if it is made at each call."""
+        return self._replace(module=owner(self.frame), alone=False)
 
 
 _plumbing: dict[CodeType, bool] = {}
@@ -66,15 +73,33 @@ def _is_plumbing(code: CodeType) -> bool:
 
 
 def _own_module(frame: FrameType) -> nn.Module | None:
-    """The module whose method a frame runs, by its first local."""
+    """The module whose method a frame runs: its first argument, whatever the script calls it."""
     code = frame.f_code
-    if not code.co_argcount or not (code is _CALL or code.co_varnames[0] == "self"):
+    if not code.co_argcount or not (code is _CALL or (kind := _class_of(code))):
         return None
     frame_locals = frame.f_locals
     first = frame_locals.get(code.co_varnames[0])
     if type(frame_locals) is dict:  # before Python 3.13 a copy that would keep the user's tensors alive
         frame_locals.clear()
-    return first if isinstance(first, nn.Module) else None
+    if not isinstance(first, nn.Module):
+        return None
+    if code is _CALL or code.co_varnames[0] == "self" or any(kind == base.__qualname__ for base in type(first).__mro__):
+        return first
+    return None
+
+
+_classes: dict[CodeType, str] = {}
+
+
+def _class_of(code: CodeType) -> str:
+    """The class in whose body a function was defined; "" for one that cannot be a method."""
+    known = _classes.get(code)
+    if known is None:
+        known = code.co_qualname.rpartition(".")[0]
+        if known.endswith("<locals>") or not known:
+            known = "self" if code.co_varnames[:1] == ("self",) else ""  # a function may be bound to a module later
+        _classes[code] = known
+    return known
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
@@ -96,7 +121,8 @@ def find(start: FrameType) -> Place:
             if inside_activation:
                 activation, inside_activation = _own_module(frame), False
         elif not inside_activation and not (_plumbing[code] if code in _plumbing else _is_plumbing(code)):
-            return Place(activation or owner(frame), code, frame.f_lasti, frame, activation is not None)
+            kind = None if activation is None else type(activation)
+            return Place(activation or owner(frame), code, frame.f_lasti, frame, activation is not None, kind)
         frame = frame.f_back
     return Place(activation, start.f_code, start.f_lasti, start)
 
@@ -141,9 +167,11 @@ def is_outermost_call(frame: FrameType) -> bool:
 
 def source(frame: FrameType) -> tuple[str, int, str]:
     """(file, line, function) of the user's code that makes the call: the nearest frame outside torch and relume."""
+    if (written := exported.traced(frame)) is not None and written.file:
+        return shown_path(written.file), written.line, written.function
     for outer in _outward(frame):
         name = outer.f_code.co_filename
-        if not name.startswith((_TORCH, _OURS)):
+        if not name.startswith((_TORCH, _OURS)) and not exported.is_generated(outer):
             return shown_path(name), outer.f_lineno, outer.f_code.co_name
     return "", 0, ""
 
@@ -151,9 +179,13 @@ def source(frame: FrameType) -> tuple[str, int, str]:
 folder = ""
 """From which the user's files are named; "": the working folder, which a script may change."""
 
+_CELL = re.compile(r"<ipython-input-(\d+)-")
+
 
 def shown_path(name: str) -> str:
-    """A source file without the machine's part of its path."""
+    """A source file without the machine's part of its path; a notebook's cell by its number, ``In [3]``."""
+    if (cell := _cell_of(name)) is not None:
+        return f"In [{cell}]"
     for marker in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"):
         if marker in name:
             return name.rpartition(marker)[2]
@@ -164,33 +196,61 @@ def shown_path(name: str) -> str:
     return os.path.basename(name) if os.path.isabs(name) else name
 
 
+def _cell_of(name: str) -> int | None:
+    """The number of the notebook cell whose code has this file name; IPython keeps it."""
+    if found := _CELL.match(name):
+        return int(found[1])
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cells = getattr(getattr(shell, "compile", None), "_filename_map", None)
+    return cells.get(name) if isinstance(cells, dict) else None
+
+
 class Trees:
     """The names of modules: their paths in the trees that were seen, or class and order outside any tree."""
 
     def __init__(self, model: nn.Module | None) -> None:
-        self._names: dict[int, tuple[weakref.ref[Any], str]] = {}  # root → its label
-        self._paths: dict[int, tuple[weakref.ref[Any], dict[int, str]]] = {}
-        self._labels: dict[str, int] = {}
+        self._labels: dict[int, tuple[weakref.ref[Any], str]] = {}  # root → its label
+        self._members: dict[int, tuple[weakref.ref[Any], dict[int, tuple[weakref.ref[Any], str]]]] = {}
+        self._orders: dict[str, int] = {}
+        self._free: dict[str, list[str]] = {}  # labels of temporary instances that are gone, by class
         self.model = model
 
-    def label(self, module: nn.Module) -> str:
-        """The name of a tree's root: its class, with its order where there are several (``QNet#2``)."""
-        known = self._names.get(id(module))
+    def label(self, module: nn.Module, *, temporary: bool = False) -> str:
+        """The name of a tree's root: its class, with its order if there are several (``QNet#2``).
+
+        ``temporary``: no optimizer steps it, so that once it is gone its label passes to the next one of its class.
+        """
+        known = self._labels.get(id(module))
         if known is not None and known[0]() is module:
             return known[1]
-        kind = type(module).__name__
-        order = self._labels[kind] = self._labels.get(kind, 0) + 1
-        label = kind if order == 1 else f"{kind}#{order}"
-        self._names[id(module)] = (weakref.ref(module), label)
+        kind, number = type(module).__name__, id(module)
+        free = self._free.setdefault(kind, [])
+        if temporary and free:
+            label = free.pop()
+        else:
+            order = self._orders[kind] = self._orders.get(kind, 0) + 1
+            label = kind if order == 1 else f"{kind}#{order}"
+        labels, members = self._labels, self._members
+
+        def gone(reference: Any) -> None:
+            if (found := labels.get(number)) is not None and found[0] is reference:
+                del labels[number]
+                members.pop(number, None)
+                if temporary:
+                    free.append(label)
+
+        labels[number] = (weakref.ref(module, gone), label)
         return label
 
     def path(self, tree: nn.Module, module: nn.Module) -> str | None:
         """The module's path in the tree, as in its state_dict; "" for the root, None outside it."""
-        known = self._paths.get(id(tree))
-        if known is None or known[0]() is not tree or id(module) not in known[1]:
-            known = (weakref.ref(tree), {id(m): name for name, m in tree.named_modules()})
-            self._paths[id(tree)] = known
-        return known[1].get(id(module))
+        known = self._members.get(id(tree))
+        found = known[1].get(id(module)) if known is not None and known[0]() is tree else None
+        if found is None or found[0]() is not module:
+            members = {id(m): (weakref.ref(m), name) for name, m in tree.named_modules()}
+            self._members[id(tree)] = (weakref.ref(tree), members)
+            found = members.get(id(module))
+        return None if found is None else found[1]
 
     def name(self, tree: nn.Module | None, module: nn.Module | None, function: str) -> tuple[str, str]:
         """(label of the tree, path in it) of a module; a call outside any module is named by its function."""
@@ -204,10 +264,16 @@ class Trees:
         return self.label(tree), path
 
     def layer(self, tree: nn.Module | None, weight: Any) -> str:
-        """The path of the module that owns a weight, "" where none in the tree does."""
+        """The path of the module that owns a weight, "" if none in the tree does."""
+        tree, name = self.weight(tree, weight)
+        return name.rpartition(".")[0] or type(tree).__name__ if name else ""
+
+    def weight(self, tree: nn.Module | None, weight: Any) -> tuple[nn.Module | None, str]:
+        """The tree that owns a weight and the weight's name in it; (None, "") if none does."""
         for candidate in (self.model, tree):
             if candidate is not None and isinstance(weight, torch.Tensor):
                 for name, tensor in candidate.named_parameters():
                     if tensor is weight:
-                        return name.partition(".parametrizations.")[0].rpartition(".")[0] or type(candidate).__name__
-        return ""
+                        head, _, rest = name.partition("parametrizations.")
+                        return candidate, head + rest.partition(".")[0] if rest else name
+        return None, ""

@@ -261,9 +261,9 @@ class TorchProbe:
         """The slot of an activation in a graph; −1 where it is not judged."""
         return self.sites.meet_in_graph(met)
 
-    def unjudged_in_graph(self, name: str, modules: tuple[nn.Module, ...], file: str, line: int) -> None:
-        """An activation in a graph that relume does not define."""
-        self.sites.unjudged_in_graph(name, modules, file, line, "it is not among relume's activations")
+    def unjudged_in_graph(self, name: str, modules: tuple[nn.Module, ...], file: str, line: int, why: str) -> None:
+        """An activation in a graph that is not judged."""
+        self.sites.unjudged_in_graph(name, modules, file, line, why)
 
     def seen_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
         """Compiled code has come to an activation, has applied it, or both."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,18 +16,23 @@ from torch.nn.parameter import Parameter
 from relume.artifacts.recording import Site
 from relume.framework import Listener, Look, Phase, Seen
 from relume.torch.watching import places
-from relume.torch.watching.axes import Tag, assumed_axis
-from relume.torch.watching.clocks import Clock, Clocks, rate_of
+from relume.torch.watching.axes import Tag, fitting
+from relume.torch.watching.clocks import KINDS, Clock, Clocks, rate_of
+from relume.torch.watching.copies import Copies
 from relume.torch.watching.counting import Accumulator, Kept, bounds_of
 from relume.torch.watching.death_terms import DeathTerms
+from relume.torch.watching.following import is_countable
 from relume.torch.watching.functions import Applied
 from relume.torch.watching.layer_statistics import LayerStatistics
+from relume.torch.watching.meeting import Meeting, reference
+from relume.torch.watching.naming import Where, layer_name, scripted_parts, site_of, written
 
 if TYPE_CHECKING:
     from relume.torch.watching.compiled import Met
 
 _PLAIN = (Tensor, Parameter)
 _MOST_WIDTHS = 8  # a call without a layer whose width keeps changing has no units to follow
+_MOST_GONE = 1_024  # calls that are known before those of objects that are gone are forgotten (1 MB)
 
 
 class WatchedSite:
@@ -39,8 +44,8 @@ class WatchedSite:
         self.accumulator = accumulator
         self.terms = DeathTerms(accumulator.bounds.fires_above)
         self.statistics = LayerStatistics()
-        self._layer = _reference(layer)
-        self._slope = _reference(slope)
+        self._layer = reference(layer)
+        self._slope = reference(slope)
 
     def count_input(self, x: Tensor, tag: Tag) -> None:
         """Count a pre-activation before the call."""
@@ -50,6 +55,15 @@ class WatchedSite:
         """Count what the activation gave."""
         self.accumulator.output(y, tag, self.clock.step)
 
+    def rebind(self, layer: Any, clock: Clock) -> None:
+        """The layer that is met at this place now: the one before is gone, or was no parameter."""
+        self._layer, self.clock = reference(layer), clock
+
+    @property
+    def slope(self) -> Any:
+        """A PReLU's learned slopes, None while there are none."""
+        return self._slope() if self._slope is not None else None
+
     @property
     def layer(self) -> Any:
         """The producing layer's weight, None where it is unknown or gone."""
@@ -57,49 +71,11 @@ class WatchedSite:
 
     def drain(self) -> Seen:
         """Hand over what was counted and begin anew; waits for a device."""
-        counts, slope = self.accumulator, self._learned_slope()
-        rows = counts.rows()
+        rows, slope = self.accumulator.rows(), self.slope
         last = np.where(rows.fired > 0, rows.steps[:, None], -1).max(0, initial=-1)
+        if slope is not None:
+            slope = np.broadcast_to(slope.detach().double().cpu().numpy().ravel(), (self.accumulator.units,))
         return Seen(self.number, self.clock.number, rows, slope, self.terms.deaths(last), self.statistics.read())
-
-    def _learned_slope(self) -> Any:
-        weight = self._slope() if self._slope is not None else None
-        if weight is None:
-            return None
-        return np.broadcast_to(weight.detach().double().cpu().numpy().ravel(), (self.accumulator.units,))
-
-
-class Meeting:
-    """What was decided when a call was met first: its site, or None where it is not judged; and what it was like.
-
-    ``tag``: where its units lie, without their layer. ``shape``: of the tensor.
-    ``at``: the code and the instruction that make the call. ``alone``: the call is an activation module's own.
-    ``overwrites``: it writes over the pre-activation by which its firing is counted.
-    """
-
-    def __init__(self, place: places.Place, x: Tensor, tag: Tag, site: WatchedSite | None) -> None:
-        self._module = _reference(place.module)
-        self._layer = _reference(tag.layer)
-        self.site = site
-        self.tag = tag._replace(layer=None, made=None)
-        self.shape = x.shape
-        self.at = (place.code, place.instruction)
-        self.alone = place.alone
-        by_input = site is not None and not site.accumulator.bounds.by_output
-        self.overwrites = by_input and bool(getattr(place.module, "inplace", False))
-
-    def is_of(self, module: nn.Module | None, layer: Any) -> bool:
-        """Whether it is still these two: an id may have gone to another object."""
-        return _is(self._module, module) and _is(self._layer, layer)
-
-    def fits(self, x: Tensor) -> bool:
-        """Whether a tensor has as many axes and units."""
-        return x.ndim == len(self.shape) and x.shape[self.tag.axis] == self.shape[self.tag.axis]
-
-    @property
-    def module(self) -> nn.Module | None:
-        """Its module, while it is alive."""
-        return None if self._module is None else self._module()
 
 
 class Sites:
@@ -112,7 +88,13 @@ class Sites:
         self.kept = Kept()
         self._clocks = clocks
         self._phase = phase
-        self._known: dict[Any, Meeting] = {}
+        self._known: dict[Any, Meeting] = {}  # by objects that may go
+        self._places: dict[Any, WatchedSite | None] = {}  # by the places of the program
+        self._made_in_calls: set[tuple[CodeType, int]] = set()  # where activation modules are made anew
+        self._by_depth: dict[Any, tuple[Any, ...]] = {}  # for layers whose weights have no name
+        self._inside: dict[Any, bool] = {}
+        self._copies = Copies(clocks)
+        self._purge_at = _MOST_GONE
         self._keys: dict[str, int] = {}
         self._said: set[tuple[str, int, int]] = set()
         self._said_in_graphs: set[tuple[str, str, int]] = set()
@@ -123,33 +105,87 @@ class Sites:
         self._slots: list[tuple[WatchedSite, Tag]] = []
         self.known_only = False  # meet nothing new: the look does not see where tensors come from
         self.strangers = False  # something new has been met in such a look, and no wide one has followed
-        self.met = 0  # how many different calls
+        self.met = 0  # how many different calls, by objects that may go
         self.outside_modules = False  # an activation is applied outside any module's call
 
     def __iter__(self) -> Iterator[WatchedSite]:
-        seen = [met.site for met in self._known.values() if met.site is not None]
+        seen = [site for site in self._places.values() if site is not None]
         return iter([*seen, *self._in_graphs.values()])
 
     def find(
         self, applied: Applied, call: Callable[..., Any], args: Any, x: Tensor, tag: Tag | None, frame: FrameType
     ) -> tuple[WatchedSite, Tag] | None:
-        """The site of a call and where its units lie; None where the call is not counted now."""
+        """The site of a call and where its units lie; None if the call is not counted now."""
         place = places.find(frame)
+        if place.alone and (place.code, place.instruction) in self._made_in_calls:
+            place = place.of_owner()
         if not self.fits_phase(place.module) or x.ndim == 0:
             return None
-        tag, assumed = _fitting(tag, x)
-        key = (id(place.module), place.code, place.instruction, id(tag.layer), tag.units)
+        tag, assumed = fitting(tag, x)
+        key = (id(place.module), place.code, place.instruction, tag.identity, tag.units)
         met = self._known.get(key)
-        if met is None or not met.is_of(place.module, tag.layer):
+        if met is None or not met.is_of(place.module, tag):
             if self.known_only:
                 self.meet_stranger()
                 return None
-            site = self._meet(applied, call, args, x, tag, assumed, place)
-            met = self._known[key] = Meeting(place, x, tag, site)
-            self.met += 1
+            if place.alone and self._is_made_in_call(place):
+                return self.find(applied, call, args, x, tag, frame)
+            met = self._known[key] = self._met_at(applied, call, args, x, tag, assumed, place)
         if met.site is None or met.site.clock.look is Look.OFF:
             return None
         return met.site, tag
+
+    def _is_made_in_call(self, place: places.Place) -> bool:
+        """Whether an activation module belongs to no tree, so that it is made at each call."""
+        root = places.root(place.frame)
+        if root is None or place.module is None or self.trees.path(root, place.module) is not None:
+            return False
+        self._made_in_calls.add((place.code, place.instruction))
+        return True
+
+    def _met_at(
+        self, applied: Applied, call: Any, args: Any, x: Tensor, tag: Tag, assumed: bool, place: places.Place
+    ) -> Meeting:
+        """Meet a call whose objects are new: at a place that is known, or at a new one."""
+        self._forget_the_gone()
+        where = self._place(place, tag)
+        if where not in self._places:
+            self._places[where] = self._meet(applied, call, args, x, tag, assumed, place)
+        self.met += 1
+        site = self._places[where]
+        if site is not None and site.layer is None and isinstance(tag.layer, Parameter):
+            site.rebind(tag.layer, self._clocks.for_layer(tag.layer))
+        return Meeting(place, x, tag, site)
+
+    def _place(self, place: places.Place, tag: Tag) -> tuple[Any, ...]:
+        """A call's place of the program: module, instruction and layer by their names, whatever objects these are."""
+        root = places.root(place.frame)
+        here: tuple[Any, ...] = (place.code, place.instruction, tag.units)
+        if root is not None and place.module is not None:
+            is_stepped = self._clocks.group_of(tag.layer) is not None
+            label = self.trees.label(root, temporary=not is_stepped)
+            here = (label, self.trees.path(root, place.module), *here)
+        if tag.borrowed is not None and not tag.borrowed.name:  # a function of adapted weights: known by its order
+            return self._by_depth.get((*here, tag.depth), (*here, tag.depth))
+        name = layer_name(self.trees, root, tag)
+        found = (*here, name or (tag.layer is not None and id(tag.layer)))
+        self._by_depth.setdefault((*here, tag.depth), found)
+        return found
+
+    def _forget_the_gone(self) -> None:
+        """Forget what was met of objects that are gone; the sites stay."""
+        if len(self._known) >= self._purge_at:
+            self._known = {key: met for key, met in self._known.items() if not met.is_gone()}
+            self._purge_at = max(_MOST_GONE, 2 * len(self._known))
+
+    def is_inside(self, frame: FrameType, tag: Tag) -> bool:
+        """Whether a call is made by the model whose layer it follows: then it is no part of a loss."""
+        place = places.find(frame)
+        key = (id(place.module), place.code, place.instruction)
+        if key not in self._inside:
+            root = places.root(frame)
+            self._inside[key] = root is not None and bool(layer_name(self.trees, root, tag))
+        return self._inside[key]
 
     def meet_stranger(self) -> None:
         """A lean look has met a call that only a wide one can take in: the next step gets one."""
@@ -161,13 +197,30 @@ class Sites:
         """Keep what the layer's call says of its units; the layer's tensors are let go then."""
         call = tag.made
         if call.fits(z):
-            group = self._clocks.group_of(tag.layer)
-            call.trained = group is not None and bool(tag.layer.requires_grad)
+            layer = site.layer if tag.layer is None else tag.layer
+            group = self._clocks.group_of(layer)
+            call.trained = layer is not None and bool(layer.requires_grad) and self._is_stepped(layer, group)
+            if group is None and layer is not None and layer.grad is None:
+                self._copies.compare(site, layer, self._places)
+            decayed = self._clocks.group_of(site.slope)
+            if decayed is not None:
+                site.statistics.number("slope_decay", float(decayed.get("weight_decay", 0.0)))
             call.decay = float(group.get("weight_decay", 0.0)) if group is not None else 0.0
             call.sample(z)
             site.statistics.layer(call, site.clock.step)
             site.terms.take(call, z.numel(), site.clock.step, rate_of(group))
         call.forget()
+
+    def _is_stepped(self, layer: Any, group: Any) -> bool:
+        """Whether a weight is trained: by an optimizer, or by hand, which a gradient without an optimizer shows."""
+        return group is not None or layer.grad is not None or self._clocks.best == KINDS.index("backward")
+
+    def feeds(self, number: int, loss: int, targets: Any) -> None:
+        """A loss takes the output of a site as it is."""
+        site = next(site for site in self if site.number == number)
+        site.statistics.number("loss", float(loss))
+        if isinstance(targets, Tensor) and targets.is_floating_point() and targets.numel():
+            site.statistics.number("negative_targets", (targets.detach() < 0).float().mean())
 
     def keep_gradients(self) -> None:
         """Keep what the steps of the sites' layers are made of: an optimiser is about to use it."""
@@ -198,12 +251,8 @@ class Sites:
         if root in self._roots:
             return
         self._roots.add(root)
-        inside = None
-        for path, part in root.named_modules():
-            if not isinstance(part, torch.jit.ScriptModule) or (inside is not None and f"{path}.".startswith(inside)):
-                continue
-            inside = f"{path}." if path else ""
-            name = ".".join(text for text in self.trees.name(root, part, "") if text)
+        for path, part in scripted_parts(root):
+            name = ".".join(text for text in self.trees.name(root, part, path) if text)
             why = "it is scripted or traced: TorchScript's code is not seen; watch it before it is scripted"
             self._listener.not_observed("torch.jit", name, why)
 
@@ -226,19 +275,20 @@ class Sites:
     def meet_in_graph(self, met: Met) -> int:
         """The slot of an activation in a compiled graph, one for each shape of its tensor; −1: it is not judged."""
         module = met.modules[-1] if met.modules else None
-        tag, assumed = _fitting(met.tag, met.x)
+        tag, assumed = fitting(met.tag, met.x)
         root = self.trees.model or (met.modules[0] if met.modules else None)
         if not self.fits_phase(module or root) or not self._is_around(met.modules, tag.layer):
             return -1
+        text = written(met.call, type(module))
         if why := met.unfit(tag, assumed):
-            self.unjudged_in_graph(written(met.call, module), met.modules, met.file, met.line, why)
+            self.unjudged_in_graph(text, met.modules, met.file, met.line, why)
             return -1
         key = (id(module), met.file, met.line, met.applied.name, met.order, id(tag.layer), tag.units)
         site = self._in_graphs.get(key)
         if site is None or site.layer is not tag.layer:  # an id may have gone to another object
-            place = (root, module, met.file, met.line, met.function)
             clock = self._clocks.for_layer(tag.layer)
-            described = self._described(met.applied, met.call, tag, assumed, place, clock)
+            where = Where(root, *self.trees.name(root, module, met.function), text, met.file, met.line)
+            described = self._described(met.applied, where, tag, assumed, clock)
             number = self._listener.new_site(replace(described, compiled=True))
             counts = self._counts(tag.units, met.applied)
             slope = met.slope if met.slope is not None and met.slope.numel() in (1, tag.units) else None
@@ -279,16 +329,16 @@ class Sites:
             return None
         why = self._unfit(applied, x, tag, assumed, place)
         if why:
-            self.unjudged(written(call, place.module), place.frame, why)
+            self.unjudged(written(call, place.kind), place.frame, why)
             return None
         self.outside_modules |= not places.is_in_a_call(place.frame)
         clock = self._clocks.for_layer(tag.layer)
-        number = self._listener.new_site(self._describe(applied, call, tag, assumed, place, clock))
+        where = Where.of(place, call, self.trees)
+        number = self._listener.new_site(self._described(applied, where, tag, assumed, clock))
         slope = args[1] if applied.name == "prelu" and len(args) > 1 else None
         if slope is not None and slope.numel() not in (1, tag.units):  # a slope for each position: none is a unit's
             slope = None
-        counts = self._counts(tag.units, applied)
-        return WatchedSite(number, clock, counts, tag.layer, slope)
+        return WatchedSite(number, clock, self._counts(tag.units, applied), tag.layer, slope)
 
     def _counts(self, units: int, applied: Applied) -> Accumulator:
         return Accumulator(units, bounds_of(applied), self.kept, whole=self._whole)
@@ -313,7 +363,7 @@ class Sites:
         root = places.root(place.frame)
         if assumed and (applied.clamp or root is None or next(root.parameters(), None) is None):
             return "its input does not come from a layer"
-        if not tag.direct and (root is None or not self.trees.layer(root, tag.layer)):
+        if not tag.direct and (root is None or not layer_name(self.trees, root, tag)):
             return "it follows arithmetic outside the model: taken for a part of the loss"
         if assumed and self._too_many_widths(place):
             return "its width changes from call to call, and the layer before it is not known"
@@ -327,72 +377,6 @@ class Sites:
         """Whether a module's ``training`` flag is that of the passes which count."""
         return self._phase == "all" or module is None or module.training == (self._phase == "train")
 
-    def _describe(
-        self, applied: Applied, call: Any, tag: Tag, assumed: bool, place: places.Place, clock: Clock
-    ) -> Site:
-        file, line, function = places.source(place.frame)
-        where = (places.root(place.frame), place.module, file, line, function)
-        return self._described(applied, call, tag, assumed, where, clock)
-
-    def _described(
-        self, applied: Applied, call: Any, tag: Tag, assumed: bool, where: tuple[Any, Any, str, int, str], clock: Clock
-    ) -> Site:
-        root, owner, file, line, function = where
-        model, module = self.trees.name(root, owner, function)
-        key = f"{'.'.join(part for part in (model, module) if part)}@{file}:{line}"
-        order = self._keys[key] = self._keys.get(key, 0) + 1
-        return Site(
-            key=key if order == 1 else f"{key}#{order}",
-            model=model,
-            module=module,
-            call=written(call, owner),
-            file=file,
-            line=line,
-            activation=applied.name,
-            parameters=dict(applied.parameters),
-            layer=self.trees.layer(root, tag.layer),
-            unit_axis=tag.axis,
-            units=tag.units,
-            axis_assumed=assumed,
-            clock=clock.number,
-        )
-
-
-def is_countable(x: Any) -> bool:
-    """Whether a tensor has numbers of its own: no tracer's, no transform's, and not inside a backward pass."""
-    return (
-        type(x) in _PLAIN
-        and torch._C._current_graph_task_id() == -1  # a checkpoint's second forward
-        and torch._C._get_tracing_state() is None
-        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
-    )
-
-
-def _reference(thing: Any) -> weakref.ref[Any] | None:
-    return None if thing is None else weakref.ref(thing)
-
-
-def _is(reference: weakref.ref[Any] | None, thing: Any) -> bool:
-    return thing is None if reference is None else reference() is thing
-
-
-def _fitting(tag: Tag | None, x: Tensor) -> tuple[Tag, bool]:
-    """The tag, or the assumed one where there is none or it does not fit the tensor."""
-    if tag is not None and tag.axis < x.ndim and x.shape[tag.axis] % max(tag.units * tag.inner, 1) == 0:
-        return tag, False
-    axis = assumed_axis(x.shape)
-    return Tag(axis, x.shape[axis]), True
-
-
-def written(call: Any, module: nn.Module | None = None) -> str:
-    """How the call is written: ``nn.ReLU``, ``F.relu``, ``torch.relu``, ``Tensor.relu_``."""
-    if module is not None and type(module).__module__ == "torch.nn.modules.activation":
-        return f"nn.{type(module).__name__}"
-    if module is not None and type(module).__module__ == "relume.torch.layers":
-        return f"relume.torch.{type(module).__name__}"
-    home = getattr(call, "__module__", None) or ""
-    name = getattr(call, "__name__", str(call)).removeprefix("_")
-    if home == "relume.torch.functional":
-        return f"{home}.{name}"
-    prefix = "F" if home.startswith(("torch.nn", "torch._C._nn")) else "torch" if home == "torch" else "Tensor"
-    return f"{prefix}.{name}"
+    def _described(self, applied: Applied, where: Where, tag: Tag, assumed: bool, clock: Clock) -> Site:
+        order = self._keys[where.key] = self._keys.get(where.key, 0) + 1
+        return site_of(self.trees, applied, where, tag, assumed=assumed, clock=clock.number, order=order)

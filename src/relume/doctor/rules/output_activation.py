@@ -1,0 +1,54 @@
+"""An activation on the network's output, which the loss does not expect.
+
+## What it finds
+A ReLU, ReLU6 or softmax whose output goes straight into a cross-entropy (`F.cross_entropy`, `nn.CrossEntropyLoss`), and
+a ReLU or ReLU6 whose output goes straight into a regression loss (mean squared or absolute error, Huber). A reshape
+between them changes nothing; a pooling or a layer does.
+
+## Why it hurts
+A cross-entropy takes logits and applies softmax itself. After a ReLU no logit is below 0, so that a class that is ruled
+out looks like one that was never seen; after a softmax no class of K can get more than e / (e + K − 1) of the
+probability, and the gradients are small. A regressor that ends in a ReLU predicts nothing below 0, and an output that
+dies stays 0 for every example, without a gradient.
+
+## Evidence
+The loss that took the output, seen as it was called; for a regression the share of targets below 0.
+
+## False alarms
+Targets that cannot be negative (counts, prices, rectified features) suit a ReLU, though not its death: softplus gives
+the same range with a slope everywhere. A loss between features of two networks is not reported.
+
+## Cure and its safety
+Remove the last activation. The outputs change their meaning: whatever reads them as probabilities must apply softmax
+itself.
+
+## Sources
+PyTorch, `torch.nn.CrossEntropyLoss`: "the input is expected to contain the unnormalized logits for each class";
+Goodfellow, Bengio & Courville 2016, section 6.2.2, https://www.deeplearningbook.org/contents/mlp.html
+"""
+
+from math import e
+
+from relume.artifacts.findings import Judged
+from relume.artifacts.recording import LOSSES
+from relume.doctor.rules.rule import Rule
+
+
+def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
+    if "loss" not in site.vitals:
+        return None
+    loss, name = LOSSES[int(site.vitals["loss"])], site.site.activation
+    if loss != "cross_entropy":
+        share = site.vitals.get("negative_targets", 0.0)
+        below = f"; {share:.0%} of the targets are" if share > 0 else ""
+        advice = "remove the activation, or use softplus if the targets cannot be negative"
+        return (), f"its output goes straight into {loss}, and is never below 0{below}", advice
+    evidence = "its output goes straight into cross_entropy, which takes logits"
+    if name == "softmax":
+        return (), f"{evidence}: no class gets more than {e / (e + site.site.units - 1):.0%}", _REMOVE
+    return (), f"{evidence}: none is below 0", _REMOVE
+
+
+_REMOVE = "remove the activation: the loss applies softmax itself"
+
+RULE = Rule("RLM019", "output_activation", "warning", _examine, proven=True)
