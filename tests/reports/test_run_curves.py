@@ -12,7 +12,7 @@ from relume.reports.html import charts
 def clock(losses=(), rates=()):
     curve = LossCurve(0)
     for step, loss in losses:
-        curve.add(step, loss)
+        curve.add(step, [loss])
     return Timeline(0, "SGD", "optimizer", 100, 100, (), tuple(rates), tuple(curve.points))
 
 

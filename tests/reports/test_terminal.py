@@ -42,7 +42,7 @@ def test_the_report_names_units_line_bound_and_advice():
     said = text(made.record())
     assert "1 of 4 units is dead; looked at 20 of 100 steps" in said
     assert "train.py:8" in said
-    assert "RLM002 born_dead  1 at train.py:8: 1 of 4 units (25 %) never fired" in said
+    assert "RLM002 born_dead  Net.1 at train.py:8: 1 of 4 units (25 %) never fired" in said
     assert "true rate below 0.3 %" in said
     assert "→" in said
 

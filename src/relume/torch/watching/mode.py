@@ -347,8 +347,10 @@ class Eye(TorchFunctionMode):
         self.tags.layer(func, args, kwargs, out)
         if not self._keeper.sites.known_only:
             upstream = before.site if isinstance(before, Tag) else -1
-            call = call_of(ORIGINAL.get(func, func), args, kwargs, out, upstream)
-            self.tags.put(out, self.tags.of(out)._replace(made=call))
+            tag = self.tags.of(out)
+            if isinstance(tag, Tag):  # a tracer's result has none
+                call = call_of(ORIGINAL.get(func, func), args, kwargs, out, upstream)
+                self.tags.put(out, tag._replace(made=call))
 
     def _norm(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         before = self.tags.of(args[0])
