@@ -31,12 +31,24 @@ def headline(findings: Findings) -> tuple[str, str]:
         return "No activation was watched.", why_nothing(findings)
     units = sum(judged.site.units for judged in sites)
     dead = sum(len(judged.dead) for judged in sites)
+    broken = sum(len(judged.non_finite) for judged in sites)
+    first = f"{dead:,} of {units:,} units dead{f', {broken:,} not finite' if broken else ''}"
+    if audited(findings):
+        return first, f"in {_several(len(sites), 'layer')}; by the checkpoint alone{at_step(run['steps'])}"
     rest = f"at {_several(len(sites), 'site')}; looked at {run['looked']:,} of {run['steps']:,} steps, "
     if run.get("ranks", 1) > 1:
         rest += f"on each of {run['ranks']} ranks, "
-    broken = sum(len(judged.non_finite) for judged in sites)
-    first = f"{dead:,} of {units:,} units dead{f', {broken:,} not finite' if broken else ''}"
     return first, f"{rest}{run['samples']:,} samples"
+
+
+def audited(findings: Findings) -> bool:
+    """Whether a checkpoint was judged, and no run."""
+    return "audited" in findings.run
+
+
+def at_step(step: int) -> str:
+    """``, at step 500``, or nothing if the checkpoint does not tell."""
+    return f", at step {step:,}" if step else ""
 
 
 def unfinished(findings: Findings) -> bool:
@@ -47,6 +59,8 @@ def unfinished(findings: Findings) -> bool:
 def why_nothing(findings: Findings) -> str:
     """Why no activation was watched."""
     run = findings.run
+    if audited(findings):
+        return "The checkpoint has no linear layer, no convolution and no batch normalization."
     if unfinished(findings):
         return "The run goes on, or was cut off before anything of it was written."
     unwatched = run.get("unwatched")
@@ -69,8 +83,11 @@ def columns(sites: Sequence[Judged]) -> list[tuple[str, str, list[str]]]:
         for heading, name, style in COUNTS
     ]
     told = [column for column in cells if column[0] == "dead" or any(cell != NONE for cell in column[2])]
+    units = ("units", "", [f"{site.site.units:,}" for site in sites])
+    if not any(site.examples for site in sites):  # a checkpoint's: nothing ran
+        return [units, *told]
     return [
-        ("units", "", [f"{site.site.units:,}" for site in sites]),
+        units,
         *told,
         ("fires", "", [_fires(site) for site in sites]),
         ("examples", "", [f"{site.examples:,}" for site in sites]),
@@ -124,13 +141,14 @@ def _name(site: Site, several: bool) -> str:
 
 
 def short_source(site: Site) -> str:
-    """``train.py:8``: the file without its folders, and the line."""
-    return f"{PurePath(site.file).name}:{site.line}"
+    """``train.py:8``: the file without its folders, and the line; a checkpoint has none."""
+    name = PurePath(site.file).name
+    return f"{name}:{site.line}" if site.line else name
 
 
 def source(site: Site) -> str:
     """``src/train.py:8``."""
-    return f"{site.file}:{site.line}"
+    return f"{site.file}:{site.line}" if site.line else site.file
 
 
 def listed(parts: Sequence[str]) -> str:
