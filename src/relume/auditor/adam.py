@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from relume.artifacts.tensor import Tensor
-from relume.auditor.naming import named
+from relume.auditor.naming import is_embedding, named
 from relume.auditor.tree import FIRST, Keys, Optimizer, moment_of
 
 BETAS = (0.9, 0.999)
@@ -43,13 +43,17 @@ def of_optimizer(optimizer: Optimizer, weights: Weights, unread: Unread, *, orde
         unread.append(("deaths by gradients", where, why))
         return {}
     shapes = {key: state["exp_avg"].shape if _both(state) else None for key, (_, state) in states.items()}
-    names = named(shapes, optimizer.groups, {n: tensor.shape for n, tensor in weights.items()}, ordered=ordered)
-    found = {
-        names.get(key, f"{where}.{key}.weight"): _moments(state, group)
-        for key, (group, state) in states.items()
-        if _both(state)
-    }
-    return {name: moments for name, moments in found.items() if moments is not None}
+    known = {name: tensor.shape for name, tensor in weights.items()}
+    names = named(shapes, optimizer.groups, known, ordered=ordered)
+    embeddings = {shape for name, shape in known.items() if is_embedding(name)} - {known[n] for n in names.values()}
+    found: dict[str, Moments] = {}
+    for key, (group, state) in states.items():
+        moments = _moments(state, group) if _both(state) else None
+        if moments is not None and key not in names and shapes[key] in embeddings:
+            unread.append(("Adam's moments", f"{where}.{key}", "it may be an embedding's: several have its shape"))
+        elif moments is not None:
+            found[names.get(key, f"{where}.{key}.weight")] = moments
+    return found
 
 
 def _both(state: Any) -> bool:

@@ -108,7 +108,7 @@ def _judge(layer: Layer, latest: Checkpoint, proof: Proof, spans: Sequence[tuple
         if cause is not None:
             causes[unit] = cause
             if dated is not None and dated.dead[unit] and not dated.older[unit] and not dated.never[unit]:
-                events.append((unit, max(0, dated.step - round(float(dated.steps[unit]))), "died"))
+                events.append((unit, max(0, dated.of.step - round(float(dated.steps[unit]))), "died"))
     never = dated.never if dated is not None else np.zeros(layer.units, bool)
     return Judged(
         site=_site(layer, latest),
@@ -160,12 +160,12 @@ def _cause(
 
 def _since(unit: int, dated: Silence) -> str:
     if dated.never[unit]:
-        return f"no gradient in any of {dated.step:,} steps: its second moment is zero"
+        return f"no gradient in any of {dated.of.step:,} steps: its second moment is zero"
     if dated.older[unit]:
         return f"no gradient for more than {dated.steps[unit]:,.0f} steps: its first moment has decayed to nothing"
-    return (
-        f"no gradient for about {dated.steps[unit]:,.0f} steps, at most {dated.most[unit]:,.0f}, by its moments' decay"
-    )
+    about, most = f"{dated.steps[unit]:,.0f}", f"{dated.most[unit]:,.0f}"
+    rates = f", if β1 = {dated.of.beta1:g} and β2 = {dated.of.beta2:g}" if dated.of.assumed else ""
+    return f"no gradient for about {about} steps, at most {most}, by its moments' decay{rates}"
 
 
 def _proven(one: Checkpoint, latest: Checkpoint) -> str:

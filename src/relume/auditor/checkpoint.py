@@ -69,22 +69,22 @@ def _without_copies(weights: Mapping[Keys, Tensor], unread: list[tuple[str, str,
     """Names → weights. A state dict with the names and shapes of one before it is a copy (an average, a target)."""
     parts: dict[Keys, dict[str, Tensor]] = {}
     for path, tensor in weights.items():
-        dotted = "." in path[-1]
-        where, name = (path[:-1], path[-1]) if dotted else (path[:1] if len(path) > 2 else (), ".".join(path))
-        parts.setdefault(where if dotted else (), {})[name.replace("/", ".")] = tensor
-    kept: dict[str, Tensor] = {}
-    shapes: list[dict[str, tuple[int, ...]]] = []
+        where, name = (path[:-1], path[-1]) if "." in path[-1] else ((), ".".join(path))
+        parts.setdefault(where, {})[name] = tensor
+    kept: dict[Keys, dict[str, Tensor]] = {}
     for where, tensors in parts.items():
-        own = {name: tensor.shape for name, tensor in tensors.items()}
-        if own in shapes:
-            unread.append((f"{len(own)} weights", ".".join(where), "a second copy of the network, not judged"))
-            continue
-        shapes.append(own)
-        prefix = f"{'.'.join(where)}." if where and len(parts) > 1 else ""
-        kept |= {prefix + _clean(name): tensor for name, tensor in tensors.items()}
-    return kept
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        if any(shapes == {name: tensor.shape for name, tensor in other.items()} for other in kept.values()):
+            unread.append((f"{len(shapes)} weights", ".".join(where), "a second copy of the network, not judged"))
+        else:
+            kept[where] = tensors
+    return {
+        f"{'.'.join(where)}." * bool(where and len(kept) > 1) + _clean(name): tensor
+        for where, tensors in kept.items()
+        for name, tensor in tensors.items()
+    }
 
 
 def _clean(name: str) -> str:
     """The name without what torch.compile and DistributedDataParallel put before it."""
-    return re.sub(r"(^|\.)(_orig_mod|module)\.", r"\1", name)
+    return re.sub(r"(^|\.)((_orig_mod|module)\.)+", r"\1", name)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from relume.auditor.checkpoint import Checkpoint
+from relume.auditor.naming import is_embedding
 
 Shape = tuple[int, ...]
 
@@ -14,7 +15,6 @@ _WEIGHTS = {"weight": 0, "kernel": -1, "w": -1, "W": -1}
 """The names of a layer's weight, and the axis of its units where its bias does not tell."""
 
 _BIASES = {"bias", "b"}
-_EMBEDDING = re.compile(r"emb|token|vocab|\bw[tp]e\b", re.IGNORECASE)
 _BRANCH = re.compile(r"downsample|shortcut|skip|residual", re.IGNORECASE)
 
 
@@ -58,7 +58,7 @@ def layers_of(found: Checkpoint) -> tuple[list[Layer], list[tuple[str, str, str]
     skipped: list[tuple[str, str, str]] = []
     for place, (module, own) in enumerate(modules.items()):
         layer = _layer(module, own, inputs_first=inputs_first)
-        if layer is not None and layer.bias is None and _EMBEDDING.search(module):
+        if layer is not None and layer.bias is None and is_embedding(module):
             skipped.append((f"{layer.units:,} rows", module, "an embedding's rows are no units"))
         elif layer is not None:
             layers[place] = layer

@@ -48,7 +48,7 @@ class Silence(NamedTuple):
     Attributes:
         steps: about how many. ``most``: it cannot be longer, by the bound on m²/v that every history keeps.
         older: it is at least ``steps``, for m has decayed to nothing. ``never``: no gradient has ever come.
-        dead: long enough to count. ``step``: of the optimizer.
+        dead: long enough to count. ``of``: the moments that give the optimizer's step and its decay rates.
     """
 
     steps: Floats
@@ -56,7 +56,7 @@ class Silence(NamedTuple):
     older: Mask
     never: Mask
     dead: Mask
-    step: int
+    of: Moments
 
 
 def silence(parameters: Sequence[tuple[Moments, int]]) -> Silence:
@@ -87,7 +87,7 @@ def date(first: Floats, second: Floats, elements: int, of: Moments) -> Silence:
     steps = np.where(never, of.step, np.where(np.isfinite(level), steps, of.step))
     most = np.where(never | older, of.step, most)
     enough = max(LEAST_STEPS, GAPS * usual)
-    return Silence(steps, most, older, never, np.asarray((steps >= enough) & (of.step >= LEAST_STEPS)), of.step)
+    return Silence(steps, most, older, never, np.asarray((steps >= enough) & (of.step >= LEAST_STEPS)), of)
 
 
 def _steps(level: Floats, living: float, fall: float, of: Moments) -> Floats:

@@ -5,13 +5,20 @@ A name is given only if nothing else is possible: a wrong one would send a user 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 Shape = tuple[int, ...]
 
+_EMBEDDING = re.compile(r"emb|token|vocab|\bw[tp]e\b", re.IGNORECASE)
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a weight is an embedding's by its name: a row is no unit, and has no gradient while its token is away."""
+    return _EMBEDDING.search(name) is not None
 
 
 def named(

@@ -85,7 +85,7 @@ def _sort(value: Tensor | int, where: Keys, part: Part) -> None:
     elif moment_of(keys) is not None:
         part.moments[keys] = value
     elif value.data.ndim:
-        part.weights[where] = value
+        part.weights[tuple(key for name in where for key in name.split("/") if key)] = value
     elif counts:
         part.steps.append(int(value.numbers()))
 
