@@ -75,7 +75,7 @@ def _next(findings: Findings, file: Path) -> list[tuple[str, str]]:
     name = shlex.quote(file.name)
     lines = []
     if findings.findings and "plan" in COMMANDS:
-        lines.append((f"relume plan {name} -o plan.json", "what should be done, as a file that relume can carry out"))
+        lines.append((f"relume plan {name} -o plan.json", "what should be done, why, and on what evidence"))
     if findings.sites:
         lines.append((f"relume check {name} --max-dead 1%", "exit 1 where more units are dead: a gate for CI"))
     return lines

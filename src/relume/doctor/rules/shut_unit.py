@@ -22,8 +22,8 @@ Removing the channel leaves the outputs in training as they are. Weight decay on
 normalizations out of it.
 
 ## Sources
-Samuelson 1968, "How deviant can you be?", JASA 63(324) (no value is further from the mean than √(n − 1) standard
-deviations); Mehta, Kim, Theobalt 2019, arXiv 1811.12495.
+Samuelson 1968, "How deviant can you be?", JASA 63(324), for the bound; Mehta, Kim, Theobalt 2019, "On implicit filter
+level sparsity in convolutional neural networks", arXiv 1811.12495.
 """
 
 from relume.artifacts.audited import SHUT
