@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import relume
 
@@ -81,6 +82,24 @@ def test_a_unit_without_a_single_gradient_is_born_dead(tmp_path):
     assert "in any of 200 steps" in site.cause[12].says
 
 
+def test_moments_that_vanished_in_a_long_run_do_not_say_that_there_never_was_a_gradient(tmp_path):
+    layer = nn.Linear(8, 16)
+    optimizer = torch.optim.Adam(layer.parameters(), betas=(0.8, 0.9))
+    for step in range(2500):
+        fires = torch.arange(16) != 4 if step > 100 else torch.ones(16, dtype=bool)
+        layer.weight.grad, layer.bias.grad = torch.randn(16, 8) * fires[:, None], torch.randn(16) * fires
+        optimizer.step()
+    for parameter in (layer.weight, layer.bias):
+        for moment in ("exp_avg", "exp_avg_sq"):
+            numbers = optimizer.state[parameter][moment]
+            assert numbers[4].abs().max() < 1e-38
+            numbers[4] = 0  # as on a device that sets subnormal numbers to zero
+    torch.save([layer.state_dict(), optimizer.state_dict()], tmp_path / "a.pt")
+    site = relume.audit(tmp_path / "a.pt").sites[0]
+    assert (site.dead, site.born_dead) == ((4,), ())
+    assert "for more than 809 steps" in site.cause[4].says
+
+
 def test_of_too_few_steps_nothing_is_said(tmp_path):
     torch.manual_seed(6)
     model = network()
@@ -110,6 +129,24 @@ def test_a_layer_whose_every_unit_is_dead_is_dead(tmp_path):
     first, _, third = relume.audit(tmp_path / "a.pt").sites
     assert len(first.dead) == 128
     assert third.dead == ()
+
+
+def test_a_layer_whose_units_have_a_gradient_now_and_then_is_not_dead_between_two(tmp_path):
+    """Of 300 units each has a gradient in 3 % of the steps: gaps of 95 steps and more are usual among so many."""
+    layer = nn.Linear(8, 300)
+    optimizer = torch.optim.Adam(layer.parameters())
+    draw = torch.Generator().manual_seed(0)
+    last = torch.zeros(300)
+    for step in range(1500):
+        fires = torch.rand(300, generator=draw) < 0.03
+        fires[11] &= step < 500
+        last[fires] = step
+        layer.weight.grad = torch.randn(300, 8, generator=draw) * fires[:, None]
+        layer.bias.grad = torch.randn(300, generator=draw) * fires
+        optimizer.step()
+    assert (1499 - last > 100).sum() > 5
+    torch.save([layer.state_dict(), optimizer.state_dict()], tmp_path / "a.pt")
+    assert relume.audit(tmp_path / "a.pt").sites[0].dead == (11,)
 
 
 def test_batches_of_one_with_gaps_between_gradients_are_no_deaths(tmp_path):

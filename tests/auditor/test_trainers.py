@@ -235,6 +235,17 @@ def test_shards_of_safetensors(tmp_path, net):
     assert dead(relume.audit(tmp_path)) == EXPECTED
 
 
+def test_safetensors_are_sorted_by_name_and_normalizations_find_their_layers(tmp_path):
+    net = nn.ModuleDict()
+    for number in (1, 2, 3):
+        net[f"conv{number}"], net[f"bn{number}"] = nn.Conv1d(8, 8, 3, bias=False), nn.BatchNorm1d(8)
+        with torch.no_grad():
+            net[f"bn{number}"].bias[number] = -1e4
+    safetensors.torch.save_file({n: t for n, t in net.state_dict().items() if t.ndim}, tmp_path / "a.safetensors")
+    found = {site.site.module: (site.site.layer, site.dead) for site in relume.audit(tmp_path / "a.safetensors").sites}
+    assert found == {f"bn{number}": (f"conv{number}", (number,)) for number in (1, 2, 3)}
+
+
 def test_a_state_of_optax(tmp_path):
     draw = np.random.default_rng(0)
     parameters = {

@@ -86,14 +86,12 @@ def _safetensors(path: Path) -> Mapping[str, Any]:
 
 def _entry(name: str, entry: Mapping[str, Any], data: np.ndarray[Any, Any]) -> Any:
     shape, (start, end) = tuple(entry["shape"]), entry["data_offsets"]
-    if not all(isinstance(n, int) and n >= 0 for n in (*shape, start, end)) or not start <= end <= data.size:
-        raise ValueError(f"{name!r} would lie at {start} to {end} of {data.size:,} bytes, with the shape {shape}")
     code = _DTYPES.get(entry["dtype"]) or _INTEGERS.get(entry["dtype"])
     if code is None:
         return None
     dtype = np.dtype(code)
-    if math.prod(shape) * dtype.itemsize != end - start:
-        raise ValueError(f"{name!r} of shape {shape} has {end - start:,} bytes")
+    if math.prod(shape) * dtype.itemsize != end - start or end > data.size:
+        raise ValueError(f"{name!r} of shape {shape} would lie at {start:,} to {end:,} of {data.size:,} bytes")
     array = np.frombuffer(data[start:end], dtype).reshape(shape)
     if entry["dtype"] in _INTEGERS:
         return int(array.reshape(-1)[0]) if array.size == 1 else None

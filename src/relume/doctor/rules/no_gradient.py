@@ -3,7 +3,7 @@
 ## What it finds
 Units whose parameters' moments have decayed as without a gradient for 95 steps or more. Adam keeps m and v of every
 parameter; without a gradient they fall by β1 and β2 a step, so that m²/v falls by ln(β2/β1²) = 0.21 a step from where
-it is in living units. Where a layer's units have gradients only now and then, 12 of its usual gaps are asked for.
+it is in living units. Where a layer's units have gradients only now and then, much longer silences are asked for.
 
 ## Why it hurts
 A unit behind a ReLU that never fires gets no gradient: it does not learn, and nothing but chance brings it back.
