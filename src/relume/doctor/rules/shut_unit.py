@@ -1,16 +1,18 @@
-"""Units of a checkpoint that a batch normalization keeps below zero for every input.
+"""Units of a checkpoint that a batch normalization keeps at or below zero in every training batch.
 
 ## What it finds
-Channels of a BatchNorm with scale γ and shift β for which |γ| · 4096 + β ≤ 0. In training no normalized value of a
-batch of n values is larger than √(n − 1), so that up to 16.7 million values a channel cannot lift γ · x̂ + β above 0.
+Channels of a BatchNorm with scale γ and shift β for which |γ| · 4096 + β ≤ 0. In training no normalized value x
+of a batch of n values is larger than √(n − 1), so that up to 16.7 million values a channel cannot lift γ · x + β above
+zero.
 
 ## Why it hurts
 A ReLU after it is off on every example of every batch: neither the scale nor the shift nor the layer before gets a
 gradient, and the channel is lost for good.
 
 ## Evidence
-The stored scale and shift: this holds for every input. In evaluation mode the running statistics take the place of the
-batch's; an input far from all training data could then still lift a channel whose scale is not exactly zero.
+The stored scale and shift: this holds for every such batch, and for every input if the scale is exactly zero. In
+evaluation mode the running statistics take the place of the batch's; an input far from all training data could then
+still lift a channel whose scale is not zero.
 
 ## False alarms
 It holds for a ReLU directly after the normalization. The last one of a residual branch is added to something first, and
