@@ -207,6 +207,8 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, content):
 def test_what_is_not_there_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"Cannot read.*gone\.pt"):
         relume.audit(tmp_path / "gone.pt")
+    with pytest.raises(CheckpointError, match=r"Cannot read.*too long"):
+        relume.audit(tmp_path / ("x" * 300 + ".pt"))
     with pytest.raises(CheckpointError, match="no checkpoint in"):
         relume.audit(tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ NOT_TOLD = ("the activations", "which activation follows a layer is not in a che
 
 def is_checkpoint(path: Path) -> bool:
     """Whether a file or folder is to be read as a checkpoint, by its name or what is in it."""
-    if path.is_dir():
+    if os.path.isdir(path):  # False where Path.is_dir() raises, for a name that is too long
         return any(file.suffix in SUFFIXES for file in (*path.glob("*"), *path.glob("*/*")))
     return path.suffix in SUFFIXES
 

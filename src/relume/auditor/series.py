@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ def read_series(paths: Sequence[Path]) -> list[Checkpoint]:
 
     Raises: CheckpointError: nothing to read, or a file that was named cannot be read.
     """
-    found = [checkpoint for path in paths for checkpoint in (_folder(path) if path.is_dir() else [_file(path)])]
+    found = [checkpoint for path in paths for checkpoint in (_folder(path) if os.path.isdir(path) else [_file(path)])]
     return sorted(found, key=lambda checkpoint: checkpoint.step if checkpoint.step is not None else -1)
 
 
