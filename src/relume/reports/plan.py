@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
-from relume.artifacts.plan import Plan
+from relume.artifacts.plan import Action, Plan
 from relume.reports import wording
 
 
@@ -18,23 +22,32 @@ def render(plan: Plan) -> RenderableType:
     headline = f"{len(plan.actions)} action{'s' * (len(plan.actions) != 1)} for {cured:,} of {units:,} dead units"
     parts: list[RenderableType] = [Text(headline, style="bold")]
     for number, action in enumerate(plan.actions, 1):
-        line = Text(f"\n{number}. {action.cure}", style="bold cyan").append(f"  {action.site}\n", style="not bold bold")
-        line.append(f"   {_filled(action.changes, action.settings)}\n", style="not bold default")
-        line.append(f"   units {wording.some(action.units)}: {action.why}\n", style="not bold dim")
-        for evidence in action.evidence:
-            line.append(f"   · {evidence}\n", style="not bold dim")
-        parts.append(line.append(f"   then: {action.check}", style="not bold default"))
+        parts += [Text(), _head(f"{number}. {action.cure}", "bold cyan", action.site), _body(*_lines(action))]
     for entry in plan.open:
-        parts.append(
-            Text(f"\nopen  {entry.site}\n", style="yellow").append(
-                f"   units {wording.some(entry.units)}: {entry.why}", style="dim"
-            )
-        )
+        told = Text(f"units {wording.some(entry.units)}: {entry.why}", style="dim")
+        parts += [Text(), _head("open", "yellow", entry.site), _body(told)]
     return Group(*parts)
 
 
-def _filled(changes: str, settings: object) -> str:
+def _head(word: str, style: str, site: str) -> Text:
+    return Text().append(word, style=style).append(f"  {site}", style="bold")
+
+
+def _lines(action: Action) -> list[Text]:
+    return [
+        Text(_filled(action.changes, action.settings)),
+        Text(f"units {wording.some(action.units)}: {action.why}", style="dim"),
+        *(Text(f"· {evidence}", style="dim") for evidence in action.evidence),
+        Text(f"then: {action.check}"),
+    ]
+
+
+def _body(*lines: Text) -> Padding:
+    return Padding(Group(*lines), (0, 0, 0, 3))
+
+
+def _filled(changes: str, settings: Mapping[str, Any]) -> str:
     """The sentence with the settings in it, as a person may have changed them."""
-    for name, value in dict(settings).items() if isinstance(settings, dict) else ():
+    for name, value in settings.items():
         changes = changes.replace(f"{{{name}}}", str(value))
     return changes
