@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import sys
 import tracemalloc
 import zipfile
 
@@ -20,7 +21,7 @@ from torch import nn
 import relume
 from relume.artifacts.tensor import Tensor
 from relume.auditor.files import read
-from relume.errors import CheckpointError
+from relume.errors import CheckpointError, MissingExtra
 
 
 @pytest.fixture
@@ -202,6 +203,16 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, content):
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"a\.pt"):
         relume.audit(tmp_path / "a.pt")
+
+
+def test_a_file_of_pytorch_without_pytorch_names_the_extra(tmp_path, arrays, monkeypatch):
+    torch.save(arrays, tmp_path / "a.pt")
+    safetensors.torch.save_file(arrays, tmp_path / "a.safetensors")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "relume.torch.checkpoints", raising=False)
+    assert same(read(tmp_path / "a.safetensors"), {"c.weight": arrays["c.weight"]})
+    with pytest.raises(MissingExtra, match=r"pip install 'relume\[torch\]'"):
+        read(tmp_path / "a.pt")
 
 
 def test_what_is_not_there_is_refused(tmp_path):

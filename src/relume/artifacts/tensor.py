@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,18 +32,19 @@ class Tensor:
         return _as_float(self.data, self.bits).astype(np.float64)
 
     def slabs(self, axis: int) -> Iterator[tuple[slice, int, NDArray[Any]]]:
-        """(units, axis, matrix): parts of the array as matrices whose ``axis`` is that of these units."""
-        if axis in (-1, self.data.ndim - 1) and self.data.ndim > 1:
+        """(units, axis, matrix): parts of the array as matrices, whose ``axis`` (0 or 1) is that of these units."""
+        if axis % self.data.ndim == self.data.ndim - 1 and self.data.ndim > 1:
             flat, own = self.data.reshape(-1, self.shape[-1]), 1
         else:
             flat, own = np.moveaxis(self.data, axis, 0).reshape(self.shape[axis], -1), 0
         rows, columns = flat.shape
-        wide = min(columns, _SLAB)
-        for first in range(0, rows, max(1, _SLAB // max(wide, 1))):
-            for left in range(0, columns, max(wide, 1)):
-                part = flat[first : first + max(1, _SLAB // max(wide, 1)), left : left + wide]
-                start, length = (first, part.shape[0]) if own == 0 else (left, part.shape[1])
-                yield slice(start, start + length), own, _as_float(part, self.bits)
+        wide = max(1, min(columns, _SLAB))
+        tall = _SLAB // wide
+        for top in range(0, rows, tall):
+            for left in range(0, columns, wide):
+                part = flat[top : top + tall, left : left + wide]
+                first = (top, left)[own]
+                yield slice(first, first + part.shape[own]), own, _as_float(part, self.bits)
 
 
 def _as_float(data: NDArray[Any], bits: bool) -> NDArray[Any]:
@@ -78,8 +78,3 @@ def sums(tensor: Tensor, axis: int) -> Floats:
     for units, own, part in tensor.slabs(axis):
         found[units] += part.sum(axis=1 - own, dtype=np.float64)
     return found
-
-
-def size(shape: tuple[int, ...]) -> int:
-    """The number of elements; Python's integers do not overflow as a hostile file would have it."""
-    return math.prod(shape)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from relume.artifacts.tensor import Tensor
-from relume.errors import CheckpointError
+from relume.errors import CheckpointError, MissingExtra
 from relume.framework import FRAMEWORKS
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz")
@@ -32,7 +32,9 @@ _INTEGERS = {"I64": "<i8", "I32": "<i4"}
 def read(path: Path) -> Any:
     """The tree of a file: mappings and lists, with a ``Tensor`` for each array of floats.
 
-    Raises: CheckpointError: absent, damaged, not plain arrays, or of a kind that is not known.
+    Raises:
+        CheckpointError: absent, damaged, not plain arrays, or of a kind that is not known.
+        MissingExtra: a file of PyTorch, which is not installed.
     """
     try:
         with path.open("rb") as file:
@@ -50,12 +52,24 @@ def read(path: Path) -> Any:
     except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile, RecursionError) as error:
         raise _damaged(path, error) from error
     if start.startswith((b"PK", b"\x80")):
-        return next(f for f in FRAMEWORKS if f.package == "torch").load_checkpoints().read(path)
+        return _reader(path).read(path)
     raise CheckpointError(
         f"{path} is no checkpoint that relume can read. It reads files of torch.save (.pt, .ckpt, .bin), .safetensors "
         "and .npz; others can be written as one of these.",
         slug="checkpoint-foreign",
     )
+
+
+def _reader(path: Path) -> Any:
+    """The module that reads a file of PyTorch."""
+    try:
+        return next(framework for framework in FRAMEWORKS if framework.package == "torch").load_checkpoints()
+    except ModuleNotFoundError as absent:
+        if absent.name != "torch":
+            raise
+        raise MissingExtra(
+            f"{path} was written by PyTorch, which is not installed: pip install 'relume[torch]'", slug="missing-extra"
+        ) from absent
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
