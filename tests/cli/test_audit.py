@@ -40,9 +40,9 @@ def test_dead_units_are_told_with_their_evidence_and_the_next_command(relume, ch
     status, out, _ = relume("audit", checkpoint)
     assert status == Exit.DONE
     assert "2 of 14 units dead in 2 layers; by the checkpoint alone, at step 120" in out
-    assert "RLM019 zero_unit  0 at last.pt: 1 of 10 units (10.0%)" in out
+    assert "RLM020 zero_unit  0 at last.pt: 1 of 10 units (10.0%)" in out
     assert "no gradient in any of 120 steps" in " ".join(out.split())
-    assert "Next: relume explain RLM019" in out
+    assert "Next: relume explain RLM020" in out
     assert "fires" not in out  # nothing ran, so no rate is known
     assert ":0" not in out
 
@@ -78,8 +78,8 @@ def test_reports_take_a_checkpoint(relume, checkpoint, tmp_path):
 def test_annotations_name_the_file_without_a_line(relume, checkpoint):
     lines = relume("audit", checkpoint, "--github")[1].splitlines()
     assert [line.split("::")[1] for line in lines] == [
-        "warning file=last.pt,title=RLM019 zero_unit",
-        "warning file=last.pt,title=RLM021 no_gradient",
+        "warning file=last.pt,title=RLM020 zero_unit",
+        "warning file=last.pt,title=RLM022 no_gradient",
     ]
 
 

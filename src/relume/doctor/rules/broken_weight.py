@@ -32,4 +32,4 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     return site.non_finite, f"{share(site.non_finite, site)} have a weight that is nan or infinite", advice
 
 
-RULE = Rule("RLM022", "broken_weight", "error", _examine, proven=True, audits=True)
+RULE = Rule("RLM023", "broken_weight", "error", _examine, proven=True, audits=True)

@@ -46,4 +46,4 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     return units, evidence, "watch the training to see why they died: relume run SCRIPT"
 
 
-RULE = Rule("RLM021", "no_gradient", "warning", _examine, audits=True)
+RULE = Rule("RLM022", "no_gradient", "warning", _examine, audits=True)

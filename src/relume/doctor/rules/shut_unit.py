@@ -44,4 +44,4 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     return units, evidence, "leave normalizations out of weight decay; removing these channels changes no output"
 
 
-RULE = Rule("RLM020", "shut_unit", "warning", _examine, proven=True, audits=True)
+RULE = Rule("RLM021", "shut_unit", "warning", _examine, proven=True, audits=True)

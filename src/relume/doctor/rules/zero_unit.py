@@ -40,4 +40,4 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     )
 
 
-RULE = Rule("RLM019", "zero_unit", "warning", _examine, proven=True, audits=True)
+RULE = Rule("RLM020", "zero_unit", "warning", _examine, proven=True, audits=True)
