@@ -21,6 +21,7 @@ import pytest
 
 import relume
 from relume.cli import COMMANDS
+from relume.doctor.cures import CURES
 from relume.doctor.rules import RULES
 
 SRC = Path(relume.__file__).parent
@@ -43,6 +44,12 @@ def stems(folder, *helpers):
 def test_every_file_of_the_rules_is_listed():
     listed = {rule.name for rule in RULES}
     assert stems("doctor/rules", "rule", "words") == listed, "add the file's RULE to RULES in doctor/rules/__init__.py"
+
+
+def test_every_file_of_the_cures_is_listed_under_its_name_and_says_when_it_helps():
+    listed = {cure.name for cure in CURES}
+    assert stems("doctor/cures", "cure") == listed, "add the file's CURE to CURES in doctor/cures/__init__.py"
+    assert all(cure.propose.__module__.endswith(f".{cure.name}") and len(cure.page) > 80 for cure in CURES)
 
 
 def test_rules_are_in_the_order_of_their_codes_and_no_code_is_used_twice():

@@ -12,6 +12,7 @@ from relume.logged import log as log
 from relume.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from relume.api import audit as audit
     from relume.api import check as check
     from relume.api import compare as compare
     from relume.api import diff as diff
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from relume.api import to_spec as to_spec
     from relume.api import watch as watch
 
-_VERBS = ("check", "compare", "diff", "from_spec", "gain", "to_spec", "watch")
+_VERBS = ("audit", "check", "compare", "diff", "from_spec", "gain", "to_spec", "watch")
 
 __all__ = ["__version__", "log", *_VERBS]
 

@@ -18,8 +18,10 @@ from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import Design
 from relume.artifacts.verdict import Verdict
 from relume.artifacts.writer import RecordingWriter
+from relume.auditor.audit import audit as audit_files
+from relume.auditor.audit import is_checkpoint
 from relume.doctor.check import check as check_findings
-from relume.doctor.diagnosis import diagnose
+from relume.doctor.diagnosis import diagnose, diagnose_checkpoint
 from relume.doctor.difference import differ
 from relume.doctor.reading import findings_of
 from relume.errors import MissingExtra, ParameterError, SpecError, WatchError, unknown_name
@@ -233,7 +235,25 @@ def compare(
 
 
 Run = Findings | Watch | str | Path
-"""A run: its findings, its watch, or the file of its recording."""
+"""A run: its findings, its watch, or the file of its recording or of its checkpoint."""
+
+
+def audit(*files: str | Path) -> Findings:
+    """Judge the units of a checkpoint without running anything, as ``relume audit`` does.
+
+    Args:
+        files: a checkpoint (of ``torch.save``, ``.safetensors`` or ``.npz``) or a folder of one; or several of one run,
+            of which the latest is judged and the earlier ones prove which units had no gradient since.
+
+    Returns: findings, a site for each layer; its ``cause`` holds the evidence for each dead unit.
+
+    Raises: CheckpointError: a file cannot be read as a checkpoint, or they are of different runs.
+
+    Example:
+        >>> relume.audit("last.ckpt").to_dict()["sites"][0]["dead"]     # doctest: +SKIP
+        [3, 17]
+    """
+    return diagnose_checkpoint(audit_files([Path(file) for file in files]))
 
 
 def check(run: Run, *, max_dead: float | None = None, per_site: bool = False, fail_on: Sequence[str] = ()) -> Verdict:
@@ -280,7 +300,9 @@ def diff(before: Run, after: Run) -> Difference:
 def _findings(run: Run) -> Findings:
     if isinstance(run, Watch):
         return run.findings()
-    return run if isinstance(run, Findings) else findings_of(run)
+    if isinstance(run, Findings):
+        return run
+    return audit(run) if is_checkpoint(Path(run)) else findings_of(run)
 
 
 def gain(activation: str, **parameters: Any) -> float:

@@ -11,6 +11,8 @@
     ├─ MissingExtra (ImportError)     an optional dependency that is not installed
     ├─ ScriptError                    the script cannot be started: absent, not Python, no such module
     ├─ RecordingError                 a file that cannot be read as a recording
+    ├─ CheckpointError                a file that cannot be read as a checkpoint, or several that do not belong together
+    ├─ PlanError                      a file that cannot be read or written as a plan
     ├─ WatchError                     a model or run that cannot be watched
     └─ StudyError                     a comparison that cannot be made, or a study that cannot be read
        └─ NothingToCompare            nothing to replace, or no metric: exit status 5
@@ -66,6 +68,14 @@ class ScriptError(RelumeError):
 
 class RecordingError(RelumeError):
     """A file that cannot be read as a recording."""
+
+
+class CheckpointError(RelumeError):
+    """A file that cannot be read as a checkpoint, or several that are of different runs."""
+
+
+class PlanError(RelumeError):
+    """A file that cannot be read or written as a plan."""
 
 
 class WatchError(RelumeError):

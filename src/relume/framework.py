@@ -184,6 +184,7 @@ class Framework:
     forked process has its parent's random state, and ``before_saving(tell)``, which tells of files that are written
     without Python's knowledge.
     ``treatment``, ``survey``: the classes that the lab needs; None: its scripts cannot be compared unedited.
+    ``checkpoints``: the module with ``read(path)``: a saved file's containers, each array of them a ``Tensor``.
     """
 
     name: str
@@ -193,6 +194,7 @@ class Framework:
     trials: str | None = None
     treatment: str | None = None
     survey: str | None = None
+    checkpoints: str | None = None
 
     def load_probe(self) -> Any:
         """The probe's class; imports the framework."""
@@ -218,6 +220,12 @@ class Framework:
             raise LookupError(self.name)
         return importlib.import_module(self.trials)
 
+    def load_checkpoints(self) -> Any:
+        """The module that reads saved files; imports the framework."""
+        if self.checkpoints is None:
+            raise LookupError(self.name)
+        return importlib.import_module(self.checkpoints)
+
     def _load(self, place: str | None) -> Any:
         if place is None:
             raise LookupError(self.name)
@@ -234,6 +242,7 @@ FRAMEWORKS = (
         trials="relume.torch.treatment.warm",
         treatment="relume.torch.treatment.treatment:TorchTreatment",
         survey="relume.torch.treatment.survey:TorchSurvey",
+        checkpoints="relume.torch.checkpoints",
     ),
     Framework("Keras", "keras"),
     Framework("TensorFlow", "tensorflow"),

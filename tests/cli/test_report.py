@@ -86,7 +86,7 @@ def test_a_recording_is_told(recording):
 def test_markdown_for_a_comment(recording):
     status, stdout, stderr = report(recording, "--md")
     assert (status, stderr) == (0, "")
-    assert stdout.startswith("### relume: 2 of 128 units are dead\n")
+    assert stdout.startswith("### relume: 2 of 128 units are dead, 1 of them in act0 (train.py:12)\n")
     assert "| `act0` `nn.ReLU` | `train.py:12` | 64 | 1 |" in stdout
     assert "<summary>Not observed: 1</summary>" in stdout
 

@@ -36,7 +36,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Cause:
-    """Why one unit died: the kind is a key of ``KINDS`` in ``doctor/causes.py``; ``says`` is the evidence."""
+    """Why one unit died: a kind of ``doctor/causes.py``, or of ``audited.py`` for a checkpoint, and the evidence."""
 
     kind: str
     says: str

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
 
 def findings_of(file: str) -> Findings:
-    """As :func:`relume.doctor.reading.findings_of`, which is imported when it is called."""
+    """What the doctor says of a recording, or of a checkpoint.
+
+    Raises: RecordingError, CheckpointError: it cannot be read.
+    """
+    from relume.auditor.audit import is_checkpoint
+
+    if is_checkpoint(Path(file)):
+        from relume.api import audit
+
+        return audit(file)
     from relume.doctor.reading import findings_of
 
     return findings_of(file)
@@ -24,6 +33,32 @@ def demand_known(recording: Recording, file: str) -> None:
     from relume.doctor.reading import demand_known
 
     demand_known(recording, file)
+
+
+def tell(findings: Findings, form: str | None) -> None:
+    """Print findings on stdout as "json", "md" or "github"; without a form as a table, with the next command."""
+    import click
+
+    tolerant_stdout()
+    if form == "json":
+        from relume.reports.json import to_json
+
+        click.echo(to_json(findings))
+    elif form == "md":
+        from relume.reports.markdown import to_markdown
+
+        click.echo(to_markdown(findings), nl=False)
+    elif form == "github":
+        from relume.reports.github import of_findings
+
+        for line in of_findings(findings, folder_in_repository()):
+            click.echo(line)
+    else:
+        from relume.cli._terminal import show
+        from relume.reports import terminal, wording
+
+        told = wording.told(findings.findings) or findings.findings
+        show(terminal.render(findings), f"relume explain {told[0].rule}" if told else None)
 
 
 def tolerant_stdout() -> None:

@@ -49,32 +49,14 @@ def command(files: tuple[str, ...], html: Path | None, no_source: bool, **forms:
 
 
 def _recording(file: str, form: str | None, html: Path | None, *, with_source: bool) -> None:
-    from relume.cli._reading import findings_of, folder_in_repository, tolerant_stdout
+    from relume.cli._reading import findings_of, tell, tolerant_stdout
 
     findings = findings_of(file)
-    tolerant_stdout()
-    if html is not None:
-        _write_page(findings, Path(file), html, with_source=with_source)
-    elif form == "json":
-        from relume.reports.json import to_json
-
-        click.echo(to_json(findings))
-    elif form == "md":
-        from relume.reports.markdown import to_markdown
-
-        click.echo(to_markdown(findings), nl=False)
-    elif form == "github":
-        from relume.reports.github import of_findings
-
-        for line in of_findings(findings, folder_in_repository()):
-            click.echo(line)
+    if html is None:
+        tell(findings, form)
     else:
-        from relume.cli._terminal import show
-        from relume.reports import terminal, wording
-
-        told = wording.told(findings.findings) or findings.findings
-        following = f"relume explain {told[0].rule}" if told else None
-        show(terminal.render(findings), following)
+        tolerant_stdout()
+        _write_page(findings, Path(file), html, with_source=with_source)
 
 
 def _write_page(findings: Findings, file: Path, out: Path, *, with_source: bool) -> None:
@@ -93,7 +75,7 @@ def _next(findings: Findings, file: Path) -> list[tuple[str, str]]:
     name = shlex.quote(file.name)
     lines = []
     if findings.findings and "plan" in COMMANDS:
-        lines.append((f"relume plan {name} -o plan.json", "what should be done, as a file that relume can carry out"))
+        lines.append((f"relume plan {name} -o plan.json", "what should be done, why, and on what evidence"))
     if findings.sites:
         lines.append((f"relume check {name} --max-dead 1%", "exit 1 where more units are dead: a gate for CI"))
     return lines

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from relume.artifacts.audited import Audited
 from relume.artifacts.curve import LossPoint
 from relume.artifacts.findings import Change, Finding, Findings, Judged
 from relume.artifacts.recording import Rates, Recording, Site, SiteRecord
@@ -44,14 +45,25 @@ def diagnose(recording: Recording) -> Findings:
         )
         for record, site in judged
     )
-    findings: list[Finding] = [found for site in sites for rule in RULES if (found := rule.check(site)) is not None]
-    severities = ("error", "warning", "info")
-    follows = {site.site.key for site in sites if site.broken_by is not None}  # what it follows from is told first
-    findings.sort(key=lambda f: (severities.index(f.severity), f.rule, f.site in follows))
+    found = _findings(sites, audits=False)
     lines = timelines(recording, sites)
     sites = with_points(recording, sites, lines)
     unseen = (*recording.not_observed, *_without_causes(sites), *_folded(copies))
-    return Findings(_run(recording), sites, tuple(findings), unseen, lines)
+    return Findings(_run(recording), sites, found, unseen, lines)
+
+
+def diagnose_checkpoint(audited: Audited) -> Findings:
+    """Apply to a checkpoint's layers every rule that judges one."""
+    return Findings(audited.run, audited.sites, _findings(audited.sites, audits=True), audited.not_observed)
+
+
+def _findings(sites: Sequence[Judged], *, audits: bool) -> tuple[Finding, ...]:
+    """What the rules find, the worst first."""
+    asked = [rule for rule in RULES if rule.audits is audits]
+    findings: list[Finding] = [found for site in sites for rule in asked if (found := rule.check(site)) is not None]
+    severities = ("error", "warning", "info")
+    follows = {site.site.key for site in sites if site.broken_by is not None}  # what it follows from is told first
+    return tuple(sorted(findings, key=lambda f: (severities.index(f.severity), f.rule, f.site in follows)))
 
 
 def _first_broken(sites: Sequence[Judged]) -> dict[str, Site]:

@@ -74,7 +74,7 @@ def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[
         line = Text()
         line.append(f"{f.rule} {f.slug}", style=_STYLES[f.severity])
         line.append(f"  {names[f.site]}", style="bold")
-        line.append(f" at {site.file}:{site.line}: {f.evidence}.\n")
+        line.append(f" at {wording.source(site)}: {f.evidence}.\n")
         if f.units:
             line.append(f"    units {wording.some(f.units)}\n", style="dim")
         line.append(f"    → {f.advice}")
@@ -86,7 +86,7 @@ def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[
         parts.append(
             Text(f"{f.rule} {f.slug}", style=_STYLES["info"])
             .append(f"  {names[f.site]}", style="not bold")
-            .append(f" at {site.file}:{site.line}: {f.evidence}{more}.", style="dim")
+            .append(f" at {wording.source(site)}: {f.evidence}{more}.", style="dim")
         )
     return [*parts, Text()] if parts else []
 

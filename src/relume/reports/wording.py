@@ -32,6 +32,8 @@ def headline(findings: Findings) -> tuple[str, str]:
     run, sites = findings.run, findings.sites
     if not sites:
         return "No activation was watched.", why_nothing(findings)
+    if audited(findings):
+        return dead(findings), f"by the checkpoint alone{at_step(run['steps'])}"
     rest = f"looked at {run['looked']:,} of {run['steps']:,} steps, "
     if run.get("ranks", 1) > 1:
         rest += f"on each of {run['ranks']} ranks, "
@@ -100,6 +102,16 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}".removesuffix(".0") + " %"
 
 
+def audited(findings: Findings) -> bool:
+    """Whether a checkpoint was judged, and no run."""
+    return "audited" in findings.run
+
+
+def at_step(step: int) -> str:
+    """``, at step 500``, or nothing if the checkpoint does not tell."""
+    return f", at step {step:,}" if step else ""
+
+
 def unfinished(findings: Findings) -> bool:
     """Whether the run is not finished, or was cut off."""
     return bool(findings.run["script"] and not findings.run.get("finished"))
@@ -108,6 +120,8 @@ def unfinished(findings: Findings) -> bool:
 def why_nothing(findings: Findings) -> str:
     """Why no activation was watched."""
     run = findings.run
+    if audited(findings):
+        return "The checkpoint has no linear layer, no convolution and no batch normalization."
     if unfinished(findings):
         return "The run is not finished, or it was cut off before anything was written."
     unwatched = run.get("unwatched")
@@ -130,8 +144,11 @@ def columns(sites: Sequence[Judged]) -> list[tuple[str, str, list[str]]]:
         for heading, name, style in COUNTS
     ]
     told = [column for column in cells if column[0] == "dead" or any(cell != NONE for cell in column[2])]
+    units = ("units", "", [f"{site.site.units:,}" for site in sites])
+    if not any(site.examples for site in sites):  # a checkpoint's: nothing ran
+        return [units, *told]
     return [
-        ("units", "", [f"{site.site.units:,}" for site in sites]),
+        units,
         *told,
         ("fires", "", [_fires(site) for site in sites]),
         ("examples", "", [f"{site.examples:,}" for site in sites]),
@@ -200,13 +217,14 @@ def _after(site: Site, is_shared: bool) -> str:
 
 
 def short_source(site: Site) -> str:
-    """``train.py:8``: the file without its folders, and the line."""
-    return f"{PurePath(site.file).name}:{site.line}"
+    """``train.py:8``: the file without its folders, and the line; a checkpoint has none."""
+    name = PurePath(site.file).name
+    return f"{name}:{site.line}" if site.line else name
 
 
 def source(site: Site) -> str:
     """``src/train.py:8``."""
-    return f"{site.file}:{site.line}"
+    return f"{site.file}:{site.line}" if site.line else site.file
 
 
 def listed(parts: Sequence[str]) -> str:

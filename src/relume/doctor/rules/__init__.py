@@ -6,6 +6,7 @@ A newcomer adds a file and its name in ``RULES``; ``relume explain`` and the doc
 from relume.doctor.rules import (
     always_on,
     born_dead,
+    broken_weight,
     dead_unit,
     dying_trend,
     exploding_activation,
@@ -13,16 +14,19 @@ from relume.doctor.rules import (
     init_gain,
     input_offset,
     learned_slope,
+    no_gradient,
     noisy_gradient,
     non_finite,
     one_sided,
     output_activation,
     rare_unit,
     saturated,
+    shut_unit,
     stuck_high,
     vanishing_activation,
     vanishing_gradient,
     wide_range,
+    zero_unit,
 )
 from relume.doctor.rules.rule import Rule as Rule
 
@@ -46,5 +50,9 @@ RULES: tuple[Rule, ...] = (
     learned_slope.RULE,
     vanishing_activation.RULE,
     output_activation.RULE,
+    zero_unit.RULE,
+    shut_unit.RULE,
+    no_gradient.RULE,
+    broken_weight.RULE,
 )
 """All rules by their codes; a code is never used again."""

@@ -17,7 +17,8 @@ Check = Callable[[Judged], tuple[tuple[int, ...], str, str] | None]
 class Rule:
     """A pathology: its code, its name (the file's stem), how bad it is, and its check.
 
-    ``proven``: by a single example, so that it is as bad at a site of which few were seen.
+    ``proven``: by a single example, so that it is as bad at a site of which few were seen. ``audits``: it judges the
+    layers of a checkpoint, of which nothing ran; the others judge what was seen of a run.
     """
 
     code: str
@@ -25,6 +26,7 @@ class Rule:
     severity: Severity
     examine: Check
     proven: bool = False
+    audits: bool = False
 
     @property
     def page(self) -> str:

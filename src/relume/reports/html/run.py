@@ -59,7 +59,7 @@ class Row:
     @property
     def source(self) -> str:
         """``src/train.py:8``."""
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
     def cells(self) -> list[Any]:
         """Its cells in the table, in the order of ``Column.place``, then provisional, drawn, and the line."""
@@ -113,6 +113,7 @@ class RunReport:
     unseen_more: int
     facts: tuple[tuple[str, str], ...]
     totals: tuple[int, ...]
+    audited: bool = False
 
 
 def report(findings: Findings, sources: Sources, most_drawn: int = MOST_DRAWN) -> RunReport:
@@ -140,6 +141,7 @@ def report(findings: Findings, sources: Sources, most_drawn: int = MOST_DRAWN) -
         unseen_more=len(findings.not_observed) - len(unseen),
         facts=tuple(_facts(findings)),
         totals=tuple(np.sum([row.counts for row in rows], axis=0).tolist()) if rows else (0,) * len(STATES),
+        audited=wording.audited(findings),
     )
 
 
@@ -248,6 +250,8 @@ def _causes(judged: Judged) -> list[tuple[str, int, str, str]]:
 def _site_facts(judged: Judged) -> list[tuple[str, str]]:
     site = judged.site
     parameters = ", ".join(f"{shown(name, 40)} = {value:g}" for name, value in site.parameters.items())
+    if not judged.examples:  # a checkpoint's
+        return [("layer", shown(site.layer)), ("axis of the units", str(site.unit_axis))]
     facts = [
         ("activation", f"{site.activation} ({parameters})" if parameters else site.activation),
         ("layer before", shown(site.layer) or "not known"),
@@ -269,6 +273,9 @@ def _site_facts(judged: Judged) -> list[tuple[str, str]]:
 
 def _facts(findings: Findings) -> list[tuple[str, str]]:
     run = findings.run
+    if wording.audited(findings):
+        step = f"{run['steps']:,}" if run["steps"] else "not in it"
+        return [("read from", shown(", ".join(run["audited"]), 400)), ("step", step)]
     said = []
     if run.get("script"):
         status = "none yet" if run.get("exit") is None else str(run["exit"])

@@ -62,6 +62,8 @@ def shown(text: object, most: int = MOST_LETTERS) -> str:
 def title(findings: Findings, most: int = MOST_LETTERS) -> str:
     """The command that was watched, or what else was, in at most so many letters."""
     run = findings.run
+    if wording.audited(findings):
+        return shown(run["checkpoint"], most)
     if not run.get("script"):
         models = dict.fromkeys(judged.site.model for judged in findings.sites if judged.site.model)
         return shown(" and ".join(models) or "a model", 80)
@@ -145,6 +147,8 @@ def _warned(findings: Findings) -> str:
 
 
 def _judged_on(findings: Findings) -> str:
+    if wording.audited(findings):
+        return f"Judged by the checkpoint alone{wording.at_step(findings.run['steps'])}; nothing was run."
     examples = sorted(judged.examples for judged in findings.sites)
     span = f"{examples[0]:,}" if examples[0] == examples[-1] else f"{examples[0]:,} to {examples[-1]:,}"
     run = findings.run

@@ -1,0 +1,90 @@
+"""One checkpoint out of its files: the weights by their names, and Adam's moments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from relume.artifacts.tensor import Tensor
+from relume.auditor.adam import Moments, of_arrays, of_optimizer
+from relume.auditor.tree import Keys, Part
+from relume.errors import CheckpointError
+
+
+@dataclass
+class Checkpoint:
+    """What an audit needs of one checkpoint.
+
+    Attributes:
+        name: as it was given. ``files``: what it was read from.
+        weights: by name, in the file's order. ``moments``: by the name of the weight.
+        ordered: the weights are in the order of the model's modules. ``step``: of the optimizer, None where unknown.
+        unread: what could not be used: what, where, why.
+    """
+
+    name: str
+    files: tuple[str, ...] = ()
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    moments: dict[str, Moments] = field(default_factory=dict)
+    ordered: bool = True
+    step: int | None = None
+    unread: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def assemble(parts: Sequence[Part], name: str) -> Checkpoint:
+    """One checkpoint: its weights in one file or in shards, the optimizer's state beside them or within.
+
+    Raises: CheckpointError: there are no weights in it.
+    """
+    found = Checkpoint(name, tuple(part.path.name for part in parts))
+    found.ordered = not any(part.path.suffix == ".safetensors" for part in parts)  # which are sorted by name
+    found.step = max((step for part in parts for step in part.steps), default=None)
+    weights = {keys: tensor for part in parts for keys, tensor in part.weights.items()}
+    if not weights:
+        raise CheckpointError(
+            f"{name} holds no weights of a layer. Give the file with the model's state dict; an optimizer's state is "
+            "read beside it (a folder with both).",
+            slug="checkpoint-empty",
+        )
+    found.weights = _without_copies(_shortened(weights), found.unread)
+    moments = {keys: tensor for part in parts for keys, tensor in part.moments.items()}
+    found.moments = of_arrays(moments, found.step, found.weights, found.unread)
+    for optimizer in (optimizer for part in parts for optimizer in part.optimizers):
+        found.moments |= of_optimizer(optimizer, found.weights, found.unread, ordered=found.ordered)
+    found.step = max((moments.step for moments in found.moments.values()), default=found.step)
+    return found
+
+
+def _shortened(weights: Mapping[Keys, Tensor]) -> dict[Keys, Tensor]:
+    """The weights without what their paths have in common: ``state_dict``, ``model``, ``params``."""
+    paths = list(weights)
+    common = 0
+    while paths and all(len(path) > common + 1 and path[common] == paths[0][common] for path in paths):
+        common += 1
+    return {path[common:]: tensor for path, tensor in weights.items()}
+
+
+def _without_copies(weights: Mapping[Keys, Tensor], unread: list[tuple[str, str, str]]) -> dict[str, Tensor]:
+    """Names → weights. A state dict with the names and shapes of one before it is a copy (an average, a target)."""
+    parts: dict[Keys, dict[str, Tensor]] = {}
+    for path, tensor in weights.items():
+        where, name = (path[:-1], path[-1]) if "." in path[-1] else ((), ".".join(path))
+        parts.setdefault(where, {})[name] = tensor
+    kept: dict[Keys, dict[str, Tensor]] = {}
+    for where, tensors in parts.items():
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        if any(shapes == {name: tensor.shape for name, tensor in other.items()} for other in kept.values()):
+            unread.append((f"{len(shapes)} weights", ".".join(where), "a second copy of the network, not judged"))
+        else:
+            kept[where] = tensors
+    return {
+        f"{'.'.join(where)}." * bool(where and len(kept) > 1) + _clean(name): tensor
+        for where, tensors in kept.items()
+        for name, tensor in tensors.items()
+    }
+
+
+def _clean(name: str) -> str:
+    """The name without what torch.compile and DistributedDataParallel put before it."""
+    return re.sub(r"(^|\.)((_orig_mod|module)\.)+", r"\1", name)

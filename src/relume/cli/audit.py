@@ -1,0 +1,34 @@
+"""``relume audit``: judge a checkpoint without running anything."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("audit")
+@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
+@click.option("--json", is_flag=True, help="The stable, versioned JSON.")
+@click.option("--md", is_flag=True, help="Markdown, for a comment on a pull request.")
+@click.option("--github", is_flag=True, help="Annotations, in GitHub Actions.")
+def command(files: tuple[str, ...], **forms: bool) -> None:
+    """Read the checkpoint FILE and say which units are dead, without running anything.
+
+    \b
+        relume audit last.ckpt
+        relume audit step-4000.pt step-5000.pt
+        relume audit out/checkpoint-500
+
+    FILE is a checkpoint of torch.save (.pt, .ckpt, .bin), .safetensors or .npz, or a folder with the model and the
+    optimizer in it. Nothing in it is executed. A unit is dead if its weights are zero, if its BatchNorm keeps it below
+    zero, or if Adam's moments show that no gradient has come for long. Of several checkpoints of one run the latest is
+    judged, and the earlier ones prove it.
+
+    `relume report FILE --html OUT` and `relume check FILE` read a checkpoint too.
+    """
+    from relume.api import audit
+    from relume.cli._reading import tell
+
+    asked = [name for name, wanted in forms.items() if wanted]
+    if len(asked) > 1:
+        raise click.UsageError(f"{' and '.join(f'--{name}' for name in asked)} exclude each other.")
+    tell(audit(*files), asked[0] if asked else None)

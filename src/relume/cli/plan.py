@@ -1,0 +1,39 @@
+"""``relume plan``: what should be done about dead units, why, and on what evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("plan")
+@click.argument("file", type=click.Path(), default="run.relume")
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="PLAN", help="Write the plan.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, as -o writes it.")
+def command(file: str, out: Path | None, as_json: bool) -> None:
+    """Say what should be done about the dead units of FILE (default: run.relume).
+
+    \b
+        relume plan run.relume -o plan.json
+        relume plan plan.json
+
+    FILE is a recording or a checkpoint. The plan names for each site its cures: what to change, the units and why they
+    died, what speaks for the cure in this run and elsewhere, and the command that shows whether it helped. It is a file
+    to read and to edit: delete an action, or change its settings. Given as FILE, a plan is checked and shown.
+    """
+    from relume.artifacts.plan import read_plan, to_json, write_plan
+    from relume.cli._reading import findings_of, tolerant_stdout
+    from relume.cli._terminal import show
+    from relume.doctor.plan import plan
+    from relume.reports.plan import render
+
+    found = read_plan(Path(file)) if file.endswith(".json") else plan(findings_of(file), file)
+    tolerant_stdout()
+    if out is not None:
+        write_plan(found, out)
+        click.echo(f"Wrote {out}.", err=True)
+    if as_json:
+        click.echo(to_json(found))
+    else:
+        show(render(found), found.actions[0].check if found.actions else None)

@@ -1,0 +1,26 @@
+"""A lower learning rate, for units that were thrown or carried below zero by their own updates.
+
+Half of the rate is where to begin: a death by a large update names whether half of that step would have spared the
+unit. A warm-up or clipped gradients do the same for a single large step at the start or at a spike.
+"""
+
+from relume.artifacts.findings import Judged
+from relume.doctor.cures.cure import Cure, Proposal, caused_by, first_evidence
+
+
+def _propose(site: Judged) -> Proposal | None:
+    units = caused_by(site, "large update", "weight drift", "bias drift", "input change")
+    if not units:
+        return None
+    return Proposal(units, first_evidence(site, units), {"factor": 0.5})
+
+
+CURE = Cure(
+    "lower_rate",
+    "multiply the learning rate by {factor}, or warm it up, or clip the gradients",
+    _propose,
+    known=(
+        "a third of the rate was hardly better than nothing on Slowly-Changing Regression: error 1.09 instead of 1.24 "
+        "after 1 M steps, 30 seeds (task of Dohare et al. 2024, Nature 632)",
+    ),
+)

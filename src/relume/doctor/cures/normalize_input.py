@@ -1,0 +1,25 @@
+"""A normalization before the layer, for units whose input's mean decides their sign.
+
+With an input whose mean is large against its spread, all examples fall on one side of a unit's boundary.
+"""
+
+from relume.artifacts.findings import Judged
+from relume.doctor.causes import OFFSET
+from relume.doctor.cures.cure import Cure, Proposal, caused_by, first_evidence
+
+
+def _propose(site: Judged) -> Proposal | None:
+    units = caused_by(site, "input offset")
+    evidence = first_evidence(site, units) if units else ()
+    if not units and site.vitals.get("offset", 0.0) >= OFFSET:
+        units = caused_by(site, "born dead", "unknown")
+        evidence = (f"γ = ‖mean‖/‖std‖ of its input is {site.vitals['offset']:.3g}",)
+    return Proposal(units, evidence, {"by": "BatchNorm"}) if units else None
+
+
+CURE = Cure(
+    "normalize_input",
+    "center the data, or put a normalization ({by}) before the layer that feeds it",
+    _propose,
+    known=("LeCun et al. 1998, Efficient BackProp, section 4.3: inputs with a mean of zero",),
+)

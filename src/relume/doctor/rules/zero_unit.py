@@ -1,0 +1,43 @@
+"""Units of a checkpoint whose incoming weights are all zero.
+
+## What it finds
+Rows of a weight that are exactly zero, with a bias (or a shift of the normalization after it) that is not above zero.
+
+## Why it hurts
+The unit computes the same number for every input, and a ReLU after it is off: no gradient reaches it, so it stays as it
+is. It takes memory and time and adds nothing.
+
+## Evidence
+The stored numbers themselves: this holds for every input, not only for data that was seen.
+
+## False alarms
+A layer without an activation after it (an output, an attention's projection) can have such rows too; there they are
+pruned or unused outputs. A layer that is zero as a whole starts at zero by design and is not judged.
+
+## Cure and its safety
+Removing the unit leaves the outputs as they are. Training it again needs new incoming weights. If weight decay or
+pruning made the zeros, it will do so again.
+
+## Sources
+Mehta, Kim, Theobalt 2019, "On implicit filter level sparsity in convolutional neural networks", arXiv 1811.12495.
+"""
+
+from relume.artifacts.audited import ZERO
+from relume.artifacts.findings import Judged
+from relume.doctor.rules.rule import Rule
+from relume.doctor.rules.words import share
+
+
+def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
+    units = tuple(unit for unit, cause in site.cause.items() if cause.kind == ZERO)
+    if not units:
+        return None
+    evidence = f"{share(units, site)} have incoming weights of exactly zero, and stay at or below 0 for every input"
+    return (
+        units,
+        evidence,
+        "remove them, or give them new weights; look for weight decay or pruning that made the zeros",
+    )
+
+
+RULE = Rule("RLM020", "zero_unit", "warning", _examine, proven=True, audits=True)
