@@ -22,7 +22,7 @@ def main(top: Path, count: int) -> None:
     orders = (Order(key, script, plan={}) for key in keys if study.claim(key))
 
     def place(order):
-        return Place(str(study.work(order.key)), str(study.log(order.key)), str(study.folder))
+        return Place(str(study.log(order.key)), str(study.folder))
 
     with LocalExecutor(place, jobs=2, body="bodies:plain", preload=("json",)) as executor:
         for outcome in executor.run(orders):

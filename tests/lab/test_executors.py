@@ -44,7 +44,7 @@ def run(warm, folder):
 
     def run(text, **options):
         (outcome,) = executor.run([trials.order(folder, text, **options)])
-        assert trials.left(top) == [], "something was left behind"
+        assert trials.left(executor) == [], "something was left behind"
         return outcome.trial, trials.said(top)
 
     return run

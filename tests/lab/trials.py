@@ -25,9 +25,9 @@ def order(folder, text=None, seed=0, args=(), script="train.py", **options):
 
 
 def places(top):
-    """A place for each seed."""
+    """A log for each seed."""
     Path(top).mkdir(parents=True, exist_ok=True)
-    return lambda order: Place(f"{top}/work{order.key.seed}", log(top, order.key.seed))
+    return lambda order: Place(log(top, order.key.seed))
 
 
 def log(top, seed=0):
@@ -39,9 +39,9 @@ def said(top, seed=0):
     return Path(log(top, seed)).read_text()
 
 
-def left(top):
-    """What trials have left behind beside their logs; the links of all lie there until the executor is closed."""
-    return sorted({path.name for path in Path(top).iterdir() if path.suffix != ".log"} - {".links"})
+def left(executor):
+    """What trials have left behind in the folders of their servers, which are empty between them."""
+    return sorted(path.name for server in executor._servers for path in Path(server._folder.name).iterdir())
 
 
 def executor(top, **options):

@@ -194,9 +194,9 @@ def run_here(told: dict[str, Any], body: str, mark: str, packed: bytes) -> tuple
             with zipfile.ZipFile(io.BytesIO(packed)) as archive:
                 archive.extractall(folder)
             order = replace(order, script=replace(order.script, folder=str(folder)))
-        place = Place(f"{top}/work", f"{top}/log")
+        place = Place(f"{top}/log", work=f"{top}/work")
         (Path(top) / "server").mkdir()
-        task = json.dumps({"order": order.to_dict(), "place": [place.work, place.log], "body": body})
+        task = json.dumps({"order": order.to_dict(), "place": [place.log, place.study, place.work], "body": body})
         subprocess.run(
             command("alone"),
             input=task.encode(),
