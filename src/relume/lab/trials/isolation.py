@@ -22,7 +22,7 @@ class Isolation:
     """
 
     def __init__(self, ways: Sequence[type[Sandbox]] | None = None) -> None:
-        self._to_try = WAYS if ways is None else ways
+        self._asked = ways
         self._ways: dict[Path, tuple[type[Sandbox], str]] = {}
 
     def sandbox(self, work: Path, folder: Path, hidden: Iterable[str | Path], script: str) -> Sandbox:
@@ -41,7 +41,7 @@ class Isolation:
 
     def _choose(self, work: Path, *given: Path | Iterable[str | Path] | str) -> tuple[type[Sandbox], str]:
         reasons: list[str] = []
-        for way in self._to_try:
+        for way in WAYS if self._asked is None else self._asked:
             trouble = _try(way.of(work, *given))  # type: ignore[arg-type]
             if not trouble:
                 return way, "; ".join(reasons)

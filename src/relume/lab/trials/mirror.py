@@ -10,7 +10,8 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,87 +161,62 @@ class _Refusal:
     def __init__(self, mirror: Mirror) -> None:
         self._root = f"{mirror.root}{os.sep}"
         self._base = f"{mirror.base}{os.sep}"
+        self._own = threading.local()  # whether a thread does what is ours, which raises events too
 
     def start(self) -> None:
         """From now on, to the end of the process."""
-        listen(_EVENTS, self._hear)
+        listen({"open", *_ALTERS}, self._hear)
 
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
-        _EVENTS[event](self, *args)
+        if getattr(self._own, "now", False):
+            return
+        self._own.now = True
+        try:
+            if event != "open":
+                for path, folder in _ALTERS[event]:
+                    self._heed(_joined(args[path], args[folder] if folder < len(args) else -1))
+            elif isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_CREAT):
+                self._heed(_joined(args[0], -1), anew=bool(args[2] & os.O_TRUNC))
+        finally:
+            self._own.now = False
 
-    def _will_open(self, path: Any, _mode: Any, flags: Any) -> None:
-        if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_CREAT):
-            self._will_write(path, anew=bool(flags & os.O_TRUNC))
-
-    def _will_connect(self, path: Any) -> None:
-        if path not in ("", ":memory:") and not str(path).startswith("file:"):
-            self._will_write(path)
-
-    def _will_alter(self, path: Any, *_: Any) -> None:
-        self._will_write(path)
-
-    def _will_write(self, path: Any, anew: bool = False) -> None:
-        """A file is about to be changed, or what a link to it leads to."""
-        if isinstance(path, int):
-            path = f"/proc/self/fd/{path}"
-        link, real = os.fsdecode(path), os.path.realpath(path)
+    def _heed(self, path: str, anew: bool = False) -> None:
+        """Put a copy in the place of the link by which a path leaves the mirror, or else refuse the path."""
+        real = os.path.realpath(path)
         if not real.startswith(self._root):
             return
-        for _ in range(40):
-            above = os.path.realpath(os.path.dirname(link))
-            link = os.path.join(above, os.path.basename(link))
-            if not above.startswith(self._base.rstrip(os.sep)) or not os.path.islink(link):
+        for _ in range(_MOST_LINKS):
+            path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+            if not path.startswith(self._base) or not os.path.islink(path):
                 break
-            target = os.path.join(above, os.readlink(link))
+            target = os.path.join(os.path.dirname(path), os.readlink(path))
             if target.startswith(self._root) and not os.path.isdir(target):
-                os.unlink(link)
+                os.unlink(path)
                 if not anew and os.path.exists(target):
-                    shutil.copy2(target, link)
+                    shutil.copy2(target, path)
                 return
-            link = target
-        _refuse(real)
+            path = target
+        hint = "relume keeps a trial from altering this file; give the script a path relative to its folder"
+        raise NotYours(errno.EACCES, hint, real)
 
-    def _will_rename(self, old: Any, new: Any, old_folder: int = -1, new_folder: int = -1) -> None:
-        self._will_name(old, old_folder)
-        self._will_name(new, new_folder)
 
-    def _will_link(self, old: Any, new: Any, old_folder: int = -1, new_folder: int = -1) -> None:
-        self._will_write(_joined(old, old_folder))
-        self._will_name(new, new_folder)
+_MOST_LINKS = 40
+"""As Linux follows."""
 
-    def _will_symlink(self, _: Any, new: Any, folder: int = -1) -> None:
-        self._will_name(new, folder)
-
-    def _will_make(self, path: Any, _mode: Any, folder: int = -1) -> None:
-        self._will_name(path, folder)
-
-    def _will_name(self, path: Any, folder: int = -1) -> None:
-        """A name is about to be made, moved or removed; what it leads to is not touched."""
-        above, name = os.path.split(_joined(path, folder))
-        real = os.path.join(os.path.realpath(above), name)
-        if real.startswith(self._root):
-            _refuse(real)
+_NO_FOLDER = 9
+_ALTERS: dict[str, tuple[tuple[int, int], ...]] = {
+    **dict.fromkeys(("os.remove", "os.rmdir"), ((0, 1),)),
+    **dict.fromkeys(("os.mkdir", "os.chmod"), ((0, 2),)),
+    **dict.fromkeys(("os.chown", "os.utime"), ((0, 3),)),
+    **dict.fromkeys(("os.truncate", "os.setxattr", "os.removexattr", "sqlite3.connect"), ((0, _NO_FOLDER),)),
+    **dict.fromkeys(("os.rename", "os.link"), ((0, 2), (1, 3))),
+    "os.symlink": ((1, 2),),
+}
+"""Event → (path, the folder's descriptor to which it is relative) of each path: the places of its arguments."""
 
 
 def _joined(path: Any, folder: int) -> str:
+    if isinstance(path, int):
+        return f"/proc/self/fd/{path}"
     above = os.getcwd() if folder < 0 else os.readlink(f"/proc/self/fd/{folder}")
     return os.path.join(above, os.fsdecode(path).rstrip(os.sep))
-
-
-def _refuse(path: str) -> None:
-    hint = "relume keeps a trial from altering this file; give the script a path relative to its folder"
-    raise NotYours(errno.EACCES, hint, path)
-
-
-_EVENTS: dict[str, Callable[..., None]] = {
-    "open": _Refusal._will_open,
-    "sqlite3.connect": _Refusal._will_connect,
-    **dict.fromkeys(
-        ("os.truncate", "os.chmod", "os.chown", "os.utime", "os.setxattr", "os.removexattr"), _Refusal._will_alter
-    ),
-    **dict.fromkeys(("os.remove", "os.rmdir"), _Refusal._will_name),
-    "os.mkdir": _Refusal._will_make,
-    "os.rename": _Refusal._will_rename,
-    "os.link": _Refusal._will_link,
-    "os.symlink": _Refusal._will_symlink,
-}
