@@ -36,6 +36,7 @@ TRAINERS = frozenset(
 _LIBRARIES = tuple(
     {os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     | {sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    | {os.path.dirname(os.path.dirname(torch.__file__)) + os.sep}  # it may come from another environment's folder
 )
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _THROUGH = (  # the way from the caller to us; dynamo wraps torch.manual_seed
