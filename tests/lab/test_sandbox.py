@@ -157,21 +157,22 @@ def test_large_files_and_folders_of_many_files_are_linked_and_the_script_is_a_co
     assert good(script).told == ["data", "log.txt", "model.pt"]
 
 
-def test_what_is_copied_for_a_trial_is_bounded(tmp_path, project):
+@pytest.mark.parametrize(("at_least", "copied"), [(0, 2), (60, 1)])
+def test_what_is_copied_for_a_trial_is_bounded(tmp_path, project, at_least, copied):
     for number in range(5):
         (project / f"{number}.bin").write_bytes(bytes(40))
     code = f"""
 import os, sys
 from pathlib import Path
 from relume.lab.trials import mirror
-mirror.MOST = 100
+mirror.MOST, mirror.AT_LEAST = 100, {at_least}
 os.chdir({str(tmp_path)!r})
 made = mirror.Mirror.of(Path("work").absolute(), Path({str(project)!r}))
 made.enter()
 print(sum(not os.path.islink(name) for name in os.listdir() if name.endswith(".bin")))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "2\n"
+    assert done.stdout == f"{copied}\n"
 
 
 def test_what_an_earlier_run_wrote_is_not_there(project, good):

@@ -25,6 +25,9 @@ SMALL = 1_000_000
 MOST = 64_000_000
 """Bytes that are copied for one trial: 30 to 60 ms."""
 
+AT_LEAST = 250_000
+"""Bytes that a copied file counts as at least, as making it costs as much: 256 small files take 25 ms."""
+
 MANY = 1_000
 """Entries, copied in 0.1 s: a folder with more is linked as one, and nothing can be written there."""
 
@@ -123,7 +126,7 @@ class Mirror(Sandbox):
                     continue
                 if entry.is_file(follow_symlinks=False) and entry.stat().st_size <= small:
                     shutil.copy2(entry.path, place)
-                    left -= entry.stat().st_size
+                    left -= max(entry.stat().st_size, AT_LEAST)
                 else:
                     place.symlink_to(self._target(entry.path))
         return left
