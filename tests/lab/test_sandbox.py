@@ -19,8 +19,8 @@ import trials
 
 from relume.artifacts.trial import TrialKey
 from relume.lab.executors.local import LocalExecutor
-from relume.lab.trials.order import Order, Script
 from relume.lab.trials.sandbox import root_of
+from relume.lab.trials.spec import Script, TrialSpec
 from relume.lab.trials.trial import Place
 
 KEY = TrialKey("elu", 0, 1.0, "confirm")
@@ -99,7 +99,7 @@ def run(executors, project, way):
         file.write_text(textwrap.dedent(script))
         before = state(project.parent)
         told = Script(str(file) if absolute else os.path.relpath(file, project), args, False, str(project))
-        (outcome,) = made[way].run([Order(KEY, told, written=written, **options)])
+        (outcome,) = made[way].run([TrialSpec(KEY, told, written=written, **options)])
         assert state(project.parent) == before, "the user's files were altered"
         assert trials.left(made[way]) == [], "something was left behind"
         return Ran(outcome, (logs / way).read_text())
@@ -192,7 +192,7 @@ def test_the_study_itself_is_not_seen(project, executors, way):
     study = project / "relume-study"
     (study / "trials").mkdir(parents=True)
     (project / "train.py").write_text("import os\nprint(sorted(os.listdir()))\n")
-    order = Order(KEY, Script("train.py", (), False, str(project)))
+    order = TrialSpec(KEY, Script("train.py", (), False, str(project)))
     executor = LocalExecutor(lambda _: Place(str(study / "trials" / "log"), str(study)), body=f"{WAYS[way]}:plain")
     with executor:
         (outcome,) = executor.run([order])

@@ -11,7 +11,7 @@ from relume.artifacts.swap_plan import IN_A_CHILD
 from relume.artifacts.trial import Contender, Design
 from relume.errors import NothingToCompare, StudyError
 from relume.lab.scripts import Request, make_survey, settle
-from relume.lab.trials.order import Script
+from relume.lab.trials.spec import Script
 
 TRAINS = """
 import os, torch
@@ -26,7 +26,7 @@ for step in range(first, 3):
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory):
     top = tmp_path_factory.mktemp("out")
-    with trials.executor(top, body="relume.lab.trials.body:run_trial", preload=("torch",)) as executor:
+    with trials.executor(top, body="relume.lab.trials.child:run_trial", preload=("torch",)) as executor:
         yield executor
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relume.artifacts.trial import TrialKey
 from relume.lab.executors.local import LocalExecutor
-from relume.lab.trials.order import Order, Script
+from relume.lab.trials.spec import Script, TrialSpec
 from relume.lab.trials.trial import Place
 
 HERE = str(Path(__file__).parent)
@@ -21,7 +21,7 @@ def order(folder, text=None, seed=0, args=(), script="train.py", **options):
         (Path(folder) / script).write_text(textwrap.dedent(text))
     options.setdefault("plan", {})
     key = TrialKey("elu", seed, 1.0, "confirm")
-    return Order(key, Script(script, tuple(args), False, str(folder)), **options)
+    return TrialSpec(key, Script(script, tuple(args), False, str(folder)), **options)
 
 
 def places(top):

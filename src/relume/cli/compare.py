@@ -106,7 +106,7 @@ def _request(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Req
     from relume.lab.contenders import parse_contenders
     from relume.lab.judging.values import tail_length
     from relume.lab.scripts import Request
-    from relume.lab.trials.order import Script
+    from relume.lab.trials.spec import Script
 
     tail_length(options["at"])
     design = Design(
@@ -156,12 +156,12 @@ def _compare(request: Request, study: Study, options: dict[str, Any]) -> int:
 
 def _executor(request: Request, study: Study, options: dict[str, Any]) -> Any:
     """Who runs the trials: this machine, or Ray."""
-    from relume.lab.trials.order import Order
+    from relume.lab.trials.spec import TrialSpec
     from relume.lab.trials.trial import Place
 
     folder = str(study.folder.resolve())
 
-    def place(order: Order) -> Place:
+    def place(order: TrialSpec) -> Place:
         return Place(str(study.log(order.key).resolve()), folder)
 
     until = _until(options)

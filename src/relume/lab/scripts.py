@@ -21,7 +21,7 @@ from relume.artifacts.trial import BASELINE, Design, Mode, Trial, TrialKey
 from relume.errors import NothingToCompare, StudyError
 from relume.framework import FRAMEWORKS
 from relume.lab.capture.metrics import Found, Metric, choose, infer_mode
-from relume.lab.trials.order import Order, Script
+from relume.lab.trials.spec import Script, TrialSpec
 from relume.lab.trials.templates import fill
 
 FIRST = TrialKey(BASELINE, 0, 1.0, "confirm")
@@ -34,7 +34,7 @@ AGAIN = FIRST._replace(stage="repeat")
 class Executor(Protocol):
     """Who runs orders, and hands each over as it ends."""
 
-    def run(self, orders: Iterable[Order]) -> Iterator[Any]:
+    def run(self, orders: Iterable[TrialSpec]) -> Iterator[Any]:
         """Run these; (order, trial, found) of each."""
 
 
@@ -76,13 +76,13 @@ class Request:
             settings={name: value for name, value in settings.items() if value},
         )
 
-    def order(self, key: TrialKey, **more: Any) -> Order:
+    def order(self, key: TrialKey, **more: Any) -> TrialSpec:
         """The order of one trial."""
         fill(self.script.args, key.seed, key.lr_factor)  # an unfit template is said before anything runs
         contenders = {contender.name: contender for contender in self.design.contenders}
         common: dict[str, Any] = {"threads": self.threads, "timeout": self.timeout, "gpus": self.gpus}
         common |= {"only": self.only, "keep_seeds": self.keep_seeds}
-        return Order(key, self.script, contenders.get(key.activation), **{**common, **more})
+        return TrialSpec(key, self.script, contenders.get(key.activation), **{**common, **more})
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class ScriptTrials:
         for _, trial, _ in self.executor.run(self._order(key) for key in keys):
             yield trial
 
-    def _order(self, key: TrialKey) -> Order:
+    def _order(self, key: TrialKey) -> TrialSpec:
         plan, survey = self.survey.plan.to_dict(), self.survey
         asked = {"metric": self.metric.name, "regex": self.metric.regex, "tune_metric": self.metric.tuned_by}
         return self.request.order(key, plan=plan, written=survey.written, **asked)

@@ -18,10 +18,10 @@ from relume.errors import StudyError
 from relume.lab.executors import LOST, TRIES, Executor, Places
 from relume.lab.executors import cores as cores
 from relume.lab.trials.beginning import first_imports
-from relume.lab.trials.keeping import read_outcome
-from relume.lab.trials.order import Order
 from relume.lab.trials.sandbox import root_of
 from relume.lab.trials.server import command
+from relume.lab.trials.spec import TrialSpec
+from relume.lab.trials.supervise import read_outcome
 from relume.lab.trials.trial import Outcome, Place, environment
 
 LEAST_ROOM = 1_000_000
@@ -33,7 +33,7 @@ _PATIENCE = 20.0
 
 @dataclass
 class _Running:
-    order: Order
+    order: TrialSpec
     place: Place
     gpus: tuple[str, ...]
     tries: int = 1
@@ -61,7 +61,7 @@ class LocalExecutor(Executor):
         while self._servers:
             self._servers.pop().close()
 
-    def run(self, orders: Iterable[Order]) -> Iterator[Outcome]:
+    def run(self, orders: Iterable[TrialSpec]) -> Iterator[Outcome]:
         """Run them; see :class:`~relume.lab.executors.Executor`."""
         queue = _Queue(orders, self.places, _Devices(gpus() if self.gpus is None else self.gpus), self._each)
         running: dict[int, _Running] = {}
@@ -93,7 +93,7 @@ class LocalExecutor(Executor):
             if running:
                 self.close()
 
-    def _server(self, running: Iterable[_Running], order: Order) -> _Server:
+    def _server(self, running: Iterable[_Running], order: TrialSpec) -> _Server:
         """The one for the next trial, which has imported what is to be; a new one where that one is busy."""
         busy = {id(entry.server) for entry in running}
         latest = self._servers[-1] if self._servers else None
@@ -118,7 +118,7 @@ class LocalExecutor(Executor):
                 found += [number for number, entry in running.items() if entry.server is server]
         return list(dict.fromkeys(found))
 
-    def _ready(self, order: Order, server: _Server | None = None) -> _Server:
+    def _ready(self, order: TrialSpec, server: _Server | None = None) -> _Server:
         """A server, this or a new one, that has imported what trials of this order's script would import."""
         server = server or self._start(order)
         why_not = server.load(self.preload or first_imports(order.script))
@@ -135,19 +135,19 @@ class LocalExecutor(Executor):
         server.preload = self.preload
         return server
 
-    def _start(self, order: Order) -> _Server:
+    def _start(self, order: TrialSpec) -> _Server:
         return _Server(self.threads, self.body, root_of(Path(order.script.folder).resolve()))
 
 
 class _Queue:
     """What is still to be begun: orders, and those that are begun again."""
 
-    def __init__(self, orders: Iterable[Order], places: Places, devices: _Devices, each: float) -> None:
+    def __init__(self, orders: Iterable[TrialSpec], places: Places, devices: _Devices, each: float) -> None:
         self._orders = iter(orders)
         self._places = places
         self._devices = devices
         self.each = each
-        self._waiting: Order | None = None
+        self._waiting: TrialSpec | None = None
         self._again: list[_Running] = []
 
     def next(self) -> _Running | None:

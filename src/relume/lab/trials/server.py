@@ -26,10 +26,10 @@ from typing import Any
 from relume.framework import FRAMEWORKS
 from relume.lab import capture
 from relume.lab.trials.isolation import Isolation
-from relume.lab.trials.keeping import Kept, begin, finish
-from relume.lab.trials.order import Order
 from relume.lab.trials.processes import adopt_orphans, die_with_parent, end_all, uses_gpu
 from relume.lab.trials.sandbox import remove
+from relume.lab.trials.spec import TrialSpec
+from relume.lab.trials.supervise import Supervised, begin, finish
 from relume.lab.trials.trial import Place
 
 UNFORKABLE = ("tensorflow", "jax", "jaxlib")
@@ -144,7 +144,7 @@ class _Server:
         self._root = root
         self._isolation = Isolation()
         self._finalizers: list[Any] = []
-        self._running: dict[int, tuple[int, Kept]] = {}
+        self._running: dict[int, tuple[int, Supervised]] = {}
         self._woken, self._wake = os.pipe()
         for end in (self._woken, self._wake):
             os.set_blocking(end, False)
@@ -195,7 +195,7 @@ class _Server:
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # their handlers are ours alone
         closing = (self._pipe.fileno(), self._woken, self._wake)
         try:
-            order = Order.from_dict(told)
+            order = TrialSpec.from_dict(told)
             kept = begin(order, place, self._body, isolation=self._isolation, look=look, closing=closing)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
@@ -232,7 +232,7 @@ def alone() -> None:
     parent = os.getppid()
     adopt_orphans()
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
-    kept = begin(Order.from_dict(told["order"]), Place(*told["place"]), told["body"], isolation=Isolation())
+    kept = begin(TrialSpec.from_dict(told["order"]), Place(*told["place"]), told["body"], isolation=Isolation())
     while kept.pid and os.getppid() == parent:
         pid, status, usage = os.wait4(-1, os.WNOHANG)
         if pid == kept.pid:

@@ -20,13 +20,13 @@ from relume.artifacts.trial import Trial
 from relume.artifacts.trial_json import trial_to_json
 from relume.framework import FRAMEWORKS, Framework
 from relume.lab.trials import streams
-from relume.lab.trials.order import Order
 from relume.lab.trials.processes import die_with_parent, uses_gpu
 from relume.lab.trials.sandbox import Sandbox
 from relume.lab.trials.side_effects import SideEffects, relative
+from relume.lab.trials.spec import TrialSpec
 from relume.runner.imports import after_import
 
-BODY = "relume.lab.trials.body:run_trial"
+BODY = "relume.lab.trials.child:run_trial"
 """What a trial's process calls with its order and its log; it returns the :class:`Trial`, and what else it found."""
 
 THREAD_SETTINGS = (
@@ -70,7 +70,7 @@ class Outcome(NamedTuple):
     :func:`~relume.lab.trials.side_effects.summarize` says.
     """
 
-    order: Order
+    order: TrialSpec
     trial: Trial
     found: dict[str, Any]
 
@@ -89,7 +89,7 @@ def environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
 class Here(NamedTuple):
     """What a trial's process is: its order and its folders, and whether it tells what it imported."""
 
-    order: Order
+    order: TrialSpec
     place: Place
     sandbox: Sandbox
     look: bool
@@ -166,7 +166,7 @@ def _announce_saving(framework: Framework) -> None:
     framework.load_trials().announce_saving()
 
 
-def _begin(order: Order, place: Place, sandbox: Sandbox) -> None:
+def _begin(order: TrialSpec, place: Place, sandbox: Sandbox) -> None:
     """Make this process as a fresh interpreter would be."""
     global _stderr
     os.setsid()

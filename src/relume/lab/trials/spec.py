@@ -26,7 +26,7 @@ class Script:
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialSpec:
     """One trial that is to be run.
 
     Attributes:
@@ -62,7 +62,7 @@ class Order:
         return asdict(self) | {"key": self.key._asdict()}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Order:
+    def from_dict(cls, told: Mapping[str, Any]) -> TrialSpec:
         """The order that ``to_dict`` wrote."""
         contender, script = told["contender"], told["script"]
         return cls(

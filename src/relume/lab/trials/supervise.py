@@ -19,16 +19,16 @@ from typing import Any
 from relume.artifacts.trial import Trial
 from relume.artifacts.trial_json import trial_from_json, trial_to_json
 from relume.lab.trials.isolation import Isolation
-from relume.lab.trials.order import Order
 from relume.lab.trials.processes import children, reap
 from relume.lab.trials.sandbox import Sandbox, remove
 from relume.lab.trials.side_effects import relative, summarize
+from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.streams import join
 from relume.lab.trials.trial import BODY, RESULT, STDERR, Here, Outcome, Place, live, write_whole
 
 
 @dataclass
-class Kept:
+class Supervised:
     """A trial that runs, as its parent knows it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Kept:
         began: as ``time.perf_counter`` has it. ``timed_out``: it was ended.
     """
 
-    order: Order
+    order: TrialSpec
     place: Place
     look: bool = False
     sandbox: Sandbox | None = None
@@ -62,14 +62,14 @@ class Kept:
 
 
 def begin(
-    order: Order,
+    order: TrialSpec,
     place: Place,
     body: str = BODY,
     *,
     isolation: Isolation,
     look: bool = False,
     closing: tuple[int, ...] = (),
-) -> Kept:
+) -> Supervised:
     """Start a trial in a forked process, which never returns from here.
 
     Args:
@@ -80,7 +80,7 @@ def begin(
         look: whether it tells in the end what it has written and imported; a survey does so anyway.
         closing: descriptors of this process that the trial's is not to have.
     """
-    kept = Kept(order, place, look or order.plan is None)
+    kept = Supervised(order, place, look or order.plan is None)
     work, folder = Path(place.work), Path(order.script.folder)
     try:
         work.mkdir(parents=True)
@@ -101,7 +101,7 @@ def begin(
     return kept
 
 
-def finish(kept: Kept, status: int, usage: Any, others: Collection[int]) -> None:
+def finish(kept: Supervised, status: int, usage: Any, others: Collection[int]) -> None:
     """A trial's process has ended: end what it left behind, and write what became of it.
 
     Args:
@@ -137,7 +137,7 @@ def finish(kept: Kept, status: int, usage: Any, others: Collection[int]) -> None
     remove(Path(kept.place.work))
 
 
-def _told(kept: Kept, heard: dict[str, Any] | None) -> dict[str, Any]:
+def _told(kept: Supervised, heard: dict[str, Any] | None) -> dict[str, Any]:
     """What a trial did besides training."""
     if not kept.look or kept.sandbox is None:
         return {}
@@ -148,7 +148,7 @@ def _told(kept: Kept, heard: dict[str, Any] | None) -> dict[str, Any]:
     return told | {"remarks": [*told["remarks"], *([kept.caution] if kept.caution else [])]}
 
 
-def end_of(kept: Kept, others: Collection[int]) -> None:
+def end_of(kept: Supervised, others: Collection[int]) -> None:
     """Kill what a trial has left behind: its session, and orphans that have come to this process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(kept.pid, signal.SIGKILL)
@@ -162,7 +162,7 @@ def end_of(kept: Kept, others: Collection[int]) -> None:
             reap(pid)
 
 
-def read_outcome(order: Order, place: Place) -> Outcome | None:
+def read_outcome(order: TrialSpec, place: Place) -> Outcome | None:
     """What became of an order, and take the file away; None where it is to be run again.
 
     That is where its parent did not come to the end, or where it died of a SIGKILL that was not relume's.
@@ -177,7 +177,7 @@ def read_outcome(order: Order, place: Place) -> Outcome | None:
     return None if told["killed"] else Outcome(order, trial_from_json(told["trial"]), told["found"])
 
 
-def _is_of(pid: int, kept: Kept, others: Collection[int]) -> bool:
+def _is_of(pid: int, kept: Supervised, others: Collection[int]) -> bool:
     """Whether an orphan is this trial's: by its session, by where it works or writes, or by its mounts."""
     with contextlib.suppress(OSError):
         if os.getsid(pid) == kept.pid:
@@ -198,7 +198,7 @@ def _mounts(pid: int) -> str:
     return ""
 
 
-def _say(kept: Kept, trial: Trial, found: dict[str, Any] | None = None, killed: bool = False) -> None:
+def _say(kept: Supervised, trial: Trial, found: dict[str, Any] | None = None, killed: bool = False) -> None:
     with contextlib.suppress(OSError):  # where even this cannot be written, the driver runs it again, and then says so
         told = {"trial": trial_to_json(trial), "found": found or {}, "killed": killed}
         write_whole(_outcome_file(kept.place), told)

@@ -21,7 +21,7 @@ from relume.doctor.diagnosis import judge_sites
 from relume.framework import FRAMEWORKS, Framework, Survey, Treatment
 from relume.lab.capture import Capture
 from relume.lab.capture.metrics import is_diverged
-from relume.lab.trials.order import Order
+from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.templates import Filled, fill
 from relume.lab.trials.trial import STDERR, deliver, scratch
 from relume.observe.observer import Observer
@@ -40,7 +40,7 @@ class Diverged(BaseException):
     """Ends a script whose loss has become nan for good. No ``except Exception`` of its own stops it."""
 
 
-def run_trial(order: Order, log: Path) -> tuple[Trial, dict[str, Any]]:
+def run_trial(order: TrialSpec, log: Path) -> tuple[Trial, dict[str, Any]]:
     """Run one trial in this process, in the folder in which it stands.
 
     Args:
@@ -62,7 +62,7 @@ def run_trial(order: Order, log: Path) -> tuple[Trial, dict[str, Any]]:
 class _Running:
     """The parts of a trial's process, in the order in which they begin; they end in the opposite one."""
 
-    def __init__(self, order: Order, filled: Filled) -> None:
+    def __init__(self, order: TrialSpec, filled: Filled) -> None:
         self._order = order
         self._filled = filled
         self._diverged = ""
