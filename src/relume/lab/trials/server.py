@@ -144,6 +144,7 @@ class _Server:
         self._root = root
         self._isolation = Isolation()
         self._finalizers: list[Any] = []
+        self._above = os.getppid()
         self._running: dict[int, tuple[int, Supervised]] = {}
         self._woken, self._wake = os.pipe()
         for end in (self._woken, self._wake):
@@ -161,6 +162,8 @@ class _Server:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._woken, 4096)
                 self._reap()
+                if os.getppid() != self._above:  # its signal may have come during an import, which hides what it raises
+                    return
                 if self._pipe in ready:
                     self._heed(*self._pipe.recv())
         finally:
