@@ -161,7 +161,8 @@ def test_killing_any_process_at_any_moment_loses_nothing_that_was_recorded(top, 
     check_intact(found)
     assert Counter(trial.status for trial in found.values())["finished"] > COUNT / 2
     assert trials.processes(str(top)) == []
-    assert list((top / "temporary").iterdir()) == []
+    # a driver that is killed between making a folder and starting its server leaves the empty folder
+    assert [path for folder in (top / "temporary").iterdir() for path in folder.iterdir()] == []
     assert [path.name for path in (top / "study" / "locks").iterdir()] == []
 
 

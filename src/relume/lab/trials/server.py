@@ -44,7 +44,7 @@ def main(descriptor: int) -> None:
 
     The server is a child of this process, which ends everything when either of the two, driver or server, is killed.
     """
-    driver = os.getppid()
+    driver, folder = os.getppid(), Path.cwd()
     adopt_orphans()
     above = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
@@ -61,11 +61,12 @@ def main(descriptor: int) -> None:
         except BaseException:  # noqa: BLE001 - there is nobody above it
             traceback.print_exc()
         finally:
+            remove(folder)  # the process above may be gone
             os._exit(0)
     os.close(descriptor)
     _await_end(driver, server)
     end_all()
-    remove(Path.cwd())
+    remove(folder)
 
 
 def _await_end(driver: int, server: int) -> None:
