@@ -156,10 +156,12 @@ class Survey(Protocol):
 
 
 class Treatment(Protocol):
-    """What is done to one trial; made as ``TheTreatment(contender, plan, only, seed, lr_factor, remap_seeds=…)``.
+    """What is done to one trial.
 
-    ``contender``: None leaves the activations as they are. ``remap_seeds``: False where the script is given its seed as
-    an argument. The framework is imported then, and the script has not gone on.
+    It is made as ``TheTreatment(contender, plan, only, seed, lr_factor, remap_seeds=…, keep_seeds=…)``. ``contender``:
+    None leaves the activations as they are. ``remap_seeds``: False if the script is given its seed as an argument.
+    ``keep_seeds``: the places, ``file:line``, of seeding calls that are left alone. The framework is imported then, and
+    the script has not gone on.
     """
 
     def start(self) -> None:
@@ -181,8 +183,8 @@ class Framework:
 
     ``children``: the module with ``when_training(begin)`` and ``group()``, for children of a watched process.
     ``trials``: the module with ``warm()``, which does once what the first trial would have to, ``reseed()``, as a
-    forked process has its parent's random state, and ``before_saving(tell)``, which tells of files that are written
-    without Python's knowledge.
+    forked process has its parent's random state, and ``announce_saving()``, which raises the audit events of files that
+    are written without Python's knowledge.
     ``treatment``, ``survey``: the classes that the lab needs; None: its scripts cannot be compared unedited.
     ``checkpoints``: the module with ``read(path)``: a saved file's containers, each array of them a ``Tensor``.
     """

@@ -81,7 +81,6 @@ def test_the_users_files_are_as_they_were(home, study):
     assert {path.name for path in home.iterdir()} <= {
         "train.py", "weights.pt", "tests_own.py", "relume-study", "__pycache__"
     }  # fmt: skip
-    assert not any((home / "relume-study" / "work").iterdir())
 
 
 def test_the_json_has_the_shape_of_the_contract(home, study):

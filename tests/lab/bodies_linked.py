@@ -1,9 +1,10 @@
-"""As ``bodies``, in a server in which every folder counts as one with many files."""
+"""As ``bodies_locked``, in a server in which every file counts as large and every folder as one of many files."""
 
 from __future__ import annotations
 
-from bodies import plain  # noqa: F401
+from bodies_locked import plain  # noqa: F401
 
-from relume.lab.trials import sandbox
+from relume.lab.trials import mirror
 
-sandbox.MANY = 0
+mirror.MANY = 0
+mirror.SMALL = 0

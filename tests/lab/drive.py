@@ -9,7 +9,7 @@ from relume.artifacts.study import Study
 from relume.artifacts.subject import Subject
 from relume.artifacts.trial import Contender, Design, TrialKey
 from relume.lab.executors.local import LocalExecutor
-from relume.lab.trials.order import Order, Script
+from relume.lab.trials.spec import Script, TrialSpec
 from relume.lab.trials.trial import Place
 
 
@@ -19,10 +19,10 @@ def main(top: Path, count: int) -> None:
     study.begin(Design((Contender("elu", "elu"),)), Subject.of("train.py", (), folder, versions={}))
     keys = [TrialKey("elu", seed, 1.0, "confirm") for seed in range(count)]
     script = Script("train.py", ("{seed}", str(top / "ledger")), False, str(folder))
-    orders = (Order(key, script, plan={}) for key in keys if study.claim(key))
+    orders = (TrialSpec(key, script, plan={}) for key in keys if study.claim(key))
 
     def place(order):
-        return Place(str(study.work(order.key)), str(study.log(order.key)), str(study.folder))
+        return Place(str(study.log(order.key)), str(study.folder))
 
     with LocalExecutor(place, jobs=2, body="bodies:plain", preload=("json",)) as executor:
         for outcome in executor.run(orders):

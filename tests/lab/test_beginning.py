@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from relume.lab.trials.beginning import first_imports
-from relume.lab.trials.order import Script
+from relume.lab.trials.spec import Script
 
 TEXTS = {
     "all of its imports": (

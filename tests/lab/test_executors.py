@@ -44,7 +44,7 @@ def run(warm, folder):
 
     def run(text, **options):
         (outcome,) = executor.run([trials.order(folder, text, **options)])
-        assert trials.left(top) == [], "something was left behind"
+        assert trials.left(executor) == [], "something was left behind"
         return outcome.trial, trials.said(top)
 
     return run
@@ -93,7 +93,7 @@ def test_metrics_stand_on_stdout_and_stderr_is_for_what_is_nowhere_else(tmp_path
             print("loss", step / 2)
             print("bar", 7, "loss=9", file=sys.stderr)
     """
-    with trials.executor(tmp_path / "out", body="relume.lab.trials.body:run_trial") as executor:
+    with trials.executor(tmp_path / "out", body="relume.lab.trials.child:run_trial") as executor:
         (outcome,) = executor.run([trials.order(folder, text, plan=None, regex=regex)])
     found = {where: dict(curves) for where, curves in outcome.found["sources"].items()}
     values = {where: [v for curve in curves.values() for _, v in curve] for where, curves in found.items()}
@@ -113,7 +113,7 @@ def test_a_site_is_named_from_the_folder_in_which_the_script_began(tmp_path, fol
         os.chdir("/")
         net(torch.ones(1, 2)).sum().backward()
     """
-    with trials.executor(tmp_path / "out", body="relume.lab.trials.body:run_trial") as executor:
+    with trials.executor(tmp_path / "out", body="relume.lab.trials.child:run_trial") as executor:
         (outcome,) = executor.run([trials.order(folder, text, plan=None)])
     assert [site["key"] for site in outcome.found["plan"]["sites"]] == ["Sequential.1@train.py:5"]
 
@@ -194,7 +194,7 @@ def test_a_script_that_ends_by_os_exit_is_finished_with_what_it_logged(tmp_path,
         os._exit(int(sys.argv[1]))
     """
     orders = [trials.order(folder, text, s, args=("{seed}",), plan=None, regex=r"loss (\S+)") for s in (0, 3)]
-    with trials.executor(tmp_path / "out", body="relume.lab.trials.body:run_trial") as executor:
+    with trials.executor(tmp_path / "out", body="relume.lab.trials.child:run_trial") as executor:
         good, bad = executor.run(orders)
     assert (good.trial.status, bad.trial.status) == ("finished", "failed"), trials.said(tmp_path / "out")
     assert [point[1] for curve in good.trial.metrics.values() for point in curve] == [0.5]

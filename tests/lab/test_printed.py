@@ -57,6 +57,31 @@ PRINTED = {
     "a table of Stable-Baselines3": (
         "| rollout/         |        |\n|    ep_rew_mean   | 21.5   |\n", {"ep_rew_mean": [(0, 21.5)]},
     ),
+    "a table of rich": (
+        "          Results          \n┏━━━━━━━┳━━━━━━━━━━━━┳━━━━━━━━━┓\n┃ Epoch ┃ Train loss ┃ Val Acc ┃\n"
+        "┡━━━━━━━╇━━━━━━━━━━━━╇━━━━━━━━━┩\n│ 1     │ 0.500      │ 80.00%  │\n│ 2     │ 0.400      │ 85.00%  │\n"
+        "└───────┴────────────┴─────────┘\nbest accuracy: 85%\n",
+        {"train_loss": [(1, 0.5), (2, 0.4)], "val_acc": [(1, 80), (2, 85)], "best_accuracy": [(0, 85)]},
+    ),
+    "a table of skorch, with an empty cell": (
+        "  epoch    train_loss    valid_acc    valid_loss    cp     dur\n"
+        "-------  ------------  -----------  ------------  ----  ------\n"
+        "      1        \x1b[36m0.6905\x1b[0m       0.5600        0.6830     +  0.0453\n"
+        "      2        0.6648       0.6280        0.6901        0.0270\n",
+        {"train_loss": [(1, 0.6905), (2, 0.6648)], "valid_acc": [(1, 0.56), (2, 0.628)],
+         "valid_loss": [(1, 0.683), (2, 0.6901)]},
+    ),
+    "one name below headings of several parts": (
+        "Training:\n  loss: 0.5\nValidation:\n  loss: 0.7\n\nloss: 0.6\n",
+        {"train_loss": [(0, 0.5)], "val_loss": [(0, 0.7)], "loss": [(0, 0.6)]},
+    ),
+    "warnings and tracebacks": (
+        "/home/me/train.py:7: UserWarning: acc is 3\n  warnings.warn('loss: 3')\nloss: 1\n"
+        'Traceback (most recent call last):\n  File "/train.py", line 3, in <module>\n    loss: 3\n'
+        "ValueError: loss: 4\n\nDuring handling of the above exception, another exception occurred:\n\n"
+        "Traceback (most recent call last):\n  acc: 3\nKeyError: 'acc: 3'\nloss: 2\n",
+        {"loss": [(0, 1), (1, 2)]},
+    ),
     "JSON": (
         '{"epoch": 1, "val_acc": 0.9, "name": "x", "loss": NaN}\n', {"val_acc": [(1, 0.9)], "loss": [(1, math.nan)]},
     ),

@@ -9,9 +9,9 @@ import trials
 
 from relume.artifacts.swap_plan import IN_A_CHILD
 from relume.artifacts.trial import Contender, Design
-from relume.errors import NothingToCompare
-from relume.lab.scripts import Request, make_survey
-from relume.lab.trials.order import Script
+from relume.errors import NothingToCompare, StudyError
+from relume.lab.scripts import Request, make_survey, settle
+from relume.lab.trials.spec import Script
 
 TRAINS = """
 import os, torch
@@ -26,7 +26,7 @@ for step in range(first, 3):
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory):
     top = tmp_path_factory.mktemp("out")
-    with trials.executor(top, body="relume.lab.trials.body:run_trial", preload=("torch",)) as executor:
+    with trials.executor(top, body="relume.lab.trials.child:run_trial", preload=("torch",)) as executor:
         yield executor
 
 
@@ -67,5 +67,41 @@ def test_what_runs_in_child_processes_is_among_what_is_not_replaced(survey):
 
 
 def test_a_script_that_fails_is_said_with_its_error(survey):
-    with pytest.raises(NothingToCompare, match=r"as it stands \(ValueError: no\).*\[script-failed\]"):
+    with pytest.raises(NothingToCompare, match=r"failed on its own \(ValueError: no\).*\[script-failed\]"):
         survey("import torch\nraise ValueError('no')\n")
+
+
+def test_a_script_that_does_not_know_an_option_is_told_where_relumes_go(executor, tmp_path):
+    (tmp_path / "train.py").write_text("import argparse\nargparse.ArgumentParser().parse_args()\n")
+    script = Script("train.py", ("--seeds", "4"), False, str(tmp_path))
+    with pytest.raises(NothingToCompare) as caught:
+        make_survey(Request(script, Design(())), executor)
+    assert "(exit status 2: train.py: error: unrecognized arguments: --seeds 4)" in str(caught.value)
+    assert "relume's own options go before SCRIPT" in str(caught.value)
+
+
+ANEW = TRAINS.replace('os.path.exists("state")', "False")
+
+
+def settled(survey, text, args=(), **options):
+    found = survey(text)
+    script = Script("train.py", args, False, ".")
+    design = Design((Contender("elu", "elu"),), **options.pop("design", {}))
+    return settle(Request(script, design, metric="loss", **options), found)
+
+
+def test_a_rate_that_cannot_be_changed_is_refused_before_any_trial(survey):
+    with pytest.raises(NothingToCompare, match=r"\{lr:0\.1\}.*--lr-factors 1\. \[no-learning-rate\]"):
+        settled(survey, ANEW)
+    assert settled(survey, ANEW, design={"factors": (1.0,)})[1].name == "loss"
+    assert settled(survey, ANEW, args=("{lr:0.1}",))[1].name == "loss"
+    steps = "optimizer = torch.optim.SGD(net.parameters(), 0.1)\noptimizer.step()\n"
+    assert settled(survey, f"{ANEW}{steps}")[1].name == "loss"
+
+
+def test_a_seed_that_is_to_be_kept_must_be_there(survey):
+    text = f"{ANEW}torch.manual_seed(3)\n"
+    at_own_rate = {"factors": (1.0,)}
+    with pytest.raises(StudyError, match=r"train\.py:3: .*torch\.manual_seed\(3\) at train\.py:8\. \[no-such-seed\]"):
+        settled(survey, text, design=at_own_rate, keep_seeds=("train.py:3",))
+    assert settled(survey, text, design=at_own_rate, keep_seeds=("train.py:8",))[1].name == "loss"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relume.artifacts.trial import TrialKey
 from relume.lab.executors.local import LocalExecutor
-from relume.lab.trials.order import Order, Script
+from relume.lab.trials.spec import Script, TrialSpec
 from relume.lab.trials.trial import Place
 
 HERE = str(Path(__file__).parent)
@@ -21,13 +21,13 @@ def order(folder, text=None, seed=0, args=(), script="train.py", **options):
         (Path(folder) / script).write_text(textwrap.dedent(text))
     options.setdefault("plan", {})
     key = TrialKey("elu", seed, 1.0, "confirm")
-    return Order(key, Script(script, tuple(args), False, str(folder)), **options)
+    return TrialSpec(key, Script(script, tuple(args), False, str(folder)), **options)
 
 
 def places(top):
-    """A place for each seed."""
+    """A log for each seed."""
     Path(top).mkdir(parents=True, exist_ok=True)
-    return lambda order: Place(f"{top}/work{order.key.seed}", log(top, order.key.seed))
+    return lambda order: Place(log(top, order.key.seed))
 
 
 def log(top, seed=0):
@@ -39,9 +39,9 @@ def said(top, seed=0):
     return Path(log(top, seed)).read_text()
 
 
-def left(top):
-    """What trials have left behind beside their logs; the links of all lie there until the executor is closed."""
-    return sorted({path.name for path in Path(top).iterdir() if path.suffix != ".log"} - {".links"})
+def left(executor):
+    """What trials have left behind in the folders of their servers, which are empty between them."""
+    return sorted(path.name for server in executor._servers for path in Path(server._folder.name).iterdir())
 
 
 def executor(top, **options):

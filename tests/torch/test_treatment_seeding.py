@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from relume.torch.treatment.seeding import STRIDE, remapped
+from relume.torch.watching import places
 
 _spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
 treating = importlib.util.module_from_spec(_spec)
@@ -46,6 +47,17 @@ def test_a_seeding_call_takes_the_trials_seed(call):
     with treated(None, seed=3, remap_seeds=False):
         assert draw(7) == plain
     assert draw(7) == plain
+
+
+@pytest.mark.parametrize("call", [*SEEDINGS, *IN_32_BITS])
+def test_a_seed_that_is_kept_is_the_scripts_own_in_every_trial(call):
+    draw = {**SEEDINGS, **IN_32_BITS}[call]
+    plain, line = draw(7), draw.__code__.co_firstlineno
+    place = f"{places.shown_path(__file__)}:{line}"
+    with treated(None, seed=3, keep_seeds=(place,)):
+        assert draw(7) == plain
+    with treated(None, seed=3, keep_seeds=(f"{places.shown_path(__file__)}:{line + 100}",)):
+        assert draw(7) != plain
 
 
 @pytest.mark.parametrize(

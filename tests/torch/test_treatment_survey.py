@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from relume.artifacts.swap_plan import Birth
+from relume.torch.watching import places
 from relume.torch.watching.mode import Eye
 
 _spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
@@ -19,6 +20,7 @@ _spec.loader.exec_module(treating)
 descend, survey, treated = treating.descend, treating.survey, treating.treated
 
 HERE = Path(__file__).name
+_shown = places.shown_path(__file__)
 
 
 class Every(nn.Module):
@@ -189,7 +191,7 @@ def test_how_it_trains_is_told():
     assert [rates.optimizer for rates in plan.optimizers] == ["AdamW"]
     assert plan.optimizers[0].rates == pytest.approx((0.02,))
     assert plan.schedulers == ("OneCycleLR",)
-    assert plan.seeds == ("torch.manual_seed(4)",)
+    assert [seed.rpartition(":")[0] for seed in plan.seeds] == [f"torch.manual_seed(4) at {_shown}"]
     assert "torch.nn" in plan.modules
     assert not plan.compiled
 
@@ -290,3 +292,49 @@ def test_the_calls_of_an_optimiser_of_pytorchs_own_are_not_followed(monkeypatch)
     names = {getattr(func, "__name__", "") for func in followed}
     assert {"linear", "abs"} <= names
     assert not {"lerp_", "addcdiv_", "sqrt"} & names
+
+
+class HashedByContent(nn.Linear):
+    """As ``torchmetrics.Metric`` and what Lightning logs: hashed and compared by what its constructor sets later."""
+
+    def __init__(self):
+        super().__init__(6, 6)
+        self.content = [6]
+
+    def __hash__(self):
+        return hash(tuple(self.content))
+
+    def __eq__(self, other):
+        return self.content == other.content
+
+
+def test_a_module_is_neither_hashed_nor_compared_before_it_is_constructed():
+    def train():
+        net = nn.Sequential(HashedByContent(), nn.ReLU(), HashedByContent(), nn.ReLU(), nn.Linear(6, 1))
+        descend(net, torch.optim.SGD(net.parameters(), 0.1))
+        return net
+
+    plan = survey(train)
+    assert [site.layer.order for site in plan.chosen()] == [0, 1], "two that are equal are two"
+    with treated("prelu:channel", plan) as treatment:
+        net = train()
+    assert treatment.facts().parameters_added == 12
+    assert net[1].weight.shape == net[3].weight.shape == (6,)
+
+
+class AlsoAtTheEnd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.act, self.first, self.last = nn.ReLU(), nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.act(self.last(self.act(self.first(x))))
+
+
+def test_a_module_is_replaced_at_every_call_as_by_an_edit_of_its_constructor():
+    plan = survey(run, AlsoAtTheEnd)
+    assert [site.hidden for site in plan.sites] == [True, True], "though nothing comes after the second call"
+    with treated("elu", plan):
+        net = run(AlsoAtTheEnd)
+        out = net(torch.randn(64, 6))
+    assert (out < 0).any()

@@ -6,8 +6,7 @@
     ├─ study.json        what is compared, the generations of the script, the looks
     ├─ trials/<stem>.json  one trial, however it ended; never written a second time
     ├─ trials/<stem>.log   what it printed
-    ├─ locks/<stem>        a trial that is being run, for as long as its process lives
-    └─ work/<stem>/        the folder in which it runs, gone when it ends
+    └─ locks/<stem>        a trial that is being run, for as long as its process lives
 
 A file is written under another name, brought to the disk, and then renamed: it is there whole, or not at all.
 """
@@ -40,7 +39,7 @@ from relume.errors import StudyError
 DEFAULT = "relume-study"
 """The folder where none is named."""
 
-_FOLDERS = ("trials", "locks", "work")
+_FOLDERS = ("trials", "locks")
 
 _OLD = 3600.0
 """Seconds after which nobody is writing a temporary file any more."""
@@ -144,10 +143,6 @@ class Study:
     def log(self, key: TrialKey) -> Path:
         """The file for what a trial prints."""
         return self.folder / "trials" / f"{self.stem(key)}.log"
-
-    def work(self, key: TrialKey) -> Path:
-        """The folder in which a trial runs; it is not there before and after."""
-        return self.folder / "work" / self.stem(key)
 
     # ---- writing -------------------------------------------------------------------------------------------------
 

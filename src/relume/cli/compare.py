@@ -71,6 +71,7 @@ def _fraction(text: str) -> float:
 @click.option("--delta", type=click.FloatRange(min=0, min_open=True), help="The smallest difference that matters.")
 @click.option("--lr-factors", type=Factors(), default="1/4,1,4", show_default=True, help="Of the script's own rates.")
 @click.option("--only", default="", metavar="KIND|SITE", help="Replace these alone: relu, file:line, a module's path.")
+@click.option("--keep-seed", "keep_seeds", multiple=True, metavar="FILE:LINE", help="Never change the seed set here.")
 @click.option("--study", "folder", default="relume-study", show_default=True, metavar="DIR", help="Where it is kept.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Trials at a time; default: one a core, or one a GPU.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of each trial.")
@@ -105,7 +106,7 @@ def _request(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Req
     from relume.lab.contenders import parse_contenders
     from relume.lab.judging.values import tail_length
     from relume.lab.scripts import Request
-    from relume.lab.trials.order import Script
+    from relume.lab.trials.spec import Script
 
     tail_length(options["at"])
     design = Design(
@@ -125,6 +126,7 @@ def _request(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Req
         options["threads"],
         options["timeout"],
         options["gpus_per_trial"],
+        options["keep_seeds"],
     )
 
 
@@ -154,16 +156,13 @@ def _compare(request: Request, study: Study, options: dict[str, Any]) -> int:
 
 def _executor(request: Request, study: Study, options: dict[str, Any]) -> Any:
     """Who runs the trials: this machine, or Ray."""
-    from relume.lab.trials.order import Order
+    from relume.lab.trials.spec import TrialSpec
     from relume.lab.trials.trial import Place
 
     folder = str(study.folder.resolve())
 
-    def place(order: Order) -> Place:
-        work = str(study.work(order.key).resolve())
-        if order.plan is None:  # the survey: each part of a job array makes one, and all at the same moment
-            work += f"-{os.uname().nodename}-{os.getpid()}"
-        return Place(work, str(study.log(order.key).resolve()), folder)
+    def place(order: TrialSpec) -> Place:
+        return Place(str(study.log(order.key).resolve()), folder)
 
     until = _until(options)
     if options["ray"]:

@@ -6,6 +6,7 @@ The survey comes first and is kept; nothing that is compared is chosen after a t
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -17,10 +18,10 @@ from relume.artifacts.subject import Subject
 from relume.artifacts.survey import Survey
 from relume.artifacts.swap_plan import IN_A_CHILD, NotSwapped, SwapPlan
 from relume.artifacts.trial import BASELINE, Design, Mode, Trial, TrialKey
-from relume.errors import NothingToCompare
+from relume.errors import NothingToCompare, StudyError
 from relume.framework import FRAMEWORKS
 from relume.lab.capture.metrics import Found, Metric, choose, infer_mode
-from relume.lab.trials.order import Order, Script
+from relume.lab.trials.spec import Script, TrialSpec
 from relume.lab.trials.templates import fill
 
 FIRST = TrialKey(BASELINE, 0, 1.0, "confirm")
@@ -33,7 +34,7 @@ AGAIN = FIRST._replace(stage="repeat")
 class Executor(Protocol):
     """Who runs orders, and hands each over as it ends."""
 
-    def run(self, orders: Iterable[Order]) -> Iterator[Any]:
+    def run(self, orders: Iterable[TrialSpec]) -> Iterator[Any]:
         """Run these; (order, trial, found) of each."""
 
 
@@ -46,6 +47,7 @@ class Request:
         metric, tune_metric: as they were asked for: a name, a regular expression, or "".
         mode: None where the metric's name is to tell.
         only: the kind or the site to which the replacement keeps. ``threads``, ``timeout``, ``gpus``: of each trial.
+        keep_seeds: places, ``file:line``, of seeding calls that keep the script's own seed in every trial.
     """
 
     script: Script
@@ -57,11 +59,13 @@ class Request:
     threads: int = 1
     timeout: float | None = None
     gpus: float = 0.0
+    keep_seeds: tuple[str, ...] = ()
 
     def subject(self, local: Iterable[str] = ()) -> Subject:
         """What the trials are runs of; ``local`` are the modules beside the script."""
         script = self.script
         settings = {"only": self.only, "module": "yes" if script.is_module else ""}
+        settings |= {"keep_seeds": ",".join(self.keep_seeds)}
         return Subject.of(
             script.script,
             script.args,
@@ -72,12 +76,13 @@ class Request:
             settings={name: value for name, value in settings.items() if value},
         )
 
-    def order(self, key: TrialKey, **more: Any) -> Order:
+    def order(self, key: TrialKey, **more: Any) -> TrialSpec:
         """The order of one trial."""
         fill(self.script.args, key.seed, key.lr_factor)  # an unfit template is said before anything runs
         contenders = {contender.name: contender for contender in self.design.contenders}
-        common = {"threads": self.threads, "timeout": self.timeout, "gpus": self.gpus, "only": self.only}
-        return Order(key, self.script, contenders.get(key.activation), **{**common, **more})
+        common: dict[str, Any] = {"threads": self.threads, "timeout": self.timeout, "gpus": self.gpus}
+        common |= {"only": self.only, "keep_seeds": self.keep_seeds}
+        return TrialSpec(key, self.script, contenders.get(key.activation), **{**common, **more})
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,10 @@ class ScriptTrials:
         for _, trial, _ in self.executor.run(self._order(key) for key in keys):
             yield trial
 
-    def _order(self, key: TrialKey) -> Order:
+    def _order(self, key: TrialKey) -> TrialSpec:
         plan, survey = self.survey.plan.to_dict(), self.survey
         asked = {"metric": self.metric.name, "regex": self.metric.regex, "tune_metric": self.metric.tuned_by}
-        return self.request.order(key, plan=plan, written=(*survey.written, *survey.outside), **asked)
+        return self.request.order(key, plan=plan, written=survey.written, **asked)
 
 
 # ---- the survey ----------------------------------------------------------------------------------------------------
@@ -127,11 +132,7 @@ def make_survey(request: Request, executor: Executor) -> Survey:
                 f"It alters what it needs ({', '.join(needed)}): each trial begins with these files as they are here."
             )
     if trial.status in ("failed", "timeout") or "plan" not in found:
-        raise NothingToCompare(
-            f"The script did not come to its end as it stands ({trial.error or trial.status}). Expected a run that "
-            "ends with exit status 0. Let `python` run it in the same folder first.",
-            slug="script-failed",
-        )
+        raise _failed(request, trial, remarks)
     sources = {
         source: {name: tuple((s, v) for s, v in curve) for name, curve in curves.items()}
         for source, curves in found["sources"].items()
@@ -142,6 +143,21 @@ def make_survey(request: Request, executor: Executor) -> Survey:
     return Survey(
         replace(plan, not_swapped=(*plan.not_swapped, *children)), trial, sources, **told, remarks=tuple(remarks)
     )
+
+
+def _failed(request: Request, trial: Trial, remarks: list[str]) -> NothingToCompare:
+    error = trial.error or trial.status
+    hints = ["Run it with `python` in the same folder first.", *remarks]
+    if error.startswith(f"exit status {_USAGE}") and any(arg.startswith("-") for arg in request.script.args):
+        hints.insert(0, "relume's own options go before SCRIPT; everything after it is passed to the script.")
+    return NothingToCompare(
+        f"The script failed on its own ({error}). Expected a run that ends with exit status 0. {' '.join(hints)}",
+        slug="script-failed",
+    )
+
+
+_USAGE = 2
+"""The exit status by which argparse and click say that they do not know an argument."""
 
 
 def _surveyed(request: Request, executor: Executor, hidden: tuple[str, ...] = ()) -> tuple[Trial, dict[str, Any]]:
@@ -160,10 +176,13 @@ def settle(request: Request, survey: Survey) -> tuple[Design, Metric]:
     """What is compared, and by what, now that one run has been seen.
 
     Raises:
-        NothingToCompare: no activation that could be replaced, no metric, or several between which nobody has chosen.
-        StudyError: the metric's name does not say which way is better.
+        NothingToCompare: no activation that could be replaced, no learning rate, no metric, or several between which
+            nobody has chosen.
+        StudyError: the metric's name does not say which way is better, or a seed that is to be kept is not there.
     """
     demand_sites(request, survey)
+    _demand_rates(request, survey)
+    _demand_seeds(request, survey)
     found = Found({source: {n: list(curve) for n, curve in each.items()} for source, each in survey.sources.items()})
     tuned_by = choose(found, request.tune_metric).name if request.tune_metric else ""
     metric = choose(found, request.metric, tuned_by)
@@ -192,6 +211,30 @@ def demand_sites(request: Request, survey: Survey) -> None:
         "the family between layers, written as a module, a function or a method of PyTorch.",
         slug="nothing-to-swap",
     )
+
+
+def _demand_rates(request: Request, survey: Survey) -> None:
+    """Raises: NothingToCompare: other learning rates are asked for, and nothing would set them."""
+    known = [rate for optimizer in survey.plan.optimizers for rate in optimizer.rates if not math.isnan(rate)]
+    if known or request.design.factors == (1.0,) or fill(request.script.args, 0, 1.0).rate:
+        return
+    raise NothingToCompare(
+        "The script's learning rate cannot be changed from outside: no optimizer of torch.optim took a step with one. "
+        "If the script takes its rate as an argument, write {lr:0.1} in the place of its value; otherwise compare at "
+        "the script's own rate with --lr-factors 1.",
+        slug="no-learning-rate",
+    )
+
+
+def _demand_seeds(request: Request, survey: Survey) -> None:
+    """Raises: StudyError: a seed is to be kept where the script seeds nothing."""
+    for place in request.keep_seeds:
+        if not any(call.endswith(f" at {place}") for call in survey.plan.seeds):
+            known = "; ".join(survey.plan.seeds) or "none"
+            raise StudyError(
+                f"--keep-seed {place}: the script makes no seeding call there. Its seeding calls: {known}.",
+                slug="no-such-seed",
+            )
 
 
 def begin(request: Request, design: Design, survey: Survey, study: Study) -> Begun:

@@ -75,9 +75,8 @@ def _control(survey: Survey) -> list[RenderableType]:
     """How seeds and rates are controlled."""
     plan = survey.plan
     calls = _listed(plan.seeds)
-    seeds = (
-        f"remapped at {calls}" if plan.seeds else "it seeds nothing: torch, numpy and random are seeded at its start"
-    )
+    nothing = "it seeds nothing: torch, numpy and random are seeded at its start"
+    seeds = f"another one in each trial: {calls}" if plan.seeds else nothing
     rates = ", ".join(f"{each.optimizer} at {'/'.join(f'{rate:g}' for rate in each.rates)}" for each in plan.optimizers)
     schedule = f", under {_listed(plan.schedulers)}" if plan.schedulers else ""
     lines = [

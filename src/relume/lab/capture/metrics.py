@@ -27,7 +27,7 @@ HIGHER = frozenset(
 """Words of a metric's name that say which way is better."""
 
 _COUNTS = frozenset("epoch epochs step steps iter iters iteration iterations batch batches episode episodes".split())
-_SETTINGS = frozenset("lr time times seconds sec runtime elapsed eta duration momentum decay seed".split())
+_SETTINGS = frozenset("lr time times seconds sec runtime elapsed eta dur duration momentum decay seed".split())
 _NO_METRIC = re.compile(r"learning_?rate|per_second|grad_?norm|samples|num_|_size$|memory|fps")
 
 MOST_POINTS = 500

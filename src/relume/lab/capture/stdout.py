@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from relume.lab.capture.metrics import Points, compiled, first_known, may_be_metric, mode_of
+from relume.lab.capture.tables import Tables
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|[^\r]\x08")
 _LONGEST = 4000  # letters of a line that are looked at
@@ -63,18 +64,32 @@ def detected(text: str) -> dict[str, Points]:
 
     A name is in small letters with the part of the data that its line names: ``test_accuracy``. Counters and settings,
     such as epochs and learning rates, are left out; an epoch or a step in a line is where its numbers stand. One name
-    in lines that count differently is told apart: ``epoch_accuracy`` of each epoch, ``accuracy`` at the end.
+    in lines that count differently is told apart: ``epoch_accuracy`` of each epoch, ``accuracy`` at the end; so is one
+    below different headings: ``test_loss`` below ``Test:``.
     """
-    found: dict[tuple[str, str], list[tuple[float | None, float]]] = {}
-    for line in lines(text):
-        counter, step = _step(line)
-        for name, value in _in_line(line):
-            found.setdefault((name, counter), []).append((step, value))
-    names = Counter(name for name, _ in found)
-    return {
-        f"{counter}_{name}" if counter and names[name] > 1 else name: _stepped(points)
-        for (name, counter), points in found.items()
-    }
+    found: dict[tuple[str, str, str], list[tuple[float | None, float]]] = {}
+    table, part = Tables(), ""
+    for line in _without_tracebacks(lines(text)):
+        row = table.read(line)
+        part = _headed(line, part)
+        counter, step = _step(line if row is None else " ".join(f"{heading} {cell}" for heading, cell in row))
+        for name, value in _in_line(line) if row is None else _in_row(row):
+            found.setdefault((name, counter, part), []).append((step, value))
+    names = Counter(name for name, _, _ in found)
+    told: dict[str, list[tuple[float | None, float]]] = {}
+    for (name, counter, part), points in found.items():
+        before = (part or counter) if names[name] > 1 else ""
+        told.setdefault(f"{before}_{name}" if before else name, []).extend(points)
+    return {name: _stepped(points) for name, points in told.items()}
+
+
+def _headed(line: str, part: str) -> str:
+    """The part of the data that a heading above names, such as ``Validation:``; an empty line ends what it heads."""
+    if not line.strip():
+        return ""
+    if line.rstrip(" -=#*").endswith(":") and not any(letter.isdigit() for letter in line):
+        return next((_SAME.get(word.lower(), word.lower()) for word in _PART_IN_LINE.findall(line)), "")
+    return part
 
 
 def lines(text: str) -> Iterator[str]:
@@ -98,6 +113,33 @@ def to_number(text: str | None) -> float | None:
         return float(plain)
     except ValueError:
         return None
+
+
+def _without_tracebacks(lines: Iterator[str]) -> Iterator[str]:
+    """The lines, without warnings and tracebacks: the numbers there are those of source lines."""
+    in_traceback = skip = False
+    for line in lines:
+        if _TRACEBACK.match(line):
+            in_traceback = True
+        elif in_traceback and not line.startswith(" "):  # the error itself ends it
+            in_traceback = bool(not line or _CHAINED.match(line))
+        elif _WARNING.match(line):
+            skip = True  # the source line follows
+        elif not in_traceback and not (skip and line.startswith("  ")):
+            skip = False
+            yield line
+
+
+_TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\)")
+_CHAINED = re.compile(r"(During handling of the above|The above exception)")
+_WARNING = re.compile(r"\S.*:\d+: \w*Warning\b")
+
+
+def _in_row(row: list[tuple[str, str]]) -> Iterator[tuple[str, float]]:
+    for heading, cell in row:
+        name, value = _normal(heading), to_number(cell)
+        if name and value is not None and may_be_metric(name):
+            yield name, value
 
 
 def _in_line(line: str) -> Iterator[tuple[str, float]]:

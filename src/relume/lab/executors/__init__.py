@@ -10,10 +10,10 @@ from dataclasses import KW_ONLY, dataclass
 from types import TracebackType
 from typing import Self
 
-from relume.lab.trials.order import Order
+from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.trial import BODY, Outcome, Place
 
-Places = Callable[[Order], Place]
+Places = Callable[[TrialSpec], Place]
 """Says where an order runs and what file gets what it prints."""
 
 
@@ -48,7 +48,7 @@ class Executor(ABC):
     out_of_time: bool = False
 
     @abstractmethod
-    def run(self, orders: Iterable[Order]) -> Iterator[Outcome]:
+    def run(self, orders: Iterable[TrialSpec]) -> Iterator[Outcome]:
         """Run them; each outcome is handed over as soon as it is there, and the next order taken when one has ended.
 
         Closing the iterator, as Ctrl-C does, ends what is running.

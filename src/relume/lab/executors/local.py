@@ -18,10 +18,10 @@ from relume.errors import StudyError
 from relume.lab.executors import LOST, TRIES, Executor, Places
 from relume.lab.executors import cores as cores
 from relume.lab.trials.beginning import first_imports
-from relume.lab.trials.keeping import read_outcome
-from relume.lab.trials.order import Order
 from relume.lab.trials.sandbox import root_of
 from relume.lab.trials.server import command
+from relume.lab.trials.spec import TrialSpec
+from relume.lab.trials.supervise import read_outcome
 from relume.lab.trials.trial import Outcome, Place, environment
 
 LEAST_ROOM = 1_000_000
@@ -33,7 +33,7 @@ _PATIENCE = 20.0
 
 @dataclass
 class _Running:
-    order: Order
+    order: TrialSpec
     place: Place
     gpus: tuple[str, ...]
     tries: int = 1
@@ -61,7 +61,7 @@ class LocalExecutor(Executor):
         while self._servers:
             self._servers.pop().close()
 
-    def run(self, orders: Iterable[Order]) -> Iterator[Outcome]:
+    def run(self, orders: Iterable[TrialSpec]) -> Iterator[Outcome]:
         """Run them; see :class:`~relume.lab.executors.Executor`."""
         queue = _Queue(orders, self.places, _Devices(gpus() if self.gpus is None else self.gpus), self._each)
         running: dict[int, _Running] = {}
@@ -70,8 +70,10 @@ class LocalExecutor(Executor):
             while True:
                 while len(running) < (self.jobs or cores()) and (entry := queue.next()) is not None:
                     number += 1
-                    running[number] = replace(entry, server=self._server(running.values(), entry.order))
-                    self._send(number, running[number])
+                    server = self._server(running.values(), entry.order)
+                    place = replace(entry.place, work=server.work(number))
+                    running[number] = replace(entry, server=server, place=place)
+                    server.send(number, running[number], look=not self.preload)
                 if not running:
                     return
                 for each in self._ended(running):
@@ -79,7 +81,8 @@ class LocalExecutor(Executor):
                     outcome = queue.ended(entry)
                     if outcome is not None:
                         if outcome.trial.status == "failed":
-                            _demand_room(entry.place)
+                            _demand_room(os.path.dirname(entry.place.log))
+                            _demand_room(os.path.dirname(entry.place.work), outcome.found.get("room"))
                         self.preload = self.preload or tuple(outcome.found.get("installed", ()))
                         if outcome.found.get("gpu") and not self.jobs:
                             self._each = queue.each = 1.0
@@ -90,7 +93,7 @@ class LocalExecutor(Executor):
             if running:
                 self.close()
 
-    def _server(self, running: Iterable[_Running], order: Order) -> _Server:
+    def _server(self, running: Iterable[_Running], order: TrialSpec) -> _Server:
         """The one for the next trial, which has imported what is to be; a new one where that one is busy."""
         busy = {id(entry.server) for entry in running}
         latest = self._servers[-1] if self._servers else None
@@ -101,10 +104,6 @@ class LocalExecutor(Executor):
             self._servers.remove(idle)
             idle.close()
         return self._servers[-1]
-
-    def _send(self, number: int, entry: _Running) -> None:
-        assert entry.server is not None
-        entry.server.send(number, entry, look=not self.preload)
 
     def _ended(self, running: dict[int, _Running]) -> list[int]:
         """Wait; returns the numbers that have ended, those of a server that is gone among them."""
@@ -119,7 +118,7 @@ class LocalExecutor(Executor):
                 found += [number for number, entry in running.items() if entry.server is server]
         return list(dict.fromkeys(found))
 
-    def _ready(self, order: Order, server: _Server | None = None) -> _Server:
+    def _ready(self, order: TrialSpec, server: _Server | None = None) -> _Server:
         """A server, this or a new one, that has imported what trials of this order's script would import."""
         server = server or self._start(order)
         why_not = server.load(self.preload or first_imports(order.script))
@@ -136,19 +135,19 @@ class LocalExecutor(Executor):
         server.preload = self.preload
         return server
 
-    def _start(self, order: Order) -> _Server:
-        return _Server(self.threads, self.body, str(root_of(Path(order.script.folder))))
+    def _start(self, order: TrialSpec) -> _Server:
+        return _Server(self.threads, self.body, root_of(Path(order.script.folder).resolve()))
 
 
 class _Queue:
     """What is still to be begun: orders, and those that are begun again."""
 
-    def __init__(self, orders: Iterable[Order], places: Places, devices: _Devices, each: float) -> None:
+    def __init__(self, orders: Iterable[TrialSpec], places: Places, devices: _Devices, each: float) -> None:
         self._orders = iter(orders)
         self._places = places
         self._devices = devices
         self.each = each
-        self._waiting: Order | None = None
+        self._waiting: TrialSpec | None = None
         self._again: list[_Running] = []
 
     def next(self) -> _Running | None:
@@ -179,15 +178,15 @@ class _Queue:
 
 
 class _Server:
-    """The driver's end of a server.
+    """The driver's end of a server, which works in a folder of its own, outside the user's.
 
     Attributes:
         preload: the executor's, when it was last told to load.
     """
 
-    def __init__(self, threads: int, body: str, root: str) -> None:
+    def __init__(self, threads: int, body: str, root: Path) -> None:
         self.preload: tuple[str, ...] = ()
-        self._folder = tempfile.TemporaryDirectory(prefix="relume-")  # no module there hides one of the library's
+        self._folder = tempfile.TemporaryDirectory(prefix="relume-", dir=_outside(root), ignore_cleanup_errors=True)
         self.pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
@@ -201,7 +200,7 @@ class _Server:
                 start_new_session=True,  # Ctrl-C is the driver's to hear
             )
         with contextlib.suppress(OSError):  # gone: `load` will tell
-            self.pipe.send((body, root))
+            self.pipe.send((body, str(root)))
 
     def load(self, modules: tuple[str, ...]) -> str:
         """Have it import these, while it runs no trial.
@@ -219,6 +218,10 @@ class _Server:
         if why_not:
             self.close()
         return why_not
+
+    def work(self, number: int) -> str:
+        """The folder of a trial."""
+        return os.path.join(self._folder.name, str(number))
 
     def send(self, number: int, entry: _Running, look: bool) -> None:
         """Have a trial run; whether it is to tell what it writes and imports."""
@@ -247,6 +250,22 @@ class _Server:
                 raise
         finally:
             self._folder.cleanup()
+
+
+def _outside(root: Path) -> str:
+    """A folder for temporary files that is not below ``root``: an overlay cannot put writes into what it shows.
+
+    Raises: StudyError: there is none.
+    """
+    places = [tempfile.gettempdir(), "/var/tmp", str(Path.home() / ".cache")]
+    for place in places:
+        if os.access(place, os.W_OK) and not Path(place).resolve().is_relative_to(root):
+            return place
+    raise StudyError(
+        f"Trials write apart from {root}, and {', '.join(places)} are inside it or cannot be written. Set TMPDIR to a "
+        "folder outside it, or give the command in a folder further down.",
+        slug="no-room-for-trials",
+    )
 
 
 class _Devices:
@@ -296,16 +315,16 @@ def gpus() -> tuple[str, ...]:
     return ()
 
 
-def _demand_room(place: Place) -> None:
-    """A trial that failed where the disk is full has not failed by itself.
+def _demand_room(folder: str, left: int | None = None) -> None:
+    """A trial that failed on a full disk has not failed by itself.
 
-    Raises: StudyError: the disk on which it worked is full.
+    Raises: StudyError: the disk of a folder is full, or was when so many bytes were left.
     """
-    folder = os.path.dirname(place.work)
     with contextlib.suppress(OSError):
-        if shutil.disk_usage(folder).free < LEAST_ROOM:
+        if (shutil.disk_usage(folder).free if left is None else left) < LEAST_ROOM:
             raise StudyError(
                 f"The disk of {folder} is full, and a trial has failed. The trial was not recorded, and what was "
-                "recorded before is whole. Make room, and give the same command again: it goes on from there.",
+                "recorded before is whole. Make room, or set TMPDIR to a folder with more, and give the same command "
+                "again: it goes on from there.",
                 slug="study-unwritable",
             )

@@ -25,9 +25,9 @@ from relume.artifacts.trial import Trial
 from relume.artifacts.trial_json import trial_from_json, trial_to_json
 from relume.errors import MissingExtra, StudyError
 from relume.lab.executors import LOST, TRIES, Executor, cores
-from relume.lab.trials.keeping import read_outcome
-from relume.lab.trials.order import Order
 from relume.lab.trials.server import command
+from relume.lab.trials.spec import TrialSpec
+from relume.lab.trials.supervise import read_outcome
 from relume.lab.trials.trial import Outcome, Place, environment
 
 LARGE = 1_000_000
@@ -64,7 +64,7 @@ class RayExecutor(Executor):
             self._ray.shutdown()
         self._ray, self._began_ray = None, False
 
-    def run(self, orders: Iterable[Order]) -> Iterator[Outcome]:
+    def run(self, orders: Iterable[TrialSpec]) -> Iterator[Outcome]:
         """Run them; see :class:`~relume.lab.executors.Executor`.
 
         Raises:
@@ -72,7 +72,7 @@ class RayExecutor(Executor):
             StudyError: the cluster cannot be reached, or the folder is too large to be uploaded.
         """
         ray = self._connect()
-        ahead, again, running = iter(orders), list[tuple[Order, int]](), dict[Any, tuple[Order, int]]()
+        ahead, again, running = iter(orders), list[tuple[TrialSpec, int]](), dict[Any, tuple[TrialSpec, int]]()
         folders: dict[str, Any] = {}
         try:
             while True:
@@ -132,11 +132,11 @@ class RayExecutor(Executor):
         processors = ray.cluster_resources().get("CPU", 0.0)
         return max(1, int(processors // self.threads))
 
-    def _submit(self, ray: Any, order: Order, packed: Any) -> Any:
+    def _submit(self, ray: Any, order: TrialSpec, packed: Any) -> Any:
         options = {"num_cpus": self.threads, "num_gpus": order.gpus, "max_calls": 1, "max_retries": _NODE_LOST}
         return ray.remote(**options)(run_here).remote(order.to_dict(), self.body, _mark(order), packed)
 
-    def _outcome(self, ray: Any, order: Order, task: Any) -> Outcome | None:
+    def _outcome(self, ray: Any, order: TrialSpec, task: Any) -> Outcome | None:
         try:
             told, log = ray.get(task)
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.RaySystemError, ray.exceptions.ObjectLostError):
@@ -187,16 +187,16 @@ def _speak_to_stderr() -> None:
 
 def run_here(told: dict[str, Any], body: str, mark: str, packed: bytes) -> tuple[dict[str, Any] | None, bytes]:
     """One trial on the node on which this is called: its outcome as JSON, None where it was killed, and its log."""
-    order = Order.from_dict(told)
+    order = TrialSpec.from_dict(told)
     with tempfile.TemporaryDirectory(prefix="relume-", ignore_cleanup_errors=True) as top:
         if _mark(order) != mark:  # another file system
             folder = Path(top, "uploaded", Path(order.script.folder).name)
             with zipfile.ZipFile(io.BytesIO(packed)) as archive:
                 archive.extractall(folder)
             order = replace(order, script=replace(order.script, folder=str(folder)))
-        place = Place(f"{top}/work", f"{top}/log")
+        place = Place(f"{top}/log", work=f"{top}/work")
         (Path(top) / "server").mkdir()
-        task = json.dumps({"order": order.to_dict(), "place": [place.work, place.log], "body": body})
+        task = json.dumps({"order": order.to_dict(), "place": [place.log, place.study, place.work], "body": body})
         subprocess.run(
             command("alone"),
             input=task.encode(),
@@ -210,7 +210,7 @@ def run_here(told: dict[str, Any], body: str, mark: str, packed: bytes) -> tuple
         return outcome and {"trial": trial_to_json(outcome.trial), "found": outcome.found}, log
 
 
-def _mark(order: Order) -> str:
+def _mark(order: TrialSpec) -> str:
     """What tells whether two nodes see the same folder."""
     folder = Path(order.script.folder)
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from relume.framework import FRAMEWORKS
-from relume.lab.trials.order import Script
+from relume.lab.trials.spec import Script
 
 _WITHOUT_FRAMEWORK = frozenset("numpy scipy pandas sklearn matplotlib seaborn PIL h5py tqdm yaml".split())
 """Libraries that import no framework. Another one may do with it what a survey must see: compile, script, hold it."""

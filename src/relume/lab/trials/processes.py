@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import time
 from pathlib import Path
+
+from relume.lab.trials import kernel
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -29,14 +30,16 @@ def uses_gpu() -> bool:
 
 def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
     """Get this signal when the parent dies; at once where it is dead already. Linux only, elsewhere nothing."""
-    _prctl(_PR_SET_PDEATHSIG, by)
+    with contextlib.suppress(OSError):
+        kernel.prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
         os.kill(os.getpid(), by)
 
 
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends, so that none is out of reach. Linux only."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    with contextlib.suppress(OSError):
+        kernel.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def children() -> list[int]:
@@ -67,11 +70,6 @@ def end_all() -> None:
                 time.sleep(0.001)
         except ChildProcessError:
             return
-
-
-def _prctl(what: int, value: int) -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(what, value, 0, 0, 0)
 
 
 def _parent(process: Path) -> int:

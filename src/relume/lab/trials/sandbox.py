@@ -1,48 +1,56 @@
-"""The folder in which a trial runs: it sees what the user's folder holds, without a copy of the data.
+"""The folder in which a trial runs: it sees what the user's folder holds, and what it writes lands apart.
 
-The user's tree is made anew of real folders and links to the files; a folder with many entries is one link. That
-nothing which a trial writes goes through a link is the work of ``guard.py``.
+There are three ways, in ``isolation.py``. Each fails closed: if one of its own steps fails, so does the trial.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-MANY = 1_000
-"""Entries from which on a folder is linked as one."""
-
-_MOST = 4_000
-"""Entries that are linked one by one; what lies deeper is linked by folders."""
-
-_COPIED = 64
-"""Files of Python that are copied, so that ``Path(__file__).resolve()`` stays in the sandbox."""
-
-_WHOLE = {".git", ".hg", ".svn", ".venv", "venv", "node_modules", ".tox", ".mypy_cache", ".ruff_cache"}
 _ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 
 
 @dataclass(frozen=True)
-class Sandbox:
-    """A mirror of the user's tree.
+class Sandbox(ABC):
+    """Where one trial runs.
 
     Attributes:
-        base: the mirror's top, which stands for ``root``, the user's. ``folder``: the user's working folder.
-        copies: files that were copied, with their times of change in nanoseconds.
-        shared: files of the user's tree, absolute, that the script itself has made there: every trial writes them.
+        work: a folder outside ``root`` that holds what the trial writes.
+        folder: the user's working folder. ``root``: the top of what is protected.
+        hidden: paths below ``root``, absolute, that the trial does not see: the study, and what earlier runs wrote.
+        script: the script's path, absolute; "" for a module.
+        caution: what this way cannot do, as a sentence for the user; "" if it can do everything.
     """
 
-    base: Path
-    root: Path
+    work: Path
     folder: Path
-    copies: Mapping[str, int] = field(default_factory=dict)
-    shared: tuple[str, ...] = ()
+    root: Path
+    hidden: Collection[str] = ()
+    script: str = ""
+    caution: ClassVar[str] = ""
+
+    @classmethod
+    def of(cls, work: Path, folder: Path, hidden: Iterable[str | Path] = (), script: str = "") -> Sandbox:
+        """The sandbox of a working folder, absolute; ``hidden`` and ``script`` may be relative to it."""
+        folder = folder.resolve()
+        root = root_of(folder)
+        paths = {os.path.normpath(folder / path) for path in hidden}
+        below = frozenset(path for path in paths if path.startswith(f"{root}{os.sep}"))
+        script = script and str(Path(folder, os.path.dirname(script)).resolve() / os.path.basename(script))
+        return cls(work, folder, root, below, script)
+
+    @property
+    @abstractmethod
+    def base(self) -> Path:
+        """Where the trial sees ``root``."""
 
     @property
     def cwd(self) -> Path:
@@ -50,27 +58,34 @@ class Sandbox:
         return self.inside(self.folder)
 
     def inside(self, path: Path) -> Path:
-        """Where the mirror has a path of the user's; the path itself where the mirror does not reach."""
-        try:
-            return self.base / path.relative_to(self.root)
-        except ValueError:
-            return path
+        """Where the trial sees a path of the user's."""
+        return self.base / path.relative_to(self.root) if path.is_relative_to(self.root) else path
 
-    def argument(self, text: str) -> str:
-        """An argument of the script's, ``/path`` or ``--name=/path``: a path in the user's tree is the mirror's.
+    def outside(self, path: str) -> str:
+        """The user's path of what the trial sees at ``path``."""
+        base = str(self.base)
+        return f"{self.root}{path[len(base) :]}" if f"{path}/".startswith(f"{base}/") else path
 
-        One that the mirror does not show, though it is there, is left as it is.
+    @abstractmethod
+    def enter(self) -> None:
+        """Be in it, for this process and all that it starts.
+
+        Raises: OSError: this machine does not let it.
         """
-        before, sign, path = text.partition("=") if text.startswith("-") else ("", "", text)
-        if not os.path.isabs(path):
-            return text
-        there = self.inside(Path(os.path.normpath(path)))
-        return f"{before}{sign}{there}" if os.path.lexists(there) or not os.path.lexists(path) else text
+
+    @abstractmethod
+    def changed(self) -> Iterator[tuple[str, int]]:
+        """(path, bytes) of the user's files that the trial made, changed or removed; absolute, 0 for what is gone.
+
+        It is asked by a process that has not entered.
+        """
 
 
 def root_of(folder: Path) -> Path:
-    """The top of what is mirrored: the project's root, or the folder above, so that ``../data`` is found."""
+    """The top of what is protected: the project's root, or the folder above, which may hold outputs too."""
     home = {Path("/"), Path.home(), Path(tempfile.gettempdir())}
+    if folder in home:
+        return folder
     for above in (folder, *folder.parents):
         if above in home:
             break
@@ -79,114 +94,34 @@ def root_of(folder: Path) -> Path:
     return folder if folder.parent in home else folder.parent
 
 
-def pool(work: Path) -> Path:
-    """Where a sandbox has its links from, and those beside it; it may be taken away at any time."""
-    return work.parent / ".links"
+def files_below(path: str) -> Iterator[str]:
+    """A file itself, or all files of a folder; nothing of what is not there."""
+    if os.path.islink(path) or not os.path.isdir(path):
+        if os.path.lexists(path):
+            yield path
+        return
+    for folder, subfolders, files in os.walk(path):
+        subfolders[:] = [name for name in subfolders if name != "__pycache__"]
+        yield from (f"{folder}/{name}" for name in files)
 
 
-class _Links:
-    """Links that sandboxes have in common, each under a name of its own.
-
-    To make a link anew has been seen to take 270 µs, one more name for it 15: a project has a thousand of them.
-    """
-
-    def __init__(self, work: Path) -> None:
-        self._pool = f"{pool(work)}{os.sep}"
-        with contextlib.suppress(OSError):  # another driver of the study may be taking it away
-            os.makedirs(self._pool, exist_ok=True)
-
-    def put(self, target: str, place: str | Path) -> None:
-        """Make ``place`` a link to ``target``."""
-        shared = self._pool + hashlib.blake2b(os.fsencode(target), digest_size=16).hexdigest()
-        try:
-            try:
-                os.link(shared, place, follow_symlinks=False)
-            except FileNotFoundError:
-                os.symlink(target, shared)
-                os.link(shared, place, follow_symlinks=False)
-        except OSError:  # a file system without such names, too many of one link, or another process is at it
-            os.symlink(target, place)
-
-
-def build(
-    work: Path, folder: Path, hidden: Iterable[str] = (), without: Iterable[Path] = (), script: str = ""
-) -> Sandbox:
-    """Make the sandbox of a working folder.
-
-    Args:
-        work: where it is made.
-        folder: the user's, absolute.
-        hidden: files that an earlier run wrote, relative to the folder; absolute ones it wrote past its sandbox.
-        without: folders that are left out, such as the study.
-        script: a file, relative to the folder, that is copied before any other.
-    """
-    folder, hidden = folder.resolve(), tuple(hidden)
-    root = root_of(folder)
-    hide = {os.path.normpath(folder / path) for path in hidden}
-    hide |= {os.path.normpath(path.resolve()) for path in (*without, work, pool(work))}
-    base = work / (root.name or "root")
-    base.mkdir(parents=True)
-    links = _Links(work)
-    copies: dict[str, int] = {}
-    sandbox = Sandbox(base, root, folder, copies, tuple(path for path in hidden if os.path.isabs(path)))
-    for above in reversed([p for p in folder.parents if p == root or root in p.parents]):
-        way = folder.relative_to(above).parts[0]
-        if _count(str(above)) <= MANY:
-            _fill(above, sandbox.inside(above), hide | {str(above / way)}, copies, links, deep=False)
-        sandbox.inside(above / way).mkdir()
-    main = sandbox.inside(Path(os.path.normpath(folder / script)))
-    ahead, seen = [folder], 0
-    while ahead:
-        here = ahead.pop(0)
-        subfolders = _fill(here, sandbox.inside(here), hide, copies, links, deep=True)
-        for each, entries in subfolders:
-            seen += entries
-            there = sandbox.inside(each)
-            holds_hidden = any(path.startswith(f"{each}{os.sep}") for path in hide)
-            if holds_hidden or (entries <= MANY and seen <= _MOST):
-                there.mkdir()
-                ahead.append(each)
-            else:
-                links.put(str(each), there)
-    if script and main.is_symlink() and main.is_file():
-        source = main.readlink()
-        main.unlink()
-        _copy(source, main, copies)
-    return sandbox
-
-
-def _fill(
-    source: Path, target: Path, hide: set[str], copies: dict[str, int], links: _Links, *, deep: bool
-) -> list[tuple[Path, int]]:
-    """Link a folder's entries; returns its subfolders, with the number of their entries, where it goes deeper."""
-    deeper = []
-    with os.scandir(source) as entries:
-        for entry in entries:
-            if entry.path in hide:
-                continue
-            place = f"{target}{os.sep}{entry.name}"
-            if deep and entry.is_dir(follow_symlinks=False) and entry.name not in _WHOLE:
-                deeper.append((Path(entry.path), _count(entry.path)))
-            elif deep and entry.name.endswith(".py") and len(copies) < _COPIED and entry.is_file():
-                with contextlib.suppress(OSError):
-                    _copy(entry.path, place, copies)
-            else:
-                links.put(entry.path, place)
-    return sorted(deeper)
-
-
-def _copy(source: str | Path, place: str | Path, copies: dict[str, int]) -> None:
-    shutil.copy2(source, place)
-    copies[str(place)] = os.stat(place).st_mtime_ns
-
-
-def _count(folder: str) -> int:
-    try:
-        return len(os.listdir(folder))
-    except OSError:
-        return MANY + 1
+def is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether a file is still what a copy of another began as: opened to be written, perhaps, but not written."""
+    facts = [(found.st_mode, found.st_size, found.st_mtime_ns) for found in (one, other)]
+    return facts[0] == facts[1]
 
 
 def remove(work: Path) -> None:
-    """Take a sandbox away; the links in it are not followed."""
-    shutil.rmtree(work, ignore_errors=True)
+    """Delete what a trial wrote; links are not followed."""
+    shutil.rmtree(work, onerror=_open_and_remove)
+
+
+def _open_and_remove(_: object, path: str, __: object) -> None:
+    """A folder that lets nobody in, as the kernel's own in an overlay does not, or in which nothing may be removed."""
+    with contextlib.suppress(OSError):
+        os.chmod(os.path.dirname(path), 0o700)
+        if os.path.isdir(path) and not os.path.islink(path):
+            os.chmod(path, 0o700)
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)

@@ -13,7 +13,6 @@ import gc
 import json
 import os
 import signal
-import socket
 import sys
 import traceback
 import weakref
@@ -26,11 +25,11 @@ from typing import Any
 
 from relume.framework import FRAMEWORKS
 from relume.lab import capture
-from relume.lab.trials.keeping import Kept, begin, finish
-from relume.lab.trials.order import Order
+from relume.lab.trials.isolation import Isolation
 from relume.lab.trials.processes import adopt_orphans, die_with_parent, end_all, uses_gpu
-from relume.lab.trials.sandbox import pool, remove
-from relume.lab.trials.syscalls import Supervisor
+from relume.lab.trials.sandbox import remove
+from relume.lab.trials.spec import TrialSpec
+from relume.lab.trials.supervise import Supervised, begin, finish
 from relume.lab.trials.trial import Place
 
 UNFORKABLE = ("tensorflow", "jax", "jaxlib")
@@ -43,58 +42,46 @@ _HEARD = (signal.SIGCHLD, signal.SIGTERM)
 def main(descriptor: int) -> None:
     """Serve the driver at the other end of this descriptor, until it closes it.
 
-    The server is a child of this process, the warden, which ends everything when either of the two is killed, and hears
-    what the trials write.
+    The server is a child of this process, which ends everything when either of the two, driver or server, is killed.
     """
-    driver = os.getppid()
+    driver, folder = os.getppid(), Path.cwd()
     adopt_orphans()
-    warden = os.getpid()
+    above = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
-    register, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     server = os.fork()
     if server == 0:
         try:
-            register.close()
             signal.signal(signal.SIGTERM, _leave)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
-            die_with_parent(warden, signal.SIGTERM)
+            die_with_parent(above, signal.SIGTERM)
             adopt_orphans()
-            _serve(descriptor, theirs)
+            _serve(descriptor)
         except (EOFError, OSError):
             pass
         except BaseException:  # noqa: BLE001 - there is nobody above it
             traceback.print_exc()
         finally:
+            remove(folder)  # the process above may be gone
             os._exit(0)
     os.close(descriptor)
-    theirs.close()
-    _ward(driver, server, Supervisor(register))
-
-
-def _ward(driver: int, server: int, supervisor: Supervisor) -> None:
-    leaving = _heed_signals()
-    while os.getppid() == driver and not leaving:
-        supervisor.serve(_TICK)
-        with contextlib.suppress(ChildProcessError):
-            if os.waitpid(server, os.WNOHANG)[0] == server:
-                break
+    _await_end(driver, server)
     end_all()
+    remove(folder)
 
 
-def _heed_signals() -> list[int]:
-    """Wake a supervisor that waits, when a child has ended or this process is told to; in that case it is listed."""
-    leaving: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: leaving.append(number))
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
-    return leaving
+def _await_end(driver: int, server: int) -> None:
+    """Wait until either has ended, or a signal says to end. The signals are blocked."""
+    while os.getppid() == driver and os.waitpid(server, os.WNOHANG)[0] == 0:
+        heard = signal.sigtimedwait(_HEARD, _TICK)
+        if heard is not None and heard.si_signo == signal.SIGTERM:
+            return
 
 
-def _serve(descriptor: int, supervisor: socket.socket) -> None:
+def _serve(descriptor: int) -> None:
     with Connection(descriptor) as pipe:
         body, root = pipe.recv()
         capture.prepare()
-        _Server(pipe, body, root, supervisor).serve()
+        _Server(pipe, body, root).serve()
 
 
 def load(modules: Iterable[str], root: str) -> None:
@@ -152,15 +139,14 @@ def _keep_finalizers() -> list[Any]:
 class _Server:
     """Forks a process for each order, and tells the driver which have ended."""
 
-    def __init__(self, pipe: Connection, body: str, root: str, supervisor: socket.socket) -> None:
+    def __init__(self, pipe: Connection, body: str, root: str) -> None:
         self._pipe = pipe
         self._body = body
         self._root = root
-        self._supervisor = supervisor
+        self._isolation = Isolation()
         self._finalizers: list[Any] = []
-        self._warden = os.getppid()
-        self._running: dict[int, tuple[int, Kept]] = {}
-        self._pools: set[Path] = set()
+        self._above = os.getppid()
+        self._running: dict[int, tuple[int, Supervised]] = {}
         self._woken, self._wake = os.pipe()
         for end in (self._woken, self._wake):
             os.set_blocking(end, False)
@@ -177,6 +163,8 @@ class _Server:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._woken, 4096)
                 self._reap()
+                if os.getppid() != self._above:  # its signal may have come during an import, which hides what it raises
+                    return
                 if self._pipe in ready:
                     self._heed(*self._pipe.recv())
         finally:
@@ -184,8 +172,6 @@ class _Server:
             end_all()
             for _, kept in self._running.values():
                 remove(Path(kept.place.work))
-            for each in self._pools:
-                remove(each)
             for finalizer in self._finalizers:
                 with contextlib.suppress(Exception):
                     finalizer()
@@ -212,11 +198,9 @@ class _Server:
             stream.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # their handlers are ours alone
         closing = (self._pipe.fileno(), self._woken, self._wake)
-        self._pools.add(pool(Path(place.work)))
         try:
-            kept = begin(
-                Order.from_dict(told), place, self._body, supervisor=self._supervisor, look=look, closing=closing
-            )
+            order = TrialSpec.from_dict(told)
+            kept = begin(order, place, self._body, isolation=self._isolation, look=look, closing=closing)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
         if kept.pid:
@@ -233,8 +217,6 @@ class _Server:
                 break
             if pid == 0:
                 break
-            if os.getppid() != self._warden:  # its calls were not answered any more: it has not failed by itself
-                raise EOFError
             if pid in self._running:
                 number, kept = self._running.pop(pid)
                 finish(kept, status, usage, self._running)
@@ -253,19 +235,17 @@ def alone() -> None:
     told = json.load(sys.stdin)
     parent = os.getppid()
     adopt_orphans()
-    register, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    supervisor = Supervisor(register)
-    leaving = _heed_signals()
-    order, place, closing = Order.from_dict(told["order"]), Place(*told["place"]), supervisor.descriptors
-    kept = begin(order, place, told["body"], supervisor=theirs, closing=closing)
-    theirs.close()
-    while kept.pid and os.getppid() == parent and not leaving:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+    kept = begin(TrialSpec.from_dict(told["order"]), Place(*told["place"]), told["body"], isolation=Isolation())
+    while kept.pid and os.getppid() == parent:
         pid, status, usage = os.wait4(-1, os.WNOHANG)
         if pid == kept.pid:
             finish(kept, status, usage, ())
             return
         if pid == 0:
-            supervisor.serve(_TICK if kept.left is None else min(_TICK, kept.left))
+            heard = signal.sigtimedwait(_HEARD, _TICK if kept.left is None else min(_TICK, kept.left))
+            if heard is not None and heard.si_signo == signal.SIGTERM:
+                break
             if kept.left == 0.0:
                 kept.end()
     end_all()

@@ -8,11 +8,10 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -21,15 +20,13 @@ from relume.artifacts.trial import Trial
 from relume.artifacts.trial_json import trial_to_json
 from relume.framework import FRAMEWORKS, Framework
 from relume.lab.trials import streams
-from relume.lab.trials.guard import Guard
-from relume.lab.trials.order import Order
 from relume.lab.trials.processes import die_with_parent, uses_gpu
 from relume.lab.trials.sandbox import Sandbox
-from relume.lab.trials.syscalls import heard_in, report_to
-from relume.lab.trials.witness import Witness
+from relume.lab.trials.side_effects import SideEffects, relative
+from relume.lab.trials.spec import TrialSpec
 from relume.runner.imports import after_import
 
-BODY = "relume.lab.trials.body:run_trial"
+BODY = "relume.lab.trials.child:run_trial"
 """What a trial's process calls with its order and its log; it returns the :class:`Trial`, and what else it found."""
 
 THREAD_SETTINGS = (
@@ -47,13 +44,13 @@ class Place:
     """Where a trial runs.
 
     Attributes:
-        work: a folder for this trial alone; made for it and taken away after it.
         log: the file that gets what it prints. ``study``: the folder of the study, which it does not see; "" for none.
+        work: a folder for this trial alone, outside the user's; made for it and taken away after it. The executor's.
     """
 
-    work: str
     log: str
     study: str = ""
+    work: str = ""
 
 
 def write_whole(file: Path, told: Mapping[str, Any]) -> None:
@@ -66,13 +63,14 @@ def write_whole(file: Path, told: Mapping[str, Any]) -> None:
 class Outcome(NamedTuple):
     """What became of an order.
 
-    ``found`` is JSON: what the body returned beside the trial; and where it was asked for, ``written``, ``resumed`` and
-    ``outside`` as :class:`~relume.lab.trials.guard.Touched` has them; ``installed`` and ``local``: the modules that
-    were imported in the end, by their names, and the user's own, by their paths from the working folder; ``gpu``:
-    whether it computed on one.
+    ``found`` is JSON: what the body returned beside the trial; if it was asked for, ``written``: the user's files that
+    it changed; ``installed`` and ``local``: the modules that were imported in the end, by their names, and the user's
+    own, by their paths from the working folder; ``gpu``: whether it computed on one. Of one that failed ``room``: the
+    bytes that were left on the disk of its writes. Of a survey also what
+    :func:`~relume.lab.trials.side_effects.summarize` says.
     """
 
-    order: Order
+    order: TrialSpec
     trial: Trial
     found: dict[str, Any]
 
@@ -89,14 +87,12 @@ def environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
 
 
 class Here(NamedTuple):
-    """What a trial's process is: its order and its folders; whether it tells what it did; who supervises it."""
+    """What a trial's process is: its order and its folders, and whether it tells what it imported."""
 
-    order: Order
+    order: TrialSpec
     place: Place
     sandbox: Sandbox
-    guard: Guard
     look: bool
-    supervisor: socket.socket
 
 
 RESULT = "result.json"
@@ -110,7 +106,9 @@ _here: Here | None = None
 
 _stderr: streams.Stderr | None = None
 
-_witness: Witness | None = None
+_process = 0
+
+_side_effects: SideEffects | None = None
 """In a survey's process."""
 
 
@@ -123,38 +121,37 @@ def scratch() -> Path:
 
 def deliver(trial: Trial, found: Mapping[str, Any]) -> None:
     """In a trial's process: this is its result. The first one counts; what a body returns is delivered anyway."""
-    if _here is None or (scratch() / RESULT).exists() or _here.guard.is_child:
+    if _here is None or (scratch() / RESULT).exists() or os.getpid() != _process:
         return
-    marks = [] if _stderr is None else _stderr.marks
-    told = {**found, "marks": marks}
+    told = {**found, "marks": [] if _stderr is None else _stderr.marks}
     if _here.look:
-        told |= {**asdict(_here.guard.touched(heard_in(scratch()))), **_loaded(_here.sandbox), "gpu": uses_gpu()}
-    if _witness is not None:
-        told |= {"children": _witness.children, "remarks": [*_witness.remarks(told["written"])]}
+        told |= {**_loaded(_here.sandbox), "gpu": uses_gpu()}
+    if _side_effects is not None:
+        told["heard"] = _side_effects.to_dict()
     write_whole(scratch() / RESULT, {"trial": trial_to_json(trial), "found": told})
 
 
 def live(here: Here, body: str, parent: int, closing: tuple[int, ...]) -> NoReturn:
     """Be the trial, to the end of the process."""
-    global _here, _witness
+    global _here, _process, _side_effects
     status = 1
     try:
         signal.set_wakeup_fd(-1)
         for each in closing:
             os.close(each)
-        _begin(here.order, here.place, here.sandbox, parent)
-        _here = here
+        _begin(here.order, here.place, here.sandbox)
+        die_with_parent(parent)
+        _here, _process = here, os.getpid()
         module, _, name = body.partition(":")
         run = getattr(import_module(module), name)
         for framework in FRAMEWORKS:
             if framework.trials is not None:
-                after_import(framework.package, functools.partial(_guard_saving, framework, here.guard))
-        supervised = report_to(here.supervisor, here.sandbox, here.look)
-        here.guard.start()
+                after_import(framework.package, functools.partial(_announce_saving, framework))
         if here.order.plan is None:
-            _witness = Witness(here.sandbox, supervised)
-            _witness.start()
-        deliver(*run(here.order, Path(here.place.log)))
+            _side_effects = SideEffects(here.sandbox)
+            _side_effects.start()
+        log = here.place.log if os.path.exists(here.place.log) else "/proc/self/fd/1"  # the study may be hidden
+        deliver(*run(here.order, Path(log)))
         status = 0
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1
@@ -165,15 +162,14 @@ def live(here: Here, body: str, parent: int, closing: tuple[int, ...]) -> NoRetu
         _end(status)
 
 
-def _guard_saving(framework: Framework, guard: Guard) -> None:
-    framework.load_trials().before_saving(guard.writing)
+def _announce_saving(framework: Framework) -> None:
+    framework.load_trials().announce_saving()
 
 
-def _begin(order: Order, place: Place, sandbox: Sandbox, parent: int) -> None:
+def _begin(order: TrialSpec, place: Place, sandbox: Sandbox) -> None:
     """Make this process as a fresh interpreter would be."""
     global _stderr
     os.setsid()
-    die_with_parent(parent)
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -181,6 +177,7 @@ def _begin(order: Order, place: Place, sandbox: Sandbox, parent: int) -> None:
     _stderr = streams.redirect(place.log, os.path.join(place.work, STDERR))
     os.environ.update(environment(order.threads, os.environ))
     os.environ.update(order.environment, PWD=str(sandbox.cwd))
+    sandbox.enter()
     os.chdir(sandbox.cwd)
     random.seed()
     if "numpy.random" in sys.modules:
@@ -210,14 +207,11 @@ def _loaded(sandbox: Sandbox) -> dict[str, list[str]]:
     installed, local = [], []
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
-        origin = getattr(spec, "origin", None) or ""
-        path = os.path.realpath(origin) if getattr(spec, "has_location", False) else ""
-        for top in (sandbox.base, sandbox.root):
-            below = os.path.relpath(path, top) if path else ".."
-            if not below.startswith("..") and "site-packages" not in below and ".venv" not in below:
-                local.append(os.path.relpath(sandbox.root / below, sandbox.folder))
-                break
-        else:
-            if spec is not None and name == spec.name:
-                installed.append(name)
-    return {"installed": installed, "local": sorted(set(local))}
+        origin = getattr(spec, "origin", None) if getattr(spec, "has_location", False) else None
+        path = os.path.realpath(origin) if origin else ""
+        path = sandbox.outside(path)
+        if path.startswith(f"{sandbox.root}{os.sep}") and "site-packages" not in path and ".venv" not in path:
+            local.append(path)
+        elif spec is not None and name == spec.name:
+            installed.append(name)
+    return {"installed": installed, "local": relative(set(local), sandbox.folder)}

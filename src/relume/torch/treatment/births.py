@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import sys
+import weakref
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from torch import nn
@@ -29,6 +30,28 @@ def birth_of(module: nn.Module | None) -> Birth | None:
     """The mark of a module; None where it has none."""
     mark = None if module is None else module.__dict__.get(_MARK)
     return None if mark is None else Birth(*mark)
+
+
+class WeakModules:
+    """Modules, each as long as it lives; told apart by identity, as one may hash and compare itself by its content.
+
+    That content may not be there yet: what ``torchmetrics.Metric.__hash__`` reads is set after ``Module.__init__``.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, weakref.ref[nn.Module]] = {}
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter([module for known in list(self._known.values()) if (module := known()) is not None])
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, module: nn.Module) -> None:
+        """Take one more; nothing if it is there."""
+        own = id(module)
+        if own not in self._known:
+            self._known[own] = weakref.ref(module, lambda _: self._known.pop(own, None))
 
 
 class Births:

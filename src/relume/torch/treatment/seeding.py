@@ -12,12 +12,14 @@ import os
 import random
 import sys
 import sysconfig
+from collections.abc import Collection
 from types import FrameType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from relume.torch.treatment.patches import Patches
+from relume.torch.watching import places
 
 STRIDE = 0x9E3779B97F4A7C15
 _UNSEEDED = 67280421310721
@@ -34,6 +36,7 @@ TRAINERS = frozenset(
 _LIBRARIES = tuple(
     {os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     | {sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    | {os.path.dirname(os.path.dirname(torch.__file__)) + os.sep}  # it may come from another environment's folder
 )
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _THROUGH = (  # the way from the caller to us; dynamo wraps torch.manual_seed
@@ -56,10 +59,12 @@ class Seeding:
     Args:
         k: the trial's seed.
         remap: give seeding calls another seed; False where the script is given its seed as an argument.
+        keep: the places, ``file:line``, of seeding calls that keep their seed.
     """
 
-    def __init__(self, k: int, *, remap: bool = True) -> None:
+    def __init__(self, k: int, *, remap: bool = True, keep: Collection[str] = ()) -> None:
         self._k = k
+        self._keep = frozenset(keep)
         self._remap = k if remap else 0
         self._fresh = 0
         self.seen: list[str] = []
@@ -79,11 +84,13 @@ class Seeding:
         if numpy is not None:
             numpy.random.seed(self._k % 2**32)
 
-    def new(self, call: str, seed: Any, who: str, modulus: int = 2**64) -> Any:
+    def new(self, call: str, seed: Any, caller: Caller, modulus: int = 2**64) -> Any:
         """The seed that a call is given instead; None, a seed from the clock, becomes one of the trial's own."""
-        if who == LIBRARY:
+        if caller.who == LIBRARY:
             return seed
-        self._note(call, seed)
+        self._note(call, seed, caller.place)
+        if seed is not None and caller.place in self._keep:
+            return seed
         if seed is None:
             self._fresh += 1
             return (self._k * STRIDE + self._fresh) % modulus
@@ -95,8 +102,8 @@ class Seeding:
             return f"{seed}{self._remap}"
         return seed
 
-    def _note(self, call: str, seed: Any) -> None:
-        written = f"{call}({'' if seed is None else seed})"
+    def _note(self, call: str, seed: Any, place: str) -> None:
+        written = f"{call}({'' if seed is None else seed}) at {place}"
         if written not in self.seen and len(self.seen) < 50:
             self.seen.append(written)
 
@@ -114,7 +121,7 @@ class Seeding:
         patches.put(torch, "Generator", _generator_class(self))
 
         def from_the_clock() -> int:
-            fresh = self.new("torch.seed", None, who(sys._getframe(1)))
+            fresh = self.new("torch.seed", None, caller_of(sys._getframe(1)))
             if fresh is None:
                 return original()
             manual_seed(fresh)  # from here: a library's call, which is left alone
@@ -129,7 +136,7 @@ class Seeding:
         original = FunctionType(function.__code__, function.__globals__, function.__name__)
 
         def call(seed: Any) -> Any:
-            return original(self.new(shown, seed, who(sys._getframe(2))))
+            return original(self.new(shown, seed, caller_of(sys._getframe(2))))
 
         name = f"_relume_{function.__name__}"
         made: dict[str, Any] = {}
@@ -145,10 +152,10 @@ class Seeding:
             frame = sys._getframe(1)
             if frame.f_code.co_filename == _RANDOM and frame.f_back is not None:
                 frame = frame.f_back
-            original(self, new("random.Random", a, who(frame), 2**64), version)
+            original(self, new("random.Random", a, caller_of(frame), 2**64), version)
 
         def seed(a: Any = None, version: int = 2) -> None:
-            original(instance, new("random.seed", a, who(sys._getframe(1)), 2**64), version)
+            original(instance, new("random.seed", a, caller_of(sys._getframe(1)), 2**64), version)
 
         new = self.new
         patches.put(random.Random, "seed", seed_of)
@@ -161,16 +168,16 @@ class Seeding:
         state = np.random.RandomState
 
         def seed(seed: Any = None) -> None:
-            seed_numpy(new("numpy.random.seed", seed, who(sys._getframe(1)), 2**32))
+            seed_numpy(new("numpy.random.seed", seed, caller_of(sys._getframe(1)), 2**32))
 
         def default_rng(seed: Any = None) -> Any:
-            return make(new("numpy.random.default_rng", seed, who(sys._getframe(1))))
+            return make(new("numpy.random.default_rng", seed, caller_of(sys._getframe(1))))
 
         class RandomState(state, metaclass=_like(state)):  # type: ignore[valid-type, misc, metaclass]
             """NumPy's, with the trial's seed."""
 
             def __init__(self, seed: Any = None) -> None:
-                super().__init__(new("numpy.random.RandomState", seed, who(sys._getframe(1)), 2**32))
+                super().__init__(new("numpy.random.RandomState", seed, caller_of(sys._getframe(1)), 2**32))
 
         patches.put(np.random, "seed", seed)
         patches.put(np.random, "default_rng", default_rng)
@@ -189,17 +196,19 @@ def _generator_class(seeding: Seeding) -> Any:
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
             self = base.__new__(cls, *args, **kwargs)
-            self._relume_made_by = who(sys._getframe(1))
+            self._relume_made_by = caller_of(sys._getframe(1)).who
             if self._relume_made_by == USER and seeding._remap:
                 base.manual_seed(self, remapped(_UNSEEDED, seeding._remap))
             return self
 
         def manual_seed(self, seed: int) -> Any:
-            base.manual_seed(self, seeding.new("torch.Generator.manual_seed", seed, self._relume_made_by))
+            caller = caller_of(sys._getframe(1))._replace(who=self._relume_made_by)
+            base.manual_seed(self, seeding.new("torch.Generator.manual_seed", seed, caller))
             return self
 
         def seed(self) -> int:
-            fresh = seeding.new("torch.Generator.seed", None, self._relume_made_by)
+            caller = caller_of(sys._getframe(1))._replace(who=self._relume_made_by)
+            fresh = seeding.new("torch.Generator.seed", None, caller)
             if fresh is None:
                 return base.seed(self)
             base.manual_seed(self, fresh)
@@ -221,14 +230,22 @@ def _like(base: Any) -> Any:
     return Like
 
 
-def who(frame: FrameType | None) -> str:
-    """Whose code a frame runs: the script's, a trainer's, or another library's."""
+class Caller(NamedTuple):
+    """Who makes a call: the script's code, a trainer's, or another library's; and where, as ``file:line``."""
+
+    who: str
+    place: str
+
+
+def caller_of(frame: FrameType | None) -> Caller:
+    """The caller whose frame is the innermost that is not ours."""
     while frame is not None and frame.f_code.co_filename.startswith(_THROUGH):
         frame = frame.f_back
     if frame is None:
-        return LIBRARY
+        return Caller(LIBRARY, "")
+    place = f"{places.shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"
     name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
     if name in TRAINERS:
-        return TRAINER
-    file = frame.f_code.co_filename
-    return LIBRARY if file.startswith((*_LIBRARIES, "<frozen")) else USER
+        return Caller(TRAINER, place)
+    is_library = frame.f_code.co_filename.startswith((*_LIBRARIES, "<frozen"))
+    return Caller(LIBRARY if is_library else USER, place)

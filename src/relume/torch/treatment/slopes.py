@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from relume.artifacts.swap_plan import Birth, SwapSite
 from relume.artifacts.trial import Contender
-from relume.torch.treatment.births import birth_of, kind_of
+from relume.torch.treatment.births import WeakModules, birth_of, kind_of
 from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.routes import Route
 from relume.torch.watching.axes import assumed_axis
@@ -46,7 +46,7 @@ class Learned:
         self._sharing = _sharing(sites)
         self._ran: Birth | None = None  # the last one of these layers that was called
         self._hooks: list[Any] = []
-        self._modules: dict[Birth, weakref.WeakSet[nn.Module]] = {}  # the layers before the sites
+        self._modules: dict[Birth, WeakModules] = {}  # the layers before the sites
         self._known: dict[int, weakref.ref[Any]] = {}
         self._homeless: list[tuple[weakref.ref[Any], Birth | None]] = []  # in no optimiser yet
         self._loose: dict[Any, Any] = {}  # of sites outside any module
@@ -84,7 +84,7 @@ class Learned:
         """A module of :attr:`kinds` begins to be."""
         birth = birth_of(module)
         if birth is not None and birth in self._layers:
-            self._modules.setdefault(birth, weakref.WeakSet()).add(module)
+            self._modules.setdefault(birth, WeakModules()).add(module)
             if birth in self._sharing:
                 self._hooks.append(module.register_forward_hook(self._runs()))
 

@@ -22,7 +22,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from relume.artifacts.swap_plan import Birth, NotSwapped, Rates, SwapPlan, SwapSite
 from relume.torch.treatment import holders, originals
-from relume.torch.treatment.births import Births, birth_of
+from relume.torch.treatment.births import Births, WeakModules, birth_of
 from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.rates import Steps, rates_of
 from relume.torch.treatment.routes import spot_of
@@ -57,7 +57,7 @@ class TorchSurvey:
         self._patches = Patches()
         self._births = Births(met=self._met)
         self._made_by: dict[int, tuple[weakref.ref[Any], Birth]] = {}  # parameter → the module that has it
-        self._modules: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        self._modules = WeakModules()
         self._seeding = Seeding(seed)
         self._steps = Steps(1.0, None, self._step_begins)
         self._optimizers: dict[int, Rates] = {}
@@ -101,7 +101,7 @@ class TorchSurvey:
             return None
         known = self._made_by.get(id(weight))
         if known is None or known[0]() is not weight:
-            for module in list(self._modules):
+            for module in self._modules:
                 for parameter in module.parameters(recurse=False):
                     birth = birth_of(module)
                     if birth is not None:
@@ -182,9 +182,11 @@ class _Surveyor(Eye):
         self._forms = arithmetic.Forms(self.tags, of_units=False)
 
     def found(self) -> Iterator[SwapSite]:
-        """The sites, each with whether it is hidden."""
+        """The sites, each with whether it is hidden; a module that is hidden at one of its calls is so at all."""
+        modules = {self._found[key].owner for key in self._hidden if self._found[key].alone} - {None}
         for key, site in self._found.items():
-            why = site.why or ("" if key in self._hidden else _NOT_HIDDEN)
+            is_hidden = key in self._hidden or (site.alone and site.owner in modules)
+            why = site.why or ("" if is_hidden else _NOT_HIDDEN)
             yield replace(site, hidden=not why, why=why)
 
     def forget_the_dead(self) -> None:

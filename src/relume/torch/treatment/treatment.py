@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from torch.optim import Optimizer
 
@@ -24,7 +25,8 @@ class TorchTreatment:
         contender: None leaves the script's activations as they are.
         plan: what the survey found.
         only: as for ``--only``; "" for no limit.
-        seed: of the trial. ``remap_seeds``: the script's own seeding calls are given another one.
+        seed: of the trial. ``remap_seeds``: the script's own seeding calls are given another one, except those at the
+            places ``keep_seeds``.
         lr_factor: multiplies every optimiser's rates during its steps.
     """
 
@@ -37,13 +39,14 @@ class TorchTreatment:
         lr_factor: float = 1.0,
         *,
         remap_seeds: bool = True,
+        keep_seeds: Collection[str] = (),
     ) -> None:
         self._plan = plan
         self._patches = Patches()
         drawing = (seed * STRIDE + 1) % 2**63  # no other generator's
         self._swapping = None if contender is None else Swapping(contender, plan, only, drawing)
         self._learned = None if self._swapping is None else self._swapping.learned
-        self._seeding = Seeding(seed, remap=remap_seeds)
+        self._seeding = Seeding(seed, remap=remap_seeds, keep=keep_seeds)
         self._digests = Digests(self._is_learned)
         spared = None if self._learned is None else self._learned.is_learned
         self._steps = Steps(lr_factor, spared, self._digests.steps if self._learned is None else self._step_begins)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import os
+import sys
 from typing import Any
 
 import torch
@@ -28,14 +29,14 @@ def reseed() -> None:
     torch.default_generator.seed()
 
 
-def before_saving(tell: Callable[[Any], None]) -> None:
-    """Call ``tell`` with the path before ``torch.save`` writes to it: its writer opens the file without Python."""
+def announce_saving() -> None:
+    """Raise Python's audit event for a file that ``torch.save`` opens: its writer is C++, and raises none."""
     own = torch.serialization._open_zipfile_writer
 
     @functools.wraps(own)
     def writer(name_or_buffer: Any) -> Any:
         if torch.serialization._is_path(name_or_buffer):
-            tell(name_or_buffer)
+            sys.audit("open", name_or_buffer, "wb", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         return own(name_or_buffer)
 
     torch.serialization._open_zipfile_writer = writer

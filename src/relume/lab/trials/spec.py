@@ -26,18 +26,18 @@ class Script:
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialSpec:
     """One trial that is to be run.
 
     Attributes:
         key: which. ``contender``: what takes the place of the script's activations; None: the script as it stands.
         plan: what the survey found, which says what is replaced; None: this run is the survey.
         only: the kind of activation, or the site, to which the replacement keeps.
+        keep_seeds: places, ``file:line``, of seeding calls that keep the script's own seed.
         regex: of ``--metric``: where the metric stands in what the script prints; "" for none.
         metric: the name of the metric, by which a trial that diverges is ended early; "" while it is not known.
         tune_metric: the name of the one by which rates are chosen; "" where it is the same.
-        written: paths that the script writes, as the survey saw: those from the folder are hidden from the trial,
-            absolute ones it may write past its sandbox.
+        written: files that the script writes, as the survey saw, from the folder: the trial does not see them.
         threads: that PyTorch and the BLAS may use. ``timeout``: seconds, None without one.
         gpus: GPUs that the trial is given.
     """
@@ -47,6 +47,7 @@ class Order:
     contender: Contender | None = None
     plan: Mapping[str, Any] | None = None
     only: str = ""
+    keep_seeds: tuple[str, ...] = ()
     regex: str = ""
     metric: str = ""
     tune_metric: str = ""
@@ -61,7 +62,7 @@ class Order:
         return asdict(self) | {"key": self.key._asdict()}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Order:
+    def from_dict(cls, told: Mapping[str, Any]) -> TrialSpec:
         """The order that ``to_dict`` wrote."""
         contender, script = told["contender"], told["script"]
         return cls(
@@ -71,5 +72,6 @@ class Order:
                 "script": Script(**{**script, "args": tuple(script["args"])}),
                 "contender": None if contender is None else Contender(**contender),
                 "written": tuple(told["written"]),
+                "keep_seeds": tuple(told["keep_seeds"]),
             }
         )

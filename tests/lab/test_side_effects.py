@@ -62,17 +62,7 @@ if __name__ == "__main__":
     assert all(said.startswith(what) for said, _ in children), children
 
 
-def test_where_the_kernel_does_not_tell_the_probe_says_so(tmp_path, monkeypatch):
-    folder = tmp_path / "home" / "project"
-    folder.mkdir(parents=True)
-    monkeypatch.setenv("PYTHONPATH", trials.HERE)
-    with trials.executor(tmp_path / "out", body="bodies_old_kernel:plain") as executor:
-        (outcome,) = executor.run([trials.order(folder, "open('x', 'w').close()\n", plan=None)])
-    assert (outcome.trial.status, outcome.found["written"]) == ("finished", ["x"])
-    assert outcome.found["remarks"][0].startswith("This machine does not tell relume what code other than Python's")
-
-
-def test_a_trial_has_no_witness(found):
+def test_a_trial_is_not_listened_to(found):
     assert "children" not in found("import os\nos.waitpid(os.fork() or os._exit(0), 0)\n", plan={})
 
 

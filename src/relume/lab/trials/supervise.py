@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
-import socket
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -18,25 +18,31 @@ from typing import Any
 
 from relume.artifacts.trial import Trial
 from relume.artifacts.trial_json import trial_from_json, trial_to_json
-from relume.lab.trials.guard import Guard
-from relume.lab.trials.order import Order
+from relume.lab.trials.isolation import Isolation
 from relume.lab.trials.processes import children, reap
-from relume.lab.trials.sandbox import build, remove
+from relume.lab.trials.sandbox import Sandbox, remove
+from relume.lab.trials.side_effects import relative, summarize
+from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.streams import join
 from relume.lab.trials.trial import BODY, RESULT, STDERR, Here, Outcome, Place, live, write_whole
 
 
 @dataclass
-class Kept:
+class Supervised:
     """A trial that runs, as its parent knows it.
 
     Attributes:
-        order, place: what was asked. ``pid``: its process, the first of its session; 0 where none could be started.
+        order, place: what was asked. ``look``: whether it tells what it has written and imported.
+        sandbox: where it runs. ``caution``: what that cannot do; "" for nothing.
+        pid: its process, the first of its session; 0 if none could be started.
         began: as ``time.perf_counter`` has it. ``timed_out``: it was ended.
     """
 
-    order: Order
+    order: TrialSpec
     place: Place
+    look: bool = False
+    sandbox: Sandbox | None = None
+    caution: str = ""
     pid: int = 0
     began: float = field(default_factory=time.perf_counter)
     timed_out: bool = False
@@ -56,50 +62,46 @@ class Kept:
 
 
 def begin(
-    order: Order,
+    order: TrialSpec,
     place: Place,
     body: str = BODY,
     *,
-    supervisor: socket.socket,
+    isolation: Isolation,
     look: bool = False,
     closing: tuple[int, ...] = (),
-) -> Kept:
+) -> Supervised:
     """Start a trial in a forked process, which never returns from here.
 
     Args:
         order: which trial.
         place: where.
         body: ``package.module:function``, see :data:`~relume.lab.trials.trial.BODY`.
-        supervisor: to which it reports what it writes, see :mod:`~relume.lab.trials.syscalls`.
+        isolation: makes its sandbox.
         look: whether it tells in the end what it has written and imported; a survey does so anyway.
         closing: descriptors of this process that the trial's is not to have.
     """
-    kept = Kept(order, place)
-    work = Path(place.work)
+    kept = Supervised(order, place, look or order.plan is None)
+    work, folder = Path(place.work), Path(order.script.folder)
     try:
-        with contextlib.suppress(FileNotFoundError):
-            _outcome_file(place).unlink()
-        if work.exists():  # of an earlier try
-            remove(work)
-        hidden = [Path(path) for path in (place.study, place.work) if path]
+        work.mkdir(parents=True)
         script = "" if order.script.is_module else order.script.script
-        sandbox = build(work, Path(order.script.folder), order.written, hidden, script)
-        if os.path.isabs(script):  # the mirror's, where it has it
-            script = str(sandbox.inside(Path(os.path.realpath(os.path.dirname(script)), os.path.basename(script))))
-        args = tuple(map(sandbox.argument, order.script.args))
-        order = replace(order, script=replace(order.script, script=script or order.script.script, args=args))
+        hidden = [*order.written, *([place.study] if place.study else [])]
+        kept.sandbox = isolation.sandbox(work, folder, hidden, script)
+        kept.caution = isolation.caution(folder)
+        if os.path.isabs(script):
+            script = str(kept.sandbox.inside(Path(kept.sandbox.script)))
+            order = replace(order, script=replace(order.script, script=script))
         parent = os.getpid()
         kept.began = time.perf_counter()
         kept.pid = os.fork()
         if kept.pid == 0:
-            here = Here(order, place, sandbox, Guard(sandbox), look or order.plan is None, supervisor)
-            live(here, body, parent, closing)
-    except OSError as error:  # the sandbox cannot be made, or no process be started
+            live(Here(order, place, kept.sandbox, kept.look), body, parent, closing)
+    except OSError as error:  # nothing protects the user's files, or no process can be started
         _say(kept, Trial(order.key, "failed", error=f"it could not be started: {error}"))
     return kept
 
 
-def finish(kept: Kept, status: int, usage: Any, others: Collection[int]) -> None:
+def finish(kept: Supervised, status: int, usage: Any, others: Collection[int]) -> None:
     """A trial's process has ended: end what it left behind, and write what became of it.
 
     Args:
@@ -118,6 +120,7 @@ def finish(kept: Kept, status: int, usage: Any, others: Collection[int]) -> None
     except (OSError, ValueError, KeyError, TypeError):
         trial = Trial(kept.order.key, "failed", error=_in_words(status))
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    found |= _told(kept, found.pop("heard", None))
     join(Path(kept.place.log), Path(kept.place.work) / STDERR, found.pop("marks", ()))
     if kept.timed_out and not found:
         trial = replace(trial, status="timeout", error=f"ended after {kept.order.timeout:g} s, its timeout")
@@ -127,16 +130,30 @@ def finish(kept: Kept, status: int, usage: Any, others: Collection[int]) -> None
         cpu_seconds=trial.cpu_seconds or usage.ru_utime + usage.ru_stime,
         peak_memory=trial.peak_memory or usage.ru_maxrss * 1024,
     )
+    if trial.status == "failed":
+        with contextlib.suppress(OSError):
+            found["room"] = shutil.disk_usage(kept.place.work).free
     _say(kept, trial, found=found, killed=killed and not kept.timed_out)
     remove(Path(kept.place.work))
 
 
-def end_of(kept: Kept, others: Collection[int]) -> None:
+def _told(kept: Supervised, heard: dict[str, Any] | None) -> dict[str, Any]:
+    """What a trial did besides training."""
+    if not kept.look or kept.sandbox is None:
+        return {}
+    changed = dict(kept.sandbox.changed())
+    if heard is None:
+        return {"written": relative(changed, kept.sandbox.folder)}
+    told = summarize(heard, changed, kept.sandbox.folder)
+    return told | {"remarks": [*told["remarks"], *([kept.caution] if kept.caution else [])]}
+
+
+def end_of(kept: Supervised, others: Collection[int]) -> None:
     """Kill what a trial has left behind: its session, and orphans that have come to this process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(kept.pid, signal.SIGKILL)
     while True:
-        left = [pid for pid in children() if pid not in others and (not others or _is_of(pid, kept))]
+        left = [pid for pid in children() if pid not in others and (not others or _is_of(pid, kept, others))]
         if not left:
             return
         for pid in left:
@@ -145,7 +162,7 @@ def end_of(kept: Kept, others: Collection[int]) -> None:
             reap(pid)
 
 
-def read_outcome(order: Order, place: Place) -> Outcome | None:
+def read_outcome(order: TrialSpec, place: Place) -> Outcome | None:
     """What became of an order, and take the file away; None where it is to be run again.
 
     That is where its parent did not come to the end, or where it died of a SIGKILL that was not relume's.
@@ -160,11 +177,14 @@ def read_outcome(order: Order, place: Place) -> Outcome | None:
     return None if told["killed"] else Outcome(order, trial_from_json(told["trial"]), told["found"])
 
 
-def _is_of(pid: int, kept: Kept) -> bool:
-    """Whether an orphan is this trial's: by its session, or by where it works or writes."""
+def _is_of(pid: int, kept: Supervised, others: Collection[int]) -> bool:
+    """Whether an orphan is this trial's: by its session, by where it works or writes, or by its mounts."""
     with contextlib.suppress(OSError):
         if os.getsid(pid) == kept.pid:
             return True
+        mounts = os.readlink(f"/proc/{pid}/ns/mnt")
+        if mounts != os.readlink("/proc/self/ns/mnt"):  # an overlay's: each trial has its own
+            return mounts not in map(_mounts, others)
         for link in ("cwd", "fd/1", "fd/2"):
             with contextlib.suppress(OSError):
                 if os.readlink(f"/proc/{pid}/{link}").startswith((f"{kept.place.work}{os.sep}", kept.place.log)):
@@ -172,7 +192,13 @@ def _is_of(pid: int, kept: Kept) -> bool:
     return False
 
 
-def _say(kept: Kept, trial: Trial, found: dict[str, Any] | None = None, killed: bool = False) -> None:
+def _mounts(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    return ""
+
+
+def _say(kept: Supervised, trial: Trial, found: dict[str, Any] | None = None, killed: bool = False) -> None:
     with contextlib.suppress(OSError):  # where even this cannot be written, the driver runs it again, and then says so
         told = {"trial": trial_to_json(trial), "found": found or {}, "killed": killed}
         write_whole(_outcome_file(kept.place), told)

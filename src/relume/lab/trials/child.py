@@ -21,7 +21,7 @@ from relume.doctor.diagnosis import judge_sites
 from relume.framework import FRAMEWORKS, Framework, Survey, Treatment
 from relume.lab.capture import Capture
 from relume.lab.capture.metrics import is_diverged
-from relume.lab.trials.order import Order
+from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.templates import Filled, fill
 from relume.lab.trials.trial import STDERR, deliver, scratch
 from relume.observe.observer import Observer
@@ -32,11 +32,15 @@ _BUDGET = 0.01
 """Of the step time, for the watching: a trial is asked for its dead share at the end, not for when and why."""
 
 
+_LONGEST = 500
+"""Letters of an error that are kept."""
+
+
 class Diverged(BaseException):
     """Ends a script whose loss has become nan for good. No ``except Exception`` of its own stops it."""
 
 
-def run_trial(order: Order, log: Path) -> tuple[Trial, dict[str, Any]]:
+def run_trial(order: TrialSpec, log: Path) -> tuple[Trial, dict[str, Any]]:
     """Run one trial in this process, in the folder in which it stands.
 
     Args:
@@ -58,7 +62,7 @@ def run_trial(order: Order, log: Path) -> tuple[Trial, dict[str, Any]]:
 class _Running:
     """The parts of a trial's process, in the order in which they begin; they end in the opposite one."""
 
-    def __init__(self, order: Order, filled: Filled) -> None:
+    def __init__(self, order: TrialSpec, filled: Filled) -> None:
         self._order = order
         self._filled = filled
         self._diverged = ""
@@ -91,6 +95,7 @@ class _Running:
             order.key.seed,
             1.0 if filled.rate else order.key.lr_factor,
             remap_seeds=not filled.seed,
+            keep_seeds=order.keep_seeds,
         )
         self._treatment.start()
         self._observer.start(framework)
@@ -144,8 +149,8 @@ class _Running:
             return f"{self._diverged} is no finite number any more"
         value = getattr(sys, "last_value", None)
         if value is None:
-            return f"exit status {status}" if status else "its metric is no finite number"
-        return f"{type(value).__name__}: {value}".partition("\n")[0][:500]
+            return f"exit status {status}{_last_said()}" if status else "its metric is no finite number"
+        return f"{type(value).__name__}: {value}".partition("\n")[0][:_LONGEST]
 
     def _dead_share(self) -> float | None:
         """Dead units ÷ units, where enough was seen to say."""
@@ -158,6 +163,13 @@ class _Running:
 def _text(file: Path) -> str:
     """What was printed, with the carriage returns by which a line overwrites itself."""
     return file.read_bytes().decode(errors="replace") if file.exists() else ""
+
+
+def _last_said() -> str:
+    """The last line of stderr, as a script that ends by itself says there why."""
+    said = _text(scratch() / STDERR).split("\n")
+    last = next((line.strip() for line in reversed(said) if line.strip()), "")
+    return f": {last[:_LONGEST]}" if last else ""
 
 
 def _cpu_seconds() -> float:
