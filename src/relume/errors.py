@@ -12,6 +12,7 @@
     ├─ ScriptError                    the script cannot be started: absent, not Python, no such module
     ├─ RecordingError                 a file that cannot be read as a recording
     ├─ WatchError                     a model or run that cannot be watched
+    ├─ CureError (ValueError)         a cure that cannot be made, or whose proof failed: the model is as it was
     └─ StudyError                     a comparison that cannot be made, or a study that cannot be read
        └─ NothingToCompare            nothing to replace, or no metric: exit status 5
 
@@ -70,6 +71,10 @@ class RecordingError(RelumeError):
 
 class WatchError(RelumeError):
     """A model or a run that cannot be watched."""
+
+
+class CureError(RelumeError, ValueError):
+    """A cure that cannot be made, or whose proof failed. The model is as it was, to the bit."""
 
 
 class StudyError(RelumeError):
