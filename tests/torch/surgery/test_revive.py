@@ -386,6 +386,22 @@ def test_a_unit_that_fires_on_the_batch_is_left_alone():
     assert "fires on the batch" in change.left[0].what
 
 
+def test_a_unit_that_fires_in_the_other_mode_is_left_alone():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)), torch.randn(64, 6)
+    kill(model, ["1"])
+    with torch.no_grad():
+        model(x)
+        model[1].running_var[1] = 0.0  # as it may be after a training: in evaluation the unit is not silent
+    findings = watched(model, x, passes=1)
+    with torch.no_grad():
+        model[1].running_var[1] = 0.0
+    change = relume.revive(model, findings, x)
+    assert 1 in change.left[0].units
+    assert "in eval mode" in change.left[0].what
+    assert 4 in change.changed[0].units
+
+
 def test_a_layer_of_which_every_unit_is_dead_is_revived_whole():
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2)), torch.randn(64, 6)

@@ -23,13 +23,19 @@ from relume.torch.surgery.rest import Batch, at_rest
 VIEWS = ("view", "reshape", "flatten", "permute", "transpose", "t", "squeeze", "unsqueeze", "select", "slice", "expand")
 
 
+_TRAINING_AT = {"batch_norm": 5, "dropout": 2, "feature_dropout": 2, "alpha_dropout": 2, "rrelu": 3}
+"""Operation → the place of its ``training`` argument."""
+
+
 def operation(node: Node) -> str:
     """The operation of a node, its in-place form too: ``relu`` for ``aten.relu_.default``."""
-    if node.op != "call_function":
-        return node.op
-    schema = getattr(node.target, "_schema", None)
+    return _name(node.target) if node.op == "call_function" else node.op
+
+
+def _name(target: Any) -> str:
+    schema = getattr(target, "_schema", None)
     if schema is None:
-        return str(getattr(node.target, "__name__", node.target))
+        return str(getattr(target, "__name__", target))
     name = str(schema.name).partition("::")[2]
     return name if name.startswith("__") else name.removesuffix("_")
 
@@ -84,9 +90,12 @@ class Program:
         assert isinstance(found, Tensor)
         return found
 
-    def values(self, wanted: Iterable[Node]) -> dict[Node, Tensor]:
-        """Evaluate the graph with the weights as they are now; copies of the wanted tensors."""
-        seen = _Seeing(self._exported.graph_module, set(wanted))
+    def values(self, wanted: Iterable[Node], mode: str = "") -> dict[Node, Tensor]:
+        """Evaluate the graph with the weights as they are now; copies of the wanted tensors.
+
+        ``mode``: "eval" evaluates a graph of train mode as if the model were in evaluation mode.
+        """
+        seen = _Seeing(self._exported.graph_module, set(wanted), evaluates=mode == "eval")
         with at_rest(self.model), torch.no_grad():
             seen.run(*self._arguments())
         return seen.values
@@ -108,12 +117,20 @@ class Program:
 class _Seeing(Interpreter):
     """Runs a graph and keeps some of its tensors, as they are before an operation in place writes over them."""
 
-    def __init__(self, module: torch.fx.GraphModule, wanted: set[Node]) -> None:
+    def __init__(self, module: torch.fx.GraphModule, wanted: set[Node], *, evaluates: bool) -> None:
         super().__init__(module)
-        self._wanted = wanted
+        self._wanted, self._evaluates = wanted, evaluates
         self.values: dict[Node, Tensor] = {}
 
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation, in evaluation mode if that is wanted."""
+        place = _TRAINING_AT.get(_name(target)) if self._evaluates else None
+        if place is not None and len(args) > place:
+            args = (*args[:place], False, *args[place + 1 :])
+        return super().call_function(target, args, kwargs)
+
     def run_node(self, n: Node) -> Any:
+        """Run a node, and keep its tensor if it is wanted."""
         result = super().run_node(n)
         if n in self._wanted and isinstance(result, Tensor):
             self.values[n] = result.detach().clone()

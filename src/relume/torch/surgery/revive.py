@@ -104,15 +104,16 @@ class Revival:
     # ---- which units ------------------------------------------------------------------------------------------
 
     def _curable(self, wanted: list[Target]) -> list[Target]:
-        values = self._program.values(gate.node for gate, _ in wanted)
+        nodes = [gate.node for gate, _ in wanted]
+        modes = {mode: self._program.values(nodes, mode) for mode in self._before} if self._exact else {}
         found = []
         for gate, units in wanted:
             why = {unit: gate.refusal(unit) or self._unfit_layer(gate) for unit in units}
-            if not gate.why:
-                output = gate.rows(values[gate.node])
+            for mode, values in modes.items() if not gate.why else ():
+                fires = gate.rows(values[gate.node]).any(1).tolist()
                 for unit in units:
-                    if self._exact and not why[unit] and bool(output[unit].any()):
-                        why[unit] = "it fires on the batch: it is not dead on these data, or no longer"
+                    if not why[unit] and fires[unit]:
+                        why[unit] = f"it fires on the batch in {mode} mode: it is not dead on these data, or no longer"
             self._left |= {(gate.place, unit): text for unit, text in why.items() if text}
             found.append((gate, tuple(unit for unit in units if not why[unit])))
         return [(gate, units) for gate, units in found if units]
