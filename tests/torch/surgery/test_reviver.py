@@ -89,14 +89,14 @@ def test_a_units_own_gaps_decide_when_its_silence_is_overdue():
 
 def test_false_resets_are_as_rare_as_stated():
     rng = np.random.default_rng(0)
-    alpha, units, rate = 0.01, 200, 0.02
+    alpha, units, rate = 0.01, 1_000, 0.02
     score = Gaps(units, CPU, false_resets=alpha)
-    fired = torch.from_numpy(rng.random((units, 30_000)) < rate).float()
+    fired = torch.from_numpy(rng.random((units, 12_000)) < rate).float()
     resets = gaps = 0
     overdue = np.zeros(units, bool)
     for step in range(fired.shape[1]):
         score.observe(fired[:, step : step + 1], 1, weights)
-        if step >= 10_000:
+        if step >= 9_000:
             now = np.zeros(units, bool)
             now[score.due().numpy()] = True
             resets += int((now & ~overdue).sum())
