@@ -1,7 +1,7 @@
 """relume: coverage for your activations.
 
-The verbs live in :mod:`relume.api` and are loaded on first use, so that ``import relume`` costs nothing and
-brings no framework along.
+The verbs live in :mod:`relume.api` and :mod:`relume.cures`. They are loaded on first use, so that ``import relume``
+costs nothing and brings no framework along.
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from relume.api import gain as gain
     from relume.api import to_spec as to_spec
     from relume.api import watch as watch
+    from relume.cures import Reviver as Reviver
+    from relume.cures import certify as certify
+    from relume.cures import prune as prune
+    from relume.cures import revive as revive
+    from relume.cures import swap as swap
 
 _VERBS = ("audit", "check", "compare", "diff", "from_spec", "gain", "to_spec", "watch")
+_CURES = ("Reviver", "certify", "prune", "revive", "swap")
 
-__all__ = ["__version__", "log", *_VERBS]
+__all__ = ["__version__", "log", *_CURES, *_VERBS]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,6 +37,10 @@ def __getattr__(name: str) -> Any:
         from relume import api
 
         return getattr(api, name)
+    if name in _CURES:
+        from relume import cures
+
+        return getattr(cures, name)
     raise AttributeError(f"module 'relume' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

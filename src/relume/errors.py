@@ -14,6 +14,7 @@
     ├─ CheckpointError                a file that cannot be read as a checkpoint, or several that do not belong together
     ├─ PlanError                      a file that cannot be read or written as a plan
     ├─ WatchError                     a model or run that cannot be watched
+    ├─ CureError (ValueError)         a cure that cannot be made, or whose proof failed: the model is as it was
     └─ StudyError                     a comparison that cannot be made, or a study that cannot be read
        └─ NothingToCompare            nothing to replace, or no metric: exit status 5
 
@@ -80,6 +81,10 @@ class PlanError(RelumeError):
 
 class WatchError(RelumeError):
     """A model or a run that cannot be watched."""
+
+
+class CureError(RelumeError, ValueError):
+    """A cure that cannot be made, or whose proof failed. The model is as it was, to the bit."""
 
 
 class StudyError(RelumeError):

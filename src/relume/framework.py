@@ -10,11 +10,14 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from relume.artifacts.certificate import Certificate
+    from relume.artifacts.change import Change
+    from relume.artifacts.findings import Findings
     from relume.artifacts.recording import Death, Site
     from relume.artifacts.swap_plan import SwapPlan, Treated
 
@@ -177,6 +180,27 @@ class Treatment(Protocol):
         """What was done, after :meth:`stop`."""
 
 
+class Surgery(Protocol):
+    """How the models of one framework are altered; a module with these functions, behind ``relume.cures``."""
+
+    def revive(self, model: Any, findings: Findings, batch: Any, *, optimizer: Any = None) -> Change:
+        """See :func:`relume.revive`."""
+
+    def prune(self, model: Any, findings: Findings, example_inputs: Any) -> tuple[Any, Change]:
+        """See :func:`relume.prune`."""
+
+    def swap(
+        self, model: Any, where: Any, to: str, *, optimizer: Any, reinit: bool, batch: Any, **params: Any
+    ) -> Change:
+        """See :func:`relume.swap`."""
+
+    def certify(self, model: Any, lower: Any, upper: Any) -> Certificate:
+        """See :func:`relume.certify`."""
+
+    def reviver(self, model: Any, optimizer: Any, rule: str, options: Mapping[str, float], every: int) -> Any:
+        """What :class:`relume.Reviver` stands on: ``start``, ``stop``, ``revived``, ``changes``, a repr."""
+
+
 @dataclass(frozen=True)
 class Framework:
     """One framework: its name, its top-level package, and where its probe is (None: not watched).
@@ -187,6 +211,7 @@ class Framework:
     are written without Python's knowledge.
     ``treatment``, ``survey``: the classes that the lab needs; None: its scripts cannot be compared unedited.
     ``checkpoints``: the module with ``read(path)``: a saved file's containers, each array of them a ``Tensor``.
+    ``surgery``: the module that fulfils :class:`Surgery`; None: its models cannot be cured.
     """
 
     name: str
@@ -197,6 +222,7 @@ class Framework:
     treatment: str | None = None
     survey: str | None = None
     checkpoints: str | None = None
+    surgery: str | None = None
 
     def load_probe(self) -> Any:
         """The probe's class; imports the framework."""
@@ -209,6 +235,12 @@ class Framework:
     def load_survey(self) -> Any:
         """The :class:`Survey`'s class; imports the framework."""
         return self._load(self.survey)
+
+    def load_surgery(self) -> Surgery:
+        """The :class:`Surgery`; imports the framework."""
+        if self.surgery is None:
+            raise LookupError(self.name)
+        return cast(Surgery, importlib.import_module(self.surgery))
 
     def load_children(self) -> Any:
         """The module for children; imports the framework."""
@@ -245,6 +277,7 @@ FRAMEWORKS = (
         treatment="relume.torch.treatment.treatment:TorchTreatment",
         survey="relume.torch.treatment.survey:TorchSurvey",
         checkpoints="relume.torch.checkpoints",
+        surgery="relume.torch.surgery.verbs",
     ),
     Framework("Keras", "keras"),
     Framework("TensorFlow", "tensorflow"),

@@ -1,0 +1,260 @@
+"""Where a unit's value goes: which weights read it, and what else does.
+
+A tensor that carries units has an axis along which each entry belongs to one unit, or to none. The numbers of the
+units are sent through the graph instead of the values: an operation that moves entries is run on the numbers, one that
+works on each channel for itself keeps them, and a linear layer or convolution reads them by columns of its weight.
+Whatever else reads a unit is a stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from relume.torch.surgery.program import Program, operation, path_of, shape_of
+
+NONE = -1
+"""In place of a unit's number: the entry belongs to no unit."""
+
+_MOVES = frozenset(
+    "view reshape _unsafe_view flatten unflatten permute transpose t swapaxes movedim squeeze unsqueeze expand "
+    "expand_as view_as contiguous clone cat concat stack chunk split split_with_sizes unbind slice select narrow "
+    "pixel_shuffle pixel_unshuffle channel_shuffle flip roll repeat repeat_interleave alias detach getitem".split()
+)
+_KEEPS_ZERO = frozenset(
+    "relu relu6 leaky_relu rrelu elu celu selu gelu silu tanh hardswish mish softsign abs neg square dropout "
+    "feature_dropout alpha_dropout to _to_copy type_as".split()
+)
+_SCALES = frozenset(("mul", "div"))
+_POOLS = frozenset(
+    f"{how}{n}d"
+    for how in ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "upsample_nearest")
+    for n in (1, 2, 3)
+) | {"upsample_bilinear2d", "upsample_linear1d", "upsample_trilinear3d", "constant_pad_nd", "pad"}
+_REDUCES = frozenset(("mean", "sum", "amax"))
+CONVOLUTIONS = frozenset(("conv1d", "conv2d", "conv3d"))
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The units of a tensor: their numbers along one axis, ``NONE`` where an entry is no unit's."""
+
+    axis: int
+    ids: Tensor
+
+    def spread(self, shape: torch.Size) -> Tensor:
+        """The number of each entry of a tensor of this shape; a view that takes no memory."""
+        sizes = [1] * len(shape)
+        sizes[self.axis] = len(self.ids)
+        return self.ids.view(sizes).expand(shape)
+
+    @classmethod
+    def gathered(cls, numbers: Tensor) -> Channels | None:
+        """From the number of each entry; None if they do not go along one axis alone."""
+        for axis in range(numbers.ndim):
+            line = numbers[tuple(slice(None) if a == axis else 0 for a in range(numbers.ndim))]
+            found = cls(axis, line.clone())
+            if torch.equal(found.spread(numbers.shape), numbers):
+                return found
+        return None
+
+    def units(self) -> set[int]:
+        """The units that are there."""
+        return set(self.ids[self.ids != NONE].tolist())
+
+    def places(self, unit: int) -> Tensor:
+        """The entries of one unit along the axis."""
+        return (self.ids == unit).nonzero().flatten()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A linear layer or convolution that reads units: its node, its weight's path, and the units of its inputs."""
+
+    node: Node
+    weight: str
+    channels: Channels
+    groups: int = 1
+
+    def columns(self, unit: int, weight: Tensor) -> list[tuple[Any, ...]]:
+        """Indices into the weight of all that multiplies one unit."""
+        rows, inputs = len(weight) // self.groups, weight.shape[1]
+        found = []
+        for place in self.channels.places(unit).tolist():
+            group, column = divmod(place, inputs)
+            found.append((slice(group * rows, (group + 1) * rows), column))
+        return found
+
+
+@dataclass
+class Route:
+    """What a value meets on its way through the graph.
+
+    Attributes:
+        readers: layers that read it by weights. ``carriers``: a normalization or depthwise convolution that has numbers
+            of its own for each channel, with the channels that it carries.
+        stops: unit → why it cannot be followed further. ``arrived``: the channels at the node that was looked for.
+    """
+
+    readers: list[Reader] = field(default_factory=list)
+    carriers: list[tuple[Node, Channels]] = field(default_factory=list)
+    stops: dict[int, str] = field(default_factory=dict)
+    arrived: Channels | None = None
+
+    def stop(self, units: Iterable[int], why: str) -> None:
+        """These units are not followed further."""
+        for unit in units:
+            self.stops.setdefault(unit, why)
+
+
+def follow(
+    program: Program, start: Node, channels: Channels, *, until: Node | None = None, carry: bool = False
+) -> Route:
+    """Follow units from a node's tensor to all that reads them.
+
+    Args:
+        program: the graph.
+        start: the node.
+        channels: the units of its tensor.
+        until: a node that is not looked behind; the channels of its first argument are ``Route.arrived``.
+        carry: go on through normalizations and depthwise convolutions, and list them as carriers.
+    """
+    return _Walk(program, until, carry).run(start, channels)
+
+
+class _Walk:
+    """One walk through the graph, node by node in the order in which they run."""
+
+    def __init__(self, program: Program, until: Node | None, carry: bool) -> None:
+        self._program, self._until, self._carry = program, until, carry
+        self._at: dict[Node, Any] = {}  # channels of a tensor, or a list of them
+        self._route = Route()
+
+    def run(self, start: Node, channels: Channels) -> Route:
+        self._at[start] = channels
+        for node in [*self._program.nodes, *(n for n in self._program.graph.nodes if n.op == "output")]:
+            carried = [given for given in node.all_input_nodes if given in self._at]
+            if not carried or node is start:
+                continue
+            if node is self._until:
+                self._arrive(node)
+                continue
+            found = self._after(node, carried)
+            if isinstance(found, str):
+                units = set().union(*(_units(self._at[given]) for given in carried))
+                self._route.stop(units, f"{found} reads it")
+            elif found is not None:
+                self._at[node] = found
+        return self._route
+
+    def _arrive(self, node: Node) -> None:
+        found = self._at.get(node.args[0])
+        self._route.arrived = found if isinstance(found, Channels) else None
+
+    def _after(self, node: Node, carried: list[Node]) -> Any:
+        """Channels behind a node; None if it reads by weights; a text that says what cannot be followed."""
+        name = operation(node)
+        said = f"{name} at {path_of(node)}" if path_of(node) else name
+        if node.op == "output":
+            return "the model's output"
+        if name in _MOVES:
+            return self._moved(node) or said
+        first = self._at.get(node.args[0]) if isinstance(node.args[0], Node) else None
+        if not isinstance(first, Channels):
+            joins = name in _SCALES or (name == "add" and self._until is not None)
+            return self._scaled(node, carried) or said if joins and len(carried) == 1 else said
+        if name in ("hardtanh", "clamp"):
+            return first if _keeps_zero(node) else said
+        if name in _KEEPS_ZERO:
+            return first
+        if name in _SCALES or (name == "add" and self._until is not None):  # a sum may lie before an activation
+            return self._scaled(node, carried) or said
+        if name in _POOLS:
+            return first if first.axis == 1 and shape_of(node)[1] == len(first.ids) else said
+        if name in _REDUCES:
+            return self._reduced(node, first) or said
+        if name == "batch_norm":
+            return self._carried(node, first) or f"a BatchNorm ({said})"
+        if name == "linear" or name in CONVOLUTIONS:
+            return self._read(node, first, said)
+        return said
+
+    def _moved(self, node: Node) -> Any:
+        def numbers(given: Any) -> Any:
+            if not isinstance(given, Node):
+                return given
+            known = self._at.get(given)
+            if isinstance(known, list):
+                return [None if c is None else c.spread(shape) for c, shape in known]
+            if known is None:
+                return torch.full(shape_of(given), NONE) if isinstance(given.meta.get("val"), Tensor) else None
+            return known.spread(shape_of(given))
+
+        args = torch.fx.map_arg(node.args, numbers)
+        kwargs = torch.fx.map_arg(node.kwargs, numbers)
+        moved = (torch.ops.aten.reshape if operation(node) == "view" else node.target)(*args, **kwargs)
+        if isinstance(moved, (list, tuple)):
+            return [(Channels.gathered(part), part.shape) for part in moved]
+        return None if moved is None else Channels.gathered(moved)
+
+    def _scaled(self, node: Node, carried: list[Node]) -> Channels | None:
+        """A product keeps zeros; with several factors that carry units, each entry must be the same unit's."""
+        if operation(node) == "div" and len(node.all_input_nodes) > 1 and node.all_input_nodes[1] in carried:
+            return None
+        found = [self._at[given] for given in carried]
+        for given, channels in zip(carried, found, strict=True):
+            if not isinstance(channels, Channels) or shape_of(given) != shape_of(node):
+                return None
+        same = all(c.axis == found[0].axis and torch.equal(c.ids, found[0].ids) for c in found)
+        return found[0] if same else None
+
+    def _reduced(self, node: Node, first: Channels) -> Channels | None:
+        ndim = len(shape_of(node.args[0]))
+        given = node.args[1] if len(node.args) > 1 and isinstance(node.args[1], (list, tuple)) else None
+        if not given:
+            return None
+        dims = sorted(int(dim) % ndim for dim in given)
+        if first.axis in dims:
+            return None
+        kept = len(shape_of(node)) == ndim
+        return Channels(first.axis if kept else first.axis - sum(dim < first.axis for dim in dims), first.ids)
+
+    def _carried(self, node: Node, first: Channels) -> Channels | None:
+        shared = any(len(given.users) > 1 for given in node.all_input_nodes if given in self._program.names)
+        if not self._carry or first.axis != 1 or shared:
+            return None
+        self._route.carriers.append((node, first))
+        return first
+
+    def _read(self, node: Node, first: Channels, said: str) -> Any:
+        weight = node.args[1]
+        name = self._program.names.get(weight) if isinstance(weight, Node) else None
+        if name is None or len(weight.users) > 1:
+            return f"a layer whose weight is shared or computed ({said})"
+        convolves = operation(node) in CONVOLUTIONS
+        if first.axis != (1 if convolves else len(shape_of(node.args[0])) - 1):
+            return f"a layer that mixes its positions ({said})"
+        groups = int(node.args[6]) if len(node.args) > 6 else 1
+        if convolves and groups > 1 and groups == len(first.ids):
+            if not self._carry or shape_of(node)[1] != groups:
+                return f"a depthwise convolution ({said}), whose channel has no other input,"
+            return self._carried(node, first)
+        self._route.readers.append(Reader(node, name, first, groups))
+        return None
+
+
+def _units(channels: Any) -> set[int]:
+    if isinstance(channels, Channels):
+        return channels.units()
+    return set().union(*(part.units() for part, _ in channels if part is not None))
+
+
+def _keeps_zero(node: Node) -> bool:
+    bounds = [*node.args[1:3], None, None] if operation(node) == "clamp" else [*node.args[1:3], -1, 1][:2]
+    low, high = bounds[:2]
+    return (low is None or low <= 0) and (high is None or high >= 0)

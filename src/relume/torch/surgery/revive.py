@@ -1,0 +1,257 @@
+"""Dead units get fresh incoming weights and outgoing weights of zero: the outputs stay, and the units fire again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+from torch.optim import Optimizer
+
+from relume.artifacts.change import Change, Check, Edit
+from relume.artifacts.findings import Findings
+from relume.errors import CureError
+from relume.torch.surgery.gates import Gate, dead_units, gates
+from relume.torch.surgery.program import Program, operation, path_of
+from relume.torch.surgery.refusals import refuse_model, refuse_optimizer
+from relume.torch.surgery.rest import ULPS, Batch, Outputs, at_rest, distance, outputs
+from relume.torch.surgery.rewrite import DRAWS, Rewrite
+
+Target = tuple[Gate, tuple[int, ...]]
+
+
+def revive(model: nn.Module, findings: Findings, batch: Any, *, optimizer: Optimizer | None = None) -> Change:
+    """See :func:`relume.revive`."""
+    refuse_model(model)
+    given = Batch.of(batch)
+    before = outputs(model, given)
+    program = Program(model, given)
+    wanted = dead_units(findings, program, gates(program))
+    if not wanted:
+        return Change("revive", (), (), (), str(given))
+    return Revival(program, before, optimizer).carry_out(wanted.values())
+
+
+@dataclass
+class Shares:
+    """What the proof found for each unit: the share of samples on which it fires, and whether a gradient reaches it."""
+
+    fires: dict[tuple[str, int], float] = field(default_factory=dict)
+    reached: dict[tuple[str, int], bool] = field(default_factory=dict)
+
+    def failing(self) -> dict[tuple[str, int], str]:
+        """Units that do not live, each with the reason."""
+        found = {
+            key: "no gradient reaches it: what reads it is dead itself" for key, ok in self.reached.items() if not ok
+        }
+        silent = {
+            key: "fires on all samples or none, whatever its bias" for key, s in self.fires.items() if not 0 < s < 1
+        }
+        return found | silent
+
+
+class Revival:
+    """The revival of some units of one model, all or none of them.
+
+    Args:
+        program: the model and the batch. ``before``: its outputs on it. ``optimizer``: what trains it, or None.
+        exact: outputs must stay; False for units that live and are replaced, as ReDo does.
+    """
+
+    def __init__(
+        self, program: Program, before: Outputs, optimizer: Optimizer | None = None, *, exact: bool = True
+    ) -> None:
+        self._program, self._before, self._optimizer, self._exact = program, before, optimizer, exact
+        self._left: dict[tuple[str, int], str] = {}
+
+    def carry_out(self, wanted: Iterable[Target]) -> Change:
+        """Revive what can be; units whose proof fails are put back and listed.
+
+        Raises: CureError: none could be revived, or the outputs moved.
+        """
+        targets = self._curable(list(wanted))
+        while targets:
+            rewrite = Rewrite(self._optimizer)
+            try:
+                self._rewrite(targets, rewrite)
+                shares = self._measure(targets)
+                failing = shares.failing()
+                moved = distance(self._before, outputs(self._program.model, self._program.batch))
+                if self._exact and moved[1] > ULPS:
+                    raise CureError(
+                        f"The outputs moved by {moved[0]:.2g} of the largest one, though the units were silent on the "
+                        "batch, so that everything was rolled back. The model may compute something at random, or its "
+                        "units may fire in the other mode: try it in evaluation mode.",
+                        slug="proof-failed",
+                    )
+            except BaseException:
+                rewrite.undo()
+                raise
+            if not failing:
+                return self._change(targets, shares, moved)
+            rewrite.undo()
+            self._left |= failing
+            targets = self._without(targets, failing)
+        raise CureError(
+            f"No unit could be revived. {'; '.join(map(str, self._edits_left()))}. The model is as it was.",
+            slug="nothing-to-revive",
+        )
+
+    # ---- which units ------------------------------------------------------------------------------------------
+
+    def _curable(self, wanted: list[Target]) -> list[Target]:
+        nodes = [gate.node for gate, _ in wanted]
+        modes = {mode: self._program.values(nodes, mode) for mode in self._before} if self._exact else {}
+        found = []
+        for gate, units in wanted:
+            why = {unit: gate.refusal(unit) or self._unfit_layer(gate) for unit in units}
+            for mode, values in modes.items() if not gate.why else ():
+                fires = gate.rows(values[gate.node]).any(1).tolist()
+                for unit in units:
+                    if not why[unit] and fires[unit]:
+                        why[unit] = f"it fires on the batch in {mode} mode: it is not dead on these data, or no longer"
+            self._left |= {(gate.place, unit): text for unit, text in why.items() if text}
+            found.append((gate, tuple(unit for unit in units if not why[unit])))
+        return [(gate, units) for gate, units in found if units]
+
+    def _unfit_layer(self, gate: Gate) -> str:
+        if not gate.readers:
+            return "no layer reads it"
+        if gate.layer is not None and not hasattr(self._module(gate.layer), "reset_parameters"):
+            return f"{path_of(gate.layer)} has no reset_parameters(), by which its weights could be drawn"
+        if gate.norm is None or not hasattr(self._module(gate.norm), "running_mean"):
+            return ""
+        return "" if self._module(gate.norm).weight is not None or gate.layer is not None else "its layer has no weight"
+
+    @staticmethod
+    def _without(targets: list[Target], failing: Mapping[tuple[str, int], str]) -> list[Target]:
+        kept = [(gate, tuple(unit for unit in units if (gate.place, unit) not in failing)) for gate, units in targets]
+        return [(gate, units) for gate, units in kept if units]
+
+    # ---- the rewrite ------------------------------------------------------------------------------------------
+
+    def _rewrite(self, targets: list[Target], rewrite: Rewrite) -> None:
+        if self._optimizer is not None:
+            refuse_optimizer(self._optimizer, self._written(targets))
+        for gate, units in targets:
+            for reader in gate.readers:
+                weight = self._program.model.get_parameter(reader.weight)
+                for unit in units:
+                    for index in reader.columns(unit, weight):
+                        rewrite.write(weight, index, 0)
+            self._draw(gate, list(units), rewrite)
+        self._settle(targets, rewrite)
+
+    def _written(self, targets: list[Target]) -> list[tuple[str, Tensor]]:
+        names = [reader.weight for gate, _ in targets for reader in gate.readers]
+        names += [
+            f"{path_of(maker)}.{name}" if path_of(maker) else name
+            for gate, _ in targets
+            for maker in gate.makers
+            for name, _ in self._module(maker).named_parameters(recurse=False)
+        ]
+        return [(name, self._program.model.get_parameter(name)) for name in names]
+
+    def _draw(self, gate: Gate, units: list[int], rewrite: Rewrite) -> None:
+        """Fresh rows; a normalization begins with the scale 1."""
+        for maker in gate.makers:
+            module = self._module(maker)
+            fresh = DRAWS.fresh(module) if maker is gate.layer else {"weight": torch.ones(gate.units)}
+            for name, parameter in module.named_parameters(recurse=False):
+                value = fresh["weight"][units].to(parameter) if name == "weight" else 0
+                rewrite.write(parameter, units, value)
+
+    def _settle(self, targets: list[Target], rewrite: Rewrite) -> None:
+        """Running statistics as the batch has them, then the bias at which a unit fires on half of the batch."""
+        normed = [(gate, units) for gate, units in targets if self._running(gate) is not None]
+        values = self._program.values(gate.layer for gate, _ in normed if gate.layer is not None)
+        for gate, units in normed:
+            assert gate.layer is not None
+            assert gate.norm is not None
+            made, module = values[gate.layer].movedim(1, 0).flatten(1), self._module(gate.norm)
+            rewrite.write(module.running_mean, list(units), made[list(units)].mean(1).to(module.running_mean))
+            spread = made[list(units)].var(1, unbiased=made.shape[1] > 1)
+            rewrite.write(module.running_var, list(units), spread.to(module.running_var))
+        values = self._program.values(gate.input for gate, _ in targets)
+        for gate, units in targets:
+            bias = next((b for m in gate.makers if (b := getattr(self._module(m), "bias", None)) is not None), None)
+            if bias is not None:
+                middle = gate.rows(values[gate.input])[list(units)].float().quantile(0.5, dim=1)
+                rewrite.write(bias, list(units), -middle.to(bias))
+
+    def _running(self, gate: Gate) -> Tensor | None:
+        if gate.norm is None or gate.layer is None or operation(gate.norm) != "batch_norm":
+            return None
+        return getattr(self._module(gate.norm), "running_mean", None)
+
+    def _module(self, maker: Node) -> Any:
+        return self._program.model.get_submodule(path_of(maker))
+
+    # ---- the proof --------------------------------------------------------------------------------------------
+
+    def _measure(self, targets: list[Target]) -> Shares:
+        shares = Shares()
+        values = self._program.values(gate.input for gate, _ in targets)
+        for gate, units in targets:
+            firing = (gate.rows(values[gate.input]) > 0).double().mean(1).tolist()
+            shares.fires |= {(gate.place, unit): firing[unit] for unit in units}
+        gradients = self._gradients({reader.weight for gate, _ in targets for reader in gate.readers})
+        for gate, units in targets:
+            for unit in units:
+                shares.reached[gate.place, unit] = any(
+                    gradients[reader.weight] is not None and bool(gradients[reader.weight][index].any())  # type: ignore[index]
+                    for reader in gate.readers
+                    for index in reader.columns(unit, self._program.model.get_parameter(reader.weight))
+                )
+        return shares
+
+    def _gradients(self, names: set[str]) -> dict[str, Tensor | None]:
+        """Of a random sum of the outputs: no sum of theirs that a loss takes is special."""
+        model, batch = self._program.model, self._program.batch
+        parameters = {name: model.get_parameter(name) for name in names}
+        trained = {name: p for name, p in parameters.items() if p.requires_grad}
+        with at_rest(model), torch.enable_grad():
+            torch.default_generator.manual_seed(0)
+            result = model(*batch.args, **batch.kwargs)
+            told = [x for x in torch.utils._pytree.tree_leaves(result) if isinstance(x, Tensor) and x.requires_grad]
+            if not told or not trained:
+                return dict.fromkeys(names)
+            total = sum((x.float() * torch.randn(x.shape).to(x.device)).sum() for x in told)
+            found = torch.autograd.grad(total, list(trained.values()), allow_unused=True)
+        return dict.fromkeys(names) | dict(zip(trained, found, strict=True))
+
+    # ---- what is said -----------------------------------------------------------------------------------------
+
+    def _edits_left(self) -> list[Edit]:
+        return _grouped(self._left)
+
+    def _change(self, targets: list[Target], shares: Shares, moved: tuple[float, float]) -> Change:
+        changed = [
+            Edit(gate.place, units, f"fresh weights into {path_of(gate.makers[-1])}; zero into {_reading(gate)}")
+            for gate, units in targets
+        ]
+        rates = sorted(shares.fires.values())
+        proof = (
+            Check("outputs stay" if self._exact else "outputs", True, f"moved by {moved[0]:.1e} ({moved[1]:.1f} ulp)"),
+            Check("units fire", True, f"on {rates[0]:.0%} to {rates[-1]:.0%} of the samples"),
+            Check("a gradient reaches them", True, f"at all {len(rates)} units"),
+        )
+        modes = " and ".join(self._before)
+        return Change(
+            "revive", tuple(changed), tuple(self._edits_left()), proof, f"{self._program.batch}, {modes} mode"
+        )
+
+
+def _grouped(left: Mapping[tuple[str, int], str]) -> list[Edit]:
+    units: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for (place, unit), why in left.items():
+        units[place, why].append(unit)
+    return [Edit(place, tuple(sorted(group)), why) for (place, why), group in units.items()]
+
+
+def _reading(gate: Gate) -> str:
+    return ", ".join(dict.fromkeys(reader.weight for reader in gate.readers))

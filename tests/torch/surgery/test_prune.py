@@ -1,0 +1,197 @@
+"""``relume.prune``: a smaller model with the same outputs, or a refusal with the reason."""
+
+from __future__ import annotations
+
+import copy
+
+import networks
+import pytest
+import torch
+import torch.nn.functional as F
+from networks import NETWORKS, kill
+from test_revive import bits, same, watched
+from torch import nn
+
+import relume
+from relume.errors import CureError
+from relume.torch.surgery import prune as pruning
+
+PLANTED = {kind: paths for kind, (_, paths) in NETWORKS.items() if kind is not networks.Grouped}
+PLANTED[networks.MobileNet] = ("blocks.0.conv.1", "blocks.0.conv.4", "blocks.1.conv.4")
+
+
+def planted(kind):
+    torch.manual_seed(0)
+    model, x = kind().eval(), NETWORKS[kind][0]()
+    kill(model, PLANTED[kind])
+    with torch.no_grad():  # running statistics and shifts as a training leaves them
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.running_mean.uniform_(-0.2, 0.2)
+                module.running_var.uniform_(0.5, 2.0)
+    return model, x
+
+
+@pytest.mark.parametrize("kind", PLANTED, ids=lambda kind: kind.__name__)
+def test_dead_units_are_cut_and_the_outputs_stay(kind):
+    model, x = planted(kind)
+    findings, before = watched(model, x), bits(model)
+    smaller, change = relume.prune(model, findings, x)
+
+    assert same(before, bits(model))
+    assert type(smaller) is kind
+    assert change.holds
+    assert sum(len(edit.units) for edit in change.changed) >= 2 * len(PLANTED[kind]) - 2 * (kind is networks.MobileNet)
+    with torch.no_grad():
+        old, new = model(x), smaller(x)
+    assert float((old - new).abs().max()) <= 1e-5 * float(old.abs().max())
+    assert torch.equal(old.argmax(1), new.argmax(1))
+    sizes = [sum(p.numel() for p in each.parameters()) for each in (model, smaller)]
+    assert sizes[1] < sizes[0]
+    twin = copy.deepcopy(smaller)
+    with torch.no_grad():
+        for p in twin.parameters():
+            p.zero_()
+        twin.load_state_dict(smaller.state_dict())
+        assert torch.equal(twin(x), new)
+        exported = torch.export.export(smaller, (x,), strict=False).module()
+        assert torch.allclose(exported(x), new, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the exporter that needs no further package
+def test_a_smaller_model_is_exported_to_onnx_and_trained(tmp_path):
+    onnx = pytest.importorskip("onnxruntime")
+    model, x = planted(networks.VGG)
+    smaller, _ = relume.prune(model, watched(model, x), x)
+    torch.onnx.export(smaller, (x,), tmp_path / "small.onnx", dynamo=False)
+    given = onnx.InferenceSession(tmp_path / "small.onnx")
+    told = given.run(None, {given.get_inputs()[0].name: x.numpy()})[0]
+    assert torch.allclose(torch.from_numpy(told), smaller(x).detach(), atol=1e-5)
+    smaller.train()
+    optimizer = torch.optim.SGD(smaller.parameters(), lr=0.01)
+    smaller(x).square().mean().backward()
+    optimizer.step()
+
+
+class Expanding(nn.Module):
+    """A depthwise convolution turns the silence of a unit into a constant."""
+
+    def __init__(self, kernel=1, padding=0):
+        super().__init__()
+        self.expand, self.depth = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.bn, self.project = nn.BatchNorm2d(8), nn.Conv2d(8, 4, kernel, padding=padding, bias=False)
+
+    def forward(self, x):
+        return self.project(F.relu6(self.bn(self.depth(F.relu6(self.expand(x))))))
+
+
+def test_a_constant_is_folded_into_the_next_bias():
+    torch.manual_seed(0)
+    model, x = Expanding().eval(), networks.images()
+    kill(model, ["expand"])
+    with torch.no_grad():
+        model.bn.bias.fill_(1.0)
+        model.depth.bias.fill_(1.0)
+    smaller, change = relume.prune(model, watched(model, x), x)
+    assert smaller.project.bias is not None
+    assert smaller.depth.groups == 6
+    assert change.holds
+    with torch.no_grad():
+        assert torch.allclose(smaller(x), model(x), atol=1e-5)
+
+
+def test_a_constant_that_padding_would_break_is_refused():
+    torch.manual_seed(0)
+    model, x = Expanding(3, 1).eval(), networks.images()
+    kill(model, ["expand"])
+    with torch.no_grad():
+        model.bn.bias.fill_(1.0)
+    before = bits(model)
+    with pytest.raises(CureError, match="a constant other than 0, and project pads with 0"):
+        relume.prune(model, watched(model, x), x)
+    assert same(before, bits(model))
+
+
+def refused_residual():
+    model = networks.ResNet().eval()
+    with torch.no_grad():
+        model.bn1.bias[:2] = -100
+    return model, networks.images(), "add at layer1 reads it"
+
+
+def refused_groups():
+    model = networks.Grouped()
+    kill(model, ["conv1"])
+    return model, torch.randn(32, 4, 20), "groups would differ in size"
+
+
+def refused_whole():
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
+    kill(model, ["0"], range(5))
+    return model, torch.randn(32, 6), "a layer of none"
+
+
+class Hard(nn.Module):
+    """A size is written into its forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8 * 256, 3)
+
+    def forward(self, x):
+        return self.fc(F.relu(self.conv(x)).view(-1, 8 * 256))
+
+
+def refused_view():
+    model = Hard()
+    kill(model, ["conv"])
+    return model, networks.images(), r"does not run.*x\.flatten\(1\)"
+
+
+@pytest.mark.parametrize("make", [refused_residual, refused_groups, refused_whole, refused_view])
+def test_what_cannot_be_cut_is_refused_and_the_model_stays_as_it_was(make):
+    torch.manual_seed(0)
+    model, x, match = make()
+    findings, before = watched(model, x), bits(model)
+    with pytest.raises(CureError, match=match):
+        relume.prune(model, findings, x)
+    assert same(before, bits(model))
+
+
+def test_a_unit_that_lives_again_is_left():
+    torch.manual_seed(0)
+    model, x = networks.MLP().eval(), torch.randn(64, 10)
+    kill(model, ["fc1"])
+    findings = watched(model, x)
+    with torch.no_grad():
+        model.fc1.bias[1] = 0.1
+    smaller, change = relume.prune(model, findings, x)
+    assert smaller.fc1.out_features == 31
+    assert "is not constant on the batch" in change.left[0].what
+
+
+def test_findings_without_dead_units_give_the_model_as_it_is():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(256, 6)
+    smaller, change = relume.prune(model, watched(model, x), x)
+    assert change.changed == ()
+    assert torch.equal(smaller(x), model(x))
+
+
+def test_a_prune_that_cuts_nothing_is_caught_by_its_proof(monkeypatch):
+    model, x = planted(networks.MLP)
+    findings = watched(model, x)
+    monkeypatch.setattr(pruning, "_narrow", lambda module, rows, columns: None)
+    with pytest.raises(CureError, match="FAILS  parameters"):
+        relume.prune(model, findings, x)
+
+
+def test_a_prune_that_cuts_the_wrong_units_is_caught_by_its_proof(monkeypatch):
+    model, x = planted(networks.MLP)
+    findings = watched(model, x)
+    narrow = pruning._narrow
+    monkeypatch.setattr(
+        pruning, "_narrow", lambda module, rows, columns: narrow(module, {r - 1 for r in rows}, columns)
+    )
+    with pytest.raises(CureError, match="FAILS  outputs stay"):
+        relume.prune(model, findings, x)
