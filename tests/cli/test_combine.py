@@ -50,7 +50,7 @@ def test_report_takes_the_ranks_and_children_along(relume, run):
     status, stdout, _ = relume("report")
     assert status == 0
     assert (
-        "3 of 300 units are dead, 1 of them in act0 (train.py:12); looked at 300 of 5,000 steps, on each of 2 ranks"
+        "3 of 300 units are dead, 1 of them in Net.act0 (train.py:12); looked at 300 of 5,000 steps, on each of 2 ranks"
         in " ".join(stdout.split())
     )
     assert "Recordings of this run: run.relume, run.rank1.relume, run.child2.relume." in " ".join(stdout.split())

@@ -95,7 +95,7 @@ def test_error_in_a_watched_forward_shows_pythons_own_traceback(tmp_path, fail):
     python, blocks = both(tmp_path, f"train(1)\ntrain(1, {fail!r})\n")
     assert python.returncode == 1
     assert b"Traceback" in python.stderr
-    assert b"1 site" in blocks[0]
+    assert b"None of 8 units is dead" in blocks[0]
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_error_in_a_watched_forward_reaches_a_custom_hook_clean(tmp_path):
 def test_training_that_ends_well_is_watched(tmp_path):
     python, blocks = both(tmp_path, "train(20)\nprint(sum(float(p.sum()) for p in net.parameters()))\n")
     assert python.returncode == 0
-    assert b"act nn.ReLU" in blocks[0]
+    assert b"nn.ReLU" in blocks[0]
     recording = read(tmp_path / "t.relume")
     assert recording.meta["exit"] == 0
     assert [clock.steps for clock in recording.clocks] == [20]
@@ -126,7 +126,7 @@ def test_training_that_ends_well_is_watched(tmp_path):
 def test_hard_exit_in_the_middle_of_training_keeps_what_was_seen(tmp_path):
     python, blocks = both(tmp_path, "train(20)\nos._exit(7)\n")
     assert python.returncode == 7
-    assert b"act nn.ReLU" in blocks[0]
+    assert b"nn.ReLU" in blocks[0]
     recording = read(tmp_path / "t.relume")
     assert recording.meta["exit"] == 7
     assert [clock.steps for clock in recording.clocks] == [20]
@@ -196,7 +196,7 @@ def test_asking_whether_torch_is_there_does_not_end_the_watching(tmp_path):
     (tmp_path / "x.py").write_text(text)
     done = subprocess.run([*RELUME, "x.py"], cwd=tmp_path, env=ENV, capture_output=True, timeout=120)
     assert done.returncode == 0
-    assert b"act nn.ReLU" in done.stderr
+    assert b"nn.ReLU" in done.stderr
 
 
 @pytest.mark.slow

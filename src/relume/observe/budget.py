@@ -108,19 +108,26 @@ class Budget:
         self._lean, self._wide = Bucket((1 - FUND) * BEGIN * self._allowance), Bucket(0.0)
         self._earned = 0.0
         self._step = Mean()
+        self._first = 0.0  # what the first steps cost that were told
         self.spent, self.elapsed, self.steps = 0.0, 0, 0
 
     @property
+    def allowance_ns(self) -> int:
+        """What the run may cost in any case."""
+        return int(self._allowance)
+
+    @property
     def overhead(self) -> float | None:
-        """Share of the time that watching took; None before a second step."""
-        return self.spent / max(self.elapsed - self.spent, 1) if self.elapsed else None
+        """Share of the training's time that watching took, from the second step on; None while that says nothing."""
+        spent = self.spent - self._first
+        return spent / (self.elapsed - spent) if self.elapsed > spent > 0 else None
 
     def book(self, look: Look, steps: int, duration: int, own: int) -> None:
         """Book steps of one kind: how long they took together, and what a clock of ours saw of our own cost."""
         cost = COLD * own + IDLE_NS * steps
         self.spent += cost
         if not self.steps:
-            duration = 0  # it holds the script's preparations
+            duration, self._first = 0, cost  # it holds the script's preparations
         self.elapsed, self.steps = self.elapsed + duration, self.steps + steps
         if duration:
             self._step.add(max(duration - cost, 0.0) / steps)

@@ -59,7 +59,8 @@ class Observer:
         self._now = self._flushed = time.perf_counter_ns()
         self._flush_gap = _FLUSH_NS
         self._own = 0
-        writer.meta(budget=budget, window=window, every=every, phase=phase)
+        allowance = {} if self._thorough else {"allowance_ns": self._budget.allowance_ns}
+        writer.meta(budget=budget, window=window, every=every, phase=phase, **allowance)
 
     # ---- the watching ----------------------------------------------------------------------------------------------
 

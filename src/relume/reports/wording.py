@@ -84,13 +84,14 @@ def _are(number: int) -> str:
 
 def overhead(run: Mapping[str, Any]) -> str:
     """``Overhead: 0.1 s, 4.8 % of training time (budget 2 % or 0.25 s)``; the seconds only while they are few."""
-    if run.get("overhead") is None:
+    seconds, share = run.get("overhead_ns", math.inf) / 1e9, run.get("overhead")
+    parts = [f"{seconds:.2g} s"] if seconds < FEW_SECONDS else []
+    parts += [f"{percent(share)} of training time"] if share is not None else []
+    if not parts:
         return ""
-    seconds = run.get("overhead_ns", math.inf) / 1e9
-    spent = f"{seconds:.2g} s, " if seconds < FEW_SECONDS else ""
     allowance = f" or {run['allowance_ns'] / 1e9:.3g} s" if run.get("allowance_ns") else ""
     asked = f" (budget {percent(run['budget'])}{allowance})" if run.get("budget") and not run.get("every") else ""
-    return f"Overhead: {spent}{percent(run['overhead'])} of training time{asked}"
+    return f"Overhead: {', '.join(parts)}{asked}"
 
 
 FEW_SECONDS = 1.0

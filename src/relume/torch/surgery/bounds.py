@@ -1,7 +1,8 @@
 """Bounds on every tensor of a model for all inputs of a box: intervals, and linear bounds carried back to the input.
 
-Everything is computed in float64. Each affine operation is widened by the rounding that the model's own dtype may add,
-so that what is certified holds for the numbers that the model computes, not only for the real ones.
+Everything is computed in float64. Intervals are widened at each affine operation by the rounding that the model's own
+dtype may add. Linear bounds are widened by an estimate of it, taken at two points; so what only they certify holds for
+real numbers, and for the model's own up to that estimate.
 """
 
 from __future__ import annotations
