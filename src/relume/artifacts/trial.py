@@ -94,7 +94,7 @@ class Design:
 
     contenders: tuple[Contender, ...]
     seeds: int = 8
-    tuning_seeds: tuple[int, ...] = (10_000, 10_001)
+    tuning_seeds: tuple[int, ...] = (10_000,)
     factors: tuple[float, ...] = (0.25, 1.0, 4.0)
     metric: str = ""
     mode: Mode = "max"
@@ -165,7 +165,7 @@ class Verdict:
     p_better: float
     correlation: float
     mdd: float
-    seeds_needed: int | None
+    seeds_needed: tuple[int, int] | None
     runs: int
     failed: int
     failed_ci: tuple[float, float]
