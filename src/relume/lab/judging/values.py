@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
+from typing import TypeVar
 
 from relume.artifacts.trial import Mode, Stage, Trial
 from relume.errors import StudyError
@@ -13,6 +14,7 @@ from relume.errors import StudyError
 Curve = Sequence[tuple[float, float]]
 Key = tuple[str, int, float, Stage]
 """A TrialKey for look-ups: a plain tuple is equal to it, and much faster to make."""
+K = TypeVar("K", bound=Key)
 
 
 def tail_length(at: str) -> int | None:
@@ -84,7 +86,7 @@ def has_start(trials: Iterable[Trial], metric: str) -> bool:
     return any(len(trial.metrics.get(metric, ())) > 1 for trial in trials)
 
 
-def scores(trials: Mapping[Key, Trial], metric: str, at: str, mode: Mode) -> dict[Key, float]:
+def scores(trials: Mapping[K, Trial], metric: str, at: str, mode: Mode) -> dict[K, float]:
     """The value of each run; NaN for a run that did not finish, has no finite value, or collapsed.
 
     A run collapses if it ends where training began: at the median of the first values of all curves.
