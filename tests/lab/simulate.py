@@ -10,12 +10,13 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scenes import SCENES, Scene
-from world import Truth, World, design, study, truths
+from world import Truth, World, design, run, study, truths
 
-from relume.artifacts.trial import Design, Verdict
+from relume.artifacts.trial import Design, Look, Verdict
+from relume.lab.judging.verdicts import judge
 
 SEEDS = (5, 8, 20)
 
@@ -84,9 +85,25 @@ def power(asked: Design, truth: Truth, studies: int, *, correlation: float = 0.0
     deserved = "better" if truth.top > 0 else "worse"
     found = 0
     for number in range(studies):
-        world = World(truths(len(asked.contenders), base, truth), correlation=correlation, seed=number)
-        found += study(asked, world)[0][0].verdict == deserved
+        found += study(asked, world_of(asked, truth, base, correlation, number))[0][0].verdict == deserved
     return found / studies
+
+
+def power_as_needed(asked: Design, truth: Truth, studies: int, *, correlation: float = 0.0, base: Truth) -> float:
+    """How often delta is found, at its next look, by a fresh study with the seeds that a pilot study asked for."""
+    found = 0
+    for number in range(studies):
+        told = study(asked, world_of(asked, truth, base, correlation, number))[0][0].seeds_needed
+        assert told is not None
+        seeds = round(math.sqrt(told[0] * told[1]))
+        fresh, spent = replace(asked, seeds=seeds), [Look(1, seeds, asked.names[1:], "an earlier question")]
+        trials = run(fresh, world_of(asked, truth, base, correlation, number + 10**6), looks=spent)
+        found += judge(fresh, trials, spent)[0].verdict == ("better" if truth.top > base.top else "worse")
+    return found / studies
+
+
+def world_of(asked: Design, truth: Truth, base: Truth, correlation: float, seed: int) -> World:
+    return World(truths(len(asked.contenders), base, truth), correlation=correlation, seed=seed)
 
 
 def rows(studies: int) -> Iterator[str]:

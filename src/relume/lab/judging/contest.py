@@ -36,12 +36,14 @@ class Arm:
     Attributes:
         name: of it. ``factors``: its k rates; the one that tuning chose comes first.
         values: (k, n), greater is better, NaN for a failed run.
+        ends: (k, n), the same with the values at which collapsed runs ended.
         open: rates that would bracket the best one and were not run.
     """
 
     name: str
     factors: tuple[float, ...]
     values: Array
+    ends: Array
     open: tuple[float, ...] = ()
 
     @cached_property
@@ -109,7 +111,7 @@ class Claim:
 
     Attributes:
         p: of all of them; 1 if the loser's best rate is not bracketed.
-        finished: without counting failures of the winner as the worst value.
+        finished: without the winner's failures, which otherwise count as the worst value seen, a collapse as it ended.
         confirmed: at the confirmed rates only, bracketed or not, without failures.
     """
 
@@ -202,7 +204,8 @@ def _claim(winner: Arm, loser: Arm, terms: Terms, margin: float = 0.0) -> Claim:
     failed = np.isnan(ours)
     if failed.any():
         worst = np.fmin(np.nanmin(ours, -1)[:, None], np.fmin.reduce(rivals, axis=-1))  # of the two rates compared
-        filled = np.where(failed[:, None], worst[..., None], ours[:, None])
+        ends = winner.ends[rows][:, None]
+        filled = np.where(np.isnan(ends), worst[..., None], ends)
         counted = np.maximum(finished, stats.p_greater(filled - rivals, margin, step=terms.step, least=least))
     if loser.open:
         return Claim(confirmed=paid(finished[:, :rates]))

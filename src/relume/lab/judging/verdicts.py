@@ -21,7 +21,7 @@ from relume.lab.judging.contest import Arm, Contest, Terms, contest
 from relume.lab.judging.needed import seeds_needed
 from relume.lab.judging.notes import Stage, noise_notes, notes
 from relume.lab.judging.schedule import Confirmation, look_of, share
-from relume.lab.judging.values import Key, has_start
+from relume.lab.judging.values import Key, has_start, trial_value
 
 COSTS = ("seconds", "cpu_seconds", "peak_memory", "parameters_added", "dead_share")
 
@@ -107,13 +107,17 @@ def _contests(stage: Stage) -> list[Contest]:
 def _arm(stage: Stage, name: str) -> Arm:
     study, choice = stage.study, stage.study.choices.get(name)
     if choice is None:
-        return Arm(name, (), np.empty((0, stage.seeds)))
-    rates = study.rates(name, stage.seeds)
-    values = [
-        [study.scores.get((name, seed, factor, "confirm"), math.nan) for seed in range(stage.seeds)]
-        for factor in rates.factors
-    ]
-    return Arm(name, rates.factors, np.array(values).reshape(-1, stage.seeds), rates.open)
+        nothing = np.empty((0, stage.seeds))
+        return Arm(name, (), nothing, nothing)
+    rates, design = study.rates(name, stage.seeds), study.design
+    sign = 1.0 if design.mode == "max" else -1.0
+    values, ends = np.full((2, len(rates.factors), stage.seeds), math.nan)
+    for row, seed in np.ndindex(values.shape):
+        key: Key = (name, seed, rates.factors[row], "confirm")
+        if key in study.ended:
+            values[row, seed] = study.scores[key]
+            ends[row, seed] = sign * trial_value(study.ended[key], design.metric, design.at, design.mode)
+    return Arm(name, rates.factors, values, ends, rates.open)
 
 
 @dataclass(frozen=True)
