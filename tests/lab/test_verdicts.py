@@ -69,7 +69,7 @@ def test_numbers_of_a_verdict_are_those_of_scipy_and_statsmodels():
         assert one.level == pytest.approx(0.03)
         assert one.mdd == pytest.approx(stats.detectable_effect(8, 0.015) * difference.std(ddof=1))
         for needed, part in zip(one.seeds_needed, (0.25, 0.75), strict=True):  # of the spreads the pairs allow
-            deviation = difference.std(ddof=1) * math.sqrt(7 / scipy.stats.chi2.isf(part, 7))
+            deviation = difference.std(ddof=1) * math.sqrt(7 / scipy.stats.chi2.isf(part, 8))
             assert stats.power(0.5 / deviation, needed, 0.005) == pytest.approx(0.8, abs=0.06)  # at the next look
 
 

@@ -76,7 +76,7 @@ def study(told=TOLD, **more):
     verdicts = tuple(verdict(name, *numbers) for name, numbers in told.items())
     design = Design(
         tuple(Contender(name) for name in told), SEEDS, metric="test_accuracy", mode="max", delta=1.5,
-        factors=(0.25, 1.0, 4.0),
+        factors=(0.25, 1.0, 4.0), tuning_seeds=(10_000, 10_001),
     )  # fmt: skip
     done = trials(told)
     findings = StudyFindings(
