@@ -284,6 +284,21 @@ def test_a_run_that_ends_where_training_began_is_a_failure():
     assert near.failed == 0  # the start lies within what runs vary by
 
 
+def test_a_rate_at_which_by_chance_no_run_collapsed_does_not_make_it_better():
+    base, elu = bracketed(BASELINE, 20.0, 0), bracketed("elu", 22.5, 24)
+    begins = {f: list(elu["elu", f]) for f in RATES}
+    for collapsed, verdict in ((0, "better"), (2, "undecided")):
+        elu = {("elu", f): [0.0] * (collapsed * (f != 1)) + each[collapsed * (f != 1) :] for f, each in begins.items()}
+        runs = [
+            t
+            if t.key.stage == "tune"
+            else dataclasses.replace(t, metrics={"quality": ((0.0, 0.0), (9.0, t.metrics["quality"][-1][1]))})
+            for t in tuned({BASELINE: 1.0, "elu": 1.0}, base | elu)
+        ]
+        (one,) = judge(design(["elu"], 8), runs)
+        assert (one.verdict, one.failed, one.lr_factor) == (verdict, 0, 1.0)
+
+
 def test_equivalent_is_not_said_of_a_mean_that_an_unnoticed_collapse_could_move_by_delta():
     values = {BASELINE: spread(8, 20.0), "elu": spread(8, 20.0, 8), "gelu": [*spread(7, 20.0, 16), 0.0]}
     asked = alone(["elu", "gelu"], 8, delta=3.0)

@@ -69,6 +69,18 @@ class Arm:
         """The values at the best rate, (n,)."""
         return self.values[self.best] if self.factors else np.full(self.values.shape[-1], math.nan)
 
+    @cached_property
+    def unlucky(self) -> Array:
+        """(k,): what the mean at each rate could lose if as many runs had collapsed there as at all usable rates.
+
+        Otherwise a claim would choose the rate at which, by chance, none did.
+        """
+        collapsed = np.isnan(self.values) & ~np.isnan(self.ends)
+        if not collapsed[list(self.usable)].any():
+            return np.zeros(len(self.factors))
+        missing = np.clip(collapsed[list(self.usable)].mean() - collapsed.mean(-1), 0, None)
+        return np.asarray(missing * (np.nanmax(self.values) - self.ends[collapsed].mean()))
+
     @property
     def weights(self) -> Array:
         """What a claim by each usable rate may spend of the error: half for the one that tuning chose, if it is one."""
@@ -201,11 +213,10 @@ def _claim(winner: Arm, loser: Arm, terms: Terms, margin: float = 0.0) -> Claim:
     for row in set(range(rates)).difference(loser.usable):
         finished[:, row] = [_by_failing(loser, row, each) for each in ours]
     counted = finished
-    failed = np.isnan(ours)
-    if failed.any():
+    if np.isnan(winner.values[rows]).any():
         worst = np.fmin(np.nanmin(ours, -1)[:, None], np.fmin.reduce(rivals, axis=-1))  # of the two rates compared
         ends = winner.ends[rows][:, None]
-        filled = np.where(np.isnan(ends), worst[..., None], ends)
+        filled = np.where(np.isnan(ends), worst[..., None], ends) - winner.unlucky[rows, None, None]
         counted = np.maximum(finished, stats.p_greater(filled - rivals, margin, step=terms.step, least=least))
     if loser.open:
         return Claim(confirmed=paid(finished[:, :rates]))
