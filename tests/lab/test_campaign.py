@@ -218,6 +218,6 @@ def test_a_study_that_still_runs_reports_what_waits(tmp_path):
     by_name = {verdict.activation: verdict for verdict in found.verdicts}
     assert (by_name["elu"].verdict, by_name["elu"].look) == ("better", 1)
     assert (by_name["gelu"].verdict, by_name["gelu"].look, by_name["gelu"].n) == ("undecided", 0, 0)
-    text = study_terminal.to_text([found])
+    text = " ".join(study_terminal.to_text([found]).split())
     assert "gelu is not judged yet." in text
     assert "waiting" in text

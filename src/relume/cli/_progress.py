@@ -59,11 +59,11 @@ class Bar:
 
     def judged(self, verdict: Verdict, runs: int, waiting: int) -> None:
         """The first verdict is there."""
-        rest = f"; {waiting} contenders are still running" if waiting else ""
         found = f"{verdict.activation} is {verdict.verdict}"
         if math.isfinite(verdict.difference):
             low, high = verdict.ci
-            found += f", by {verdict.difference:+.3g} (95 % interval {low:+.3g} to {high:+.3g})"
-        self._bar.console.print(
-            f"relume: first verdict after {runs} runs: {found}{rest}.", markup=False, highlight=False
-        )
+            found += f" (difference {verdict.difference:+.3g}, 95 % interval {low:+.3g} to {high:+.3g})"
+        if waiting:
+            found += f"; {waiting} more {'contender is' if waiting == 1 else 'contenders are'} still running"
+        told = f"relume: first verdict after {runs} runs: {found}."
+        self._bar.console.print(told, markup=False, highlight=False, soft_wrap=True)

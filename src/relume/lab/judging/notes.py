@@ -80,8 +80,8 @@ def _failures(one: Contest, failed: tuple[int, int], base_failed: tuple[int, int
                 " they belong to."
             )
         elif runs:
-            most = stats.wilson(0, runs)[1]
-            yield f"0 of {runs} runs of {who} failed or collapsed; up to {most:.0%} may (95 % confidence)."
+            most, whose = stats.wilson(0, runs)[1], " of the baseline" if who != one.name else ""
+            yield f"0 of {runs} runs{whose} failed or collapsed; up to {most:.0%} may (95 % confidence)."
     if one.by_failing:
         yield "Fewer than half of its runs finished: the verdict counts each failure as a loss, by an exact sign test."
     if one.base_failing:

@@ -189,7 +189,8 @@ def runs_left(design: Design, done: Sequence[Trial], looks: Sequence[Look] = ())
     tuning = Tuning(design, done)
     if tuning.grid()[1]:
         return ahead
-    return ahead + design.seeds * CONFIRMED * (len(design.names) - len(tuning.broken))
+    ended = sum(trial.key.stage == "confirm" for trial in done)
+    return ahead + design.seeds * CONFIRMED * (len(design.names) - len(tuning.broken)) - ended
 
 
 # ---- the looks -------------------------------------------------------------------------------------------------------
