@@ -139,6 +139,7 @@ class Campaign:
     def _count(self, trial: Trial) -> None:
         """When all runs of a contender that were asked for have ended: its rates may grow, or its verdict be there."""
         self._pending[trial.key.activation] -= 1
+        self._stale = self._stale or trial.status == "failed"  # it may be one that cannot run
         if trial.key.stage == "confirm" and not self._pending[trial.key.activation]:
             self._stale = True
             if not self.study.looks:
