@@ -207,8 +207,8 @@ def _study() -> dict[str, Any]:
     key = TrialKey("elu", 0, 1.0, "confirm")
     trial = Trial(key, "finished", {"accuracy": ((0.0, 0.9),)}, dead_share=0.0)
     verdict = Verdict(
-        "elu", "undecided", 2, 0.9, 0.1, 0.1, (0.0, 0.2), (-0.1, 0.3), 0.2, 0.2, 1.0, 0.0, 0.1, 9, 2, 0, (0.0, 0.6),
-        1.0, 1.0, False, {"activation": {"seconds": 1.0}, "baseline": {"seconds": 1.0}}, baseline_mean=0.8,
+        "elu", "undecided", 2, 0.9, 0.1, 0.1, (0.0, 0.2), (-0.1, 0.3), 0.2, 0.2, 1.0, 0.0, 0.1, (9, 14), 2, 0,
+        (0.0, 0.6), 1.0, 1.0, False, {"activation": {"seconds": 1.0}, "baseline": {"seconds": 1.0}}, baseline_mean=0.8,
         baseline_sd=0.1, look=1, level=0.03, notes=("a note",),
     )  # fmt: skip
     design = Design((Contender("elu", "elu"),), metric="accuracy", delta=0.1)

@@ -10,76 +10,15 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 
-from world import Truth, World, design, study, truths
+from scenes import SCENES, Scene
+from world import Truth, World, design, run, study, truths
 
-from relume.artifacts.trial import BASELINE, Design, Verdict
+from relume.artifacts.trial import Design, Look, Verdict
+from relume.lab.judging.verdicts import judge
 
-GRID = tuple(4.0**power for power in range(-3, 4))
-"""Every factor that a study can reach."""
 SEEDS = (5, 8, 20)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A world and what is asked in it. ``asked``: of the design, beside the seeds."""
-
-    about: str
-    truths: dict[str, Truth]
-    correlation: float = 0.0
-    asked: dict = field(default_factory=dict)
-
-    def truth(self, name: str) -> float:
-        """Best against best: what a verdict claims to know."""
-        factors = self.asked.get("factors", GRID)
-        factors = factors if len(factors) == 1 else GRID
-        best, base = (max(self.truths[who].mean(factor) for factor in factors) for who in (name, BASELINE))
-        return best - base
-
-
-CURVE = partial(Truth, curvature=0.3)
-STEEP = partial(Truth, curvature=1.5)
-SCENES = {
-    "one curve": Scene("all activations have the same curve", truths(6, CURVE())),
-    "one curve, paired": Scene("the same, pairs correlated by .5", truths(6, CURVE()), 0.5),
-    "steep": Scene("only one rate is any good", truths(6, STEEP()), 0.5),
-    "optima apart": Scene(
-        "best rates a factor of 64 apart", truths(6, CURVE(), CURVE(optimum=2), CURVE(optimum=-2), CURVE(optimum=4))
-    ),
-    "unequal noise": Scene(
-        "contenders 1 to 3 times as noisy as the baseline",
-        truths(6, STEEP(), *(STEEP(spread=1 + 0.4 * index) for index in range(6))),
-        0.5,
-    ),
-    "noisy baseline": Scene("the baseline is 3 times as noisy", truths(6, STEEP(spread=3.0), *[STEEP()] * 6)),
-    "failures": Scene(
-        "5 % of all runs fail, and more the higher the rate",
-        truths(6, CURVE(limit=3, failing=0.05), *(CURVE(limit=edge, failing=0.05) for edge in (1.5, 3, 5, 1.5, 3, 5))),
-    ),
-    "30 % fail": Scene(
-        "30 % of the runs of four contenders fail whatever the rate; best rates a factor of 64 apart",
-        truths(6, CURVE(), *(CURVE(optimum=best, failing=0.3) for best in (2, -2, 4, 0))),
-    ),
-    "15 % fail": Scene(
-        "15 % of all runs fail whatever the rate, and only one rate is any good", truths(6, STEEP(failing=0.15)), 0.5
-    ),
-    "three are better": Scene(
-        "three are 3 sd better: the others' errors count", truths(6, STEEP(), *[STEEP(top=3)] * 3)
-    ),
-    "at delta": Scene(
-        "all differ by exactly delta: equivalent is false",
-        truths(6, STEEP(), *[STEEP(top=1.5)] * 3, *[STEEP(top=-1.5)] * 3),
-        0.5,
-        {"delta": 1.5},
-    ),
-    "equal, with delta": Scene(
-        "no difference, delta given: three claims can be made", truths(6, STEEP()), 0.5, {"delta": 1.5}
-    ),
-    "one contender, not tuned": Scene("nothing but the looks shares the error", truths(1), 0.0, {"factors": (1.0,)}),
-    "not tuned": Scene("the script's own rate alone", truths(6), 0.0, {"factors": (1.0,)}),
-}
 
 
 @dataclass
@@ -117,31 +56,24 @@ def is_false(scene: Scene, verdict: Verdict, delta: float | None) -> bool:
     }[verdict.verdict]
 
 
-def at_chosen_rates(scene: Scene, verdict: Verdict) -> float:
-    """The true difference that the intervals of a verdict are about."""
-    own, base = scene.truths[verdict.activation], scene.truths[BASELINE]
-    return own.mean(verdict.lr_factor) - base.mean(verdict.baseline_lr_factor)
+def covers(bounds: tuple[float, float], truth: float) -> bool:
+    return not (bounds[0] > truth or bounds[1] < truth)
 
 
 def simulate(scene: Scene, seeds: int, studies: int, *, until_decided: bool = False, first: int = 0) -> Count:
     """Counts over studies of one scene; a verdict at any look that is false makes the study false."""
     asked, count = design(len(scene.truths) - 1, seeds, **scene.asked), Count()
     for number in range(first, first + studies):
-        world = World(scene.truths, correlation=scene.correlation, seed=number)
+        world = World(scene.truths, correlation=scene.correlation, seed=number, metric=scene.metric)
         last, printed = study(asked, world, until_decided=until_decided)
         count.studies += 1
         count.false += any(is_false(scene, one, asked.delta) for look in printed for one in look)
         for one in printed[0]:
             if not math.isnan(one.ci[0]):
                 count.intervals += 1
-                count.covered += one.ci[0] <= at_chosen_rates(scene, one) <= one.ci[1]
+                count.covered += covers(one.ci, scene.truth(one.activation))
         count.all_covered += all(
-            not (
-                one.ci_simultaneous[0] > at_chosen_rates(scene, one)
-                or one.ci_simultaneous[1] < at_chosen_rates(scene, one)
-            )
-            for look in printed
-            for one in look
+            covers(one.ci_simultaneous, scene.truth(one.activation)) for look in printed for one in look
         )
         count.calls.update(one.verdict for one in last)
     return count
@@ -153,9 +85,25 @@ def power(asked: Design, truth: Truth, studies: int, *, correlation: float = 0.0
     deserved = "better" if truth.top > 0 else "worse"
     found = 0
     for number in range(studies):
-        world = World(truths(len(asked.contenders), base, truth), correlation=correlation, seed=number)
-        found += study(asked, world)[0][0].verdict == deserved
+        found += study(asked, world_of(asked, truth, base, correlation, number))[0][0].verdict == deserved
     return found / studies
+
+
+def power_as_needed(asked: Design, truth: Truth, studies: int, *, correlation: float = 0.0, base: Truth) -> float:
+    """How often delta is found, at its next look, by a fresh study with the seeds that a pilot study asked for."""
+    found = 0
+    for number in range(studies):
+        told = study(asked, world_of(asked, truth, base, correlation, number))[0][0].seeds_needed
+        assert told is not None
+        seeds = round(math.sqrt(told[0] * told[1]))
+        fresh, spent = replace(asked, seeds=seeds), [Look(1, seeds, asked.names[1:], "an earlier question")]
+        trials = run(fresh, world_of(asked, truth, base, correlation, number + 10**6), looks=spent)
+        found += judge(fresh, trials, spent)[0].verdict == ("better" if truth.top > base.top else "worse")
+    return found / studies
+
+
+def world_of(asked: Design, truth: Truth, base: Truth, correlation: float, seed: int) -> World:
+    return World(truths(len(asked.contenders), base, truth), correlation=correlation, seed=seed)
 
 
 def rows(studies: int) -> Iterator[str]:

@@ -10,8 +10,10 @@ import relume
 from relume.artifacts.study import Study
 from relume.artifacts.trial import Design
 from relume.errors import NothingToCompare, StudyError
-from relume.lab.campaign import Terms
+from relume.lab.campaign import Quiet, Terms
+from relume.lab.findings import read_findings
 from relume.lab.function_study import Call, activations_of, campaign_of
+from relume.reports import study_terminal
 
 GAIN = {"relu": 0.0, "elu": 5.0, "gelu": 0.1}
 
@@ -56,7 +58,7 @@ def test_asked_again_it_runs_nothing_and_says_the_same(tmp_path):
     first, second = Counting(), Counting()
     said = compare(tmp_path / "study", first)
     again = compare(tmp_path / "study", second)
-    assert len(first.calls) == 54
+    assert len(first.calls) == 45
     assert second.calls == []
     assert repr(again) == repr(said)
     assert len(again.findings.looks) == 1
@@ -68,7 +70,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(tmp_path):
         compare(tmp_path / "study", first)
     said = compare(tmp_path / "study", second)
     assert len(first.calls) == 25
-    assert len(first.calls) + len(second.calls) == 54
+    assert len(first.calls) + len(second.calls) == 45
     assert repr(compare(tmp_path / "other", whole)).splitlines()[0] == repr(said).splitlines()[0]
 
 
@@ -179,3 +181,43 @@ def test_when_the_time_is_over_what_is_done_is_kept(tmp_path):
     assert campaign.out_of_time
     assert [verdict.verdict for verdict in verdicts] == ["undecided"]
     assert study.looks == ()
+
+
+class Telling(Quiet):
+    """Keeps what it is shown."""
+
+    def __init__(self):
+        self.stages, self.verdicts = [], []
+
+    def planned(self, stage, done, left):
+        self.stages.append((stage, done, left))
+
+    def judged(self, verdict, runs, waiting):
+        self.verdicts.append((verdict.activation, verdict.verdict, runs, waiting))
+
+
+def test_the_first_verdict_is_told_while_the_others_still_run(tmp_path):
+    study, told, calls = Study.open(tmp_path / "study"), Telling(), Counting()
+    call = Call(calls, activations_of(["relu", "gelu", "elu"]))
+    campaign = campaign_of(call, Design((), seeds=6), study, Terms())
+    campaign.progress = told
+    verdicts = campaign.carry_out()
+    ((name, said, runs, waiting),) = told.verdicts
+    assert (name, said, waiting) == ("elu", "better", 1)  # tuning promised most of it
+    assert runs < len(calls.calls) == len(study.trials())
+    assert [verdict.verdict for verdict in verdicts] == ["undecided", "better"]
+    assert len(study.looks) == 1
+    assert told.stages[0][2] == 9 + 3 * 3 * 6 - 1  # the whole study, without the first run
+
+
+def test_a_study_that_still_runs_reports_what_waits(tmp_path):
+    stopped = Counting(stop_after=9 + 2 * 3 * 6)
+    with pytest.raises(KeyboardInterrupt):
+        compare(tmp_path / "study", stopped, seeds=6)
+    (found,) = read_findings([tmp_path / "study"])
+    by_name = {verdict.activation: verdict for verdict in found.verdicts}
+    assert (by_name["elu"].verdict, by_name["elu"].look) == ("better", 1)
+    assert (by_name["gelu"].verdict, by_name["gelu"].look, by_name["gelu"].n) == ("undecided", 0, 0)
+    text = " ".join(study_terminal.to_text([found]).split())
+    assert "gelu is not judged yet." in text
+    assert "waiting" in text

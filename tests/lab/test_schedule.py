@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import random
 
 import pytest
-from world import Truth, World, design, run, truths
+import world
+from world import Truth, World, run, truths
 
 from relume.artifacts.trial import BASELINE, Look, Trial, TrialKey
 from relume.errors import StudyError
 from relume.lab.judging.schedule import (
-    MOST_EXTENSIONS,
-    chosen,
-    grid,
+    Confirmation,
     look_now,
     next_seeds,
     next_trials,
     question,
+    runs_left,
     share,
     stages,
 )
+from relume.lab.judging.tuning import MOST_EXTENSIONS, Tuning
 
 SHARP = Truth(curvature=50.0)  # the best rate is never in doubt
 
@@ -32,7 +34,16 @@ def at_optimum(*factors, **truth):
     return World(truths(len(others), base, *others))
 
 
-SEEDS = (10_000, 10_001, 10_002, 10_003)  # the tuning's two, and those that make up for failures
+SEEDS = (10_000, 10_001, 10_002, 10_003)  # the tuning's two, and those that replace failures
+design = functools.partial(world.design, tuning_seeds=SEEDS[:2])
+
+
+def grid(asked, done):
+    return Tuning(asked, done).grid()
+
+
+def chosen(asked, done):
+    return Tuning(asked, done).choices()
 
 
 def by_hand(values, *, seeds=None, status="finished", weights=""):
@@ -61,16 +72,22 @@ def test_tuning_comes_first_with_one_budget_for_all_seed_by_seed():
     assert [key.seed for key in keys] == sorted(key.seed for key in keys)
 
 
-def test_confirmation_runs_the_three_best_rates_of_each_on_fresh_seeds_seed_by_seed():
-    asked = design(2, 4)
-    world = at_optimum(1, 1, 1)
-    tuned = [world.trial(key) for key in next_trials(asked, [])]
+def test_confirmation_runs_three_rates_of_each_on_fresh_seeds_the_most_promising_contender_first():
+    asked = design(3, 4)
+    worlds = World(truths(3, SHARP, *(Truth(top=top, curvature=50.0) for top in (-5, 9, 5))))
+    tuned = [worlds.trial(key) for key in next_trials(asked, [])]
     keys = next_trials(asked, tuned)
     assert {key.stage for key in keys} == {"confirm"}
-    assert sorted({key.seed for key in keys}) == [0, 1, 2, 3]
-    assert [key.seed for key in keys] == sorted(key.seed for key in keys)
-    assert len(keys) == len(set(keys)) == 3 * 3 * 4
-    assert [key.lr_factor for key in keys[:3]] == [1.0, 1.0, 1.0]  # first of each seed: the chosen ones
+    assert len(keys) == len(set(keys)) == 4 * 3 * 4
+    first, second, third = keys[:24], keys[24:36], keys[36:]
+    assert {key.activation for key in first} == {BASELINE, "a1"}  # one verdict after half of the runs
+    assert {key.activation for key in second} == {"a2"}
+    assert {key.activation for key in third} == {"a0"}
+    for block in (first, second, third):
+        assert [key.seed for key in block] == sorted(key.seed for key in block)
+        assert {key.seed for key in block} == {0, 1, 2, 3}
+    assert [key.lr_factor for key in keys[:2]] == [1.0, 0.25]
+    assert {key.lr_factor for key in keys} == {0.25, 1.0, 4.0}
 
 
 def test_nothing_that_has_ended_is_asked_for_again_however_it_ended_and_in_whatever_order():
@@ -96,8 +113,7 @@ def test_one_factor_alone_is_not_tuned_and_costs_one_run_a_seed():
 def test_more_seeds_add_only_what_is_missing():
     asked, world = design(2, 3), at_optimum(1, 1, 1)
     done = run(asked, world)
-    more = next_trials(dataclasses.replace(asked, seeds=6), done)
-    assert more == next_trials(asked, done, seeds=6)
+    more = next_trials(dataclasses.replace(asked, seeds=6), done, [look_now(asked, done, [])])
     assert {key.seed for key in more} == {3, 4, 5}
     assert len(more) == 3 * 3 * 3
 
@@ -125,20 +141,16 @@ def test_all_extend_when_the_best_rate_of_one_lies_at_the_edge():
     }
     found = chosen(asked, done)
     assert [found[name].factor for name in asked.names] == [1.0, 1.0, 4.0]
-    assert not any(choice.at_edge for choice in found.values())
+    assert [found[name].confirmed for name in asked.names] == [(1.0, 0.25, 4.0)] * 2 + [(4.0, 1.0, 16.0)]
 
 
-def test_the_grid_grows_twice_at_most_and_says_when_the_best_is_still_at_its_end():
+def test_the_grid_grows_twice_at_most():
     asked = design(2, 3)
     done = run(asked, at_optimum(1, 4.0**9, 4.0**-9))
     assert grid(asked, done)[0] == tuple(4.0**power for power in range(-3, 4))
     assert MOST_EXTENSIONS == 2
     found = chosen(asked, done)
-    assert [(found[name].factor, found[name].at_edge) for name in asked.names] == [
-        (1, False),
-        (64, True),
-        (1 / 64, True),
-    ]
+    assert [found[name].factor for name in asked.names] == [1, 64, 1 / 64]
 
 
 def test_the_grid_grows_by_its_own_ratio():
@@ -193,7 +205,7 @@ def test_a_rate_at_which_most_runs_failed_is_not_chosen_and_is_confirmed_all_the
     done = by_hand(values | {(BASELINE, 1.0): 0.5}) + by_hand({("a0", 1.0): math.nan}, seeds=SEEDS[:3])
     done += by_hand({("a0", 1.0): 99.0}, seeds=SEEDS[3:])
     found = chosen(asked, done)["a0"]
-    assert found.confirmed == (4.0, 1.0, 0.25)  # the failures may be chance, and 1 the best
+    assert found.confirmed == (4.0, 0.25, 1.0)  # the failures may be chance, and 1 the best
     assert not any(factor > 4 for factor in grid(asked, done)[0])  # nor is it an end of the grid
 
 
@@ -203,7 +215,7 @@ def test_a_rate_at_which_no_run_finished_nor_at_any_higher_is_not_confirmed():
     assert [choice.confirmed for choice in chosen(asked, by_hand(values)).values()] == [(1.0, 0.25)] * 2
     wide = dataclasses.replace(asked, factors=(0.25, 1.0, 2.0, 4.0))
     known = by_hand(values | {(name, 2.0): 0.4 for name in asked.names})
-    assert [choice.confirmed for choice in chosen(wide, known).values()] == [(1.0, 2.0, 0.25)] * 2
+    assert [choice.confirmed for choice in chosen(wide, known).values()] == [(1.0, 0.25, 2.0)] * 2
 
 
 def test_the_grid_grows_where_the_best_rate_by_the_runs_that_finished_lies_at_its_end():
@@ -240,7 +252,7 @@ def test_less_is_better_and_another_metric_for_tuning_are_honoured():
         for f, (a, loss) in metrics.items()
     ]
     by_loss = design(1, 3, metric="accuracy", mode="max", tune_metric="val_loss", tune_mode="min")
-    assert chosen(by_loss, done)["a0"].confirmed == (1.0, 4.0, 0.25)
+    assert chosen(by_loss, done)["a0"].confirmed == (1.0, 0.25, 4.0)
     assert chosen(dataclasses.replace(by_loss, metric="val_loss", mode="min", tune_mode=None), done)["a0"].factor == 1.0
     by_accuracy = design(1, 3, metric="accuracy")
     assert grid(by_accuracy, done) == ((0.25, 1.0, 4.0, 16.0), False)  # best at 4: the edge
@@ -252,9 +264,112 @@ def test_a_factor_without_effect_is_told_and_confirmed_once():
     same = by_hand(values, weights="digest of seed ")
     assert grid(asked, same) == ((1.0, 4.0), True)
     found = chosen(asked, same)["a0"]
-    assert (found.confirmed, found.has_effect, found.at_edge) == ((1.0,), False, False)
+    assert (found.confirmed, found.has_effect) == ((1.0,), False)
     unknown = by_hand(values)  # no digests: nothing is claimed, and 1 is an end of the grid
     assert grid(asked, unknown) == ((0.25, 1.0, 4.0), False)
+
+
+# ---- the confirmed rates grow --------------------------------------------------------------------------------------
+
+
+def confirmed(asked, done, name="a0"):
+    study = Confirmation(asked, done)
+    assert next_trials(asked, done) == []
+    return study.rates(name, asked.seeds)
+
+
+def confirming(means, *, seeds=4, tuned=None, failing=()):
+    """A study whose tuning chose ×1, with the mean of a0 at each rate of the confirmation; the baseline's are clear."""
+    asked = design(1, seeds)
+    done = by_hand({(BASELINE, f): -abs(math.log2(f)) for f in (0.25, 1.0, 4.0)})
+    done += by_hand({("a0", f): v for f, v in (tuned or {0.25: 0.1, 1.0: 0.5, 4.0: 0.2}).items()})
+    noise = (-0.1, 0.1, 0.05, -0.05)
+    for name, rates in ((BASELINE, {0.25: -9.0, 1.0: 0.0, 4.0: -9.0}), ("a0", means)):
+        done += [
+            Trial(
+                TrialKey(name, seed, f, "confirm"),
+                "diverged" if name == "a0" and f in failing else "finished",
+                {"quality": ((0, mean + noise[seed]),)},
+            )
+            for f, mean in rates.items()
+            for seed in range(seeds)
+        ]
+    return asked, done
+
+
+def test_rates_grow_outward_until_the_best_is_bracketed():
+    asked, done = confirming({0.25: -9.0, 1.0: -5.0, 4.0: 0.0})
+    assert next_trials(asked, done) == [TrialKey("a0", seed, 16.0, "confirm") for seed in range(4)]
+    found = confirmed(*confirming({0.25: -9.0, 1.0: -5.0, 4.0: 0.0, 16.0: -5.0}))
+    assert (set(found.factors), found.open) == ({0.25, 1.0, 4.0, 16.0}, ())
+
+
+def test_rates_stop_growing_and_say_which_is_open():
+    found = confirmed(*confirming({4.0**i: 5.0 * i for i in range(-1, 5)}))
+    assert (len(found.factors), found.open) == (6, (1024.0,))
+
+
+def test_rates_grow_by_half_a_step_toward_a_rate_that_fails():
+    tuned = {0.25: 0.1, 1.0: 0.5, 4.0: math.nan}
+    asked, done = confirming({0.25: -9.0, 1.0: 0.0}, tuned=tuned)
+    assert {key.lr_factor for key in next_trials(asked, done)} == {2.0}
+    for failing in ((), (2.0,)):  # within half a step a failure brackets as well
+        found = confirmed(*confirming({0.25: -20.0, 1.0: 0.0, 2.0: -5.0}, tuned=tuned, failing=failing))
+        assert (set(found.factors), found.open) == ({0.25, 1.0, 2.0}, ())
+
+
+def test_rates_grow_by_half_steps_where_a_rate_between_may_be_clearly_better():
+    asked, done = confirming({0.25: -9.0, 1.0: 0.0, 4.0: -0.5})
+    assert {key.lr_factor for key in next_trials(asked, done)} == {0.5, 2.0}
+    found = confirmed(*confirming({0.25: -9.0, 1.0: 0.0, 4.0: -0.5, 0.5: -1.0, 2.0: 1.0}))
+    assert set(found.factors) == {0.25, 0.5, 1.0, 2.0, 4.0}
+    assert set(confirmed(*confirming({0.25: -9.0, 1.0: 0.0, 4.0: -8.9})).factors) == {0.25, 1.0, 4.0}
+
+
+def test_rates_that_have_grown_stay_at_the_next_number_of_seeds():
+    asked, world = design(1, 3), World(truths(1, SHARP, Truth(curvature=3.0, optimum=1.0)))
+    done = run(asked, world)
+    printed = [look_now(asked, done, [])]
+    grown = Confirmation(asked, done).rates("a0", 3).factors
+    assert 2.0 in grown
+    more = dataclasses.replace(asked, seeds=6)
+    assert {key.lr_factor for key in next_trials(more, done, printed) if key.activation == "a0"} == set(grown)
+
+
+def test_a_contender_that_raises_one_and_the_same_exception_is_not_tried_again():
+    asked, world = design(3, 4, tuning_seeds=(10_000,)), at_optimum(1, 1, 1, 1)
+
+    def broken(key):
+        errors = {"a0": "TypeError: no", "a1": f"ValueError: {key.lr_factor}"}
+        error = errors.get(key.activation)
+        return Trial(key, "failed", error=error) if error else world.trial(key)
+
+    done = []
+    while keys := next_trials(asked, done):
+        done += [broken(key) for key in keys[:4]]
+    runs = {name: [t.key for t in done if t.key.activation == name] for name in asked.names}
+    assert len(runs["a0"]) == 2
+    assert len(runs["a1"]) == 3 * 4 + 4  # another exception each time: its failures count
+    assert len(runs["a2"]) == len(runs[BASELINE]) == 3 + 3 * 4
+
+
+def test_a_default_study_of_seven_contenders_takes_at_most_100_runs_to_its_first_verdict():
+    counts = []
+    for seed in range(8):
+        asked, world, done = world_of_seven(seed)
+        while look_now(asked, done, []) is None:
+            done += [world.trial(key) for key in next_trials(asked, done)[:2]]
+        counts.append(len(done))
+    assert max(counts) <= 100
+    assert min(counts) == 24 + 48
+
+
+def world_of_seven(seed):
+    return world.design(7, 8), World(truths(7, Truth(curvature=0.8)), seed=seed), []
+
+
+def test_the_runs_that_are_left_are_known_before_the_tuning_ends():
+    assert runs_left(world.design(7, 8), []) == 24 + 192
 
 
 # ---- looks ---------------------------------------------------------------------------------------------------------
@@ -283,16 +398,19 @@ def test_seeds_that_are_no_look_are_refused(seeds):
         stages(design(1, seeds), printed)
 
 
-def test_a_look_is_there_when_every_run_of_its_seeds_has_ended():
+def test_the_first_look_begins_with_one_contender_and_the_next_ones_wait_for_all():
     asked, world = design(2, 3), at_optimum(1, 1, 1)
     done = run(asked, world)
     assert look_now(asked, done[:5], []) is None  # still tuning
-    assert look_now(asked, done[:-1], []) is None
-    first = look_now(asked, done, [])
-    assert first == Look(1, 3, ("a0", "a1"), question(asked))
+    tuning = sum(trial.key.stage == "tune" for trial in done)
+    lead = tuning + 2 * 3 * 3  # the baseline and one contender at three rates on three seeds
+    assert look_now(asked, done[: lead - 1], []) is None
+    first = Look(1, 3, ("a0", "a1"), question(asked))  # the other contender counts in the correction
+    assert look_now(asked, done[:lead], []) == look_now(asked, done, []) == first
+    assert look_now(asked, done, [first]) == first
     more = dataclasses.replace(asked, seeds=6)
-    further = run(more, world, done)
-    assert look_now(more, further[:-1], [first]) == first  # the second is not complete: the first stands
+    further = run(more, world, done, [first])
+    assert look_now(more, further[:-1], [first]) == first  # the second is not complete: the first holds
     assert look_now(more, further, [first]) == Look(2, 6, ("a0", "a1"), question(more))
 
 

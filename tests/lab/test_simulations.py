@@ -7,8 +7,9 @@ hold the figures of ``docs/reference/lab-statistics.md``.
 from __future__ import annotations
 
 import pytest
+from scenes import SCENES
 from scipy.stats import binomtest
-from simulate import SCENES, SEEDS, power, simulate
+from simulate import SEEDS, power, power_as_needed, simulate
 from world import Truth, design
 
 from relume.lab.judging import stats
@@ -32,12 +33,19 @@ def below(hits, of, promised):
 
 
 @pytest.mark.parametrize(
-    ("name", "seeds"), [("steep", 5), ("failures", 8), ("one curve", 20), ("at delta", 20), ("optima apart", 20)]
+    ("name", "seeds"),
+    [
+        ("steep", 8),
+        ("at delta", 20),
+        ("half a step off, 3", 20),
+        ("beyond the grid", 20),
+        ("10 % collapse", 8),
+        ("20 items, paired", 8),
+    ],
 )
 def test_false_verdicts_are_rare(name, seeds):
     count = simulate(SCENES[name], seeds, FEW)
     assert above(count.false, count.studies, PROMISED) > SURE, count
-    assert above(count.covered, count.intervals, 0.96) > SURE, count
     assert below(count.covered, count.intervals, 0.94) > SURE, count
 
 
@@ -64,18 +72,24 @@ def enough(name, studies):
     return studies * (4 if name == "noisy baseline" else 6 // (len(SCENES[name].truths) - 1))
 
 
+HELD = [name for name, scene in SCENES.items() if not scene.over_all]
+"""Verdicts are about the runs that train: what a collapse costs over all runs is measured, not promised."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", SEEDS)
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", HELD)
 def test_family_wise_error_and_coverage_keep_their_promise(name, seeds):
     count = simulate(SCENES[name], seeds, enough(name, MANY))
     assert count.family_wise <= PROMISED, count
-    assert 0.94 <= count.coverage <= 0.96, count
+    assert count.coverage >= 0.94, count
+    if SCENES[name].asked.get("factors") and SCENES[name].metric is None:  # not tuned: no choice to be paid for
+        assert count.coverage <= 0.96, count
     assert below(count.all_covered, count.studies, 0.95) > SURE, count
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", HELD)
 def test_family_wise_error_keeps_its_promise_until_decided(name):
     count = simulate(SCENES[name], 5, enough(name, MANY // 2), until_decided=True)
     assert count.family_wise <= PROMISED, count
@@ -95,8 +109,10 @@ def test_power_is_that_of_theory_where_nothing_is_tuned(contenders, seeds, top, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delta", [0.8, 1.5, 3.0])
-def test_so_many_seeds_as_are_said_to_be_needed_find_delta_in_80_of_100(delta):
-    seeds = stats.seeds_needed(delta, 2**0.5, 0.03 / 6)
-    found = power(design(6, seeds, factors=(1.0,)), Truth(top=delta), MANY)
-    assert 0.77 <= found <= stats.power(delta / 2**0.5, seeds, 0.03 / 6) + 0.035
+@pytest.mark.parametrize("asked", [{"factors": (1.0,)}, {}])
+@pytest.mark.parametrize("correlation", [0.0, 0.5])
+@pytest.mark.parametrize("delta", [0.8, 1.5])
+def test_the_seeds_that_are_said_to_be_needed_find_delta_in_80_of_100(delta, correlation, asked):
+    base, truth = Truth(curvature=0.3), Truth(top=delta, curvature=0.3)
+    found = power_as_needed(design(2, 8, delta=delta, **asked), truth, MANY // 4, correlation=correlation, base=base)
+    assert 0.75 <= found <= 0.85

@@ -222,24 +222,6 @@ def test_detectable_effect_of_one_pair_is_infinite():
     assert stats.power(100.0, 1, 0.05) == 0.0
 
 
-@pytest.mark.parametrize("effect", [0.05, 0.3, 0.8, 1.5, 5.0, 200.0])
-@pytest.mark.parametrize("level", [0.05, 0.005])
-def test_seeds_needed_is_the_first_number_with_the_power(effect, level):
-    pairs = stats.seeds_needed(effect, 1.0, level)
-    assert power_by_quadrature(effect, pairs, level) >= 0.8 - 2e-5
-    assert pairs == 2 or stats.power(effect, pairs - 1, level) < 0.8
-    assert stats.seeds_needed(7 * effect, 7.0, level) == pairs  # in any unit
-
-
-def test_seeds_needed_for_a_tiny_delta_takes_the_normal_limit():
-    assert stats.seeds_needed(0.001, 1.0, 0.05) == pytest.approx((1.959964 + 0.841621) ** 2 * 1e6, rel=1e-5)
-
-
-def test_seeds_needed_is_unknown_without_spread_or_delta():
-    for delta, deviation in ((1.0, 0.0), (1.0, NAN), (0.0, 1.0)):
-        assert stats.seeds_needed(delta, deviation, 0.05) is None
-
-
 # ---- without SciPy -------------------------------------------------------------------------------------------------
 
 WITHOUT_SCIPY = """
@@ -259,3 +241,47 @@ def test_verdicts_without_scipy_say_what_to_install():
     said = subprocess.run([sys.executable, "-c", WITHOUT_SCIPY], capture_output=True, text=True, check=True).stdout
     assert "pip install 'relume[lab]'" in said
     assert said.endswith("[missing-extra]\n")
+
+
+# ---- rounding ------------------------------------------------------------------------------------------------------
+
+
+def test_the_least_step_is_that_of_the_digits_or_of_the_items():
+    items = np.array([61, 58, 61, 60, 57, 63]) / 64
+    assert stats.least_step(items) == 1 / 64
+    assert stats.least_step(np.round(items, 3)) == pytest.approx(0.015)
+    assert stats.least_step(np.array([0.5, NAN, 0.1 + 0.2, 0.3])) == pytest.approx(0.2)  # rounding is no step
+    assert stats.least_step(np.array([0.5, 0.5, NAN])) == stats.least_step(np.array([])) == 0.0
+
+
+def test_differences_within_one_step_are_counted_and_not_taken_for_normal():
+    near = np.array([0.016, 0.015, 0.016, 0.016, 0.015, 0.016])
+    assert float(stats.p_greater(near)) < 1e-6
+    assert float(stats.p_greater(near, step=0.015)) == pytest.approx(0.5**6)
+    assert float(stats.p_greater(-near, step=0.015)) == 1.0
+    mixed = np.array([0.0, 1.0, 1.0, 0.0, 0.0, 1.0])
+    assert float(stats.p_greater(mixed, step=1.0)) == pytest.approx(0.125)
+    assert stats.p_greater(mixed, step=0.1) == pytest.approx(float(stats.p_greater(mixed)))
+
+
+@pytest.mark.parametrize(("alpha", "pairs"), [(0.05, 6), (0.01, 8), (0.0625, 5)])
+def test_the_fewest_pairs_are_those_with_which_the_sign_flip_test_reaches_alpha(alpha, pairs):
+    assert stats.least_pairs(alpha) == pairs
+    assert stats.sign_flip_floor(pairs) <= alpha < stats.sign_flip_floor(pairs - 1)
+
+
+def test_fewer_pairs_than_the_least_prove_nothing():
+    differences = np.array([[1.0, 1.1, 1.2, 1.0, 0.9], [1.0, 1.1, 1.2, 1.0, NAN]])
+    assert stats.p_greater(differences, least=5)[0] < 0.001
+    assert stats.p_greater(differences, least=5)[1] == 1.0
+
+
+def test_the_lower_limit_is_that_of_the_interval(rng):
+    differences = rng.normal(0.4, 1.3, (2, 7))
+    found = stats.lower_limit(differences, np.array([0.01, 0.025]))
+    expected = [
+        stats.interval(*map(float, stats.moments(row)), 2 * level)[0]
+        for row, level in zip(differences, (0.01, 0.025), strict=True)
+    ]
+    assert found == pytest.approx(expected)
+    assert stats.lower_limit(np.array([1.0, NAN]), np.array(0.05)) == -math.inf

@@ -68,16 +68,34 @@ def test_numbers_of_a_verdict_are_those_of_scipy_and_statsmodels():
         assert one.correlation == pytest.approx(np.corrcoef(values, base)[0, 1])
         assert one.level == pytest.approx(0.03)
         assert one.mdd == pytest.approx(stats.detectable_effect(8, 0.015) * difference.std(ddof=1))
-        assert one.seeds_needed == stats.seeds_needed(0.5, difference.std(ddof=1), 0.015)
+        for needed, part in zip(one.seeds_needed, (0.25, 0.75), strict=True):  # of the spreads the pairs allow
+            deviation = difference.std(ddof=1) * math.sqrt(7 / scipy.stats.chi2.isf(part, 8))
+            assert stats.power(0.5 / deviation, needed, 0.005) == pytest.approx(0.8, abs=0.06)  # at the next look
 
 
 def test_seeds_needed_refers_to_delta_and_not_to_the_difference_seen():
     base, small, large = spread(8), spread(8, 0.1, 8), spread(8, 0.1, 8) + 3
+    found = []
     for values in (small, large):
         (one,) = judge(alone(["elu"], 8, delta=0.5), trials({BASELINE: base, "elu": values}))
-        assert one.seeds_needed == stats.seeds_needed(0.5, (values - base).std(ddof=1), 0.03)
+        found.append(one.seeds_needed)
         (one,) = judge(alone(["elu"], 8), trials({BASELINE: base, "elu": values}))
         assert one.seeds_needed is None
+    assert found[0] == found[1]
+    assert found[0][0] < found[0][1]
+
+
+def test_seeds_needed_counts_every_test_that_the_verdict_needs():
+    rates = (0.25, 1.0, 4.0)
+    flat = {
+        (name, f): spread(8, -(f != 1.0) * 3, 8 * (3 * (name == "elu") + i))
+        for name in (BASELINE, "elu")
+        for i, f in enumerate(rates)
+    }
+    (tuned_one,) = judge(design(["elu"], 8, delta=0.5), tuned({BASELINE: 1.0, "elu": 1.0}, flat))
+    known = {name: flat[name, 1.0] for name in (BASELINE, "elu")}
+    (one,) = judge(alone(["elu"], 8, delta=0.5), trials(known))
+    assert tuned_one.seeds_needed[0] > one.seeds_needed[0]
 
 
 def test_less_is_better_where_the_design_says_so():
@@ -140,42 +158,93 @@ def tuned(best, confirmed):
     return runs
 
 
-def test_better_must_beat_the_baseline_at_each_of_its_confirmed_rates():
-    rates = (0.25, 1.0, 4.0)
-    flat = {(BASELINE, f): spread(8, 0, 8 * i) for i, f in enumerate(rates)} | {
-        ("elu", f): spread(8, 5, 24 + 8 * i) for i, f in enumerate(rates)
-    }
+RATES = (0.25, 1.0, 4.0)
+
+
+def bracketed(name, top, offset, side=-3.0):
+    """Values at three rates, of which the middle one is clearly the best."""
+    return {(name, f): spread(8, top + (f != 1.0) * side, offset + 8 * i) for i, f in enumerate(RATES)}
+
+
+def test_better_must_beat_the_baseline_at_each_of_its_rates_and_between_them():
     best = {BASELINE: 1.0, "elu": 1.0}
-    (one,) = judge(design(["elu"], 8), tuned(best, flat))
+    values = bracketed(BASELINE, 0.0, 0) | bracketed("elu", 5.0, 24)
+    (one,) = judge(design(["elu"], 8), tuned(best, values))
     assert one.verdict == "better"
-    lucky = flat | {(BASELINE, 4.0): spread(8, 5, 16)}  # the baseline is as good at a rate that tuning did not choose
-    (one,) = judge(design(["elu"], 8), tuned(best, lucky))
-    assert one.verdict == "undecided"
-    assert any("not beside every confirmed rate of the baseline" in note for note in one.notes)
-    assert one.ci[0] > 0  # the numbers stay those of the chosen rates
-    weak = flat | {("elu", 4.0): spread(8, -5, 40)}  # its own other rates may be bad
-    (one,) = judge(design(["elu"], 8), tuned(best, weak))
-    assert one.verdict == "better"
+    other = {
+        **values,
+        ("elu", 1.0): values["elu", 1.0] - 5,
+        ("elu", 4.0): values["elu", 4.0] + 3,
+        ("elu", 16.0): spread(8, -9, 40),
+    }
+    (one,) = judge(design(["elu"], 8), tuned(best, other))
+    assert (one.verdict, one.lr_factor) == ("better", 4.0)  # at a rate that tuning did not choose
+    assert any("Tuning chose ×1 for elu; ×4 did better on the seeds of the verdict" in note for note in one.notes)
+    assert one.difference == pytest.approx((other["elu", 4.0] - values[BASELINE, 1.0]).mean())
+    lucky = {**values, (BASELINE, 4.0): spread(8, 5, 16), (BASELINE, 16.0): spread(8, -9, 40)}
+    (one,) = judge(design(["elu"], 8), tuned(best, lucky))  # the baseline is as good at another rate
+    assert (one.verdict, one.baseline_lr_factor) == ("undecided", 4.0)
+    assert one.ci[0] < 0 < one.ci[1]
+
+
+def test_a_rate_between_the_confirmed_ones_that_would_explain_it_keeps_it_from_better():
+    best = {BASELINE: 1.0, "elu": 1.0}
+    means = {0.25: -2.4, 1.0: 0.0, 4.0: -0.001, 16.0: -9.0}  # the parabola's top is .3 above: too near for a half step
+    values = {(BASELINE, f): spread(8, mean) for f, mean in means.items()}
+    for top, verdict in ((0.2, "undecided"), (0.9, "better")):
+        elu = {("elu", f): spread(8, top - 3 * (f != 1)) + 0.1 * spread(8, 0, 8 * i) for i, f in enumerate(RATES)}
+        (one,) = judge(design(["elu"], 8), tuned(best, values | elu))
+        assert one.verdict == verdict
+        told = [note for note in one.notes if note.startswith("At the confirmed rates alone it looks better.")]
+        assert bool(told) == (verdict == "undecided")
+        assert all(note.endswith("try --lr-factors 0.25,0.5,1,2,4.") for note in told)
 
 
 def test_worse_must_lose_at_each_of_its_own_confirmed_rates():
-    rates = (0.25, 1.0, 4.0)
-    flat = {(BASELINE, f): spread(8, 5, 8 * i) for i, f in enumerate(rates)} | {
-        ("elu", f): spread(8, 0, 24 + 8 * i) for i, f in enumerate(rates)
-    }
     best = {BASELINE: 1.0, "elu": 1.0}
-    (one,) = judge(design(["elu"], 8), tuned(best, flat))
+    values = bracketed(BASELINE, 5.0, 0) | bracketed("elu", 0.0, 24)
+    (one,) = judge(design(["elu"], 8), tuned(best, values))
     assert one.verdict == "worse"
-    (one,) = judge(design(["elu"], 8), tuned(best, flat | {("elu", 0.25): spread(8, 5, 24)}))
+    (one,) = judge(
+        design(["elu"], 8), tuned(best, values | {("elu", 0.25): spread(8, 5, 24), ("elu", 0.0625): spread(8, -9)})
+    )
     assert one.verdict == "undecided"
-    assert any("not beside each of its own confirmed rates" in note for note in one.notes)
+
+
+def test_the_interval_holds_the_difference_of_best_against_best():
+    best = {BASELINE: 1.0, "elu": 1.0}  # tuning chose a rate at which elu loses by 5
+    means = {0.25: -9, 1.0: -5, 4.0: 0, 16.0: -9}
+    values = bracketed(BASELINE, 0.0, 0) | {
+        ("elu", f): spread(8, m, 24 + 8 * i) for i, (f, m) in enumerate(means.items())
+    }
+    (one,) = judge(design(["elu"], 8), tuned(best, values))
+    assert (one.verdict, one.lr_factor, one.baseline_lr_factor) == ("undecided", 4.0, 1.0)
+    alike = values["elu", 4.0] - values[BASELINE, 1.0]
+    assert one.difference == pytest.approx(alike.mean())
+    plain = scipy.stats.ttest_1samp(alike, 0).confidence_interval(0.95)
+    assert plain[0] - 2 < one.ci[0] < plain[0]  # the choice of the rate is paid for
+    assert plain[1] < one.ci[1] < plain[1] + 2
+
+
+def test_a_best_rate_that_is_not_bracketed_withholds_the_verdict_and_says_what_to_type():
+    best = {BASELINE: 4.0, "elu": 1.0}
+    rising = {(BASELINE, 4.0**i): spread(8, 2.0 * i, 8 * max(0, i)) for i in range(-1, 7)}
+    values = rising | bracketed("elu", 90.0, 24)
+    runs = tuned(best, values) + trials({BASELINE: [9.5]}, factor=16.0, stage="tune", first_seed=10_000)
+    runs += trials({BASELINE: [9.9]}, factor=64.0, stage="tune", first_seed=10_000)
+    runs += [t for f in (16.0, 64.0) for t in trials({"elu": [0.0]}, factor=f, stage="tune", first_seed=10_000)]
+    (one,) = judge(design(["elu"], 8), runs)
+    assert one.verdict == "undecided"
+    assert any(
+        "The baseline did best at the last learning rate tried" in note and "--lr-factors" in note for note in one.notes
+    )
 
 
 def test_a_best_rate_at_the_edge_and_a_factor_without_effect_are_told():
-    asked, world = design(1, 3), World(truths(1, Truth(curvature=50), Truth(curvature=50, optimum=20)))
+    asked, world = design(1, 3), World(truths(1, Truth(curvature=50), Truth(curvature=50, optimum=40)))
     (one,) = judge(asked, run(asked, world))
     assert one.at_edge
-    assert any("did best at the last learning rate tried (×64)" in note for note in one.notes)
+    assert any("did best at the last learning rate tried (×4096)" in note for note in one.notes)
     same = [
         dataclasses.replace(t, weights=f"{t.key.activation}{t.key.seed}")
         for t in tuned({BASELINE: 1.0, "elu": 1.0}, {})
@@ -189,14 +258,74 @@ def test_a_best_rate_at_the_edge_and_a_factor_without_effect_are_told():
 # ---- failures ------------------------------------------------------------------------------------------------------
 
 
+def test_no_failure_is_told_with_what_may_yet_come():
+    (one,) = judge(alone(["elu"], 8), trials({BASELINE: spread(8), "elu": spread(8, 0, 8)}))
+    for whose in ("", " of the baseline"):
+        assert f"0 of 8 runs{whose} failed or collapsed; up to 32% may (95 % confidence)." in one.notes
+
+
+def curves(values, start):
+    """Trials whose curves begin at the start of training."""
+    return [
+        dataclasses.replace(t, metrics={n: ((0.0, start), (9.0, curve[-1][1])) for n, curve in t.metrics.items()})
+        for t in trials(values)
+    ]
+
+
+def test_a_run_that_ends_where_training_began_is_a_failure():
+    elu = [*spread(7, 20.0, 8), 0.1]
+    values = {BASELINE: spread(8, 20.0), "elu": elu}
+    (one,) = judge(alone(["elu"], 8), curves(values, 0.0))
+    assert (one.failed, one.n, one.baseline_failed) == (1, 7, 0)
+    assert one.mean == pytest.approx(np.mean(elu[:7]))
+    (blind,) = judge(alone(["elu"], 8), trials(values))  # one value a run: nobody can know
+    assert (blind.failed, blind.n) == (0, 8)
+    (near,) = judge(alone(["elu"], 8), curves({BASELINE: spread(8, 3.0), "elu": [*spread(7, 3.0, 8), 0.1]}, 0.0))
+    assert near.failed == 0  # the start lies within what runs vary by
+
+
+def test_a_rate_at_which_by_chance_no_run_collapsed_does_not_make_it_better():
+    base, elu = bracketed(BASELINE, 20.0, 0), bracketed("elu", 22.5, 24)
+    begins = {f: list(elu["elu", f]) for f in RATES}
+    for collapsed, verdict in ((0, "better"), (2, "undecided")):
+        elu = {("elu", f): [0.0] * (collapsed * (f != 1)) + each[collapsed * (f != 1) :] for f, each in begins.items()}
+        runs = [
+            t
+            if t.key.stage == "tune"
+            else dataclasses.replace(t, metrics={"quality": ((0.0, 0.0), (9.0, t.metrics["quality"][-1][1]))})
+            for t in tuned({BASELINE: 1.0, "elu": 1.0}, base | elu)
+        ]
+        (one,) = judge(design(["elu"], 8), runs)
+        assert (one.verdict, one.failed, one.lr_factor) == (verdict, 0, 1.0)
+
+
+def test_equivalent_is_not_said_of_a_mean_that_an_unnoticed_collapse_could_move_by_delta():
+    values = {BASELINE: spread(8, 20.0), "elu": spread(8, 20.0, 8), "gelu": [*spread(7, 20.0, 16), 0.0]}
+    asked = alone(["elu", "gelu"], 8, delta=3.0)
+    one, _ = judge(asked, curves(values, 0.0))
+    assert (one.verdict, one.failed) == ("equivalent", 0)
+    one, _ = judge(asked, trials(values))
+    assert one.verdict == "undecided"
+    assert any("It cannot be called equivalent: each run logs quality once" in note for note in one.notes)
+
+
+def test_a_contender_that_raises_the_same_exception_is_not_compared():
+    runs = [dataclasses.replace(t, status="failed", error="TypeError: no") for t in trials({"elu": [NAN] * 2})]
+    runs += trials({BASELINE: spread(8), "gelu": spread(8, 6, 8)})
+    one, other = judge(alone(["elu", "gelu"], 8), runs)
+    assert (one.verdict, one.look) == ("undecided", 0)
+    assert one.notes == ("It is not compared: each of its runs failed with the same error (TypeError: no).",)
+    assert other.verdict == "better"
+
+
 def test_failed_runs_are_told_with_an_interval_and_leave_the_mean():
     elu = [NAN, *spread(6, 0.0, 8), NAN]
     (one,) = judge(alone(["elu"], 8), trials({BASELINE: [*spread(7), NAN], "elu": elu}))
     assert (one.n, one.runs, one.failed, one.baseline_failed) == (6, 8, 2, 1)
     assert one.failed_ci == stats.wilson(2, 8)
     assert one.mean == pytest.approx(spread(6, 0.0, 8).mean())
-    assert any(note.startswith("2 of 8 runs of elu did not finish with a value") for note in one.notes)
-    assert any(note.startswith("1 of 8 runs of the baseline did not finish") for note in one.notes)
+    assert any(note.startswith("2 of 8 runs of elu failed or collapsed") for note in one.notes)
+    assert any(note.startswith("1 of 8 runs of the baseline failed or collapsed") for note in one.notes)
 
 
 @pytest.mark.parametrize("how", ["failed", "diverged", "timeout", "nan"])
@@ -209,13 +338,13 @@ def test_every_kind_of_failure_counts_alike(how):
 
 
 def test_a_better_verdict_that_rests_on_leaving_out_failures_is_not_given():
-    base = spread(8)
-    good = base + 2 + 0.1 * NOISE[8:16]
+    base = spread(12)
+    good = base + 2 + 0.1 * NOISE[12:24]
     values = {BASELINE: base, "elu": good}
-    (one,) = judge(alone(["elu"], 8), trials(values))
+    (one,) = judge(alone(["elu"], 12), trials(values))
     assert one.verdict == "better"
-    values["elu"] = [NAN, NAN, NAN, *good[3:]]
-    (one,) = judge(alone(["elu"], 8), trials(values))
+    values["elu"] = [NAN] * 5 + list(good[5:])
+    (one,) = judge(alone(["elu"], 12), trials(values))
     assert one.verdict == "undecided"
     assert one.ci_simultaneous[0] > 0
     assert "Among the finished runs it looks better, but not when failures count as the worst value seen." in one.notes
@@ -228,13 +357,13 @@ def test_a_better_verdict_survives_failures_that_change_nothing():
 
 
 def test_a_worse_verdict_must_survive_the_failures_of_the_baseline():
-    base = spread(8)
-    values = {BASELINE: [NAN, NAN, NAN, *base[3:]], "elu": base - 2 + 0.1 * NOISE[8:16]}
-    (one,) = judge(alone(["elu"], 8), trials(values))
+    base = spread(12)
+    values = {BASELINE: [NAN] * 5 + list(base[5:]), "elu": base - 2 + 0.1 * NOISE[12:24]}
+    (one,) = judge(alone(["elu"], 12), trials(values))
     assert one.verdict == "undecided"
     values[BASELINE] = base
-    values["elu"] = [NAN, NAN, NAN, *values["elu"][3:]]  # its own failures do not make it better
-    (one,) = judge(alone(["elu"], 8), trials(values))
+    values["elu"] = [NAN] * 5 + list(values["elu"][5:])  # its own failures do not make it better
+    (one,) = judge(alone(["elu"], 12), trials(values))
     assert one.verdict == "worse"
 
 
@@ -256,38 +385,42 @@ def test_nothing_is_said_beside_a_baseline_that_hardly_finishes():
         assert any("Fewer than half of the baseline's runs finished" in note for note in one.notes)
 
 
+def failing(values, counts):
+    """The same with so many failures in the first seeds."""
+    return {key: [NAN] * counts.get(key[1], 0) + list(each[counts.get(key[1], 0) :]) for key, each in values.items()}
+
+
+def at_rates(name, means, offset):
+    """16 values at each rate."""
+    draws = np.random.default_rng(offset)
+    return {(name, f): mean + draws.standard_normal(16) for f, mean in means.items()}
+
+
 def test_a_rate_of_the_baseline_at_which_hardly_a_run_finished_does_not_count():
-    rates = (0.25, 1.0, 4.0)
-    values = {(BASELINE, f): spread(8, 0, 8 * i) for i, f in enumerate(rates)}
-    values |= {("elu", f): spread(8, 5, 24 + 8 * i) for i, f in enumerate(rates)}
-    values[BASELINE, 4.0] = [NAN] * 6 + [99.0, 98.0]
-    (one,) = judge(design(["elu"], 8), tuned({BASELINE: 1.0, "elu": 1.0}, values))
+    elu = at_rates("elu", {0.25: 2, 1.0: 5, 4.0: 2}, 1)
+    base = at_rates(BASELINE, {0.25: -3, 1.0: 0, 2.0: -3, 4.0: 99}, 2)
+    best = {BASELINE: 1.0, "elu": 1.0}
+    (one,) = judge(design(["elu"], 16), tuned(best, failing(base, {4.0: 14}) | elu))
     assert one.verdict == "better"
-    assert any("Too few runs of the baseline finished at ×4 to compare" in note for note in one.notes)
-    for factor in (0.25, 1.0):  # it fails everywhere: the rate is not why, and may be the best
-        values[BASELINE, factor] = [NAN] * 4 + list(spread(4, 0, 10))
-    (one,) = judge(design(["elu"], 8), tuned({BASELINE: 1.0, "elu": 1.0}, values))
-    assert (one.verdict, one.baseline_failed) == ("undecided", 4)
+    assert any("Too few runs of the baseline finished at ×4" in note for note in one.notes)
+    # It fails everywhere: the rate is not why, and may be the best.
+    (one,) = judge(design(["elu"], 16), tuned(best, failing(base, {0.25: 8, 1.0: 8, 2.0: 8, 4.0: 12}) | elu))
+    assert (one.verdict, one.baseline_failed) == ("undecided", 8)
 
 
 def test_a_rate_of_its_own_at_which_hardly_a_run_finished_by_chance_keeps_it_from_worse():
-    rates = (0.25, 1.0, 4.0)
-    values = {(BASELINE, f): spread(8, 9, 8 * i) for i, f in enumerate(rates)}
-    values |= {("elu", f): spread(8, low, 24 + 8 * i) for i, (f, low) in enumerate(zip(rates, (0, 0, 12), strict=True))}
-    for failed, verdict in (([2, 0, 6], "worse"), ([3, 3, 5], "undecided")):
-        lost = {
-            ("elu", f): [NAN] * count + list(values["elu", f][count:]) for f, count in zip(rates, failed, strict=True)
-        }
-        (one,) = judge(design(["elu"], 8), tuned({BASELINE: 1.0, "elu": 1.0}, values | lost))
+    base = at_rates(BASELINE, {0.25: 6, 1.0: 9, 4.0: 6}, 1)
+    elu = at_rates("elu", {0.25: -3, 1.0: 0, 2.0: -3, 4.0: 12}, 2)
+    best = {BASELINE: 1.0, "elu": 1.0}
+    for failed, verdict in (({0.25: 2, 4.0: 13}, "worse"), ({0.25: 7, 1.0: 7, 2.0: 7, 4.0: 10}, "undecided")):
+        (one,) = judge(design(["elu"], 16), tuned(best, base | failing(elu, failed)))
         assert one.verdict == verdict
 
 
 def test_a_failure_counts_as_the_worst_value_of_the_rates_compared_not_of_a_poor_rate():
-    values = {
-        (BASELINE, f): spread(8, low, 8 * i) for i, (f, low) in enumerate(((0.25, -99.0), (1.0, 0.0), (4.0, 0.0)))
-    }
-    values |= {("elu", f): [NAN, *spread(7, 6, 24 + 8 * i)] for i, f in enumerate((0.25, 1.0, 4.0))}
-    (one,) = judge(design(["elu"], 8), tuned({BASELINE: 1.0, "elu": 1.0}, values))
+    base = at_rates(BASELINE, {0.25: -99, 0.5: -3, 1.0: 0, 2.0: -3, 4.0: -6}, 1)
+    elu = failing(at_rates("elu", {0.25: 3, 1.0: 6, 4.0: 3}, 2), dict.fromkeys(RATES, 1))
+    (one,) = judge(design(["elu"], 16), tuned({BASELINE: 1.0, "elu": 1.0}, base | elu))
     assert (one.verdict, one.failed) == ("better", 1)
 
 
@@ -302,21 +435,35 @@ def test_one_seed_decides_nothing():
 
 
 def test_pairs_that_all_differ_alike_have_the_exact_p_and_say_so():
-    base = np.array([0.91, 0.92, 0.9, 0.94])
-    (one,) = judge(alone(["elu"], 4), trials({BASELINE: base, "elu": base + 0.02}))
-    assert one.verdict == "undecided"  # four equal pairs reach .125 and no less; Student's t would say 0
-    assert one.p_holm == pytest.approx(0.125 / 0.6)
-    assert any("exact sign-flip test takes the place of the t-test" in note for note in one.notes)
+    base = np.array([0.91, 0.92, 0.9, 0.94, 0.95, 0.93])
+    (one,) = judge(alone(["elu"], 6), trials({BASELINE: base, "elu": base + 0.02}))
+    assert one.verdict == "undecided"  # six equal pairs reach .031 and no less; Student's t would say 0
+    assert one.p_holm == pytest.approx(0.03125 / 0.6)
+    assert any("an exact test replaces the t-test" in note for note in one.notes)
     same = trials({BASELINE: [0.9] * 6, "elu": [0.9] * 6})
     (one,) = judge(alone(["elu"], 6), same)
     assert (one.verdict, one.p_holm, one.difference) == ("undecided", 1.0, 0.0)
     assert any("the same number for every seed" in note for note in one.notes)
 
 
-def test_a_verdict_below_the_floor_of_the_exact_test_warns():
-    (one,) = judge(alone(["elu"], 4), trials({BASELINE: spread(4), "elu": spread(4) + 9 + 0.01 * NOISE[4:8]}))
-    assert (one.verdict, one.p_sign_flip) == ("better", 0.125)
-    assert any("4 pairs cannot go below 0.125" in note for note in one.notes)
+def test_fewer_pairs_than_the_exact_test_needs_decide_nothing():
+    (one,) = judge(alone(["elu"], 5), trials({BASELINE: spread(5), "elu": spread(5) + 9 + 0.01 * NOISE[5:10]}))
+    assert (one.verdict, one.p_holm) == ("undecided", 1.0)
+    assert "5 pairs cannot show a difference: better and worse need 6 that finished." in one.notes
+
+
+def test_two_seeds_with_few_digits_are_no_certainty():
+    values = {BASELINE: [0.5, 0.5469], "elu": [0.6094, 0.6562]}
+    assert 2 * float(stats.p_greater(np.array([0.1094, 0.1093]))) < 0.001  # what Student's t says
+    (one,) = judge(alone(["elu"], 2), trials(values))
+    assert (one.verdict, one.p_holm) == ("undecided", 1.0)
+
+
+def test_a_verdict_that_the_exact_test_does_not_reach_warns():
+    elu = spread(6) + np.array([1, 1.1, 0.9, 1, 1, -0.01])
+    (one,) = judge(alone(["elu"], 6), trials({BASELINE: spread(6), "elu": elu}))
+    assert (one.verdict, one.p_sign_flip) == ("better", 0.0625)
+    assert any("6 pairs cannot go below 0.0312" in note for note in one.notes)
 
 
 def test_an_empty_study_is_undecided():

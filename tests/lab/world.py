@@ -2,23 +2,26 @@
 
 A trial's value is a curve over the logarithm of the learning rate plus noise: a part that all activations share at a
 seed (the pairs' correlation), a part of its own, and a spread of its own. Runs at rates above a limit diverge with a
-probability of their own. A study is driven as the command drives it: ``next_trials`` says what runs, ``judge`` decides,
-every verdict is kept as a look.
+probability of their own. A :class:`Metric` says how a run's quality is told. A study is driven as the command drives
+it: ``next_trials`` says what runs, ``judge`` decides, every verdict is kept as a look.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.special
+import scipy.stats
 
 from relume.artifacts.trial import BASELINE, Contender, Design, Look, Trial, TrialKey, Verdict
 from relume.lab.judging.schedule import look_now, next_seeds, next_trials
 from relume.lab.judging.verdicts import judge
 
-STREAMS = 100_003  # a seed's noise and an activation's are drawn from generators of their own
+DEPTH = 10.0  # sd from a trained run of quality 0 down to the start of training
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Truth:
         spread: noise, relative to the others'.
         limit: log2 of the factor from which half of the runs diverge; None: none does. ``failing``: share of runs that
             fail whatever the rate.
+        collapse: share of runs that end where they began, ``DEPTH`` below 0.
     """
 
     top: float = 0.0
@@ -39,16 +43,42 @@ class Truth:
     spread: float = 1.0
     limit: float | None = None
     failing: float = 0.0
+    collapse: float = 0.0
 
     def mean(self, factor: float) -> float:
         return self.top - self.curvature * (math.log2(factor) - self.optimum) ** 2
 
 
+@dataclass(frozen=True)
+class Metric:
+    """How a run's quality is told.
+
+    Attributes:
+        step: it is rounded to multiples of this many sd; 0: not at all.
+        items: it is an accuracy on so many items, .9 at quality 0 and .02 more an sd; 0: it is the quality itself.
+        start: the curve begins at the start of training; otherwise one value is logged, and a collapse looks like any.
+        tails: Student's t with three degrees of freedom, of sd 1, in place of normal noise.
+    """
+
+    step: float = 0.0
+    items: int = 0
+    start: bool = False
+    tails: bool = False
+
+
 class World:
     """Trials by key: the same key gives the same trial in one world."""
 
-    def __init__(self, truths: dict[str, Truth], *, correlation: float = 0.0, seed: int = 0, mode: str = "max"):
-        self.truths, self.correlation, self.mode = truths, correlation, mode
+    def __init__(
+        self,
+        truths: dict[str, Truth],
+        *,
+        correlation: float = 0.0,
+        seed: int = 0,
+        mode: str = "max",
+        metric: Metric | None = None,
+    ):
+        self.truths, self.correlation, self.mode, self.metric = truths, correlation, mode, metric or Metric()
         self.shared = _Noise((seed, 0))
         self.own = _Noise((seed, 1))
         self.luck = _Noise((seed, 2))
@@ -59,14 +89,32 @@ class World:
         place = (self.order[key.activation], round(4 * math.log2(key.lr_factor)), key.seed)
         common = self.shared.normal((key.seed,))
         noise = self.correlation**0.5 * common + (1 - self.correlation) ** 0.5 * self.own.normal(place)
-        value = truth.mean(key.lr_factor) + truth.spread * noise
+        value = self.told(truth.mean(key.lr_factor), truth.spread * noise)
         chance = truth.failing
         if truth.limit is not None:
             chance = 1 - (1 - chance) / (1 + 2.0 ** (4 * (math.log2(key.lr_factor) - truth.limit)))
         if chance and self.luck.uniform(place) < chance:
             return Trial(key, "diverged", {"quality": ((0.0, float("nan")),)})
+        if truth.collapse and self.luck.uniform((*place, 0)) < truth.collapse:
+            value = -DEPTH
         sign = 1.0 if self.mode == "max" else -1.0
-        return Trial(key, "finished", {"quality": ((0.0, sign * value),)})
+        begin = ((0.0, sign * -DEPTH),) if self.metric.start else ()
+        return Trial(key, "finished", {"quality": (*begin, (1.0, sign * value))})
+
+    def told(self, mean: float, noise: float) -> float:
+        if self.metric.tails:
+            noise = float(scipy.special.stdtrit(3, scipy.special.ndtr(noise))) / 3**0.5
+        if self.metric.items:
+            chances = _chances(self.metric.items, min(max(0.9 + 0.02 * mean, 0.0), 1.0))
+            return int(np.searchsorted(chances, scipy.special.ndtr(noise))) / self.metric.items
+        value = mean + noise
+        return round(value / self.metric.step) * self.metric.step if self.metric.step else value
+
+
+@functools.cache
+def _chances(items: int, right: float) -> np.ndarray:
+    """The chance of at most 0, 1, … right ones of so many items."""
+    return scipy.stats.binom.cdf(np.arange(items), items, right)
 
 
 class _Noise:
@@ -101,10 +149,10 @@ def truths(count: int, base: Truth | None = None, *others: Truth) -> dict[str, T
     return {BASELINE: base or Truth(), **{f"a{index}": truth for index, truth in enumerate(given)}}
 
 
-def run(asked: Design, world: World, done: Sequence[Trial] = ()) -> list[Trial]:
+def run(asked: Design, world: World, done: Sequence[Trial] = (), looks: Sequence[Look] = ()) -> list[Trial]:
     """Every trial that the schedule asks for, until it asks for no more."""
     trials = list(done)
-    while keys := next_trials(asked, trials):
+    while keys := next_trials(asked, trials, looks):
         trials += [world.trial(key) for key in keys]
     return trials
 
@@ -115,7 +163,7 @@ def study(asked: Design, world: World, *, until_decided: bool = False) -> tuple[
     printed: list[list[Verdict]] = []
     trials: list[Trial] = []
     while True:
-        trials = run(asked, world, trials)
+        trials = run(asked, world, trials, looks)
         look = look_now(asked, trials, looks)
         assert look is not None
         printed.append(judge(asked, trials, looks))

@@ -94,7 +94,7 @@ class Design:
 
     contenders: tuple[Contender, ...]
     seeds: int = 8
-    tuning_seeds: tuple[int, ...] = (10_000, 10_001)
+    tuning_seeds: tuple[int, ...] = (10_000,)
     factors: tuple[float, ...] = (0.25, 1.0, 4.0)
     metric: str = ""
     mode: Mode = "max"
@@ -133,21 +133,26 @@ class Verdict:
     """What is said of one contender beside the baseline. Differences are contender − baseline in the metric's unit.
 
     Attributes:
-        n: pairs of finished runs. ``mean``, ``sd``: of the contender in these pairs, at its chosen rate.
-        difference, ci, ci_simultaneous: paired; an interval of 95 % for this contender alone, and one that holds over
-            all contenders and looks together.
+        n: pairs of finished runs. ``mean``, ``sd``: of the contender in these pairs, at its best confirmed rate.
+        difference: of the pairs at the best confirmed rates of both. ``ci``: 95 % interval of the difference of best
+            against best for this contender alone, with the choice of the rates paid for. ``ci_simultaneous``: one that
+            holds over all contenders and looks together.
         p_holm: of the weakest test that better (or worse) needs, corrected over contenders and looks: the verdict is
-            better or worse where it is at most alpha. ``p_sign_flip``: exact, two-sided, of the pairs at the chosen
-            rates, not corrected. ``p_better``: share of pairs in which it is better, a tie counting half.
+            better or worse if it is at most alpha. ``p_sign_flip``: exact, two-sided, of the pairs at the best rates,
+            not corrected. ``p_better``: share of pairs in which it is better, a tie counting half.
         correlation: between the pairs. ``mdd``: difference that n pairs detect with 80 % power.
-        seeds_needed: for the design's delta with 80 % power, None without one, or where the spread is unknown.
-        failed: runs at the chosen rate that did not finish with a value, of ``runs``; ``failed_ci``: Wilson's interval.
-        lr_factor, baseline_lr_factor: the chosen rates. ``at_edge``: the best rate lies at the end of the grid.
+        seeds_needed: from how many to how many seeds find the design's delta with 80 % power at the next look; None
+            without a delta, or if the spread is unknown.
+        failed: runs at the best rate that did not finish with a value, or collapsed, of ``runs``; ``failed_ci``:
+            Wilson's interval.
+        lr_factor, baseline_lr_factor: the best confirmed rates. ``at_edge``: the contender's is not bracketed by two
+            others, and it cannot be called worse.
         cost: "activation" and "baseline", each with seconds, cpu_seconds, peak_memory, parameters_added and dead_share
             as medians over the finished runs at the chosen rate; None where nothing was measured.
         notes: what a reader must know before believing it, in plain sentences.
         baseline_mean, baseline_sd: of the baseline in the same pairs. ``baseline_failed``: as ``failed``.
-        look: the number of the look, 0 where the seeds of the first one are not complete. ``level``: its part of alpha.
+        look: the number of the look, 0 while runs of this contender or of the baseline are missing. ``level``: its part
+            of alpha.
 
     A number that cannot be told from the data is NaN.
     """
@@ -165,7 +170,7 @@ class Verdict:
     p_better: float
     correlation: float
     mdd: float
-    seeds_needed: int | None
+    seeds_needed: tuple[int, int] | None
     runs: int
     failed: int
     failed_ci: tuple[float, float]

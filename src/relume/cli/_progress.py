@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from relume.artifacts.trial import Trial, TrialKey
+    from relume.artifacts.trial import Stage, Trial, Verdict
 
 STAGES = {"tune": "choosing each one's learning rate", "confirm": "confirming on fresh seeds", "repeat": "once more"}
 
@@ -48,11 +48,22 @@ class Bar:
         """The first run has begun."""
         self._bar.update(self._task, description=f"looking at one run of {script}")
 
-    def planned(self, ahead: Sequence[TrialKey], done: int) -> None:
-        """So many have ended, and these are to be run until the stage is over."""
-        self._bar.reset(self._task, description=STAGES[ahead[0].stage], total=len(ahead), outcome="")
+    def planned(self, stage: Stage, done: int, left: int) -> None:
+        """A stage begins: one bar over the whole study, whose end is known as far as the tuning tells."""
+        self._bar.update(self._task, description=STAGES[stage], completed=done, total=done + left)
 
     def ended(self, trial: Trial) -> None:
         """A trial has ended and is kept."""
         self._failed += trial.status != "finished"
         self._bar.update(self._task, advance=1, outcome=f"{self._failed} failed" if self._failed else "")
+
+    def judged(self, verdict: Verdict, runs: int, waiting: int) -> None:
+        """The first verdict is there."""
+        found = f"{verdict.activation} is {verdict.verdict}"
+        if math.isfinite(verdict.difference):
+            low, high = verdict.ci
+            found += f" (difference {verdict.difference:+.3g}, 95 % interval {low:+.3g} to {high:+.3g})"
+        if waiting:
+            found += f"; {waiting} more {'contender is' if waiting == 1 else 'contenders are'} still running"
+        told = f"relume: first verdict after {runs} runs: {found}."
+        self._bar.console.print(told, markup=False, highlight=False, soft_wrap=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from relume.artifacts.study import Study, in_shard
-from relume.artifacts.trial import Design, Trial, TrialKey, Verdict
+from relume.artifacts.trial import Design, Stage, Trial, TrialKey, Verdict
 from relume.lab.judging.checks import check_seeds
-from relume.lab.judging.schedule import look_now, next_seeds, next_trials
+from relume.lab.judging.schedule import look_now, next_seeds, next_trials, runs_left
 from relume.lab.judging.verdicts import judge
 
 _POLL = 2.0
@@ -25,22 +26,28 @@ class Trials(Protocol):
 
 
 class Progress(Protocol):
-    """Who is told how far it is."""
+    """Receives how far a campaign is."""
 
-    def planned(self, ahead: Sequence[TrialKey], done: int) -> None:
-        """So many have ended, and these are to be run until the stage is over."""
+    def planned(self, stage: Stage, done: int, left: int) -> None:
+        """A stage begins: ``done`` runs have ended, and ``left`` are still to come, as far as is known."""
 
     def ended(self, trial: Trial) -> None:
         """A trial has ended and is kept."""
 
+    def judged(self, verdict: Verdict, runs: int, waiting: int) -> None:
+        """The first verdict of the study is there, after so many runs; so many contenders wait for theirs."""
+
 
 class Quiet:
-    """Nobody is told."""
+    """Shows nothing."""
 
-    def planned(self, ahead: Sequence[TrialKey], done: int) -> None:
+    def planned(self, stage: Stage, done: int, left: int) -> None:
         """Pass over it."""
 
     def ended(self, trial: Trial) -> None:
+        """Pass over it."""
+
+    def judged(self, verdict: Verdict, runs: int, waiting: int) -> None:
         """Pass over it."""
 
 
@@ -76,6 +83,8 @@ class Campaign:
     progress: Progress = field(default_factory=Quiet)
     first: tuple[TrialKey, ...] = ()
     out_of_time: bool = False
+    _pending: Counter[str] = field(default_factory=Counter, repr=False)
+    _stale: bool = field(default=False, repr=False)
 
     def carry_out(self) -> list[Verdict]:
         """Run all that is missing and judge.
@@ -108,16 +117,18 @@ class Campaign:
         done = self.study.trials()
         ended = {trial.key for trial in done}
         first = [key for key in self.first if key not in ended]
-        return first + [key for key in next_trials(self.design, done) if key not in first]
+        return first + [key for key in next_trials(self.design, done, self.study.looks) if key not in first]
 
     def _run_missing(self) -> None:
         while ahead := self.ahead():
-            check_seeds(self.study.trials())
-            self.progress.planned(ahead, len(self.study.trials()))
+            done = self.study.trials()
+            check_seeds(done)
+            self.progress.planned(ahead[0].stage, len(done), runs_left(self.design, done, self.study.looks))
             ran = 0
             for trial in self.trials.run(self._claimed(ahead)):
                 self.study.save(trial)
                 self.progress.ended(trial)
+                self._count(trial)
                 ran += 1
             if self.out_of_time:
                 return
@@ -125,14 +136,34 @@ class Campaign:
                 self._wait(lambda: self.ahead() != ahead)
         check_seeds(self.study.trials())
 
+    def _count(self, trial: Trial) -> None:
+        """When all runs of a contender that were asked for have ended: its rates may grow, or its verdict be there."""
+        self._pending[trial.key.activation] -= 1
+        self._stale = self._stale or trial.status == "failed"  # it may be one that cannot run
+        if trial.key.stage == "confirm" and not self._pending[trial.key.activation]:
+            self._stale = True
+            if not self.study.looks:
+                verdicts = self.judge()
+                there = [verdict for verdict in verdicts if verdict.look]
+                if there:
+                    self.progress.judged(there[0], len(self.study.trials()), len(verdicts) - len(there))
+
     def _claimed(self, ahead: Sequence[TrialKey]) -> Iterator[TrialKey]:
-        """Those of them that are this process's to run, each claimed when its turn has come."""
-        for key in ahead:
+        """Those of them that are this process's to run, each claimed when its turn comes."""
+        queue, asked = list(ahead), set[TrialKey]()
+        self._pending, self._stale = Counter(key.activation for key in queue), False
+        while queue:
             if self.terms.until is not None and time.monotonic() >= self.terms.until:
                 self.out_of_time = True
                 return
+            key = queue.pop(0)
+            asked.add(key)
             if in_shard(key, *self.terms.shard) and self.study.claim(key):
                 yield key
+            if self._stale:  # what is asked for now comes before the rest
+                added = [key for key in self.ahead() if key not in asked]
+                self._pending += Counter(key.activation for key in added if key not in queue)
+                queue, self._stale = added, False
 
     def _wait(self, over: Callable[[], bool]) -> None:
         """Other processes run what is left."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from relume.artifacts.study import Study, read_all
 from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.survey import Survey
-from relume.artifacts.trial import Design, Verdict
+from relume.artifacts.trial import Design, Trial, TrialKey, Verdict
 from relume.errors import StudyError
 from relume.lab.judging import verdicts as judging
 from relume.lab.judging.schedule import look_now, next_seeds
-from relume.lab.judging.values import trial_value
+from relume.lab.judging.values import scores
 
 
 def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1) -> StudyFindings:
@@ -40,7 +40,7 @@ def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1)
         subject=subject,
         verdicts=tuple(verdicts),
         trials=trials,
-        values={trial.key: trial_value(trial, asked.metric, asked.at, asked.mode) for trial in trials},
+        values=_values(trials, asked),
         looks=study.looks,
         replaces=tuple(name for name, _ in Counter(replaced).most_common()),
         sites=len(sites) if survey else None,
@@ -51,6 +51,15 @@ def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1)
         together=together,
         next_seeds=next_seeds(asked, study.looks),
     )
+
+
+def _values(trials: Sequence[Trial], asked: Design) -> dict[TrialKey, float]:
+    """What each run is compared by. As in the verdicts, tuning and confirmation each know their own collapses."""
+    found: dict[TrialKey, float] = {}
+    for tuning in (True, False):
+        own = {trial.key: trial for trial in trials if (trial.key.stage == "tune") == tuning}
+        found.update(scores(own, asked.metric, asked.at, asked.mode))
+    return found
 
 
 def read_findings(folders: Sequence[str | Path]) -> list[StudyFindings]:

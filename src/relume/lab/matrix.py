@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from relume.artifacts.matrix import Matrix
 from relume.artifacts.trial import Design, Trial
-from relume.lab.judging.schedule import CONFIRMED, MOST_EXTENSIONS, STAGES, TRIES, next_trials
+from relume.lab.judging.schedule import STAGES, next_trials
+from relume.lab.judging.tuning import CONFIRMED, MOST_EXTENSIONS, TRIES
 
 
 def matrix(design: Design, done: Sequence[Trial], example: Trial, jobs: int) -> Matrix:
@@ -28,7 +29,7 @@ def matrix(design: Design, done: Sequence[Trial], example: Trial, jobs: int) -> 
         factors=tuple(grid),
         tuning_seeds=len(design.tuning_seeds),
         tuning=tuning,
-        most_tuning=TRIES * (tuning + 2 * MOST_EXTENSIONS * per_factor) if tuning else 0,
+        most_tuning=TRIES * len(design.names) * (len(grid) + 2 * MOST_EXTENSIONS) if tuning else 0,
         rates=rates,
         looks=tuple((times * design.seeds, times * design.seeds * rates * len(design.names)) for times in STAGES),
         done=len(done),

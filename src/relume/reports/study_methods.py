@@ -66,15 +66,14 @@ def _tuning(findings: StudyFindings) -> Iterator[str]:
         if extra:
             yield f"Runs of these that gave no value were made up for on up to {_count(extra, 'further seed')}."
         if findings.confirmed_rates:
-            yield f"The {_best(findings.confirmed_rates)} of each then ran on {seeds}, the same for all."
+            yield (
+                f"The best rate of each and its neighbors then ran on {seeds}, the same for all; rates were added until"
+                " the best lay between two others."
+            )
     else:
         yield f"All ran at the script's own learning rate on {seeds}, the same for all."
     if not findings.own_baseline:
         yield "Runs of one seed share initial weights, batches and dropout."
-
-
-def _best(rates: int) -> str:
-    return "best rate" if rates == 1 else f"{rates} best rates"
 
 
 def _measure(findings: StudyFindings) -> Iterator[str]:
@@ -91,12 +90,12 @@ def _tests(findings: StudyFindings) -> Iterator[str]:
         family += f" and {findings.together} studies together"
     yield (
         f"Differences are paired by seed and tested by two-sided paired t-tests at α = {asked.alpha:g}, corrected by "
-        f"Holm's method over {family}; intervals are 95 % t-intervals of the mean difference."
+        f"Holm's method over {family}; intervals are 95 % t-intervals of the difference at the best rates."
     )
     if findings.confirmed_rates > 1:
         yield (
-            "Because rates chosen on few seeds are noisy, a contender counts as better only where it beats the "
-            "baseline at each of the baseline's confirmed rates, and as worse only where it loses at each of its own."
+            "Because the best rate is not known for sure, a contender counts as better only if it beats the baseline "
+            "at each of the baseline's rates and between them, and as worse only if it loses at each of its own."
         )
     if asked.delta is not None:
         yield f"Equivalence within ±{asked.delta:g} was tested by two one-sided tests."

@@ -108,13 +108,12 @@ def render_matrix(matrix: Matrix) -> RenderableType:
     table = _table("stage", "trials", "at most", "about")
     if matrix.tuning:
         grid = ", ".join(f"{factor:g}" for factor in matrix.factors)
-        stage = (
-            f"choose rates: {len(matrix.names)} × {len(matrix.factors)} factors ({grid}) × {matrix.tuning_seeds} seeds"
-        )
+        seeds = _count(matrix.tuning_seeds, "seed")
+        stage = f"choose rates: {len(matrix.names)} × {len(matrix.factors)} factors ({grid}) × {seeds}"
         most = _time(matrix.hours(matrix.tuning) * 3600)
         table.add_row(stage, str(matrix.tuning), str(matrix.most_tuning), most)
-    for number, (seeds, trials) in enumerate(matrix.looks):
-        stage = f"confirm: {len(matrix.names)} × up to {_count(matrix.rates, 'rate')} × {seeds} seeds"
+    for number, (count, trials) in enumerate(matrix.looks):
+        stage = f"confirm: {len(matrix.names)} × {_count(matrix.rates, 'rate')} × {count} seeds"
         only = "" if number == 0 else "  (--until-decided, or later)"
         table.add_row(f"{stage}{only}", "", str(trials), _time(matrix.hours(trials) * 3600))
     ahead = f"{_count(matrix.done, 'trial')} are there already." if matrix.done else "Nothing has been run yet."

@@ -11,6 +11,8 @@ from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import BASELINE, Verdict
 
 NONE = "·"
+WAITING = "waiting"
+"""In place of the verdict of a contender whose runs have not all ended."""
 MOST_NOTES = 12
 """Notes, and places that were not replaced, that are printed in full; the rest are counted."""
 
@@ -100,7 +102,9 @@ def sentence(findings: StudyFindings) -> str:
         return why_no_verdict(findings)
     decided = [verdict for call in ("better", "worse") for verdict in _of(findings, call)]
     parts = [_decided(findings, verdict, first=not place) for place, verdict in enumerate(decided)]
-    equal, open_ones = _of(findings, "equivalent"), _of(findings, "undecided")
+    equal = _of(findings, "equivalent")
+    open_ones = [verdict for verdict in _of(findings, "undecided") if verdict.look]
+    waiting = [verdict for verdict in _of(findings, "undecided") if not verdict.look]
     metric = short(findings.design.metric)
     if not parts:
         on = f"in {metric} on {findings.seeds} seeds"
@@ -108,7 +112,9 @@ def sentence(findings: StudyFindings) -> str:
     if equal:
         parts.append(f"{_are(equal)} equivalent to it within ±{findings.design.delta:g}")
     said = f"{'; '.join(parts)}."
-    return f"{said} {_are(open_ones)} undecided{_needed(findings, open_ones)}." if open_ones else said
+    if open_ones:
+        said += f" {_are(open_ones)} undecided{_needed(findings, open_ones)}."
+    return f"{said} {_are(waiting)} not judged yet." if waiting else said
 
 
 def why_no_verdict(findings: StudyFindings) -> str:
@@ -148,7 +154,8 @@ def _needed(findings: StudyFindings, undecided: Sequence[Verdict]) -> str:
     needed = [verdict.seeds_needed for verdict in undecided if verdict.seeds_needed]
     if not needed or findings.design.delta is None:
         return ""
-    return f"; {max(needed)} seeds would settle ±{findings.design.delta:g}"
+    low, high = (max(each) for each in zip(*needed, strict=True))
+    return f"; {low} to {high} seeds would find a difference of {findings.design.delta:g} with 80 % power"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -187,7 +194,7 @@ def quality(findings: StudyFindings) -> list[Column]:
     spreads = [(first.baseline_mean, first.baseline_sd), *((each.mean, each.sd) for each in told)]
     digits = _least(deviation for _, deviation in spreads)
     columns: list[Column] = [
-        ("verdict", ["", *(verdict.verdict for verdict in told)]),
+        ("verdict", ["", *(verdict.verdict if verdict.look else WAITING for verdict in told)]),
         (
             f"{short(findings.design.metric, 24)} ± sd",
             [_mean(mean, each, digits) for mean, each in spreads],
@@ -305,7 +312,8 @@ def rests_on(findings: StudyFindings) -> str:
         parts.append(f"replaced at {findings.sites} {'place' if findings.sites == 1 else 'places'}")
     asked = findings.design
     if findings.tuned:
-        parts.append(f"each learning rate chosen among {len(findings.tuned)} on {len(asked.tuning_seeds)} seeds")
+        seeds = len(asked.tuning_seeds)
+        parts.append(f"learning rates tuned over {len(findings.tuned)} values × {seeds} seed{'s' * (seeds > 1)}")
     elif asked.factors == (1.0,):
         parts.append("at the script's own learning rate")
     finished = sum(trial.status == "finished" for trial in findings.trials)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relume.artifacts.trial import Trial, TrialKey
+from relume.artifacts.trial import BASELINE, Trial, TrialKey
 from relume.errors import StudyError
 
 
@@ -30,6 +30,21 @@ def check_seeds(trials: Sequence[Trial]) -> None:
                 " --seed={seed} among its arguments.",
                 slug="seed-without-effect",
             )
+
+
+FAIL_FAST = 2
+"""After so many runs, all of which raised one and the same exception, a contender is not tried again."""
+
+
+def broken(trials: Sequence[Trial]) -> dict[str, str]:
+    """The contenders that cannot run, with the exception that each of their runs raised."""
+    errors: dict[str, list[str]] = {}
+    for trial in trials:
+        if trial.key.activation != BASELINE:
+            errors.setdefault(trial.key.activation, []).append(trial.error if trial.status == "failed" else "")
+    return {
+        name: seen[0] for name, seen in errors.items() if len(seen) >= FAIL_FAST and seen[0] and len(set(seen)) == 1
+    }
 
 
 def repeats_that_differ(trials: Sequence[Trial]) -> list[tuple[Trial, Trial]]:

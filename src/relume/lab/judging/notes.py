@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,9 @@ from dataclasses import dataclass
 from relume.artifacts.trial import BASELINE, Call, Design, Look, Trial
 from relume.lab.judging import stats
 from relume.lab.judging.checks import repeats_that_differ
-from relume.lab.judging.contest import Contest
-from relume.lab.judging.schedule import Choice, Key
-from relume.lab.judging.values import trial_value
+from relume.lab.judging.contest import Arm, Contest, collapse_moves
+from relume.lab.judging.schedule import Confirmation
+from relume.lab.judging.values import Key, trial_value
 
 
 @dataclass(frozen=True)
@@ -19,17 +20,16 @@ class Stage:
     """Where a study stands.
 
     Attributes:
-        values: of each run of the confirmation that has ended, NaN where it has none.
-        seeds: those that the verdict rests on, or that the first look waits for. ``beyond``: there are runs of others.
+        study: its confirmation. ``look``: the verdict that may be given now; None before the first.
+        seeds: those that the verdict rests on, or that the first look waits for.
+        waiting: the contenders whose runs up to these seeds have not all ended.
         noise: what ``noise_notes`` says of it.
     """
 
-    design: Design
-    choices: Mapping[str, Choice]
-    values: Mapping[Key, float]
+    study: Confirmation
     look: Look | None
     seeds: int
-    beyond: bool
+    waiting: frozenset[str]
     noise: tuple[str, ...] = ()
 
 
@@ -49,22 +49,26 @@ def notes(
         one: its tests.
         call: the verdict.
         level: two-sided, what of alpha is left for one contender at this look.
-        p_flip: exact sign-flip p of the pairs at the chosen rates.
-        failed: how many runs at the chosen rate have no value, of how many.
+        p_flip: exact sign-flip p of the pairs at the best rates.
+        failed: how many runs at the best rate have no value, of how many.
         base_failed: the same of the baseline.
     """
-    if not stage.choices:
+    error = stage.study.tuning.broken.get(one.name)
+    if error:
+        return (f"It is not compared: each of its runs failed with the same error ({error}).",)
+    if not stage.study.choices:
         return ("The learning rates are still being tuned: there is no verdict yet.",)
-    said = [*_progress(stage), *_failures(one, failed, base_failed), *_rates(stage, one)]
-    if stage.look:
-        said += [*_withheld(one, call, level), *_equal(one, call, p_flip, stage.design)]
+    said = [*_progress(stage, one), *_failures(one, failed, base_failed), *_rates(stage, one)]
+    if one.name not in stage.waiting:
+        said += [*_withheld(one, call, level), *_exact(stage, one, call, p_flip)]
+        said += _unnoticed(stage, one) if one.own.usable and one.base.usable and call == "undecided" else ()
     return (*said, *stage.noise)
 
 
-def _progress(stage: Stage) -> Iterator[str]:
-    if not stage.look:
+def _progress(stage: Stage, one: Contest) -> Iterator[str]:
+    if one.name in stage.waiting:
         yield f"No verdict before all runs of {stage.seeds} seeds have ended: a verdict is given at fixed numbers only."
-    elif stage.beyond:
+    elif any(key[0] == one.name and key[1] >= stage.seeds for key in stage.study.scores):
         yield f"It rests on the first {stage.seeds} seeds; more count once all runs of the next look have ended."
 
 
@@ -72,9 +76,12 @@ def _failures(one: Contest, failed: tuple[int, int], base_failed: tuple[int, int
     for who, (count, runs) in ((one.name, failed), ("the baseline", base_failed)):
         if count:
             yield (
-                f"{count} of {runs} runs of {who} did not finish with a value; the mean and its interval leave out the"
-                " pairs they belong to."
+                f"{count} of {runs} runs of {who} failed or collapsed; the mean and its interval leave out the pairs"
+                " they belong to."
             )
+        elif runs:
+            most, whose = stats.wilson(0, runs)[1], " of the baseline" if who != one.name else ""
+            yield f"0 of {runs} runs{whose} failed or collapsed; up to {most:.0%} may (95 % confidence)."
     if one.by_failing:
         yield "Fewer than half of its runs finished: the verdict counts each failure as a loss, by an exact sign test."
     if one.base_failing:
@@ -82,49 +89,82 @@ def _failures(one: Contest, failed: tuple[int, int], base_failed: tuple[int, int
 
 
 def _rates(stage: Stage, one: Contest) -> Iterator[str]:
-    for name in (one.name, BASELINE):
-        choice = stage.choices[name]
-        who = "The baseline" if name == BASELINE else name
-        if choice.at_edge:
-            yield (
-                f"{who} did best at the last learning rate tried (×{choice.factor:g}): one further out may be better"
-                " still."
-            )
+    for arm in (one.own, one.base):
+        choice, who = stage.study.choices[arm.name], "The baseline" if arm.name == BASELINE else arm.name
         if not choice.has_effect:
             yield f"{who} trained the same weights at every learning-rate factor: the factor has no effect on it."
-    for who, factors in zip(("the baseline", one.name), one.set_aside, strict=True):
-        if factors:
-            listed = ", ".join(f"×{factor:g}" for factor in factors)
-            yield f"Too few runs of {who} finished at {listed} to compare them: only its failures count there."
+        if one.name in stage.waiting or not arm.usable:
+            continue
+        if arm.open:
+            factors = ",".join(f"{factor:g}" for factor in sorted({*stage.study.design.factors, *arm.open}))
+            yield (
+                f"{who} did best at the last learning rate tried (×{arm.factor:g}), so nothing else is shown to beat"
+                f" it: a rate further out may be better still. Try --lr-factors {factors}."
+            )
+        elif arm.best:
+            yield (
+                f"Tuning chose ×{arm.factors[0]:g} for {who[:1].lower()}{who[1:]}; ×{arm.factor:g} did better on the"
+                " seeds of the verdict, and is the rate that is compared."
+            )
+        aside = [factor for row, factor in enumerate(arm.factors) if row not in arm.usable]
+        if aside:
+            listed = ", ".join(f"×{factor:g}" for factor in aside)
+            yield f"Too few runs of {who[:1].lower()}{who[1:]} finished at {listed}: only its failures count there."
 
 
 def _withheld(one: Contest, call: Call, level: float) -> Iterator[str]:
-    """Why a difference that would have been one by a laxer rule is none."""
+    """Why a difference that a laxer rule would have found is not claimed."""
     if call in ("better", "worse"):
         return
-    for word, claim in (("better", one.better), ("worse", one.worse)):
-        if 2 * claim.chosen > level or 2 * claim.p <= level:
+    for word, claim, loser in (("better", one.better, one.base), ("worse", one.worse, one.own)):
+        if 2 * claim.confirmed > level or 2 * claim.p <= level or loser.open:
             continue
         if 2 * claim.finished > level:
-            other = "every confirmed rate of the baseline" if word == "better" else "each of its own confirmed rates"
-            yield f"At the chosen rates alone it looks {word}, but not beside {other}: the choice may be luck."
+            yield (
+                f"At the confirmed rates alone it looks {word}. A learning rate between them would explain that: try"
+                f" --lr-factors {_finer(loser)}."
+            )
         else:
             yield f"Among the finished runs it looks {word}, but not when failures count as the worst value seen."
 
 
-def _equal(one: Contest, call: Call, p_flip: float, design: Design) -> Iterator[str]:
-    count, mean, deviation = (float(part) for part in stats.moments(one.differences))
-    if count >= 2 and deviation == 0:
-        yield "All pairs differ by the same amount: the exact sign-flip test takes the place of the t-test."
+def _finer(arm: Arm) -> str:
+    """The rates of an arm with half steps around its best."""
+    near = sorted(arm.factors[row] for row in arm.usable)
+    place = near.index(arm.factor)
+    halves = [math.sqrt(a * b) for a, b in itertools.pairwise(near) if arm.factor in (a, b)]
+    return ",".join(f"{factor:g}" for factor in sorted([*near[max(0, place - 1) : place + 2], *halves]))
+
+
+def _exact(stage: Stage, one: Contest, call: Call, p_flip: float) -> Iterator[str]:
+    design = stage.study.design
+    count, _, deviation = (float(part) for part in stats.moments(one.differences))
+    least = stats.least_pairs(design.alpha)
+    if count < least and one.own.usable and one.base.usable:
+        yield f"{int(count)} pairs cannot show a difference: better and worse need {least} that finished."
+    elif 0 <= deviation <= one.terms.step:
+        yield "The differences spread by no more than one step of the metric: an exact test replaces the t-test."
     if call in ("better", "worse") and p_flip > design.alpha and not one.by_failing:
         yield (
             f"The exact sign-flip test alone does not reach {design.alpha:g} (p = {p_flip:.3g}; {int(count)} pairs"
             f" cannot go below {stats.sign_flip_floor(int(count)):.3g}): the verdict leans on differences being normal."
         )
     if call in ("better", "worse") and design.delta is not None:
-        low, high = stats.interval(count, mean, deviation, design.alpha)
+        low, high = one.interval(design.alpha)
         if max(abs(low), abs(high)) < design.delta:
             yield f"The difference is real and smaller than delta ({design.delta:g})."
+
+
+def _unnoticed(stage: Stage, one: Contest) -> Iterator[str]:
+    """Why *equivalent* is withheld if a collapse would not show."""
+    delta = stage.study.design.delta
+    moved = max(collapse_moves(arm, one.terms.worst) for arm in (one.own, one.base))
+    if delta is not None and one.terms.worst is not None and moved >= delta:
+        yield (
+            f"It cannot be called equivalent: each run logs {stage.study.design.metric or 'the metric'} once, so a run"
+            f" that collapsed does not show, and as many as may have could move the mean by {moved:.3g}. Log it once"
+            " before training as well, or run more seeds."
+        )
 
 
 def noise_notes(design: Design, trials: Sequence[Trial], values: Mapping[Key, float]) -> Iterator[str]:

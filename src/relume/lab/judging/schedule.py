@@ -1,220 +1,199 @@
-"""What should run next: tuning with one budget for all, the confirmation on fresh seeds, and the looks.
+"""What should run next: tuning, the confirmation on fresh seeds, and the planned verdicts.
 
-Pure functions of the design and of what is there: a study that was interrupted, or asked for more, goes on by asking
-again. Nothing that has ended, however it ended, is asked for a second time.
+Pure functions of the design and of the trials that have ended: a study that was interrupted, or asked for more, goes
+on by asking again. Nothing that has ended, however it ended, is asked for a second time.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from relume.artifacts.trial import BASELINE, Design, Look, Stage, Trial, TrialKey
-from relume.errors import StudyError
-from relume.lab.judging.values import trial_value
+import numpy as np
 
-MOST_EXTENSIONS = 2
-"""So often the grid grows when a best rate lies at its end."""
-CONFIRMED = 3
-"""So many of each contender's rates are confirmed. Two tuning seeds choose the wrong one often enough to make false
-verdicts (docs/reference/lab-statistics.md)."""
-TRIES = 2
-"""A run of the tuning without a value is made up for on a further seed, up to so many times the tuning seeds a rate."""
-Key = tuple[str, int, float, Stage]
-"""A TrialKey as it is looked up: plain tuples are equal to it, and made much faster."""
+from relume.artifacts.trial import BASELINE, Design, Look, Trial, TrialKey
+from relume.errors import StudyError
+from relume.lab.judging import stats
+from relume.lab.judging.tuning import CONFIRMED, Tuning, enough, hazard
+from relume.lab.judging.values import Key, scores
+
+GROWTH = 3
+"""How many rates of one contender may be added while its best rate is not bracketed."""
+CLOSE = 0.5
+"""Standard deviations of a run by which the parabola's top may exceed the best rate before a half step is run. Of 4000
+contenders whose rates are all equal none exceeded it at 8 seeds; an optimum half a step off, steep, exceeds it by 1."""
 STAGES = (1, 2, 4)
-"""Looks are at so many times the first look's seeds."""
+"""Verdicts are given at these multiples of the first one's seeds."""
+
+
+# ---- the rates that are confirmed ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The learning rates of one contender, as factors of the script's own.
+class Rates:
+    """Where one contender is confirmed.
 
     Attributes:
-        factor: the best by the tuning runs, with those that failed counted as the contender's worst value, among the
-            rates at which at least half finished.
-        confirmed: the best, then those next to it in rank by the runs that finished. Those that are too high are none.
-        at_edge: the best lies at the end of the grid, which was not extended further.
-        has_effect: False where trials at different factors ended with the same weights.
+        factors: of its own rates; the one that tuning chose comes first.
+        missing: the runs that have not ended. Until there are none, ``factors`` may grow.
+        open: the rates that would bracket its best one and were not run, because GROWTH is spent.
     """
 
-    factor: float
-    confirmed: tuple[float, ...]
-    at_edge: bool = False
-    has_effect: bool = True
+    factors: tuple[float, ...]
+    missing: tuple[Key, ...] = ()
+    open: tuple[float, ...] = ()
 
 
-# ---- tuning --------------------------------------------------------------------------------------------------------
+class Confirmation:
+    """The confirmation of a design: each one's rates, and the runs that have ended.
 
+    A rate is known to be the best only if both of its neighbors were run, and no rate between them is clearly better.
+    So the rates of a contender grow, on the same seeds: outward by a step of the grid until the best is bracketed, and
+    by half steps toward a rate at which the runs fail, or around the best if the parabola through it and its neighbors
+    has its top clearly above. A rate that is added can only make a claim against this contender harder.
 
-def grid(design: Design, done: Sequence[Trial]) -> tuple[tuple[float, ...], bool]:
-    """The factors of the tuning stage so far, ascending, and whether all of its trials have ended.
-
-    When the best factor of any contender, by the runs that finished, lies at an end, the grid grows there by its own
-    ratio, for all of them: an equal budget. A contender that diverged at every factor asks for smaller ones.
+    Attributes:
+        choices: what tuning chose; empty before it has ended.
+        scores: of each run that has ended, greater is better, NaN for a run without a value.
+        order: the names, the baseline first, then the contenders by what they promised in tuning.
     """
-    return _Tuning(design, done).grid()
 
-
-def chosen(design: Design, done: Sequence[Trial]) -> Mapping[str, Choice]:
-    """The rates of each contender and of the baseline; empty while the tuning has not ended."""
-    return _Tuning(design, done).choices()
-
-
-class _Tuning:
-    """The tuning trials of a design that have ended, and what they choose."""
-
-    def __init__(self, design: Design, done: Sequence[Trial]) -> None:
-        self.design = design
-        metric, mode = design.tune_metric or design.metric, design.tune_mode or design.mode
+    def __init__(self, design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> None:
+        self.design, self.counts = design, stages(design, looks)
+        self.tuning = Tuning(design, done)
+        self.choices = self.tuning.choices()
         self.ended: dict[Key, Trial] = {}
         for trial in done:
-            if trial.key.stage == "tune":
+            if trial.key.stage == "confirm":
                 self.ended.setdefault(trial.key, trial)
-        sign = 1.0 if mode == "max" else -1.0
-        self.scores = {key: sign * trial_value(run, metric, design.at, mode) for key, run in self.ended.items()}
-        self.known: dict[tuple[str, float], list[float]] = {}
-        self.digests = any(trial.weights for trial in self.ended.values())
-        spare = max(design.tuning_seeds) + 1
-        self.seeds = (*design.tuning_seeds, *range(spare, spare + (TRIES - 1) * len(design.tuning_seeds)))
+        sign = 1.0 if design.mode == "max" else -1.0
+        values = scores(self.ended, design.metric, design.at, design.mode)
+        self.scores = {key: sign * value for key, value in values.items()}
+        self._rates: dict[tuple[str, int], Rates] = {}
+        promise = {name: -choice.score for name, choice in self.choices.items()}
+        self.order = (BASELINE, *sorted(design.names[1:], key=lambda name: promise.get(name, 0.0)))
 
-    def grid(self) -> tuple[tuple[float, ...], bool]:
-        factors = tuple(sorted(set(self.design.factors)))
-        if len(factors) < 2:
-            return factors, True
-        for extension in range(MOST_EXTENSIONS + 1):
-            if any(key not in self.ended for key in self.asked(factors)):
-                return factors, False
-            sides = {self.side(name, factors) for name in self.design.names}
-            if extension == MOST_EXTENSIONS or sides == {None}:
-                break
-            lower = (factors[0] ** 2 / factors[1],) if "low" in sides else ()
-            upper = (factors[-1] ** 2 / factors[-2],) if "high" in sides else ()
-            factors = lower + factors + upper
-        return factors, True
+    def rates(self, name: str, seeds: int) -> Rates:
+        """Those of a contender at one of the planned numbers of seeds."""
+        if (name, seeds) not in self._rates:
+            self._rates[name, seeds] = self._grown(name, seeds)
+        return self._rates[name, seeds]
 
-    def asked(self, factors: Sequence[float]) -> list[Key]:
-        """Every run that the tuning takes, as far as is known: seed by seed, and factor by factor."""
-        rates = [self.runs(name, factor) for factor, name in itertools.product(factors, self.design.names)]
-        return [key for seed in itertools.zip_longest(*rates) for key in seed if key]
+    def _grown(self, name: str, seeds: int) -> Rates:
+        factors = self.choices[name].confirmed
+        unbracketed: tuple[float, ...] = ()
+        for count in itertools.takewhile(lambda count: count <= seeds, self.counts):
+            while True:
+                missing = tuple(key for key in _keys(name, factors, count) if key not in self.ended)
+                if missing:
+                    return Rates(factors, missing)
+                wanted = tuple(self.beyond(name, factors, count))
+                room = CONFIRMED + GROWTH - len(factors)
+                factors, unbracketed = factors + wanted[:room], wanted[room:]
+                if not wanted[:room]:
+                    break
+        return Rates(factors, open=unbracketed)
 
-    def runs(self, name: str, factor: float) -> list[Key]:
-        """Those of one rate: one a tuning seed, and another for each that ended without a value, within TRIES."""
-        keys: list[Key] = []
-        wanted = len(self.design.tuning_seeds)
-        for seed in self.seeds:
-            keys.append((name, seed, factor, "tune"))
-            wanted -= not math.isnan(self.scores.get(keys[-1], 0.0))
-            if not wanted:
-                break
-        return keys
+    def beyond(self, name: str, factors: Sequence[float], seeds: int) -> Iterator[float]:
+        """The rates that are needed next to bracket the best one."""
+        choice = self.choices[name]
+        values = {factor: [self.scores[key] for key in _keys(name, (factor,), seeds)] for factor in factors}
+        best = best_of(values)
+        if best is None or not choice.has_effect or len(choice.grid) < 2:
+            return
+        failing = {factor for factor, each in values.items() if not enough(each)}
+        failing |= {factor for factor in choice.failing if factor not in values}
+        neighbors = []
+        for side, step in ((-1, choice.grid[1] / choice.grid[0]), (1, choice.grid[-1] / choice.grid[-2])):
+            known = [factor for factor in (*factors, *choice.grid) if side * (factor - best) > 0]
+            near = min(known, key=lambda factor: abs(factor - best), default=None)
+            if near is None:
+                yield best * step**side
+            elif near in failing:
+                if max(near / best, best / near) > 1.01 * math.sqrt(step):
+                    yield math.sqrt(near * best)
+            elif near not in values:
+                yield near
+            else:
+                neighbors.append(near)
+        if len(neighbors) == 2:
+            yield from _half_steps(values, best, *neighbors)
 
-    def choices(self) -> dict[str, Choice]:
-        factors, complete = self.grid()
-        return {name: self.choose(name, factors) for name in self.design.names} if complete else {}
+    def complete(self, name: str, seeds: int) -> bool:
+        """Whether all runs of a contender have ended."""
+        return not self.rates(name, seeds).missing
 
-    def choose(self, name: str, factors: tuple[float, ...]) -> Choice:
-        nearest = min(factors, key=_distance)
-        if len(factors) == 1 or not self.has_effect(name, factors):
-            return Choice(nearest, (nearest,), has_effect=len(factors) == 1)
-        ranked = self.ranked(name, factors)
-        if not ranked:
-            return Choice(nearest, (nearest,))
-        tried = [self.values(name, factor) for factor in ranked]
-        worst = min(value for values in tried for value in values if not math.isnan(value))
-        best = min(ranked, key=lambda factor: (*_hazard(self.values(name, factor), worst), _distance(factor), factor))
-        rest = [factor for factor in ranked if factor != best]
-        return Choice(best, (best, *rest[: CONFIRMED - 1]), best in (factors[0], factors[-1]))
 
-    def side(self, name: str, factors: tuple[float, ...]) -> str | None:
-        """Where a contender asks for more factors: "low", "high" or nowhere."""
-        if not self.has_effect(name, factors):
-            return None
-        best = next(
-            (factor for factor in self.ranked(name, factors) if _mean(self.values(name, factor)) < math.inf), None
+def _half_steps(values: dict[float, list[float]], best: float, below: float, above: float) -> Iterator[float]:
+    """Halfway to the farther neighbor, or to both, if the parabola through the three rises more than CLOSE above."""
+    runs = np.array([values[rate] for rate in (below, best, above)])
+    means, spread = np.nanmean(runs, -1), math.sqrt(np.nanvar(runs, -1, ddof=1).mean())
+    places = np.log2([below, best, above])
+    tops = stats.parabola(places, np.linspace(places[0], places[2], 65)) @ means
+    if tops.max() - means[1] > CLOSE * spread:
+        gaps = np.diff(places)
+        yield from (
+            math.sqrt(best * near) for near, gap in zip((below, above), gaps, strict=True) if gap > 0.99 * gaps.max()
         )
-        if best is None:
-            runs = (self.ended[key] for key in self.runs(name, factors[0]))
-            return "low" if any(run.status == "diverged" for run in runs) else None
-        return "low" if best == factors[0] else "high" if best == factors[-1] else None
-
-    def ranked(self, name: str, factors: tuple[float, ...]) -> list[float]:
-        """The rates that may be the best, by the runs that finished; a tie goes to the factor nearest 1, then down.
-
-        A rate at which none finished is too high where none did at any higher one, and is left out. Otherwise its
-        failures may be chance: it comes first.
-        """
-        means = {factor: _mean(self.values(name, factor)) for factor in factors}
-        highest = max((factor for factor in factors if means[factor] < math.inf), default=-math.inf)
-        known = (factor for factor in factors if factor <= highest)
-        return sorted(known, key=lambda factor: (-means[factor], _distance(factor), factor))
-
-    def values(self, name: str, factor: float) -> list[float]:
-        """One a run, greater is better; NaN for a run without a value."""
-        if (name, factor) not in self.known:
-            self.known[name, factor] = [self.scores[key] for key in self.runs(name, factor)]
-        return self.known[name, factor]
-
-    def has_effect(self, name: str, factors: tuple[float, ...]) -> bool:
-        """Whether any two factors gave different weights from the same seed; True where no weights are known."""
-        if not self.digests:
-            return True
-        compared = False
-        for seed in self.design.tuning_seeds:
-            runs = [self.ended[name, seed, factor, "tune"] for factor in factors]
-            weights = [run.weights for run in runs if run.status == "finished" and run.weights]
-            if len(set(weights)) > 1:
-                return True
-            compared = compared or len(weights) > 1
-        return not compared
 
 
-def _mean(values: Sequence[float]) -> float:
-    """Of the runs that finished; ∞ where none did."""
-    finished = [value for value in values if not math.isnan(value)]
-    return math.fsum(finished) / len(finished) if finished else math.inf
+def best_of(values: dict[float, list[float]]) -> float | None:
+    """The rate with the greatest mean, a failed run counted as the worst value; None if too few runs finished at all.
+
+    Args:
+        values: factor → one score a run, greater is better, NaN for a run without a value.
+    """
+    usable = [factor for factor, each in values.items() if enough(each)]
+    if not usable:
+        return None
+    worst = min(value for factor in usable for value in values[factor] if not math.isnan(value))
+    return min(usable, key=lambda factor: hazard(values[factor], worst)[1])
 
 
-def _hazard(values: Sequence[float], worst: float) -> tuple[bool, float]:
-    """The least is chosen: whether fewer than half finished, then minus the mean with a failure as ``worst``."""
-    failed = sum(map(math.isnan, values))
-    finished = math.fsum(value for value in values if not math.isnan(value))
-    return 2 * failed > len(values), -(finished + failed * worst) / len(values)
+def _keys(name: str, factors: Sequence[float], seeds: int) -> Iterator[Key]:
+    for seed, factor in itertools.product(range(seeds), factors):
+        yield name, seed, factor, "confirm"
 
 
-def _distance(factor: float) -> float:
-    return abs(math.log2(factor))
+# ---- the order -------------------------------------------------------------------------------------------------------
 
 
-# ---- the order -----------------------------------------------------------------------------------------------------
+def next_trials(design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> list[TrialKey]:
+    """What should run next, in this order; empty when everything has ended.
 
-
-def next_trials(design: Design, done: Sequence[Trial], seeds: int | None = None) -> list[TrialKey]:
-    """What should run next, in this order; empty when all is there.
-
-    Seed-major: all contenders run at one seed before the next begins, so every interim state is balanced and paired.
+    The first verdict comes early: the baseline and the most promising contender run first, then the others one by one.
+    At the later numbers of seeds all run side by side.
 
     Args:
         design: what was asked.
         done: every trial that has ended, in any order, however it ended.
-        seeds: how many the confirmation takes; default: the design's.
+        looks: the verdicts that were printed.
     """
-    tuning = _Tuning(design, done)
-    factors, complete = tuning.grid()
-    keys = _confirmation(design, tuning.choices(), seeds or design.seeds) if complete else tuning.asked(factors)
-    ended = {trial.key for trial in done}
-    return [TrialKey(*key) for key in keys if key not in ended]
+    study = Confirmation(design, done, looks)
+    if not study.choices:
+        factors, _ = study.tuning.grid()
+        return [TrialKey(*key) for key in study.tuning.asked(factors) if key not in study.tuning.ended]
+    first, keys = study.counts[0], []
+    for place, name in enumerate(study.order):
+        for key in study.rates(name, design.seeds).missing:
+            later = key[1] >= first
+            keys.append((later, 0 if later else max(place, 1), key[1], TrialKey(*key)))
+    return [key for *_, key in sorted(keys, key=lambda each: each[:3])]
 
 
-def _confirmation(design: Design, choices: Mapping[str, Choice], seeds: int) -> Iterator[Key]:
-    for seed, rank, name in itertools.product(range(seeds), range(CONFIRMED), design.names):
-        if rank < len(choices[name].confirmed):
-            yield name, seed, choices[name].confirmed[rank], "confirm"
+def runs_left(design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> int:
+    """How many runs are left up to the design's seeds, as far as is known; while tuning, CONFIRMED rates each."""
+    ahead = len(next_trials(design, done, looks))
+    tuning = Tuning(design, done)
+    if tuning.grid()[1]:
+        return ahead
+    ended = sum(trial.key.stage == "confirm" for trial in done)
+    return ahead + design.seeds * CONFIRMED * (len(design.names) - len(tuning.broken)) - ended
 
 
-# ---- the looks -----------------------------------------------------------------------------------------------------
+# ---- the looks -------------------------------------------------------------------------------------------------------
 
 
 def question(design: Design) -> str:
@@ -256,29 +235,31 @@ def next_seeds(design: Design, looks: Sequence[Look]) -> int | None:
 
 
 def look_now(design: Design, done: Sequence[Trial], looks: Sequence[Look]) -> Look | None:
-    """The look that a verdict given now is: one of ``looks`` where nothing is new, otherwise the next.
+    """The look that a verdict given now is: one of ``looks`` if nothing is new, otherwise the next.
 
-    It is to be kept with the study before the verdict is shown, or used to decide whether to go on.
+    It is to be kept with the study before the verdict is shown, or used to decide whether to go on. The first look
+    begins when the baseline and one contender are complete: the others wait, and count in the correction.
 
-    Returns: None while the seeds of the first look are not complete.
+    Returns: None before that.
 
     Raises:
         StudyError: as ``stages``.
     """
-    choices = chosen(design, done)
-    if not choices:
+    return look_of(Confirmation(design, done, looks), looks)
+
+
+def look_of(study: Confirmation, looks: Sequence[Look]) -> Look | None:
+    """As :func:`look_now`, of a confirmation that is at hand."""
+    if not study.choices or not study.complete(BASELINE, study.counts[0]):
         return None
-    ended = {trial.key for trial in done}
-    complete = list(
-        itertools.takewhile(
-            lambda count: all(key in ended for key in _confirmation(design, choices, count)), stages(design, looks)
-        )
-    )
-    if not complete:
-        return None
+    design = study.design
     names, asked = design.names[1:], question(design)
+    if not any(study.choices[name].confirmed and study.complete(name, study.counts[0]) for name in names):
+        return None
+    complete = [c for c in study.counts[1:] if all(study.complete(name, c) for name in study.order)]
+    seeds = max(complete, default=study.counts[0])
     for look in looks:
-        if (look.seeds, look.question) == (complete[-1], asked) and set(names) <= set(look.activations):
+        if (look.seeds, look.question) == (seeds, asked) and set(names) <= set(look.activations):
             return look
     family = dict.fromkeys(itertools.chain(*(look.activations for look in looks), names))
-    return Look(len(looks) + 1, complete[-1], tuple(name for name in family if name != BASELINE), asked)
+    return Look(len(looks) + 1, seeds, tuple(name for name in family if name != BASELINE), asked)

@@ -66,22 +66,47 @@ def moments(differences: Array) -> tuple[Array, Array, Array]:
     return count, mean, np.where(deviation <= ROUNDING * size, 0.0, deviation)
 
 
-def p_greater(differences: Array, margin: float = 0.0) -> Array:
+def p_greater(differences: Array, margin: float = 0.0, *, step: float = 0.0, least: int = 2) -> Array:
     """One-sided p of the paired t-test: that the mean is not above ``margin``.
 
     Args:
         differences: (…, n), NaN where a pair has no difference.
         margin: in the unit of the differences.
+        step: the least distance of two values that were told apart. Differences that spread by no more than it are
+            counted, not normal: the exact sign-flip test takes the place of the t-test.
+        least: with fewer pairs p is 1.
 
-    Returns: (…); 1 for fewer than two pairs. Where all differences are equal, the exact sign-flip p: 2⁻ⁿ above the
-        margin, otherwise 1.
+    Returns: (…).
     """
     count, mean, deviation = moments(differences)
     with np.errstate(invalid="ignore", divide="ignore"):
         t = (mean - margin) / (deviation / np.sqrt(count))
-        p = special().stdtr(count - 1, -t)
-    p = np.where(deviation == 0, np.where(mean > margin, 0.5**count, 1.0), p)
-    return np.asarray(np.where(count < 2, 1.0, p))
+        p = np.asarray(special().stdtr(count - 1, -t))
+    for place in np.argwhere((deviation <= step) & (count >= least)):
+        at = tuple(place)
+        p[at] = sign_flip(differences[at] - margin) / 2 if mean[at] > margin else 1.0
+    return np.where(count < max(2, least), 1.0, p)
+
+
+def least_pairs(alpha: float) -> int:
+    """The fewest pairs with which the two-sided sign-flip test can reach ``alpha``."""
+    return math.ceil(1 - math.log2(alpha))
+
+
+def least_step(values: Array) -> float:
+    """The least distance of two different values: what the printed digits, or the items counted, can tell apart."""
+    kept = np.unique(values[np.isfinite(values)])
+    gaps = np.diff(kept)
+    gaps = gaps[gaps > ROUNDING * np.abs(kept).max(initial=0.0)]
+    return float(gaps.min(initial=math.inf)) if len(gaps) else 0.0
+
+
+def lower_limit(differences: Array, level: Array) -> Array:
+    """(…): what the mean of ``differences`` (…, n) exceeds, but for a chance of ``level`` (…); −∞ of fewer than two."""
+    count, mean, deviation = moments(differences)
+    with np.errstate(invalid="ignore"):
+        limit = mean - special().stdtrit(count - 1, 1 - level) * deviation / np.sqrt(count)
+    return np.where(count < 2, -math.inf, limit)
 
 
 def interval(count: float, mean: float, deviation: float, level: float) -> tuple[float, float]:
@@ -122,6 +147,12 @@ def sign_flip(differences: Sequence[float] | Array) -> float:
 def sign_flip_floor(pairs: int) -> float:
     """The least two-sided p that a sign-flip test of so many pairs can give: 2 ÷ 2ⁿ."""
     return min(1.0, 2.0 * 0.5**pairs)
+
+
+def parabola(places: Array, at: Array) -> Array:
+    """Lagrange's weights (m, 3): the parabola through values at three ``places``, read off ``at`` (m,) others."""
+    others = [np.delete(places, index) for index in range(3)]
+    return np.stack([np.prod((at[:, None] - o) / (own - o), -1) for own, o in zip(places, others, strict=True)], -1)
 
 
 def p_sign_losses(first: Array, second: Array) -> float:
@@ -239,21 +270,6 @@ def detectable_effect(pairs: int, level: float, chance: float = 0.8) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if power(middle, pairs, level) < chance else (low, middle)
     return high
-
-
-def seeds_needed(delta: float, deviation: float, level: float, chance: float = 0.8) -> int | None:
-    """How many pairs find a true difference of ``delta`` with this chance; None where the deviation is 0 or unknown."""
-    if not deviation > 0 or not delta > 0:
-        return None
-    effect = delta / deviation
-    ndtri = special().ndtri
-    normal = ((float(ndtri(1 - level / 2)) + float(ndtri(chance))) / effect) ** 2
-    pairs = max(2, math.floor(normal))
-    if pairs > 10_000:  # there t is normal to the digit
-        return math.ceil(normal)
-    while detectable_effect(pairs, level, chance) > effect:
-        pairs += 1
-    return pairs
 
 
 @functools.lru_cache(maxsize=256)
