@@ -39,7 +39,14 @@ def count(rng: np.random.Generator, units: int, windows: int, dead: np.ndarray) 
 def death(unit: int, step: int) -> Death:
     """Numbers of a plausible death, its cause by the unit."""
     facts = dict.fromkeys(Death._fields, 0.01) | {"unit": unit, "before": step - STEPS, "after": step}
-    facts |= {"level_first": 2.0, "level_before": 1.5, "level_after": -1.5, "kind": "linear", "trained": True, "upstream": -1}
+    facts |= {
+        "level_first": 2.0,
+        "level_before": 1.5,
+        "level_after": -1.5,
+        "kind": "linear",
+        "trained": True,
+        "upstream": -1,
+    }
     return Death(**facts | CAUSES[unit % len(CAUSES)])
 
 
