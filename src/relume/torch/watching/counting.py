@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relume.activations import ACTIVATIONS
+from relume.activations._namespace import NUMPY
+from relume.activations.definition import Activation
 from relume.framework import Rows
 from relume.torch.watching.axes import Tag
 from relume.torch.watching.functions import Applied
@@ -24,14 +26,6 @@ MOST_ELEMENTS = 1 << 14
 """Of a larger tensor a slice of the batch is counted, unless each step is asked for: so much costs 10 to 20 µs."""
 
 FEWEST_EXAMPLES = 8  # in such a slice, however large an example is: 300 of them must be seen before a unit is dead
-
-_SIGN_KEEPING: dict[str, Callable[..., bool]] = {
-    "relu": lambda: True,
-    "relu6": lambda: True,
-    "leaky_relu": lambda negative_slope: negative_slope >= 0,
-    "rrelu": lambda lower, upper: lower >= 0,
-}
-"""The activations whose output is above 0 exactly where the input is, by their parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +54,20 @@ def bounds_of(applied: Applied) -> Bounds:
         below,
         above if bound is None else bound,
         never_negative=activation.range.startswith(("[0", "(0")),
-        by_output=applied.name in _SIGN_KEEPING and _SIGN_KEEPING[applied.name](**activation.defaults() | parameters),
+        by_output=_keeps_signs(activation, activation.defaults() | parameters),
     )
+
+
+def _keeps_signs(activation: Activation, parameters: dict[str, float]) -> bool:
+    """Whether the output is above 0 exactly where the input is, and flat where the input says so."""
+    if (
+        activation.learnable
+        or activation.fires_above(**parameters) != 0
+        or activation.flat(**parameters)[0] is not None
+    ):
+        return False
+    below = activation.value(np.array([-1e3, -1.0, -1e-3]), NUMPY, **parameters)
+    return bool((below <= 0).all()) and all(slope >= 0 for slope in parameters.values())
 
 
 class Kept:
