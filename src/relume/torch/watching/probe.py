@@ -60,6 +60,7 @@ class TorchProbe:
         self._looking.take_thread()
         self._running = True
         taps.subscribe(self)
+        self._attend()
         if model is None:
             return
         if self.sites.trees.model is not model:
@@ -204,10 +205,14 @@ class TorchProbe:
     def _look(self, look: Look) -> None:
         if self._running:
             self._looking.begin(look)
-            attention = (self._looking.stays, self._clocks.best > KINDS.index("optimizer"))
-            if attention != self._attention:
-                self._attention = attention
-                taps.attend(self, begins=attention[0], backwards=attention[1])
+            self._attend()
+
+    def _attend(self) -> None:
+        """Be told of the begins of optimizers' steps and of the ends of backward passes, while that is wanted."""
+        attention = (self._looking.stays, self._clocks.best > KINDS.index("optimizer"))
+        if attention != self._attention:
+            self._attention = attention
+            taps.attend(self, begins=attention[0], backwards=attention[1])
 
     def _tell(self, clock: Clock) -> None:
         steps = clock.take_steps()
