@@ -12,11 +12,11 @@ import math
 from relume.framework import Look, Plan
 
 ALLOWANCE_NS = 250_000_000
-"""What a run may cost in any case: it pays for a lean look at every step of a run of 10,000 short steps."""
+"""What a run may cost in any case: it pays for some 3,000 lean looks at a tiny network."""
 
 FLOOR_NS, FLOOR_SHARE = 20_000, 0.045
 """What a short step may cost although it is more than the budget's share, and the largest part of the step that it is:
-a lean look at two sites costs 20 to 40 µs, so 2 % of a 0.5 ms step would buy one look in ten.
+a lean look at two sites costs 80 µs there, so 2 % of a 0.5 ms step would pay for hardly more than passing it over.
 """
 
 FULL_BUDGET = 0.02  # the budget at which allowance and floor are whole; a smaller one has a part of them
@@ -54,7 +54,6 @@ SAVED = 8  # rows of looks that a bucket holds at most: a long evaluation must n
 OFF_NS, MOST_OFF = 250_000_000, 256  # steps are passed over so long at once: what a step takes may change
 FRESH, FRESH_PART = 16, 100
 """The latest look is at most 16 steps old, or 1 % of the run."""
-
 
 OUTLIER = 2
 """A cost that is more than so many times the usual one counts as so many times: on a busy machine a look that another
