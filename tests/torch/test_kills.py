@@ -1,7 +1,7 @@
 """Units that are killed at random steps of 5,000, at the default budget: all are reported, and dated to 2 % of the run.
 
-On a step of half a millisecond a look is affordable each 50 to 150 steps; between them the signs of life say when a
-unit fell silent, and that it should be looked at. Besides, units that fire on 1 % of the examples never die.
+On steps of half a millisecond the budget pays for a look at one step in ten or more. Units that fire on 1 % of the
+examples never die.
 """
 
 from __future__ import annotations
