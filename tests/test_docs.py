@@ -37,7 +37,7 @@ def train(model):
 EXTRAS = re.compile(r"pip install 'relume\[([^\]]+)\]'")
 BEFORE = {"README.md": TRAINING, "find-dead-units.md": TRAINING}  # the names that a reader has already
 SCRIPT = {"train.py": "examples/digits_mlp.py"}
-SIMULATION = {path: path for path in ("tests/lab/simulate.py", "tests/lab/world.py")}
+SIMULATION = {path: path for path in ("tests/lab/simulate.py", "tests/lab/scenes.py", "tests/lab/world.py")}
 FILES = {  # the files that a reader has already
     "README.md": SCRIPT | {"examples/digits_mlp.py": "examples/digits_mlp.py"},
     "lab-statistics.md": SIMULATION,
