@@ -218,7 +218,7 @@ def _fell(death: Death) -> str:
         ("its input", death.by_input),
     )
     least = MENTIONED * max(abs(change) for _, change in parts)
-    told = ", ".join(f"{change:+.2g} by {name}" for name, change in parts if abs(change) >= least)
+    told = ", ".join(f"{change:+.3g} by {name}" for name, change in parts if abs(change) >= least)
     return (
         f"from step {death.before:,} to {death.after:,} its largest pre-activations fell "
         f"from {death.level_before:.3g} to {death.level_after:.3g}: {told}"
