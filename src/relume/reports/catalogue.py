@@ -111,7 +111,7 @@ def _comparison(columns: tuple[str, ...], title: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", leading=1)
     table.add_column("Activation", style="bold", no_wrap=True)
     for column in columns:
-        table.add_column(column, ratio=None if column == "Learns" else _SHARES[column])
+        table.add_column(column, ratio=None if column == "Learns" else _SHARES[column], overflow="fold")
     for activation in ACTIVATIONS.values():
         cells = _cells(activation)
         table.add_row(activation.title, *(Text(cells[c]) for c in columns))
