@@ -80,7 +80,7 @@ def test_an_error_of_the_watching_is_said_once_and_ends_the_logging(kept, capsys
     with WatchLog(net, kept, every_n_steps=5, budget=1.0) as log:
         train(net, optimizer, steps=5, after=log.step)
         for site in log._session._watch._observer._probe.sites:
-            site.accumulator._steps = None  # planted
+            site.accumulator._visits = None  # planted
         train(net, optimizer, steps=15, after=log.step)
     assert [step for step, _ in kept] == [5]
     assert capsys.readouterr().err.count("relume: ") == 1
