@@ -15,6 +15,9 @@ from relume.lab.trials.isolation import Isolation
 from relume.lab.trials.mirror import LockedMirror, Mirror
 from relume.lab.trials.overlay import Overlay
 
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+"""JAX, which other tests of the process have loaded, warns of every fork."""
+
 BODIES = {Overlay: "bodies", LockedMirror: "bodies_locked", Mirror: "bodies_mirrored"}
 
 
