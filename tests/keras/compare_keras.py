@@ -28,5 +28,5 @@ def train(activation, seed, lr_factor, log):
         log(epoch, loss=loss)
 
 
-found = relume.compare(train, activations=["relu", "elu", dead], seeds=3, lr_factors=[1.0], study=sys.argv[1])
+found = relume.compare(train, activations=["relu", "elu", dead], seeds=6, lr_factors=[1.0], study=sys.argv[1])
 print(json.dumps(found.to_dict()["verdicts"]))

@@ -17,5 +17,5 @@ def test_a_model_with_a_dead_activation_is_worse(tmp_path):
     verdicts = {verdict["activation"]: verdict for verdict in json.loads(done.stdout.splitlines()[-1])}
     assert verdicts["dead"]["verdict"] == "worse"
     assert verdicts["dead"]["difference"] > 0
-    assert verdicts["elu"]["n"] == 3
-    assert len(list((tmp_path / "study" / "trials").glob("*.json"))) == 9
+    assert verdicts["elu"]["n"] == 6
+    assert len(list((tmp_path / "study" / "trials").glob("*.json"))) == 18
