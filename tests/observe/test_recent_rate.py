@@ -3,7 +3,8 @@
 | 200 units that fire on | "died" while alive, of them at the end | killed halfway: shown by 3,200 examples, by 9,600 |
 | :-- | :-- | :-- |
 | 1 % | 0, 0 | 169, 200 |
-| 0.3 % | 0, 0 | 0, 180 |
+| 0.3 % | 8, 0 | 0, 180 |
+| 0.1 % | 76, 0 | 0, 1 |
 | 19 %, falling in 6 steps to 0.3 % | 0, 0 (before this rule: 2,012, 3) | 25, 200 (200, 200) |
 | 19 %, falling in 6 steps to 1 % | 0, 0 (34, 2) | 200, 200 (200, 200) |
 | 50 %, falling in 9 steps to 0.1 % | 0, 0 (3,818, 39) | 0, 116 (200, 200) |

@@ -97,7 +97,7 @@ class LossCurve:
 
 
 def _points(clock: int, losses: Sequence[tuple[int, float]], stride: int) -> list[LossPoint]:
-    """One point for each stretch of so many steps."""
+    """One point for each stretch of ``stride`` steps."""
     table = np.array(losses, np.float64)  # exact to 2⁵³ steps
     steps, values = table[:, 0].astype(np.int64), table[:, 1]
     starts = np.flatnonzero(np.diff(steps // stride, prepend=-1))
@@ -117,7 +117,7 @@ def _points(clock: int, losses: Sequence[tuple[int, float]], stride: int) -> lis
 
 
 def _joined(points: Iterable[LossPoint], stride: int) -> list[LossPoint]:
-    """The points of each stretch of so many steps as one."""
+    """Join the points of each stretch of ``stride`` steps."""
     joined: list[LossPoint] = []
     for point in points:
         if joined and joined[-1].first_step // stride == point.first_step // stride:

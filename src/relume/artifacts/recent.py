@@ -49,7 +49,7 @@ class Recent:
         return cls(np.zeros(units), np.zeros(units), np.zeros(units))
 
     def add(self, fired: NDArray[np.int64], examples: int, samples: int) -> None:
-        """Add a stretch of steps: on how many of the ``samples``, of so many ``examples``, each unit fired."""
+        """Add a stretch of steps: the number of ``samples``, of ``examples`` batch items, on which each unit fired."""
         fires = fired > 0
         firings = np.where(fires, np.maximum(fired * (examples / max(samples, 1)), 1.0), 0.0)
         self.examples = np.where(fires, self.examples + self.silent + examples, self.examples)

@@ -1,6 +1,6 @@
 """When to look: a token bucket for each kind of look.
 
-Each step adds a share of its duration; a look is taken when its bucket covers what such looks have cost of late. Lean
+Each step adds a share of its duration; a look is taken when its bucket covers what such looks cost lately. Lean
 looks (fired counts at known sites) get most of it, wide ones (axes, causes, layer statistics) the rest, and what
 the full lean bucket cannot hold. So lean looks are taken at most steps, and wide ones seldom. Times are nanoseconds.
 """
@@ -56,8 +56,8 @@ FRESH, FRESH_PART = 16, 100
 """The latest look is at most 16 steps old, or 1 % of the run."""
 
 OUTLIER = 2
-"""A cost that is more than so many times the usual one counts as so many times: on a busy machine a look that another
-process has interrupted takes 4 to 10 ms instead of 0.1, and short runs would be seen less than on a quiet one.
+"""A cost above this multiple of the usual one counts as that multiple: on a busy machine, a look that another
+process interrupts takes 4 to 10 ms instead of 0.1, and short runs would be seen less than on a quiet one.
 """
 
 
@@ -73,14 +73,14 @@ class Mean:
 
 
 class Bucket:
-    """What may be spent on one kind of look; below 0 it is in debt. ``price``: of such a look, of late."""
+    """What may be spent on one kind of look; below 0 it is in debt. ``price``: the recent cost of such a look."""
 
     def __init__(self, ns: float) -> None:
         self.ns = self._start = ns
         self.price = Mean()
 
     def add(self, ns: float, row: int = 1) -> float:
-        """Add to it; returns what it cannot hold. ``row``: so many looks are taken together."""
+        """Add to it; returns what it cannot hold. ``row``: the number of looks taken together."""
         most = max(SAVED * row * self.price.value, min(self.ns, self._start))
         over = max(self.ns + ns - most, 0.0)
         self.ns += ns - over
@@ -95,7 +95,7 @@ class Budget:
     """The account of one run.
 
     Attributes:
-        spent: what watching has cost. ``elapsed``: the time since the end of the first step. ``steps``: so many.
+        spent: what watching has cost. ``elapsed``: the time since the end of the first step. ``steps``: their number.
     """
 
     def __init__(self, share: float, every: int | None = None) -> None:

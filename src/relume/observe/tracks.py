@@ -128,7 +128,7 @@ class SiteTrack:
         self._fresh_deaths.update((death.unit, death) for death in seen.deaths)
 
     def step_with(self, examples: int, last_step: float) -> float:
-        """The step with which the open pane holds so many: ∞ if it does not yet, −1 if it has none by ``last_step``."""
+        """The step at which the open pane reaches ``examples``: ∞ if not yet, −1 if it has none by ``last_step``."""
         seen = self.record.open.examples
         if seen >= examples or not (seen or (self._rows and self._rows[0].steps[0] <= last_step)):
             return -1
@@ -244,10 +244,10 @@ class SiteTrack:
         return kept
 
     def _shows_a_death(self, panes: int, fired: NDArray[np.int64]) -> bool:
-        """Whether a unit fired in a longer window, and so many panes are enough to say that it has died since.
+        """Whether a unit fired in a longer window, and this number of panes shows that it has died since.
 
         The examples of a batch may fire together, so looks are counted: at the share of looks in which the unit fired
-        before, none of so many comes by chance as seldom as :data:`~relume.artifacts.recent.SURE` says.
+        before, this run of silent looks comes by chance as seldom as :data:`~relume.artifacts.recent.SURE` says.
         """
         fell = (fired[panes - 1] == 0) & (fired[-1] > 0)
         if not fell.any() or sum(p.examples for p in self._panes[-panes:]) < FEWEST_EXAMPLES:

@@ -32,7 +32,7 @@ LOOK_CAP_NS = 10_000_000
 class State(Enum):
     """What the watched thread's calls meet."""
 
-    OFF = "nothing of ours"
+    OFF = "no hook and no mode of relume's"
     LEAN = "the global hook, or the mode inside modules' calls"
     WIDE = "the mode, from the first forward to the optimizer's step"
     HIDDEN = "nothing for the moment: PyTorch is about to do something that must not see the mode"
