@@ -272,7 +272,7 @@ FRAMEWORKS = (
         "PyTorch",
         "torch",
         probe="relume.torch.watching.probe:TorchProbe",
-        children="relume.torch.watching.children",
+        children="relume.torch.watching.schedule.children",
         trials="relume.torch.treatment.warm",
         treatment="relume.torch.treatment.treatment:TorchTreatment",
         survey="relume.torch.treatment.survey:TorchSurvey",

@@ -60,7 +60,7 @@ def cell(tmp_path, monkeypatch):
 
 
 def listening():
-    from relume.torch.watching import taps
+    from relume.torch.watching.schedule import taps
 
     return len(taps._subscribers)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from relume.torch.watching import taps
+from relume.torch.watching.schedule import taps
 
 
 @pytest.fixture(autouse=True)

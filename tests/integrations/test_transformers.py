@@ -14,7 +14,7 @@ from relume.artifacts.reader import read
 from relume.doctor.diagnosis import diagnose
 from relume.errors import WatchError
 from relume.integrations.transformers import WatchCallback
-from relume.torch.watching import taps
+from relume.torch.watching.schedule import taps
 
 SITE = "bert.encoder.layer.0.intermediate.intermediate_act_fn"
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import relume
-from relume.torch.watching.death_terms import DeathTerms
-from relume.torch.watching.layer_calls import NormCall, call_of
+from relume.torch.watching.causes.death_terms import DeathTerms
+from relume.torch.watching.causes.layer_calls import NormCall, call_of
 
 CALLS = {
     "linear": (F.linear, (40, 6), (10, 6), {}),

@@ -70,7 +70,7 @@ def test_statistics_are_those_computed_by_hand(convolution):
 
 
 def test_noise_is_told_from_signal():
-    from relume.torch.watching.layer_statistics import LayerStatistics
+    from relume.torch.watching.causes.layer_statistics import LayerStatistics
 
     torch.manual_seed(0)
     signal = torch.randn(2_000)

@@ -16,7 +16,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 import relume
 from relume.reports import wording
-from relume.torch.watching import places
+from relume.torch.watching.where import places
 
 
 class Counted(nn.Module):

@@ -16,7 +16,7 @@ from torch import nn
 
 import relume
 from relume.errors import WatchError
-from relume.torch.watching import taps
+from relume.torch.watching.schedule import taps
 
 
 def steps(net, optimizer, count=30, batch=16, width=8):

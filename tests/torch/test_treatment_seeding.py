@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from relume.torch.treatment.seeding import STRIDE, remapped
-from relume.torch.watching import places
+from relume.torch.watching.where import places
 
 _spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
 treating = importlib.util.module_from_spec(_spec)

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from relume.torch.watching.functions import ACTIVATION_CALLS
-from relume.torch.watching.places import shown_path
+from relume.torch.watching.calls.functions import ACTIVATION_CALLS
+from relume.torch.watching.where.places import shown_path
 
 _METHODS = {name: getattr(Tensor, name) for name in ("relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_")}
 _IN_PLACE = ("relu_", "leaky_relu_", "rrelu_", "elu_", "celu_", "selu_", "hardtanh_", "sigmoid_", "tanh_")

@@ -20,7 +20,7 @@ from relume.torch.surgery.gates import gates
 from relume.torch.surgery.program import Program, path_of
 from relume.torch.surgery.refusals import refuse_model, refuse_optimizer
 from relume.torch.surgery.rest import Batch, at_rest, distance, outputs
-from relume.torch.watching.functions import ACTIVATION_CALLS
+from relume.torch.watching.calls.functions import ACTIVATION_CALLS
 
 _CLASSES = {
     "relu": "ReLU",

@@ -22,7 +22,7 @@ from relume.artifacts.swap_plan import Spot
 from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.placed import Placed
 from relume.torch.treatment.routes import Routes, local_of, resumed
-from relume.torch.watching import places
+from relume.torch.watching.where import places
 
 _BETWEEN = (os.path.join(os.path.dirname(torch.__file__), "_dynamo", ""), os.path.dirname(__file__))
 LEFT, PLAIN, UNTRACED = -1, -2, -3
@@ -31,7 +31,7 @@ _CALL = nn.Module.__call__.__code__
 
 @dataclass
 class _Frame:
-    """A function that dynamo traces, as far as :mod:`~relume.torch.watching.places` reads frames."""
+    """A function that dynamo traces, as far as :mod:`~relume.torch.watching.where.places` reads frames."""
 
     f_code: CodeType
     f_lasti: int

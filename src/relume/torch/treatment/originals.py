@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import relume.torch.functional
-from relume.torch.watching.functions import ACTIVATION_CALLS
+from relume.torch.watching.calls.functions import ACTIVATION_CALLS
 
 STEMS = ("relu", "leaky_relu", "prelu", "rrelu", "relu6", "elu", "celu", "selu", "gelu", "silu")
 """The activations that a trial replaces."""

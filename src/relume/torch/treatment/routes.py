@@ -12,7 +12,7 @@ from torch import nn
 
 from relume.artifacts.swap_plan import Spot, SwapPlan, SwapSite
 from relume.torch.treatment.births import birth_of
-from relume.torch.watching import places
+from relume.torch.watching.where import places
 
 _RESUMED = "torch_dynamo_resume_in"
 _NOWHERE: Spot = ("", 0, 0, 0, 0)

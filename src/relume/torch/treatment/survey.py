@@ -27,10 +27,11 @@ from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.rates import Steps, rates_of
 from relume.torch.treatment.routes import spot_of
 from relume.torch.treatment.seeding import Seeding
-from relume.torch.watching import arithmetic, places
-from relume.torch.watching.axes import Tag, assumed_axis
-from relume.torch.watching.following import PARAMETER
-from relume.torch.watching.functions import (
+from relume.torch.watching.calls import arithmetic
+from relume.torch.watching.where import places
+from relume.torch.watching.units.axes import Tag, assumed_axis
+from relume.torch.watching.units.following import PARAMETER
+from relume.torch.watching.calls.functions import (
     ACTIVATION_CALLS,
     ARITHMETIC_CALLS,
     LAYER_CALLS,
@@ -39,8 +40,8 @@ from relume.torch.watching.functions import (
     RECURRENT_CALLS,
     Applied,
 )
-from relume.torch.watching.mode import Eye
-from relume.torch.watching.naming import written
+from relume.torch.watching.calls.mode import Eye
+from relume.torch.watching.where.naming import written
 
 _SUMS = frozenset(call for call in ARITHMETIC_CALLS if "mul" not in getattr(call, "__name__", ""))
 _HIDES_NOTHING = _SUMS | {torch.stack, torch.cat, torch.concat, torch.concatenate, Tensor.backward, Tensor.copy_}

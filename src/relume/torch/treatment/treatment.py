@@ -15,7 +15,7 @@ from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.rates import Steps
 from relume.torch.treatment.seeding import STRIDE, Seeding
 from relume.torch.treatment.swapping import Swapping, not_swapped
-from relume.torch.watching import places
+from relume.torch.watching.where import places
 
 
 class TorchTreatment:

@@ -17,13 +17,14 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
 from relume.framework import Listener, Look, Phase, Plan, Seen
-from relume.torch.watching import places, taps
-from relume.torch.watching.clocks import KINDS, Clock, Clocks, living_optimizers
-from relume.torch.watching.looking import Looking, State, compiles
-from relume.torch.watching.sites import Sites
+from relume.torch.watching.where import places
+from relume.torch.watching.schedule import taps
+from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, living_optimizers
+from relume.torch.watching.schedule.looking import Looking, State, compiles
+from relume.torch.watching.where.sites import Sites
 
 if TYPE_CHECKING:
-    from relume.torch.watching.compiled import Met
+    from relume.torch.watching.calls.compiled import Met
 
 _MOST_WAITED = 8  # steps of other clocks for one of the clock whose look it is: a GAN's generator steps as seldom
 _SEEN_NS = 6_000  # what an operation of ours in a compiled graph costs, also in a step that is passed over
@@ -256,7 +257,7 @@ class TorchProbe:
         if not self._running:
             return
         try:
-            from relume.torch.watching.compiled import count_in
+            from relume.torch.watching.calls.compiled import count_in
         except ImportError:  # an older PyTorch without effects in its graphs
             return
         self._guarded(count_in, graph, inputs, self)

@@ -20,12 +20,12 @@ from torch import Tensor, fx, nn
 from torch._higher_order_ops.effects import _EffectType, _register_effectful_op
 from torch.nn.parameter import Parameter
 
-from relume.torch.watching import arithmetic
-from relume.torch.watching.axes import Borrowed, Tag
-from relume.torch.watching.exported import source_in
-from relume.torch.watching.following import Follower
-from relume.torch.watching.functions import ACTIVATION_CALLS, UNJUDGED_CALLS, Applied
-from relume.torch.watching.places import shown_path
+from relume.torch.watching.calls import arithmetic
+from relume.torch.watching.units.axes import Borrowed, Tag
+from relume.torch.watching.calls.exported import source_in
+from relume.torch.watching.units.following import Follower
+from relume.torch.watching.calls.functions import ACTIVATION_CALLS, UNJUDGED_CALLS, Applied
+from relume.torch.watching.where.places import shown_path
 
 
 class Met(NamedTuple):

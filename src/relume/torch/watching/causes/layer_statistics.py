@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relume.torch.watching.layer_calls import Array, LayerCall, plain, sampled
+from relume.torch.watching.causes.layer_calls import Array, LayerCall, plain, sampled
 
 _COMPARED = 64
 """Numbers of a weight that are compared to tell a copy: no two weights that were drawn apart share one of them."""

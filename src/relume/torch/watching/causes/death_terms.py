@@ -2,7 +2,7 @@
 
 Each unit has a reference: its parameters at the last look at which its largest pre-activation was usual. When it is
 silent, the change of its parameters since then is undone on the inputs of that look. What this gives back of its level
-(:class:`~relume.torch.watching.layer_calls.LayerCall` defines it), the parameters took; the rest of the fall is its
+(:class:`~relume.torch.watching.causes.layer_calls.LayerCall` defines it), the parameters took; the rest of the fall is its
 inputs'. So weights are compared on like inputs, and it matters little how far apart the looks are. Everything stays on
 the device until the counts are drained.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relume.artifacts.recording import Death
-from relume.torch.watching.layer_calls import SAMPLED, Array, LayerCall
+from relume.torch.watching.causes.layer_calls import SAMPLED, Array, LayerCall
 
 MOST_NUMBERS = 1 << 22
 """Weights of the largest layer that has terms: the references are one copy of them, 16 MB."""

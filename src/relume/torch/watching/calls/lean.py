@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.nn.modules import module as modules
 
-from relume.torch.watching import places
-from relume.torch.watching.following import is_countable
-from relume.torch.watching.meeting import Meeting
-from relume.torch.watching.sites import WatchedSite
+from relume.torch.watching.where import places
+from relume.torch.watching.units.following import is_countable
+from relume.torch.watching.where.meeting import Meeting
+from relume.torch.watching.where.sites import WatchedSite
 
 if TYPE_CHECKING:
-    from relume.torch.watching.mode import Keeper
+    from relume.torch.watching.calls.mode import Keeper
 
 _CALLED_NS = 1_500  # what each module's call pays while there is a global hook (measured: 1.5 µs)
 

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.modules import activation as activation_modules
 
 from relume.torch import layers as our_modules
-from relume.torch.watching import exported
+from relume.torch.watching.calls import exported
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep

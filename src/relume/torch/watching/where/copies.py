@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from relume.torch.watching.clocks import Clocks
+from relume.torch.watching.schedule.clocks import Clocks
 
 if TYPE_CHECKING:
-    from relume.torch.watching.sites import WatchedSite
+    from relume.torch.watching.where.sites import WatchedSite
 
 Places = Mapping[tuple[Any, ...], "WatchedSite | None"]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from relume.torch.watching import places
-from relume.torch.watching.axes import Tag
+from relume.torch.watching.where import places
+from relume.torch.watching.units.axes import Tag
 
 if TYPE_CHECKING:
-    from relume.torch.watching.sites import WatchedSite
+    from relume.torch.watching.where.sites import WatchedSite
 
 
 class Meeting:

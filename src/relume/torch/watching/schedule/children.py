@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from relume.torch.watching import taps
-from relume.torch.watching.clocks import living_optimizers
+from relume.torch.watching.schedule import taps
+from relume.torch.watching.schedule.clocks import living_optimizers
 
 
 def when_training(begin: Callable[[], None]) -> None:
