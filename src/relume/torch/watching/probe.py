@@ -195,6 +195,8 @@ class TorchProbe:
             return
         self._owner, self._owner_step, self._waited = clock, clock.step, 0
         self._look_alike(plan.look)
+        if self._looking.must_be_resumed:
+            clock.begin(Plan(plan.look, 1))
 
     def _look_alike(self, look: Look) -> None:
         for clock in self._clocks:

@@ -91,7 +91,8 @@ class Looking:
         self._sites.known_only = lean
         way = self._lean if lean and not compiles() and self._lean.may_serve() else self._eye
         if lean and self.state is State.LEAN and way is self._way:
-            way.open()  # go on as before
+            way.open()
+            self.resume()
             return
         if self.state is State.LEAN and self._way is self._lean:
             self._lean.leave()
@@ -123,6 +124,13 @@ class Looking:
         self._eye.look_up()
         self._eye.leave()
         self._unhook()
+        if self.state is State.LEAN and not self.must_be_resumed:
+            self._wait_for_a_module()  # within a row of looks nobody calls resume
+
+    @property
+    def must_be_resumed(self) -> bool:
+        """Whether a look that :meth:`rest` interrupted goes on by :meth:`resume` alone."""
+        return self.stays and (not self._has_modules or compiles())
 
     def resume(self) -> None:
         """It is over, and the look goes on."""
