@@ -40,7 +40,7 @@ def test_overhead_is_a_share_and_seconds_while_they_are_few(facts, said):
 
 def test_the_report_names_units_line_bound_and_advice():
     said = text(made.record())
-    assert "1 of 4 units is dead; looked at 20 of 100 steps" in said
+    assert "1 of 4 units is dead, in Net.1 (train.py:8); looked at 20 of 100 steps" in said
     assert "train.py:8" in said
     assert "RLM002 born_dead  Net.1 at train.py:8: 1 of 4 units (25 %) never fired" in said
     assert "true rate below 0.3 %" in said
