@@ -7,6 +7,8 @@ the probe calls a :class:`Listener`, the listener calls its :class:`Probe`.
 from __future__ import annotations
 
 import importlib
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from relume.artifacts.swap_plan import SwapPlan, Treated
 
 Phase = Literal["train", "eval", "all"]
+
+now_ns = time.perf_counter_ns if sys.platform == "win32" else time.thread_time_ns
+"""The clock of the budget: processor time of the calling thread, so that a busy machine makes nothing look dear.
+
+With two busy loops beside it on two cores, a look that takes 0.1 ms was measured by the wall's clock as 0.2 to 0.5. A
+reading costs 0.33 µs (the wall's 0.07). Windows counts a thread's time in ticks of 16 ms.
+"""
 
 
 class Look(Enum):

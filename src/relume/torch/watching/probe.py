@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
-from relume.framework import Listener, Look, Phase, Plan, Seen
+from relume.framework import Listener, Look, Phase, Plan, Seen, now_ns
 from relume.torch.watching.schedule import taps
 from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, living_optimizers
 from relume.torch.watching.schedule.looking import Looking, State, compiles
@@ -97,13 +96,13 @@ class TorchProbe:
         self._listener.fault(error)
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self.fail(error)
         finally:
-            self._own_cost += perf_counter_ns() - began
+            self._own_cost += now_ns() - began
 
     # ---- steps ------------------------------------------------------------------------------------------------
 
@@ -195,7 +194,7 @@ class TorchProbe:
             self._look_like(clock)
 
     def _look_like(self, clock: Clock) -> None:
-        """What is seen changes with this clock: for all of them alike, unless each has looks of its own (``--every K``)."""
+        """What is seen changes with this clock: alike for all of them, but for ``--every K``."""
         if self._thorough:
             looks = {other.look for other in self._clocks}
             self._look(Look.WIDE if Look.WIDE in looks else Look.OFF)
