@@ -10,18 +10,9 @@ from typing import Any, Literal
 from relume.artifacts.certificate import Certificate
 from relume.artifacts.change import Change
 from relume.artifacts.findings import Findings
+from relume.artifacts.treatments import EVERY, REVIVER_RULES
 from relume.errors import CureError, ParameterError, unknown_name
 from relume.framework import FRAMEWORKS, Surgery
-
-REVIVER_RULES: Mapping[str, Mapping[str, float]] = {
-    "gaps": {"false_resets": 1e-3},
-    "redo": {"tau": 0.025},
-    "continual_backprop": {"rate": 1e-4, "maturity": 100, "decay": 0.99},
-}
-"""By what a :class:`Reviver` chooses units, with the options of each rule and their defaults."""
-
-EVERY = {"gaps": 100, "redo": 1_000, "continual_backprop": 1}
-"""Steps between two choices, by rule: 1,000 is ReDo's, 1 continual backprop's."""
 
 
 def revive(model: Any, findings: Any, batch: Any, *, optimizer: Any = None) -> Change:

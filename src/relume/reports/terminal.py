@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from relume.artifacts.findings import Finding, Findings, Judged
-from relume.reports import wording
+from relume.reports import cured, wording
 
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _WIDTH = 100  # of text that no terminal shows: notebooks, files
@@ -92,7 +92,7 @@ def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[
 
 
 def _foot(findings: Findings) -> list[RenderableType]:
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [Text(f"{told}.") for told in cured.sentences(findings.run)]
     if findings.run.get("parts"):
         parts.append(Text(f"Recordings of this run: {', '.join(findings.run['parts'])}.", style="dim"))
     assumed = [f"{judged.site.file}:{judged.site.line}" for judged in findings.sites if judged.site.axis_assumed]
