@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from relume.artifacts.swap_plan import Birth
-from relume.torch.watching.where import places
 from relume.torch.watching.calls.mode import Eye
+from relume.torch.watching.where import places
 
 _spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
 treating = importlib.util.module_from_spec(_spec)

@@ -28,9 +28,6 @@ from relume.torch.treatment.rates import Steps, rates_of
 from relume.torch.treatment.routes import spot_of
 from relume.torch.treatment.seeding import Seeding
 from relume.torch.watching.calls import arithmetic
-from relume.torch.watching.where import places
-from relume.torch.watching.units.axes import Tag, assumed_axis
-from relume.torch.watching.units.following import PARAMETER
 from relume.torch.watching.calls.functions import (
     ACTIVATION_CALLS,
     ARITHMETIC_CALLS,
@@ -41,6 +38,9 @@ from relume.torch.watching.calls.functions import (
     Applied,
 )
 from relume.torch.watching.calls.mode import Eye
+from relume.torch.watching.units.axes import Tag, assumed_axis
+from relume.torch.watching.units.following import PARAMETER
+from relume.torch.watching.where import places
 from relume.torch.watching.where.naming import written
 
 _SUMS = frozenset(call for call in ARITHMETIC_CALLS if "mul" not in getattr(call, "__name__", ""))

@@ -17,10 +17,10 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
 from relume.framework import Listener, Look, Phase, Plan, Seen
-from relume.torch.watching.where import places
 from relume.torch.watching.schedule import taps
 from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, living_optimizers
 from relume.torch.watching.schedule.looking import Looking, State, compiles
+from relume.torch.watching.where import places
 from relume.torch.watching.where.sites import Sites
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from torch._higher_order_ops.effects import _EffectType, _register_effectful_op
 from torch.nn.parameter import Parameter
 
 from relume.torch.watching.calls import arithmetic
-from relume.torch.watching.units.axes import Borrowed, Tag
 from relume.torch.watching.calls.exported import source_in
-from relume.torch.watching.units.following import Follower
 from relume.torch.watching.calls.functions import ACTIVATION_CALLS, UNJUDGED_CALLS, Applied
+from relume.torch.watching.units.axes import Borrowed, Tag
+from relume.torch.watching.units.following import Follower
 from relume.torch.watching.where.places import shown_path
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.nn.modules import module as modules
 
-from relume.torch.watching.where import places
 from relume.torch.watching.units.following import is_countable
+from relume.torch.watching.where import places
 from relume.torch.watching.where.meeting import Meeting
 from relume.torch.watching.where.sites import WatchedSite
 

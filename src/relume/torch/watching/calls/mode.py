@@ -19,21 +19,21 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 
 from relume.torch.watching.calls import arithmetic
-from relume.torch.watching.where import places
-from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.calls.exported import ORIGINAL, with_exported
-from relume.torch.watching.units.following import LAYERS, NORMS, PARAMETER, Follow, Follower, is_countable
 from relume.torch.watching.calls.functions import (
     ACTIVATION_CALLS,
     RECURRENT_CALLS,
     UNJUDGED_CALLS,
     Applied,
 )
-from relume.torch.watching.causes.layer_calls import NormCall, call_of
 from relume.torch.watching.calls.losses import LOSS_CALLS, SOFTMAX_CALLS, UNFIT
+from relume.torch.watching.calls.warned import Warned
+from relume.torch.watching.causes.layer_calls import NormCall, call_of
+from relume.torch.watching.units.axes import Tag
+from relume.torch.watching.units.following import LAYERS, NORMS, PARAMETER, Follow, Follower, is_countable
+from relume.torch.watching.where import places
 from relume.torch.watching.where.naming import written
 from relume.torch.watching.where.sites import Sites, WatchedSite
-from relume.torch.watching.calls.warned import Warned
 
 _PASS_THROUGH_NS = 2_000  # what a call pays for the way into and out of this mode, and for a tag carried on
 _TAGGED_NS = 3_000  # what tagging a layer's result takes

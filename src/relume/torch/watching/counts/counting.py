@@ -15,9 +15,9 @@ from relume.activations import ACTIVATIONS
 from relume.activations._namespace import NUMPY
 from relume.activations.definition import Activation
 from relume.framework import Rows
-from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.calls.functions import Applied
 from relume.torch.watching.counts.tables import Pile, Table, Vector, table_of
+from relume.torch.watching.units.axes import Tag
 
 Floats = NDArray[np.float64]
 

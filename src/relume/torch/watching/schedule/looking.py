@@ -21,9 +21,9 @@ from torch.nn.modules import module as modules
 from torch.nn.modules.loss import _Loss
 
 from relume.framework import Look
-from relume.torch.watching.where import places
 from relume.torch.watching.calls.lean import LeanHook
 from relume.torch.watching.calls.mode import Eye, Keeper
+from relume.torch.watching.where import places
 
 LOOK_CAP_NS = 10_000_000
 """A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import Parameter
 
-from relume.torch.watching.where import places
-from relume.torch.watching.units.axes import RULES, Borrowed, Tag, kept
 from relume.torch.watching.calls.exported import with_exported
 from relume.torch.watching.calls.functions import ARITHMETIC_CALLS, LAYER_CALLS, MATMUL_CALLS, NORM_CALLS
+from relume.torch.watching.units.axes import RULES, Borrowed, Tag, kept
+from relume.torch.watching.where import places
 
 PARAMETER = object()
 """The tag of what is computed from parameters alone: no activation works on it."""

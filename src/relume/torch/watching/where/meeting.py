@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from relume.torch.watching.where import places
 from relume.torch.watching.units.axes import Tag
+from relume.torch.watching.where import places
 
 if TYPE_CHECKING:
     from relume.torch.watching.where.sites import WatchedSite

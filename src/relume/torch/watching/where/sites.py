@@ -15,15 +15,15 @@ from torch.nn.parameter import Parameter
 
 from relume.artifacts.recording import Site
 from relume.framework import Listener, Look, Phase, Seen
-from relume.torch.watching.where import places
-from relume.torch.watching.units.axes import Tag, fitting
-from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, rate_of
-from relume.torch.watching.where.copies import Copies
-from relume.torch.watching.counts.counting import Accumulator, Kept, bounds_of
-from relume.torch.watching.causes.death_terms import DeathTerms
-from relume.torch.watching.units.following import is_countable
 from relume.torch.watching.calls.functions import Applied
+from relume.torch.watching.causes.death_terms import DeathTerms
 from relume.torch.watching.causes.layer_statistics import LayerStatistics
+from relume.torch.watching.counts.counting import Accumulator, Kept, bounds_of
+from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, rate_of
+from relume.torch.watching.units.axes import Tag, fitting
+from relume.torch.watching.units.following import is_countable
+from relume.torch.watching.where import places
+from relume.torch.watching.where.copies import Copies
 from relume.torch.watching.where.meeting import Meeting, reference
 from relume.torch.watching.where.naming import Where, layer_name, scripted_parts, site_of, written
 
