@@ -125,6 +125,30 @@ def swap(
     return _surgery(model).swap(model, where, to, optimizer=optimizer, reinit=reinit, batch=batch, **params)
 
 
+def apply(model: Any, plan: Any, *, batch: Any = None, optimizer: Any = None) -> Change:
+    """Do to a model what a plan says: swap activations, revive units, lower the optimizer's rates.
+
+    Args:
+        model: a ``torch.nn.Module``, altered in place.
+        plan: of ``relume plan``, or its file, as it was written or edited. Every action in it is done.
+        batch: what the model is called with; needed to revive units, and for the proof.
+        optimizer: what trains the model; needed to change its rates.
+
+    Returns: what was changed, what was left and why, and the proofs of its parts. An action that cannot be done from
+        here (another initialization, centered data) is among what was left.
+
+    Raises:
+        PlanError: the plan cannot be read. CureError: it is of another model, or no action could be done. The model is
+            as it was.
+
+    Example:
+        >>> print(relume.apply(model, "plan.json", batch=x, optimizer=optimizer))         # doctest: +SKIP
+    """
+    from relume import planned
+
+    return planned.apply(_surgery(model), model, plan, batch=batch, optimizer=optimizer)
+
+
 class Reviver:
     """Revive units on a schedule inside a training, each by its own history.
 

@@ -200,6 +200,9 @@ class Surgery(Protocol):
     def revive(self, model: Any, findings: Findings, batch: Any, *, optimizer: Any = None) -> Change:
         """See :func:`relume.revive`."""
 
+    def revive_at(self, model: Any, places: Any, batch: Any, *, optimizer: Any = None) -> Change:
+        """Revive the units of a plan: (module path, line, units) of each activation."""
+
     def prune(self, model: Any, findings: Findings, example_inputs: Any) -> tuple[Any, Change]:
         """See :func:`relume.prune`."""
 

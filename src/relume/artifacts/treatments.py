@@ -40,7 +40,7 @@ TREATMENTS: Mapping[str, Treatment] = {
     "init": Treatment("draw the weights of linear layers and convolutions by He's rule, with biases of 0", {}),
     "revive": Treatment("revive dead units on a schedule during the training, by the rule {rule}", {}),
 }
-"""By the name of ``relume compare --with`` and ``relume fix --try``. ``revive`` takes a rule, then the rule's options."""
+"""By the name of ``relume compare --with`` and ``relume fix --try``; ``revive`` takes a rule, then its options."""
 
 
 def sentence(name: str, parameters: Mapping[str, Any]) -> str:

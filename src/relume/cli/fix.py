@@ -26,7 +26,7 @@ STUDY = "relume-fix"
 @click.option("--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Runs of each, paired by seed.")
 @click.option(
     "--max-dead",
-    type=Share("all units", "1% or 0.01"),
+    type=Share("all units", "1% or 0.01", zero=True),
     default="1%",
     show_default=True,
     help="Dead share that counts as cured.",
@@ -126,7 +126,7 @@ def _fix(request: Request, study: Study, options: dict[str, Any]) -> int:
             bar.close()
             _say(f"interrupted. {len(study.trials())} runs are kept; the same command continues from there.")
             return Exit.INTERRUPTED
-    _tell(found, options["as_json"], _written(found, request, options))
+    _tell(found, options["as_json"], _written(found, request, options), str(search.file))
     return Exit.DONE if found.cure is not None else Exit.CHECK_FAILED
 
 
@@ -148,7 +148,10 @@ def _written(found: Fixed, request: Request, options: dict[str, Any]) -> bool:
     return True
 
 
-def _tell(found: Fixed, as_json: bool, written: bool) -> None:
+def _tell(found: Fixed, as_json: bool, written: bool, plan: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
     from relume.cli._reading import tolerant_stdout
     from relume.cli._terminal import show
     from relume.reports import fix
@@ -159,16 +162,30 @@ def _tell(found: Fixed, as_json: bool, written: bool) -> None:
 
         click.echo(json.dumps(found.to_dict(), allow_nan=False))
         return
-    show(fix.render(found, written=written), _next(found, written))
+    show(fix.render(found))
+    if (edit := fix.edit(found, written=written)) is not None:
+        Console(highlight=False).print(edit, soft_wrap=True)  # a wrapped diff cannot be copied
+    show(Text(), _next(found, written, plan))
 
 
-def _next(found: Fixed, written: bool) -> str | None:
+def _next(found: Fixed, written: bool, plan: str) -> str | None:
     script = shlex.join([found.script, *found.argv])
     if written:
         return f"relume run {script}"
     if found.edit is not None and found.edit.diff:
-        return f"relume fix --write {script}"
-    return f"relume plan {STUDY}/plan-1.json" if found.cure is None else None
+        return f"relume fix --write {_given()}{script}"
+    return f"relume plan {shlex.quote(plan)}" if found.cure is None else None
+
+
+def _given() -> str:
+    """The options of this command as they were given."""
+    context = click.get_current_context()
+    told = []
+    for option in context.command.params:
+        source = context.get_parameter_source(str(option.name))
+        if isinstance(option, click.Option) and source is click.core.ParameterSource.COMMANDLINE:
+            told += [option.opts[0], *([] if option.is_flag else [str(context.params[str(option.name)])])]
+    return shlex.join(told) + " " if told else ""
 
 
 def _say(text: str) -> None:

@@ -78,6 +78,17 @@ class _Source:
         text = "".join(f"{indent}{line}\n" if line else "\n" for line in lines)
         self.changes.append(_Change(place, place, text if ends else f"\n{text}"))
 
+    def import_(self, package: str) -> None:
+        """Import a package after the last import at the top of the file, or after its docstring."""
+        body = self.tree.body
+        last = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        if not last:
+            raise _NoEdit(f"{self.name} imports nothing at its top")
+        place = self._starts[last[-1].end_lineno or last[-1].lineno]
+        change = _Change(place, place, f"import {package}\n")
+        if change not in self.changes:
+            self.changes.append(change)
+
     def statement(self, node: ast.AST) -> ast.stmt:
         """The statement that a node is in."""
         while not isinstance(node, ast.stmt):
@@ -172,8 +183,9 @@ class _Optimizer:
 
     def insert(self, lines: Iterable[str], package: str, *, after: bool = True) -> None:
         """Put lines after its statement, or before it, with the import that they need."""
-        needed = [] if self.source.imports(package) else [f"import {package}", ""]
-        self.source.insert(self.source.statement(self.call), [*needed, *lines], after=after)
+        self.source.insert(self.source.statement(self.call), lines, after=after)
+        if not self.source.imports(package):
+            self.source.import_(package)
 
 
 def _optimizers(sources: Iterable[_Source], plan: SwapPlan) -> list[_Optimizer]:

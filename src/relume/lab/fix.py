@@ -44,8 +44,9 @@ def demand_framework(survey: Survey, modules: Sequence[str]) -> None:
 
 
 def metric_of(request: Request, survey: Survey) -> Request:
-    """The request with a metric, if the user named none: of several a test's before a training's, a score before a
-    loss; the training loss if the script shows none.
+    """The request with a metric, if the user named none.
+
+    Of several a test's comes before a training's, a score before a loss. It is the training loss if there is none.
 
     Raises: NothingToCompare, StudyError: as :func:`~relume.lab.scripts.settle`.
     """
@@ -88,12 +89,17 @@ class Search:
     max_dead: float
     progress: Progress = field(default_factory=Quiet)
 
+    @property
+    def file(self) -> Path:
+        """The plan of what was found."""
+        return self.study.folder / f"plan-{self.study.generation}.json"
+
     def diagnose(self) -> Plan:
         """Why units die in the script as it stands, at its own seed; this is the first of its runs.
 
         Raises: NothingToCompare: it failed, or no unit is dead.
         """
-        file = self.study.folder / f"plan-{self.study.generation}.json"
+        file = self.file
         if not file.exists() or AS_IT_STANDS not in self.study:
             plan = self.survey.plan.to_dict()
             order = self.request.order(

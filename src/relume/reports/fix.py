@@ -14,15 +14,13 @@ from relume.reports.wording import percent
 _STYLES = {"cured": "bold green", "fewer": "yellow"}
 
 
-def render(found: Fixed, *, written: bool) -> RenderableType:
-    """Headline, one row a cure, what the proof covers, and the diff. ``written``: the edit was applied."""
+def render(found: Fixed) -> RenderableType:
+    """Headline, one row a cure, and what the proof covers."""
     parts: list[RenderableType] = [_headline(found), Text(), _table(found), Text()]
     parts += [Text(f"{each.cure}: {each.why}.", style="dim") for each in found.tried if each.why]
     if found.untried:
         parts.append(Text(f"Not tried, because one holds: {', '.join(found.untried)}.", style="dim"))
     parts.append(Text(_proof(found), style="dim"))
-    if found.edit is not None:
-        parts += [Text(), *_edit(found, written)]
     return Group(*parts)
 
 
@@ -75,15 +73,15 @@ def _proof(found: Fixed) -> str:
     )
 
 
-def _edit(found: Fixed, written: bool) -> list[RenderableType]:
-    edit = found.edit
-    assert edit is not None
-    if not edit.diff:
-        return [Text(f"There is no edit to show: {edit.why}.", style="yellow")]
+def edit(found: Fixed, *, written: bool) -> Text | None:
+    """The diff, to be printed without wrapping; None if no cure holds. ``written``: it was applied."""
+    made = found.edit
+    if made is None:
+        return None
+    if not made.diff:
+        return Text(f"\nThere is no edit to show: {made.why}.", style="yellow")
     colors = {"+": "green", "-": "red", "@": "cyan"}
-    heading = Text("The edit was applied" if written else "The edit", style="bold").append(f": {edit.proof}.", "dim")
-    lines = [
-        Text(line, "" if line[:3] in ("+++", "---") else colors.get(line[:1], ""), no_wrap=True, overflow="ignore")
-        for line in edit.diff.rstrip("\n").split("\n")
-    ]
-    return [heading, *lines]
+    told = Text("\nThe edit was applied" if written else "\nThe edit", style="bold").append(f": {made.proof}.", "dim")
+    for line in made.diff.rstrip("\n").split("\n"):
+        told.append("\n").append(line, "not bold" if line[:3] in ("+++", "---") else colors.get(line[:1], "not bold"))
+    return told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from collections.abc import Sequence
@@ -14,13 +15,18 @@ from torch.optim import Optimizer
 from relume.artifacts.swap_plan import SwapPlan, SwapSite, site_is
 from relume.artifacts.trial import Contender
 from relume.torch.treatment import originals
-from relume.torch.treatment.births import birth_of
 from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.placed import Drawn
 from relume.torch.treatment.routes import Route, Routes
 from relume.torch.treatment.slopes import Learned
 from relume.torch.treatment.swapping import Replacement, made_of
 from relume.torch.watching.where import places
+
+
+def _without_folders(where: str) -> str:
+    """``Net.a@src/train.py:12`` as ``Net.a@train.py:12``: a plan may be of a run in another folder."""
+    module, at, file = where.rpartition("@")
+    return f"{module}{at}{os.path.basename(file)}"
 
 
 class Asked(NamedTuple):
@@ -105,22 +111,19 @@ class NamedSwaps(Replacement):
         return known[1]
 
     def _choose(self, route: Route, stem: str, frame: Any) -> _Choice:
-        site = self._site(stem, frame)
-        number = next((n for n, each in enumerate(self._asked) if site_is(site)(each.where)), -1)
-        if number < 0:
-            self.kept[site.key] = stem
-        else:
-            self.swapped[site.key] = f"{stem} → {self._asked[number].contender.name}"
-        return _Choice(number, route)
-
-    def _site(self, stem: str, frame: Any) -> SwapSite:
-        """The place as a site, for its names alone."""
         place = places.find(frame)
         file, line, function = places.source(place.frame)
-        model, module = self._trees.name(places.root(place.frame), place.module, function)
-        key = f"{'.'.join(part for part in (model, module) if part)}@{file}:{line}"
-        spot = (file, line, line, 0, 0)
-        return SwapSite(key, stem, "", file, line, birth_of(place.module), place.alone, spot, None, 0, 0, 0)
+        root = places.root(place.frame)
+        root = getattr(root, "_export_root", root)  # a reviver exports the model
+        path = ".".join(part for part in self._trees.name(root, place.module, function) if part)
+        near, spot = os.path.basename(file), (file, line, line, 0, 0)
+        site = SwapSite(f"{path}@{near}:{line}", stem, "", near, line, None, place.alone, spot, None, 0, 0, 0)
+        number = next((n for n, each in enumerate(self._asked) if site_is(site)(_without_folders(each.where))), -1)
+        if number < 0:
+            self.kept[f"{path}@{file}:{line}"] = stem
+        else:
+            self.swapped[f"{path}@{file}:{line}"] = f"{stem} → {self._asked[number].contender.name}"
+        return _Choice(number, route)
 
     def _take_root(self, learned: Learned, route: Route, input: Tensor, frame: Any) -> None:
         found, _ = learned.at(route, input)
