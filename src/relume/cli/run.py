@@ -113,6 +113,8 @@ def command(
     }
     roles = (f"rank{launch.rank}",) if launch.rank else ()
     options = {"budget": budget, "window": window, "every": every}
+    if is_module:
+        facts["module"] = True
     if any(cures):
         named = {"--revive": revive, "--plan": without_folder(plan) if plan else None}
         asked = [*(f"--swap {swap}" for swap in swaps), *(f"{name} {value}" for name, value in named.items() if value)]
@@ -164,10 +166,11 @@ class _Ending:
 
         from relume.cli._reading import findings_of
         from relume.cli._terminal import show
-        from relume.reports import terminal
+        from relume.reports import terminal, wording
 
         findings = findings_of(str(self._path))
-        following = f"relume report {shlex.quote(self._shown)} --json" if findings.sites else None
+        reading = f"relume report {shlex.quote(self._shown)} --json" if findings.sites else None
+        following = wording.proving(findings) or reading
         console = Console(file=to)
         with console.capture() as said:  # rich itself would close stdout where stderr has no reader
             console.print()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from relume.artifacts.findings import Findings, Judged
+from relume.artifacts.findings import Advised, Findings, Judged
 from relume.artifacts.plan import Action, Open, Plan
 from relume.doctor.cures import CURES
 from relume.doctor.cures.cure import Cure, Proposal
@@ -33,6 +33,18 @@ def plan(findings: Findings, file: str) -> Plan:
         if left := tuple(unit for unit in site.dead if unit not in cured):
             opened.append(Open(site.site.key, left, _why_open(site, left)))
     return Plan(of, tuple(actions), tuple(opened))
+
+
+def advised(site: Judged, units: Sequence[int]) -> tuple[Advised, ...]:
+    """The cures for some units of a site, each with what speaks for it, in the order in which a plan has them."""
+    found = []
+    for cure in CURES:
+        proposal = cure.propose(site)
+        mine = set(units) & set(proposal.units) if proposal is not None else set()
+        if proposal is not None and mine:
+            changes = _filled(cure.changes, proposal.settings)
+            found.append(Advised(cure.name, changes, len(mine), (*proposal.evidence, *cure.known)))
+    return tuple(found)
 
 
 def demand_script(plan: Plan, file: str, script: str) -> None:
@@ -87,7 +99,11 @@ def cure_of(action: Action, file: str) -> Cure:
 
 def filled(text: str, action: Action) -> str:
     """A text with the action's settings, as a person may have changed them."""
-    for name, value in action.settings.items():
+    return _filled(text, action.settings)
+
+
+def _filled(text: str, settings: Mapping[str, Any]) -> str:
+    for name, value in settings.items():
         text = text.replace(f"{{{name}}}", str(value))
     return text
 

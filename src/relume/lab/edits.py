@@ -106,7 +106,7 @@ class _Source:
         Raises: _NoEdit: it is no Python any more.
         """
         content = self.content
-        for change in sorted(self.changes, key=lambda change: change.first, reverse=True):
+        for change in sorted(self.changes, key=lambda change: (change.first, change.last), reverse=True):
             content = content[: change.first] + change.text.encode() + content[change.last :]
         try:
             ast.parse(content)
@@ -324,24 +324,35 @@ def _call(contender: Contender, site: SwapSite, sources: Mapping[str, _Source]) 
         if isinstance(node, ast.Call) and (node.lineno, node.col_offset) == (line, column) and _last(node.func):
             if not _last(node.func).rstrip("_").endswith(site.activation):
                 continue
-            source.replace(node, _function(contender, node, source))
+            _function(contender, node, source)
             return
     raise _NoEdit(f"the call of {site.call} at {site.file}:{site.line} was not found")
 
 
-def _function(contender: Contender, node: ast.Call, source: _Source) -> str:
-    """``F.leaky_relu(x, 0.1)`` in the place of ``F.relu(x)``, ``torch.relu(x)`` or ``x.relu()``."""
+def _function(contender: Contender, node: ast.Call, source: _Source) -> None:
+    """``F.leaky_relu(x, …)`` in the place of ``F.relu(x)``, ``torch.relu(x)`` or ``x.relu()``; x may hold another."""
     is_method = isinstance(node.func, ast.Attribute) and not node.args and not node.keywords
-    if not is_method and not node.args:
-        raise _NoEdit(f"line {node.lineno} of {source.name} names its input; edit it by hand")
-    x = source.text(node.func.value) if is_method else source.text(node.args[0])  # type: ignore[attr-defined]
+    if not is_method and (not node.args or any(keyword.arg != "inplace" for keyword in node.keywords)):
+        raise _NoEdit(f"line {node.lineno} of {source.name} names its arguments; edit it by hand")
     prefix = "torch.nn.functional"
     if isinstance(node.func, ast.Attribute) and source.text(node.func.value) in ("F", "nn.functional"):
         prefix = source.text(node.func.value)
     elif not source.imports("torch"):
         raise _NoEdit(f"{source.name} does not import torch; edit line {node.lineno} by hand")
-    rest = [source.text(keyword) for keyword in node.keywords if keyword.arg == "inplace"]
-    return f"{prefix}.{contender.activation}({', '.join([x, *_numbers(contender), *rest])})"
+    x: ast.expr = node.func.value if is_method else node.args[0]  # type: ignore[attr-defined]
+    (start, end), (first, last) = source.span(node), source.span(x)
+    numbers = [*_numbers(contender), *_in_place(contender, node.args[1:], node, source)]
+    rest = "".join(f", {number}" for number in numbers)
+    source.changes += [
+        _Change(start, first, f"{prefix}.{contender.activation}("),
+        _Change(last, end, f"{rest})"),
+    ]
+
+
+def _in_place(contender: Contender, positional: Iterable[ast.expr], node: ast.Call, source: _Source) -> list[str]:
+    """The argument ``inplace``, if there is one and the new activation takes it."""
+    given = [*positional, *(keyword.value for keyword in node.keywords if keyword.arg == "inplace")]
+    return [f"inplace={source.text(value)}" for value in given[:1] if contender.activation != "gelu"]
 
 
 def _constructors(contender: Contender, kind: str, sources: Iterable[_Source]) -> int:
@@ -357,12 +368,8 @@ def _constructors(contender: Contender, kind: str, sources: Iterable[_Source]) -
             prefix = f"{source.text(node.value)}." if isinstance(node, ast.Attribute) else "torch.nn."
             if isinstance(node, ast.Name) and not source.imports("torch"):
                 raise _NoEdit(f"{source.name} does not import torch; edit line {node.lineno} by hand")
-            in_place = [
-                source.text(k) for k in parent.keywords if k.arg == "inplace" and contender.activation != "gelu"
-            ]
-            source.replace(
-                parent, f"{prefix}{_CLASSES[contender.activation]}({', '.join([*_numbers(contender), *in_place])})"
-            )
+            numbers = [*_numbers(contender), *_in_place(contender, parent.args, parent, source)]
+            source.replace(parent, f"{prefix}{_CLASSES[contender.activation]}({', '.join(numbers)})")
             count += 1
     return count
 

@@ -69,6 +69,7 @@ def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[
     told = wording.told(findings)
     by_key = {judged.site.key: judged.site for judged in sites}
     parts: list[RenderableType] = []
+    shown: set[str] = set()  # cures whose evidence was told
     for f in told[: wording.MOST_FINDINGS]:
         site = by_key[f.site]
         line = Text()
@@ -77,8 +78,7 @@ def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[
         line.append(f" at {wording.source(site)}: {f.evidence}.\n")
         if f.units:
             line.append(f"    units {wording.some(f.units)}\n", style="dim")
-        line.append(f"    → {f.advice}")
-        parts.append(line)
+        parts.append(line.append(f"    → {f.advice}") if not f.cures else _with_cures(line, f, shown))
     if len(told) > wording.MOST_FINDINGS:
         parts.append(Text(f"… and {len(told) - wording.MOST_FINDINGS} more findings; --json has all.", style="dim"))
     for f, others in wording.noted(findings):
@@ -89,6 +89,17 @@ def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[
             .append(f" at {wording.source(site)}: {f.evidence}{more}.", style="dim")
         )
     return [*parts, Text()] if parts else []
+
+
+def _with_cures(line: Text, f: Finding, told: set[str]) -> Text:
+    """Each cure with what speaks for it elsewhere, once a report; this run's evidence is above, with the causes."""
+    for number, cure in enumerate(f.cures):
+        line.append(f"{chr(10) * (number > 0)}    → {cure.changes}")
+        line.append(f" ({cure.units} unit{'s' * (cure.units != 1)})", style="dim")
+        for text in cure.evidence[1:] if cure.cure not in told else ():
+            line.append(f"\n      {text}", style="dim")
+        told.add(cure.cure)
+    return line
 
 
 def _foot(findings: Findings) -> list[RenderableType]:
