@@ -178,7 +178,8 @@ def proving(findings: Findings) -> str | None:
     hit = any(f.cures and f.severity != "info" for f in findings.findings)
     if not hit or not run.get("script") or "torch" not in run:
         return None
-    return f"relume fix {'-m ' * bool(run.get('module'))}{shlex.join([str(run['script']), *map(str, run.get('argv') or [])])}"
+    command = shlex.join([str(run["script"]), *map(str, run.get("argv") or [])])
+    return f"relume fix {'-m ' * bool(run.get('module'))}{command}"
 
 
 IN_THE_TABLE = ("dead_unit", "born_dead", *(attribute for _, attribute, _ in COUNTS), "rare_unit")
