@@ -63,7 +63,12 @@ def test_a_cause_has_its_cures_and_no_others(kind):
 def test_a_cure_is_for_the_units_of_its_cause_alone():
     made = planned(judged(["born dead", "large update", "upstream cascade", "large update"]))
     units = {action.cure: action.units for action in made.actions}
-    assert units == {"lower_rate": (1, 3), "initialize_anew": (0,), "revive_units": (0, 1, 3), "swap_activation": (0, 1, 3)}
+    assert units == {
+        "lower_rate": (1, 3),
+        "initialize_anew": (0,),
+        "revive_units": (0, 1, 3),
+        "swap_activation": (0, 1, 3),
+    }
     assert [(entry.units, entry.why) for entry in made.open] == [
         ((2,), "what feeds them is dead: cure that site first")
     ]

@@ -34,7 +34,9 @@ opt = torch.optim.SGD(net.parameters(), lr=0.1 + 0.1)  # the rate
 
 def site(line, column, call, alone=False, key="Net@t.py:1", **facts):
     owner = Birth("__main__:Net", 0)
-    return SwapSite(key, "relu", call, "t.py", line, owner, alone, ("t.py", line, line, column, 0), None, 1, 2, 8, **facts)
+    return SwapSite(
+        key, "relu", call, "t.py", line, owner, alone, ("t.py", line, line, column, 0), None, 1, 2, 8, **facts
+    )
 
 
 FUNCTIONS = (site(13, 12, "F.relu"), site(13, 26, "torch.relu"))

@@ -58,8 +58,10 @@ def command(script: str, args: tuple[str, ...], **options: Any) -> int:
     Exit status: 0 a cure holds, 1 none does, 5 nothing to cure.
     """
     from relume.artifacts.study import Study
+    from relume.lab.fix import demand_seeds
 
     request = _request(script, args, options)
+    demand_seeds(request)
     study = Study.open(options["folder"])
     try:
         return _fix(request, study, options)

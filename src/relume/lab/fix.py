@@ -43,6 +43,17 @@ def demand_framework(survey: Survey, modules: Sequence[str]) -> None:
         )
 
 
+def demand_seeds(request: Request) -> None:
+    """Raises: StudyError: so few seeds cannot show that any of the cures holds."""
+    seeds, cures = request.design.seeds, len(request.design.contenders)
+    if seeds < (least := least_seeds(cures)):
+        raise StudyError(
+            f"--seeds {seeds} cannot show that fewer units die: with {cures} cures to try, at least {least} are "
+            f"needed. Give --seeds {least}, or fewer cures with --try.",
+            slug="too-few-seeds",
+        )
+
+
 def metric_of(request: Request, survey: Survey) -> Request:
     """The request with a metric, if the user named none.
 
@@ -163,12 +174,7 @@ class Search:
         """
         design = self.request.design
         terms = Terms(design.metric, design.mode, design.at, design.delta, self.max_dead, len(design.contenders))
-        if design.seeds < (least := least_seeds(terms)):
-            raise StudyError(
-                f"--seeds {design.seeds} cannot show that fewer units die: with {terms.candidates} cures to try, at "
-                f"least {least} are needed. Give --seeds {least}, or fewer cures with --try.",
-                slug="too-few-seeds",
-            )
+        demand_seeds(self.request)
         base = self._runs(BASELINE, design.seeds)
         check_seeds(base)
         found: list[Tried] = []
@@ -251,8 +257,10 @@ def _proven(made: Edit, edited: Trial, cured: Trial, terms: Terms) -> Edit:
         return replace(made, proof="the edited script ends with the same weights as the cure's run, to the bit")
     share = edited.dead_share
     if edited.status == "finished" and share is not None and share <= max(terms.max_dead, cured.dead_share or 0.0):
-        return replace(made, proof=f"{share:.1%} of the units are dead at the end of a run of the edited script")
-    seen = f"{share:.1%} of its units are dead" if share is not None else edited.error or edited.status
+        return replace(
+            made, proof=f"{100 * share:.2g} % of the units are dead at the end of a run of the edited script"
+        )
+    seen = f"{100 * share:.2g} % of its units are dead" if share is not None else edited.error or edited.status
     return Edit(why=f"an edit was made, and a run of the edited script did not do what the cure did ({seen})")
 
 

@@ -48,12 +48,12 @@ class Terms:
     @property
     def level(self) -> float:
         """Of the test of the dead share."""
-        return ALPHA / max(1, self.candidates)
+        return ALPHA / self.candidates
 
 
-def least_seeds(terms: Terms) -> int:
+def least_seeds(candidates: int) -> int:
     """The fewest pairs with which the dead share can be shown to fall: the one-sided sign-flip test's."""
-    return math.ceil(-math.log2(terms.level))
+    return math.ceil(-math.log2(ALPHA / max(1, candidates)))
 
 
 def delta_of(base: Sequence[Trial], terms: Terms) -> float:
@@ -122,7 +122,10 @@ def _outcome(
     if not p_dead <= terms.level:
         return "no effect", f"fewer deaths are not shown (p = {p_dead:.2g}, needed: {terms.level:.2g})"
     if dead[1] > terms.max_dead:
-        return "fewer", f"{dead[1]:.1%} of the units are still dead, more than {terms.max_dead:.1%} (--max-dead)"
+        return (
+            "fewer",
+            f"{100 * dead[1]:.2g} % of the units are still dead, more than {100 * terms.max_dead:g} % (--max-dead)",
+        )
     if not p_metric <= ALPHA:
         return "worse", f"{terms.metric} may be worse by delta or more (p = {p_metric:.2g}, needed: {ALPHA:g})"
     return "cured", ""
