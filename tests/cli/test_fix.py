@@ -69,7 +69,7 @@ def test_a_cure_that_does_nothing_is_not_called_one(relume, script):
     (tried,) = told["tried"]
     assert tried["outcome"] == "no effect"
     assert tried["dead"][1] > 0.1
-    assert told["cure"] is None and told["edit"] is None
+    assert (told["cure"], told["edit"]) == (None, None)
 
 
 CURABLE = {
