@@ -33,10 +33,11 @@ class Look(Enum):
 
 
 class Plan(NamedTuple):
-    """What a probe does next: the kind of look, and at how many steps before it asks again."""
+    """What a probe does before it asks again: pass over ``off`` steps, then look at ``steps``."""
 
     look: Look
     steps: int
+    off: int = 0
 
 
 class Rows(NamedTuple):
@@ -84,10 +85,11 @@ class Seen:
 
 
 class Steps(NamedTuple):
-    """Consecutive steps of a clock that were seen alike.
+    """Consecutive steps of a clock: some that were passed over, then some that were seen alike.
 
     Attributes:
-        look: what was seen of them. ``number``: how many. ``losses``: one each, None if it is not known.
+        look: what was seen of the latter. ``number``: how many steps there are. ``off``: how many were passed over.
+        losses: one each, None if it is not known.
         rates: (step, learning rate of each parameter group) of those in which a rate is another than before.
     """
 
@@ -95,6 +97,12 @@ class Steps(NamedTuple):
     number: int
     losses: Sequence[float | None] = ()
     rates: Sequence[tuple[int, tuple[float, ...]]] = ()
+    off: int = 0
+
+    @property
+    def looks(self) -> int:
+        """How many were looked at."""
+        return 0 if self.look is Look.OFF else self.number - self.off
 
 
 class Listener(Protocol):

@@ -156,7 +156,7 @@ class Observer:
         track = self._clocks[clock]
         first = not track.steps
         now, own = time.perf_counter_ns(), self._probe.cost
-        self._budget.book(steps.look, steps.number, now - self._now, own - self._own)
+        self._budget.book(steps, now - self._now, own - self._own)
         self._now, self._own = now, own
         self._losses[clock].add(track.steps, steps.losses)
         self._rates += [Rates(clock, step, rates) for step, rates in steps.rates]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from relume.artifacts.findings import Finding, Findings, Judged, died
 from relume.reports import wording
-from relume.reports.html.states import STATES
+from relume.reports.states import STATES
 
 MOST_LETTERS = 160
 """Of a name in running text; of a longer one both ends are shown, and how long it is."""
@@ -199,9 +199,3 @@ def _advice(group: Sequence[Finding], names: Mapping[str, str], most: int) -> Ad
         more=max(0, len(sites) - most),
         command=f"relume explain {first.rule}",
     )
-
-
-def lost(judged: Judged) -> int:
-    """How many units of a site do no work."""
-    fields = [name for state in STATES if state.key in ("broken", "dead", "stuck") for name in state.fields]
-    return len({unit for name in fields for unit in getattr(judged, name)})

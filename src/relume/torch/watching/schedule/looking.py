@@ -124,13 +124,6 @@ class Looking:
         self._observer.look_up()
         self._observer.leave()
         self._unhook()
-        if self.state is State.LEAN and not self.must_be_resumed:
-            self._wait_for_a_module()  # within a row of looks nobody calls resume
-
-    @property
-    def must_be_resumed(self) -> bool:
-        """Whether a look that :meth:`rest` interrupted goes on by :meth:`resume` alone."""
-        return self.stays and (not self._has_modules or compiles())
 
     def resume(self) -> None:
         """It is over, and the look goes on."""
