@@ -197,11 +197,28 @@ class Treatment(Protocol):
         """What was done, after :meth:`stop`."""
 
 
+class Cures(Protocol):
+    """What a run is given beside the watching; made as ``TheCures(swaps, treatments)``.
+
+    ``swaps``: (where, contender) of each activation to replace. ``treatments``: contenders of ``treatments.py``. Both
+    as JSON has them. The framework is imported then, and the script has not gone on.
+    """
+
+    def start(self) -> None:
+        """Treat the process from here on, to its end."""
+
+    def facts(self) -> dict[str, Any]:
+        """What was ``changed`` and what was ``left``, each a list of place, units, what and, of a revival, step."""
+
+
 class Surgery(Protocol):
     """How the models of one framework are altered; a module with these functions, behind ``relume.cures``."""
 
     def revive(self, model: Any, findings: Findings, batch: Any, *, optimizer: Any = None) -> Change:
         """See :func:`relume.revive`."""
+
+    def revive_at(self, model: Any, places: Any, batch: Any, *, optimizer: Any = None) -> Change:
+        """Revive the units of a plan: (module path, line, units) of each activation."""
 
     def prune(self, model: Any, findings: Findings, example_inputs: Any) -> tuple[Any, Change]:
         """See :func:`relume.prune`."""
@@ -227,6 +244,7 @@ class Framework:
     forked process has its parent's random state, and ``announce_saving()``, which raises the audit events of files that
     are written without Python's knowledge.
     ``treatment``, ``survey``: the classes that the lab needs; None: its scripts cannot be compared unedited.
+    ``cures``: the class of :class:`Cures`; None: ``relume run`` cannot change its trainings.
     ``checkpoints``: the module with ``read(path)``: a saved file's containers, each array of them a ``Tensor``.
     ``surgery``: the module that fulfils :class:`Surgery`; None: its models cannot be cured.
     """
@@ -238,6 +256,7 @@ class Framework:
     trials: str | None = None
     treatment: str | None = None
     survey: str | None = None
+    cures: str | None = None
     checkpoints: str | None = None
     surgery: str | None = None
 
@@ -252,6 +271,10 @@ class Framework:
     def load_survey(self) -> Any:
         """The :class:`Survey`'s class; imports the framework."""
         return self._load(self.survey)
+
+    def load_cures(self) -> Any:
+        """The :class:`Cures`' class; imports the framework."""
+        return self._load(self.cures)
 
     def load_surgery(self) -> Surgery:
         """The :class:`Surgery`; imports the framework."""
@@ -293,6 +316,7 @@ FRAMEWORKS = (
         trials="relume.torch.treatment.warm",
         treatment="relume.torch.treatment.treatment:TorchTreatment",
         survey="relume.torch.treatment.survey:TorchSurvey",
+        cures="relume.torch.treatment.cures:TorchCures",
         checkpoints="relume.torch.checkpoints",
         surgery="relume.torch.surgery.verbs",
     ),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from relume.artifacts.findings import Finding, Findings, Judged
-from relume.reports import wording
+from relume.reports import cured, wording
 
 MOST_SITES = 60
 """Rows of the table: a comment on GitHub holds 65,536 characters."""
@@ -36,6 +36,7 @@ def _summary(findings: Findings, rest: str) -> str:
         sentences.append("Provisional where marked ~ (fewer than 300 examples).")
     if findings.sites and (overhead := wording.overhead(run)):
         sentences.append(f"{overhead}.")
+    sentences += [f"{plain(told)}." for told in cured.sentences(run)]
     if run.get("parts"):
         sentences.append(f"Recordings of this run: {', '.join(code(name) for name in run['parts'])}.")
     if run.get("fault"):

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from relume.artifacts.findings import Finding, Findings, Judged
-from relume.reports import states, wording
+from relume.reports import cured, states, wording
 from relume.reports.unit_bars import bar, legend, sparkline
 
 WIDE = 100
@@ -102,15 +102,15 @@ def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[
     told = wording.told(findings)
     by_key = {judged.site.key: judged.site for judged in sites}
     parts: list[RenderableType] = []
-    shown = told[: wording.MOST_FINDINGS]
+    shown, evident = told[: wording.MOST_FINDINGS], set[str]()
     for f, after in zip_longest(shown, shown[1:]):
         title = Text(f"{f.rule} {f.slug}", style=_STYLES[f.severity])
         title.append(f"  {names[f.site]}", style="bold").append(f" at {wording.source(by_key[f.site])}", style="dim")
         parts += [title, _indented(Text(f"{f.evidence[:1].upper()}{f.evidence[1:]}."))]
         if f.units:
             parts.append(_indented(Text(f"units {wording.some(f.units)}", style="dim")))
-        if after is None or (after.rule, after.advice) != (f.rule, f.advice):  # once for all sites
-            parts += [_advice(f.advice), Text()]
+        if after is None or _advised(after) != _advised(f):  # once for all sites
+            parts += [_advice(f, evident), Text()]
     if len(told) > wording.MOST_FINDINGS:
         left = len(told) - wording.MOST_FINDINGS
         parts += [Text(f"… and {left} more findings; --json has all.", style="dim"), Text()]
@@ -127,15 +127,30 @@ def _indented(text: Text) -> Padding:
     return Padding(text, (0, 0, 0, 4))
 
 
-def _advice(advice: str) -> RenderableType:
-    """An arrow, and the advice beside it at any width."""
+def _advised(f: Finding) -> tuple[str, ...]:
+    """What tells one piece of advice from another."""
+    return (f.rule, *(cure.changes for cure in f.cures)) if f.cures else (f.rule, f.advice)
+
+
+def _advice(f: Finding, evident: set[str]) -> RenderableType:
+    """An arrow and the advice beside it at any width; of cures each, with what speaks for it elsewhere.
+
+    ``evident``: the cures whose evidence this report has told. This run's evidence is above, with the causes.
+    """
     grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_row(Text("  →", style="bold"), Text(advice, style="bold"))
+    for cure in f.cures:
+        told = Text(cure.changes, style="bold")
+        for text in cure.evidence[1:] if cure.cure not in evident else ():
+            told.append(f"\n{text}", style="not bold dim")
+        evident.add(cure.cure)
+        grid.add_row(Text("  →", style="bold"), told)
+    if not f.cures:
+        grid.add_row(Text("  →", style="bold"), Text(f.advice, style="bold"))
     return grid
 
 
 def _foot(findings: Findings) -> list[RenderableType]:
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [Text(f"{told}.") for told in cured.sentences(findings.run)]
     if findings.run.get("parts"):
         parts.append(Text(f"Recordings of this run: {', '.join(findings.run['parts'])}.", style="dim"))
     assumed = [f"{judged.site.file}:{judged.site.line}" for judged in findings.sites if judged.site.axis_assumed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -179,6 +180,16 @@ def _fires(judged: Judged) -> str:
 def told(findings: Sequence[Finding]) -> list[Finding]:
     """The findings shown in full; information that the table shows already is left to ``--json``."""
     return [f for f in findings if f.severity != "info" or f.slug in ("dead_unit", "born_dead")]
+
+
+def proving(findings: Findings) -> str | None:
+    """The command that tries the cures and proves the first that holds; None if no unit of a PyTorch run is dead."""
+    run = findings.run
+    hit = any(f.cures and f.severity != "info" for f in findings.findings)
+    if not hit or not run.get("script") or "torch" not in run:
+        return None
+    command = shlex.join([str(run["script"]), *map(str, run.get("argv") or [])])
+    return f"relume fix {'-m ' * bool(run.get('module'))}{command}"
 
 
 IN_THE_TABLE = ("dead_unit", "born_dead", *(attribute for _, attribute, _ in COUNTS), "rare_unit")
