@@ -146,7 +146,7 @@ def test_functions_and_modules_of_jax_are_described_and_made():
         assert back.axes == (1,)
         np.testing.assert_array_equal(back.parameters["weight"], spec.parameters["weight"])
     with pytest.raises(SpecError, match=r"a function.*no-equal"):
-        relume.from_spec(Spec("silu"), "flax")
+        relume.from_spec(Spec("softmax"), "flax")
     with pytest.raises(SpecError, match=r"see no batch.*no-equal"):
         relume.from_spec(Spec("prelu", {"weight": np.ones(3)}, axes=(0,)), "equinox")
 

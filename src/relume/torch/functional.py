@@ -5,7 +5,8 @@ otherwise is listed in ``deviations.toml``. A function is one call to modes and 
 
 All keep dtype, shape, device and memory format, and work under double backward, forward mode, vmap, autocast,
 ``torch.compile(fullgraph=True)``, ``torch.export`` and ``torch.jit.trace``; ``torch.jit.script``, which PyTorch has
-deprecated, does not take them. Integers are refused but by ``relu`` and ``relu6``; so are bool,
+deprecated, does not take them. What PyTorch has right (``gelu``, ``silu`` …) is PyTorch's own function, by the table of
+:mod:`relume.torch.family`. Integers are refused but by ``relu`` and ``relu6``; so are bool,
 complex and 8-bit floating tensors.
 """
 
@@ -25,30 +26,6 @@ from relume.activations._edge import axes_of
 from relume.activations.selu import SCALE, SCALED_ALPHA
 from relume.torch._exponential import differentiates, exponential, is_transformed
 from relume.torch._refusals import accepted, refuse_dtype, refuse_mixed, refuse_parameters, refuse_slopes
-
-__all__ = [
-    "celu",
-    "celu_",
-    "elu",
-    "elu_",
-    "gelu",
-    "leaky_relu",
-    "leaky_relu_",
-    "prelu",
-    "relu",
-    "relu6",
-    "relu_",
-    "rrelu",
-    "rrelu_",
-    "selu",
-    "selu_",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "tanh",
-]
-
-gelu, silu, sigmoid, tanh, softmax = F.gelu, F.silu, torch.sigmoid, torch.tanh, F.softmax  # right as they are
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _SELU_ALPHA = SCALED_ALPHA / SCALE  # the operation multiplies by SCALE
@@ -363,3 +340,13 @@ def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 def selu_(input: Tensor) -> Tensor:
     """:func:`selu` in place."""
     return selu(input, inplace=True)
+
+
+def __getattr__(name: str) -> Any:
+    from relume.torch.family import FAMILY
+
+    if name == "__all__":
+        return sorted([*FAMILY, *(own for own in globals() if own.endswith("_") and own[:-1] in FAMILY)])
+    if name in FAMILY:
+        return FAMILY[name].function
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,24 +13,6 @@ from torch import Tensor, nn
 from relume.torch import functional
 from relume.torch._refusals import refuse_axes, refuse_parameters
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "SELU",
-    "LeakyReLU",
-    "PReLU",
-    "RReLU",
-    "ReLU",
-    "ReLU6",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
-]
-
-GELU, SiLU, Sigmoid, Tanh, Softmax = nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softmax  # right as they are
-
 
 class ReLU(nn.ReLU):
     """:func:`relume.torch.functional.relu` as a module.
@@ -188,3 +170,14 @@ class SELU(nn.SELU):
     def forward(self, input: Tensor) -> Tensor:
         """ELU with the constants that keep mean 0 and variance 1."""
         return functional.selu(input, self.inplace)
+
+
+def __getattr__(name: str) -> Any:
+    from relume.torch.family import FAMILY
+
+    modules = {member.module.__name__: member.module for member in FAMILY.values()}
+    if name == "__all__":
+        return sorted(modules)
+    if name in modules:
+        return modules[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

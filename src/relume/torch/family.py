@@ -1,0 +1,76 @@
+"""The family in PyTorch: one entry an activation. Every other list of this folder is made from it.
+
+Names and parameters come from ``relume.activations``: the class of a module is the activation's title, and a call's
+numbers are the definition's, in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from relume.torch import functional, layers
+
+
+@dataclass(frozen=True)
+class Member:
+    """How PyTorch has one activation.
+
+    Attributes:
+        function: of ``relume.torch.functional``: our own, or PyTorch's where that is right.
+        module: of ``relume.torch``, likewise.
+        gate: mostly written as a gate or an output: ``relume compare`` leaves a script's own as it is.
+    """
+
+    function: Callable[..., Any]
+    module: type[nn.Module]
+    gate: bool = False
+
+
+FAMILY: dict[str, Member] = {
+    "relu": Member(functional.relu, layers.ReLU),
+    "leaky_relu": Member(functional.leaky_relu, layers.LeakyReLU),
+    "prelu": Member(functional.prelu, layers.PReLU),
+    "rrelu": Member(functional.rrelu, layers.RReLU),
+    "relu6": Member(functional.relu6, layers.ReLU6),
+    "elu": Member(functional.elu, layers.ELU),
+    "celu": Member(functional.celu, layers.CELU),
+    "selu": Member(functional.selu, layers.SELU),
+    "gelu": Member(F.gelu, nn.GELU),
+    "silu": Member(F.silu, nn.SiLU),
+    "sigmoid": Member(torch.sigmoid, nn.Sigmoid, gate=True),
+    "tanh": Member(torch.tanh, nn.Tanh, gate=True),
+    "softmax": Member(F.softmax, nn.Softmax, gate=True),
+}
+
+
+class Callee(NamedTuple):
+    """One of PyTorch's callables: where it is found, and whether it writes into its input."""
+
+    owner: Any
+    name: str
+    in_place: bool
+
+    @property
+    def function(self) -> Any:
+        """The callable itself."""
+        return getattr(self.owner, self.name)
+
+    @property
+    def is_python(self) -> bool:
+        """Whether it is written in Python: then its code can be replaced."""
+        return isinstance(self.function, FunctionType)
+
+
+def callees(name: str, owners: tuple[Any, ...] = (F, torch, Tensor)) -> Iterator[Callee]:
+    """PyTorch's callables of an activation: of its name, and with ``_`` in place."""
+    for owner in owners:
+        for spelled in (name, f"{name}_"):
+            if hasattr(owner, spelled):
+                yield Callee(owner, spelled, spelled.endswith("_"))
