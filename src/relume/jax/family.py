@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import erfc
 
 from relume.activations import ACTIVATIONS
@@ -75,6 +76,12 @@ def _made(name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
     return function_of(ACTIVATIONS[name], function)
 
 
+def _defined(name: str) -> Callable[[Any], Any]:
+    """The definition, with its own slope in both modes."""
+    activation = ACTIVATIONS[name]
+    return _held(lambda x: activation.value(x, jnp), lambda x: activation.slope(x, jnp), np.inf)
+
+
 FAMILY: dict[str, Member] = {
     "relu": Member(functional.relu, (jax.nn.relu,)),
     "leaky_relu": Member(functional.leaky_relu, (jax.nn.leaky_relu,)),
@@ -84,11 +91,19 @@ FAMILY: dict[str, Member] = {
     "elu": Member(functional.elu, (jax.nn.elu,)),
     "celu": Member(functional.celu, (jax.nn.celu,)),
     "selu": Member(functional.selu, (jax.nn.selu,)),
+    "relu_squared": Member(_made("relu_squared", lambda x: jnp.square(functional.relu(x)))),
+    "leaky_squared": Member(
+        _made("leaky_squared", lambda x, negative_slope: jnp.square(functional.leaky_relu(x, negative_slope)))
+    ),
     "gelu": Member(
         _made("gelu", lambda x, approximate: (_gelu_tanh if approximate == "tanh" else _gelu)(x)), (jax.nn.gelu,)
     ),
     "silu": Member(_made("silu", _held(jax.nn.silu, _silu_slope, SILU_FAR)), (jax.nn.silu,)),
+    "mish": Member(_made("mish", _defined("mish")), (jax.nn.mish,)),
+    "hardswish": Member(_made("hardswish", _defined("hardswish")), (jax.nn.hard_swish, jax.nn.hard_silu)),
+    "softplus": Member(_made("softplus", lambda x, beta: jax.nn.softplus(beta * x) / beta), (jax.nn.softplus,)),
     "sigmoid": Member(_made("sigmoid", jax.nn.sigmoid), (jax.nn.sigmoid,)),
+    "hardsigmoid": Member(_made("hardsigmoid", _defined("hardsigmoid")), (jax.nn.hard_sigmoid,)),
     "tanh": Member(_made("tanh", jnp.tanh), (jax.nn.tanh, jnp.tanh)),
     "softmax": Member(functional.softmax, (jax.nn.softmax,)),
 }

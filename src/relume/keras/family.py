@@ -40,9 +40,15 @@ FAMILY: dict[str, Member] = {
     "elu": Member(functional.made("elu"), layers.ELU, "elu"),
     "celu": _made("celu", "celu"),
     "selu": _made("selu", "selu"),
+    "relu_squared": _made("relu_squared"),
+    "leaky_squared": _made("leaky_squared"),
     "gelu": _made("gelu", "gelu"),
     "silu": _made("silu", "silu"),
+    "mish": _made("mish", "mish"),
+    "hardswish": _made("hardswish", "hard_silu"),
+    "softplus": _made("softplus", "softplus"),
     "sigmoid": _made("sigmoid", "sigmoid"),
+    "hardsigmoid": _made("hardsigmoid", "hard_sigmoid"),
     "tanh": _made("tanh", "tanh"),
 }
 """Softmax is ``keras.layers.Softmax`` as it is."""

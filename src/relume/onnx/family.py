@@ -48,6 +48,17 @@ def _softmax(nodes: Nodes, spec: Spec, x: str) -> str:
     return nodes.add("Softmax", x, axis=spec.axes[0] if spec.axes else -1)
 
 
+def _squared(nodes: Nodes, y: str) -> str:
+    return nodes.add("Mul", y, y)
+
+
+def _softplus(nodes: Nodes, spec: Spec, x: str) -> str:
+    beta = float(spec.parameters["beta"])
+    if beta == 1:
+        return nodes.add("Softplus", x)
+    return nodes.add("Div", nodes.add("Softplus", nodes.add("Mul", x, nodes.constant(beta))), nodes.constant(beta))
+
+
 def _laid(spec: Spec) -> Any:
     """PReLU's slopes in the shape that broadcasts from the right."""
     weight = np.asarray(spec.parameters["weight"])
@@ -74,11 +85,19 @@ FAMILY: dict[str, Member] = {
     "elu": Member(_elu, "Elu", "alpha"),
     "celu": Member(_celu, "Celu", "alpha"),
     "selu": Member(lambda nodes, spec, x: nodes.bent(x, SCALED_ALPHA, SCALE, 1.0), "Selu"),
+    "relu_squared": Member(lambda nodes, spec, x: _squared(nodes, nodes.add("Relu", x))),
+    "leaky_squared": Member(
+        lambda nodes, spec, x: _squared(nodes, nodes.leaky(x, np.asarray(spec.parameters["negative_slope"])))
+    ),
     "gelu": Member(
         lambda nodes, spec, x: nodes.add("Gelu", x, approximate=spec.parameters["approximate"]), "Gelu", "approximate"
     ),
     "silu": Member(lambda nodes, spec, x: nodes.add("Mul", x, nodes.add("Sigmoid", x))),
+    "mish": _plain("Mish"),
+    "hardswish": _plain("HardSwish"),
+    "softplus": Member(_softplus),
     "sigmoid": _plain("Sigmoid"),
+    "hardsigmoid": Member(lambda nodes, spec, x: nodes.add("HardSigmoid", x, alpha=1 / 6, beta=0.5)),
     "tanh": _plain("Tanh"),
     "softmax": Member(_softmax, "Softmax"),
 }

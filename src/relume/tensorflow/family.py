@@ -21,6 +21,10 @@ def _made(name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
     return function_of(ACTIVATIONS[name], function)
 
 
+def _squared(x: Any) -> Any:
+    return x * x
+
+
 FAMILY: dict[str, Callable[..., Any]] = {
     "relu": functional.relu,
     "leaky_relu": functional.leaky_relu,
@@ -30,9 +34,15 @@ FAMILY: dict[str, Callable[..., Any]] = {
     "elu": functional.elu,
     "celu": functional.celu,
     "selu": functional.selu,
+    "relu_squared": _made("relu_squared", lambda x: _squared(functional.relu(x))),
+    "leaky_squared": _made("leaky_squared", lambda x, negative_slope: _squared(functional._leaky(x, negative_slope))),
     "gelu": _made("gelu", lambda x, approximate: tf.nn.gelu(x, approximate=approximate == "tanh")),
     "silu": _made("silu", tf.nn.silu),
+    "mish": _made("mish", lambda x: x * tf.math.tanh(tf.nn.softplus(x))),
+    "hardswish": _made("hardswish", lambda x: x * (tf.nn.relu6(x + 3) / 6)),
+    "softplus": _made("softplus", lambda x, beta: tf.nn.softplus(x * beta) / beta),
     "sigmoid": _made("sigmoid", tf.math.sigmoid),
+    "hardsigmoid": _made("hardsigmoid", lambda x: tf.nn.relu6(x + 3) / 6),
     "tanh": _made("tanh", tf.math.tanh),
     "softmax": functional.softmax,
 }

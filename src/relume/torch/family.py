@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relume.activations import ACTIVATIONS
 from relume.torch import functional, layers
 
 
@@ -33,6 +34,10 @@ class Member:
     gate: bool = False
 
 
+def _made(name: str, function: Callable[..., Any]) -> Member:
+    return Member(function, layers.made(ACTIVATIONS[name]))
+
+
 FAMILY: dict[str, Member] = {
     "relu": Member(functional.relu, layers.ReLU),
     "leaky_relu": Member(functional.leaky_relu, layers.LeakyReLU),
@@ -42,9 +47,15 @@ FAMILY: dict[str, Member] = {
     "elu": Member(functional.elu, layers.ELU),
     "celu": Member(functional.celu, layers.CELU),
     "selu": Member(functional.selu, layers.SELU),
+    "relu_squared": _made("relu_squared", functional.relu_squared),
+    "leaky_squared": _made("leaky_squared", functional.leaky_squared),
     "gelu": Member(F.gelu, nn.GELU),
     "silu": Member(F.silu, nn.SiLU),
+    "mish": Member(F.mish, nn.Mish),
+    "hardswish": Member(F.hardswish, nn.Hardswish),
+    "softplus": Member(F.softplus, nn.Softplus),
     "sigmoid": Member(torch.sigmoid, nn.Sigmoid, gate=True),
+    "hardsigmoid": Member(F.hardsigmoid, nn.Hardsigmoid, gate=True),
     "tanh": Member(torch.tanh, nn.Tanh, gate=True),
     "softmax": Member(F.softmax, nn.Softmax, gate=True),
 }

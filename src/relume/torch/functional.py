@@ -223,6 +223,50 @@ class _ReLU6(torch.autograd.Function):
         return torch.ops.aten.hardtanh_backward.default(grad, torch.nan_to_num(x, 1.0), 0, 6)
 
 
+# ---- squares -------------------------------------------------------------------------------------------------------
+
+
+def relu_squared(input: Tensor) -> Tensor:
+    """Squared rectified linear unit: ``max(0, x)²``. See :mod:`relume.activations.relu_squared`.
+
+    Args:
+        input: floating tensor, any shape.
+
+    Raises: DtypeError.
+
+    Example:
+        >>> relu_squared(torch.tensor([-2.0, 0.0, 3.0])).tolist()
+        [0.0, 0.0, 9.0]
+    """
+    if has_torch_function_unary(input):
+        return handle_torch_function(relu_squared, (input,), input)
+    if getattr(input, "dtype", None) not in _FLOATING:
+        refuse_dtype("relu_squared", input)
+    return torch.relu(input).square()
+
+
+def leaky_squared(input: Tensor, negative_slope: float = 0.5) -> Tensor:
+    """Squared leaky rectified linear unit: ``leaky_relu(x)²``. See :mod:`relume.activations.leaky_squared`.
+
+    Args:
+        input: floating tensor, any shape.
+        negative_slope: of LeakyReLU before the square: finite.
+
+    Raises: DtypeError, ParameterError.
+
+    Example:
+        >>> leaky_squared(torch.tensor([-2.0, 0.0, 3.0])).tolist()
+        [1.0, 0.0, 9.0]
+    """
+    if has_torch_function_unary(input):
+        return handle_torch_function(leaky_squared, (input,), input, negative_slope=negative_slope)
+    if getattr(input, "dtype", None) not in _FLOATING:
+        refuse_dtype("leaky_squared", input)
+    if not _finite(negative_slope):
+        refuse_parameters("leaky_squared", negative_slope=negative_slope)
+    return F.leaky_relu(input, negative_slope).square()
+
+
 # ---- exponential ---------------------------------------------------------------------------------------------------
 
 

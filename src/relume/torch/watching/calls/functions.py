@@ -109,10 +109,6 @@ ACTIVATION_CALLS: dict[Callable[..., Any], Reading] = {
 """Every call that applies an activation which relume defines (softmax has no units to judge)."""
 
 UNJUDGED_CALLS: dict[Callable[..., Any], str] = {
-    F.hardswish: "hardswish",
-    F.hardsigmoid: "hardsigmoid",
-    F.mish: "mish",
-    F.softplus: "softplus",
     F.glu: "glu",
     F.logsigmoid: "logsigmoid",
     F.softsign: "softsign",
