@@ -73,7 +73,10 @@ ACTIVATION = Activation(
         Kink("-3", {"torch": "0", "keras": "as its backend", "jax": "0"}),
         Kink("3", {"torch": "0", "keras": "as its backend", "jax": "0"}),
     ),
-    hazards=("Others use other lines: Keras 2 and Theano had min(max(0, 0.2 x + 0.5), 1), ONNX's default still is.",),
+    hazards=(
+        "Others use other lines: Keras 2 and Theano had min(max(0, 0.2 x + 0.5), 1), and ONNX's default still is that.",
+        "PyTorch's slope between the kinks is 1/6 rounded to float32, in float64 too.",
+    ),
     aliases=("hard_sigmoid",),
     sources=(
         Source("Howard et al. 2019, Searching for MobileNetV3, section 5.2", "https://arxiv.org/abs/1905.02244"),
