@@ -23,6 +23,8 @@ TEXTBOOK = {
     "elu": lambda x, alpha: x if x > 0 else alpha * (mp.exp(x) - 1),
     "celu": lambda x, alpha: x if x > 0 else alpha * (mp.exp(x / alpha) - 1),
     "selu": lambda x: SCALE * (x if x > 0 else ALPHA * (mp.exp(x) - 1)),
+    "relu_squared": lambda x: max(x, 0) ** 2,
+    "leaky_squared": lambda x, negative_slope: (x if x > 0 else negative_slope * x) ** 2,
 }
 SLOPES = {
     "relu": lambda x: int(x > 0),
@@ -33,6 +35,8 @@ SLOPES = {
     "elu": lambda x, alpha: 1 if x > 0 else alpha * mp.exp(x),
     "celu": lambda x, alpha: 1 if x > 0 else mp.exp(x / alpha),
     "selu": lambda x: SCALE * (1 if x > 0 else ALPHA * mp.exp(x)),
+    "relu_squared": lambda x: 2 * max(x, 0),
+    "leaky_squared": lambda x, negative_slope: 2 * x * (1 if x > 0 else negative_slope**2),
 }
 
 

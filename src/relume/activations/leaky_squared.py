@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any
 
+from relume.activations import leaky_relu
 from relume.activations.definition import Activation, Kink, Parameter, Source
 
 
@@ -24,7 +25,7 @@ def value(x: Any, xp: Any, *, negative_slope: Any = 0.5) -> Any:
         >>> value(np.array([-2.0, 0.0, 3.0]), np).tolist()
         [1.0, 0.0, 9.0]
     """
-    leaky = xp.where(x > 0, x, negative_slope * x)
+    leaky = leaky_relu.value(x, xp, negative_slope=negative_slope)
     return leaky * leaky
 
 
@@ -45,8 +46,8 @@ def slope(x: Any, xp: Any, *, negative_slope: Any = 0.5) -> Any:
         >>> slope(np.array([-2.0, 0.0, 3.0]), np).tolist()
         [-1.0, 0.0, 6.0]
     """
-    leaky = xp.where(x > 0, x, negative_slope * x)
-    return xp.where(x > 0, leaky + leaky, (leaky + leaky) * negative_slope)
+    leaky = leaky_relu.value(x, xp, negative_slope=negative_slope)
+    return (leaky + leaky) * leaky_relu.slope(x, xp, negative_slope=negative_slope)
 
 
 def gain(*, negative_slope: float = 0.5) -> float:
