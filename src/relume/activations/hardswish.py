@@ -44,7 +44,7 @@ def slope(x: Any, xp: Any) -> Any:
         [0.0, 0.0, 0.5, 1.0]
     """
     near = xp.minimum(xp.maximum(x, -3.0), 3.0)
-    return xp.where(x <= -3, 0.0, xp.where(x < 3, near / 3 + 0.5, xp.ones_like(x)))
+    return xp.where(x <= -3, 0.0, xp.where(x < 3, (near + near + 3) / 6, xp.ones_like(x)))
 
 
 def gain() -> float:
