@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relume.activations import ACTIVATIONS
+from relume.activations import ACTIVATIONS, NUMPY, Activation
 from relume.torch import functional, layers
 
 
@@ -59,6 +60,20 @@ FAMILY: dict[str, Member] = {
     "tanh": Member(torch.tanh, nn.Tanh, gate=True),
     "softmax": Member(F.softmax, nn.Softmax, gate=True),
 }
+
+
+def _values(activation: Activation) -> Any:
+    return activation.value(np.linspace(-12.0, 12.0, 4801), NUMPY, **activation.defaults())
+
+
+_FIXED = {
+    name: ACTIVATIONS[name] for name in FAMILY if ACTIVATIONS[name].elementwise and not ACTIVATIONS[name].learnable
+}
+KEEPS_ZERO = frozenset(name for name, activation in _FIXED.items() if _values(activation)[2400] == 0)
+"""The activations that are 0 at 0, by their definitions' values."""
+
+NEVER_FALLS = frozenset(name for name, a in _FIXED.items() if not a.random and (np.diff(_values(a)) >= 0).all())
+"""The activations that never fall from left to right, by their definitions' values between −12 and 12."""
 
 
 class Callee(NamedTuple):
