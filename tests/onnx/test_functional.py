@@ -151,9 +151,9 @@ def test_a_models_slopes_are_described_and_larger_models_are_refused():
     weight = np.float32([0.1, 0.2, 0.3])
     back = relume.to_spec(relume.from_spec(Spec("prelu", {"weight": weight}, axes=(1,)), "onnx", ndim=4))
     assert (back.axes, back.ndim, back.parameters["weight"].tolist()) == ((1,), 4, weight.tolist())
+    unmarked = relume.from_spec(Spec("elu"), "onnx")
+    del unmarked.metadata_props[:]
     with pytest.raises(SpecError, match="not-a-layer"):
-        unmarked = relume.from_spec(Spec("elu"), "onnx")
-        del unmarked.metadata_props[:]
         relume.to_spec(unmarked)
 
 

@@ -89,7 +89,7 @@ def test_many_findings_are_counted_not_all_printed():
 
 def test_what_is_found_of_a_whole_site_names_no_units():
     record = made.record(fired=(500,) * 4)
-    record.vitals = {"gradient_first": 1e-6, "gradient": 1.0}
+    record.statistics = {"gradient_first": 1e-6, "gradient": 1.0}
     said = text(record)
     assert "RLM011 exploding_gradient" in said
     assert "\n    units" not in said
@@ -100,7 +100,7 @@ def test_what_is_found_of_a_whole_site_names_no_units():
 
 def test_what_no_column_shows_is_noted_in_a_line_and_what_one_shows_is_not():
     record = made.record(fired=(1, 500, 500, made.N))  # a rare unit and one that is always on
-    record.vitals = {"offset": 20.0, "peak": 90.0, "rms": 1.0}
+    record.statistics = {"offset": 20.0, "peak": 90.0, "rms": 1.0}
     said = " ".join(text(record).split())
     assert "RLM015 input_offset Net.1 at train.py:8: the mean of the input of 0 is 20 times its variation." in said
     assert "RLM016 wide_range" in said

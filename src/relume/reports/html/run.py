@@ -268,7 +268,7 @@ def _site_facts(judged: Judged) -> list[tuple[str, str]]:
         ("gradient", "RMS of its gradient at last"),
         ("noise", "noise in its gradient"),
     )
-    return facts + [(label, f"{judged.vitals[name]:.3g}") for name, label in words if name in judged.vitals]
+    return facts + [(label, f"{judged.statistics[name]:.3g}") for name, label in words if name in judged.statistics]
 
 
 def _facts(findings: Findings) -> list[tuple[str, str]]:

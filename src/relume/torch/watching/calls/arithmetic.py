@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from relume.torch.watching.calls.functions import Applied
 from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.units.following import Follower
-from relume.torch.watching.calls.functions import Applied
 
 WHY = "it is written as arithmetic and is not the same as a ReLU; one call, such as F.leaky_relu(x), would be judged"
 
