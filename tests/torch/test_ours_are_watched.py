@@ -35,12 +35,15 @@ def test_a_module_of_ours_is_reported_as_torchs(name):
     shared = getattr(nn, name) is getattr(rt, name)
     assert (native.pop("call"), ours.pop("call")) == (f"nn.{name}", f"nn.{name}" if shared else f"relume.torch.{name}")
     assert ours == native
-    assert ours["firing_rate"][3] == (1 if name in ("Sigmoid", "Tanh") else 0)
+    assert ours["firing_rate"][3] == (1 if name in ("Sigmoid", "Tanh", "Softplus") else 0)
 
 
 @pytest.mark.parametrize(
     ("name", "dead"),
-    [(name, [] if name in ("LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "Sigmoid", "Tanh") else [3]) for name in NAMES]
+    [
+        (name, [] if name in ("LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "Sigmoid", "Tanh", "Softplus") else [3])
+        for name in NAMES
+    ]
     + [("ReLUSquared", [3]), ("LeakySquared", [])],
 )
 def test_a_silent_unit_is_dead_if_its_slope_is_gone(name, dead):
