@@ -108,16 +108,23 @@ ACTIVATION_CALLS: dict[Callable[..., Any], Reading] = {
 }
 """Every call that applies an activation which relume defines (softmax has no units to judge)."""
 
-UNJUDGED_CALLS: dict[Callable[..., Any], str] = {
-    F.glu: "glu",
-    F.logsigmoid: "logsigmoid",
-    F.softsign: "softsign",
-    F.tanhshrink: "tanhshrink",
-    F.hardshrink: "hardshrink",
-    F.softshrink: "softshrink",
-    torch._transformer_encoder_layer_fwd: "relu or gelu in TransformerEncoderLayer's fast path",
+_BOTH_SIDES = "it is flat around 0 and steep on both sides, so that a unit that gives 0 is not stuck there"
+_NO_FLAT_SIDE = "its slope never vanishes on one side alone, so that no unit of it is dead"
+_GATED = "half of its input gates the other half: its output has no pre-activation of its own"
+
+UNJUDGED_CALLS: dict[Callable[..., Any], tuple[str, str]] = {
+    F.glu: ("glu", _GATED),
+    F.logsigmoid: ("logsigmoid", "it is a loss's: the units whose slope vanishes are those that are right"),
+    F.softsign: ("softsign", _NO_FLAT_SIDE),
+    F.tanhshrink: ("tanhshrink", _BOTH_SIDES),
+    F.hardshrink: ("hardshrink", _BOTH_SIDES),
+    F.softshrink: ("softshrink", _BOTH_SIDES),
+    torch._transformer_encoder_layer_fwd: (
+        "relu or gelu in TransformerEncoderLayer's fast path",
+        "it is not among relume's activations",
+    ),
 }
-"""Activations that relume does not define: named in the report, never judged."""
+"""Activations that are not judged: what the report calls them, and why."""
 
 RECURRENT_CALLS: dict[Callable[..., Any], Applied] = {torch.rnn_relu: Applied("relu", {})}
 """All layers and steps of a recurrent network in one call, which gives the last layer's activations."""
