@@ -214,6 +214,7 @@ def test_get_of_an_unknown_name_tells_the_nearest_and_all():
         ("leaky_relu", {"negative_slope": "0.1"}, "negative_slope = '0.1'"),
         ("leaky_relu", {"negative_slope": True}, "negative_slope = True"),
         ("leaky_relu", {"slope": 0.1}, "no parameter 'slope'; its parameters: negative_slope"),
+        ("leaky_relu", {"alpha": 0.1}, r"parameters: negative_slope\. It is called negative_slope\."),
         ("relu", {"alpha": 1.0}, "no parameter 'alpha'; its parameters: none"),
         ("celu", {"alpha": 0.0}, r"alpha = 0.0 is not in \(0, ∞\)"),
         ("elu", {"alpha": -1.0}, r"alpha = -1.0 is not in \[0, ∞\)"),

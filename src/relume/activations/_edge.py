@@ -149,12 +149,15 @@ def _written(shape: Shape) -> str:
     return str(tuple(shape))
 
 
-def function_of(activation: Activation, compute: Callable[..., Any], framework: str = "") -> Callable[..., Any]:
+def function_of(
+    activation: Activation, compute: Callable[..., Any], home: str, framework: str = ""
+) -> Callable[..., Any]:
     """A function ``f(x, *parameters)`` with the signature and the description of a definition.
 
     Args:
         activation: the definition.
         compute: called as ``compute(x, **parameters)``; it does the checks.
+        home: name of the module where it is found.
         framework: whose defaults the parameters have where it has its own; "" for the definition's.
     """
     defaults = {p.name: p.defaults.get(framework, p.default) for p in activation.parameters}
@@ -166,6 +169,7 @@ def function_of(activation: Activation, compute: Callable[..., Any], framework: 
     own = [Parameter(name, kind, default=default) for name, default in defaults.items()]
     function.__signature__ = Signature([Parameter("x", kind), *own])  # type: ignore[attr-defined]
     function.__name__ = function.__qualname__ = activation.name
+    function.__module__ = home
     function.__doc__ = f"``{activation.formula}``. See :mod:`relume.activations.{activation.name}`."
     return function
 

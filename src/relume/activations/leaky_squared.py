@@ -69,7 +69,7 @@ ACTIVATION = Activation(
     advantages="ReLUSquared with a gradient below 0 too, so that no unit can die.",
     disadvantages="Not monotone: a large negative input looks like a positive one; not sparse; overflows in float16.",
     when_to_use="Where ReLUSquared is used and units die.",
-    parameters=(Parameter("negative_slope", 0.5, "slope below 0, before the square"),),
+    parameters=(Parameter("negative_slope", 0.5, "slope below 0, before the square", aliases=("alpha", "slope")),),
     kinks=(Kink("0", {"torch": "0", "keras": "as its backend", "tensorflow": "0", "jax": "0"}),),
     hazards=(
         "A slope of 0 gives nan at −inf where ReLUSquared gives 0.",

@@ -73,7 +73,7 @@ def _made(name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
         functional._check(name, **parameters)
         return compute(functional._wide(x), **parameters).astype(x.dtype)
 
-    return function_of(ACTIVATIONS[name], function)
+    return function_of(ACTIVATIONS[name], function, functional.__name__)
 
 
 def _defined(name: str) -> Callable[[Any], Any]:

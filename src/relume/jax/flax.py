@@ -11,6 +11,7 @@ from flax import nnx
 
 from relume.activations import ACTIVATIONS, Activation
 from relume.activations._edge import axes_of, bound
+from relume.errors import ParameterError
 from relume.jax import functional
 
 __all__ = [activation.title for activation in ACTIVATIONS.values() if activation.elementwise]
@@ -68,7 +69,13 @@ class RReLU(nnx.Module):
         self.rngs = nnx.data(None) if rngs is None else rngs["rrelu"].fork()
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        key = None if self.deterministic or self.rngs is None else self.rngs()
+        if self.rngs is None and not self.deterministic:
+            raise ParameterError(
+                "RReLU draws its slopes in training, and has no random stream. Make it with rngs=nnx.Rngs(…), or take "
+                "the mean slope by deterministic=True or model.eval().",
+                slug="no-key",
+            )
+        key = None if self.deterministic else self.rngs()
         return functional.rrelu(x, self.lower, self.upper, training=not self.deterministic, key=key)
 
 

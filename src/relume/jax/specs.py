@@ -53,6 +53,9 @@ def to_spec(layer: Any) -> Spec | None:
         return _of_module(layer, activations.get(type(layer).__name__).name)
     if "flax" in sys.modules and isinstance(layer, sys.modules["flax"].nnx.PReLU):
         return Spec("prelu", {"weight": np.asarray(layer.negative_slope[...])})
+    if "flax.linen" in sys.modules and isinstance(layer, sys.modules["flax.linen"].PReLU):
+        bound = layer.scope is not None  # else it has no slope yet, only where it starts
+        return Spec("prelu", {"weight": np.asarray(_slope_of(layer) if bound else layer.negative_slope_init)})
     if "equinox" in sys.modules and isinstance(layer, sys.modules["equinox"].nn.PReLU):
         return _of_equinox(layer)
     return _of_function(layer)
@@ -95,6 +98,10 @@ def _made_function(spec: Spec) -> Function:
     if spec.activation == "prelu":
         parameters["axis"] = spec.axes or -1
     return Function(spec.activation, tuple(parameters.items()), weight)
+
+
+def _slope_of(layer: Any) -> Any:
+    return layer.variables["params"]["negative_slope"]
 
 
 def _of_made(layer: Function) -> Spec:

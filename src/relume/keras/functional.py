@@ -189,6 +189,7 @@ def made(name: str) -> Any:
     return function_of(
         ACTIVATIONS[name],
         lambda x, **parameters: _called(name, getattr(native, name), x, **parameters),
+        __name__,
         framework="keras.activations",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -16,6 +17,8 @@ from relume.keras.family import FAMILY
 
 def to_spec(layer: Any) -> Spec | None:
     """Describe a layer; None: it is no activation layer, or a subclass that computes something else."""
+    if isinstance(layer, FunctionType):
+        return _function(layer)
     computes = next((kind for kind in type(layer).__mro__ if "call" in vars(kind)), None)
     if computes is None or not computes.__module__.startswith(("keras.", "relume.")):
         return None
@@ -27,7 +30,7 @@ def to_spec(layer: Any) -> Spec | None:
     if isinstance(layer, kinds.Softmax):
         return _softmax(layer)
     if isinstance(layer, kinds.Activation):
-        return _function(layer)
+        return _function(layer.activation)
     for name, member in FAMILY.items():
         if isinstance(layer, getattr(kinds, member.layer.__name__, member.layer)):
             return Spec(name, {p.name: _plain(getattr(layer, p.name)) for p in ACTIVATIONS[name].parameters})
@@ -106,12 +109,11 @@ def _softmax(layer: Any) -> Spec:
     return Spec("softmax", axes=(layer.axis,))
 
 
-def _function(layer: Any) -> Spec | None:
-    function = layer.activation
+def _function(function: Any) -> Spec | None:
     if function is keras.activations.softmax:
         return Spec("softmax", axes=(-1,))
     for name, member in FAMILY.items():
-        if member.native and function is getattr(keras.activations, member.native):
+        if function is member.function or (member.native and function is getattr(keras.activations, member.native)):
             own = {p.name: p.defaults.get("keras.activations", p.default) for p in ACTIVATIONS[name].parameters}
             return Spec(name, own)
     return None

@@ -181,7 +181,7 @@ def _same_shape(name: str, given: Any, x: NDArray[Any]) -> NDArray[Any]:
 
 
 def _made(activation: Activation) -> Any:
-    return function_of(activation, lambda x, **parameters: _value(activation.name, x, **parameters))
+    return function_of(activation, lambda x, **parameters: _value(activation.name, x, **parameters), __name__)
 
 
 FUNCTIONS = {name: globals().get(name) or _made(activation) for name, activation in ACTIVATIONS.items()}

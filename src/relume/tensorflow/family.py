@@ -18,7 +18,7 @@ def _made(name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
     def function(x: Any, **parameters: Any) -> Any:
         return compute(functional._tensor(name, x), **ACTIVATIONS[name].check(**parameters))
 
-    return function_of(ACTIVATIONS[name], function)
+    return function_of(ACTIVATIONS[name], function, functional.__name__)
 
 
 def _squared(x: Any) -> Any:
