@@ -305,7 +305,8 @@ def load_specs(package: str) -> Any:
 def package_of_layer(layer: Any) -> str | None:
     """Which package of ``SPECS`` a layer or function is of, by the modules of its classes; imports nothing.
 
-    A ``functools.partial`` is of its function's. A Keras layer on the PyTorch backend is a torch.nn.Module too: the class nearest to the layer's own counts.
+    A ``functools.partial`` is of its function's.
+    A Keras layer on the PyTorch backend is a torch.nn.Module too: the class nearest to the layer's own counts.
     """
     if isinstance(layer, partial):
         return package_of_layer(layer.func)

@@ -74,7 +74,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         refuse_dtype("leaky_relu", input)
     if not _finite(negative_slope):
         refuse_parameters("leaky_relu", negative_slope=negative_slope)
-    return F.leaky_relu(input, negative_slope, inplace)
+    return (torch._C._nn.leaky_relu_ if inplace else torch._C._nn.leaky_relu)(input, negative_slope)
 
 
 def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Tensor:
