@@ -36,7 +36,7 @@ SLOPES = {
     "celu": lambda x, alpha: 1 if x > 0 else mp.exp(x / alpha),
     "selu": lambda x: SCALE * (1 if x > 0 else ALPHA * mp.exp(x)),
     "relu_squared": lambda x: 2 * max(x, 0),
-    "leaky_squared": lambda x, negative_slope: 2 * x * (1 if x > 0 else negative_slope**2),
+    "leaky_squared": lambda x, negative_slope: 2 * x * (1 if x > 0 else mp.mpf(negative_slope) ** 2),
 }
 
 
