@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
@@ -345,8 +346,11 @@ def load_specs(package: str) -> Any:
 def package_of_layer(layer: Any) -> str | None:
     """Which package of ``SPECS`` a layer or function is of, by the modules of its classes; imports nothing.
 
+    A ``functools.partial`` is of its function's.
     A Keras layer on the PyTorch backend is a torch.nn.Module too: the class nearest to the layer's own counts.
     """
+    if isinstance(layer, partial):
+        return package_of_layer(layer.func)
     homes = {package: package for package in SPECS} | {f"relume.{package}": package for package in SPECS}
     homes |= {f"relume.jax.{package}": package for package in ("flax", "equinox")}
     for module in (getattr(layer, "__module__", ""), *(kind.__module__ for kind in type(layer).__mro__)):

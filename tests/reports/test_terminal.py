@@ -152,7 +152,9 @@ def test_one_advice_is_given_once_for_all_its_sites():
 
 
 def test_a_crash_is_told_in_every_format():
-    findings = diagnose(Recording({"exit": 1, "script": "a.py", "finished": True}, [made.CLOCK], [made.record()], [], [], []))
+    findings = diagnose(
+        Recording({"exit": 1, "script": "a.py", "finished": True}, [made.CLOCK], [made.record()], [], [], [])
+    )
     told = "the script ended with exit status 1 after 100 steps"
     assert told in " ".join(terminal.to_text(findings).split())
     assert told[1:] in to_markdown(findings)

@@ -19,7 +19,7 @@ from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.placed import Drawn
 from relume.torch.treatment.routes import Route, Routes
 from relume.torch.treatment.slopes import Learned
-from relume.torch.treatment.swapping import Replacement, made_of
+from relume.torch.treatment.swapping import Replacement, is_two_sided, made_of
 from relume.torch.watching.where import places
 
 
@@ -88,12 +88,15 @@ class NamedSwaps(Replacement):
         self.compiled_by_script = True
         return (lambda function: function) if model is None else model
 
-    def _call(self, stem: str, original: Any) -> Any:
-        def call(input: Tensor, inplace: bool, *own: Any, **named: Any) -> Tensor:
+    def _call(self, stem: str, original: Any, inplace_of: Any) -> Any:
+        def call(input: Tensor, *own: Any, **named: Any) -> Tensor:
+            if is_two_sided(original, own, named):
+                return original(input, *own, **named)
             frame = sys._getframe(2)  # from behind the entry
             number, route = self._choice(self._routes.at(frame), stem, frame)
             if number < 0:
-                return original(input, inplace, *own, **named)
+                return original(input, *own, **named)
+            inplace = inplace_of(*own, **named)
             act, placed = self._made[number]
             if act is not None:
                 return act(input, inplace)

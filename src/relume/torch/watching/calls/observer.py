@@ -303,9 +303,8 @@ class CallObserver(TorchFunctionMode):
 
     def _unjudged(self, func: Any, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
-        self._guarded(
-            self._keeper.sites.unjudged, _UNJUDGED[func], sys._getframe(1), "it is not among relume's activations"
-        )
+        name, why = _UNJUDGED[func]
+        self._guarded(self._keeper.sites.unjudged, name, sys._getframe(1), why)
         self._guarded(self.tags.carry, args, out)
         return out
 
