@@ -279,9 +279,9 @@ FRAMEWORKS = (
         checkpoints="relume.torch.checkpoints",
         surgery="relume.torch.surgery.verbs",
     ),
-    Framework("Keras", "keras"),
-    Framework("TensorFlow", "tensorflow"),
-    Framework("JAX", "jax"),
+    Framework("TensorFlow", "tensorflow", probe="relume.tensorflow.watching.probe:TensorFlowProbe"),
+    Framework("Keras", "keras", probe="relume.keras.watching.probe:KerasProbe"),
+    Framework("JAX", "jax", probe="relume.jax.watching.probe:JaxProbe"),
 )
 """The frameworks by the name of their package, the watched ones first."""
 

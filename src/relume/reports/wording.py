@@ -204,6 +204,8 @@ def names(sites: Sequence[Site]) -> dict[str, str]:
 
 
 def _name(site: Site, several: bool) -> str:
+    if f"{site.module}/".startswith(f"{site.model}/"):  # Keras's paths begin with the model
+        return site.module
     if site.model and (several or site.module.replace(".", "").isdigit() or not site.module):
         return f"{site.model}.{site.module}" if site.module else site.model
     return site.module
