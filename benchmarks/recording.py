@@ -93,7 +93,7 @@ def record(
     made.last_fired[:] = windows * STEPS - 1
     made.last_fired[dead] = when * STEPS - 1
     made.silent_since[dead] = when * STEPS
-    made.vitals.update(init_gain=1.4, offset=0.2, peak=6.0, rms_first=1.0, rms=0.9)
+    made.statistics.update(init_gain=1.4, offset=0.2, peak=6.0, rms_first=1.0, rms=0.9)
     return made
 
 

@@ -72,7 +72,7 @@ class Seen:
         rows: the counts.
         slope: the learned slope of a PReLU, shape (units,), None for the others.
         deaths: how units fell silent that are silent now, since the last time.
-        vitals: numbers of the whole site, by the names that :class:`~relume.artifacts.recording.SiteRecord` gives.
+        statistics: numbers of the whole site, by the names that :class:`~relume.artifacts.recording.SiteRecord` gives.
     """
 
     site: int
@@ -80,7 +80,7 @@ class Seen:
     rows: Rows
     slope: np.ndarray[Any, Any] | None = None
     deaths: Sequence[Death] = ()
-    vitals: Mapping[str, float] = field(default_factory=dict)
+    statistics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Steps(NamedTuple):

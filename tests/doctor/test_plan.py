@@ -86,7 +86,7 @@ def test_a_site_that_is_no_relu_is_not_swapped():
 
 
 def test_an_input_far_off_its_mean_asks_for_a_normalization_where_no_cause_is_known():
-    made = planned(judged(["unknown", "large update"], vitals={"offset": 8.0}))
+    made = planned(judged(["unknown", "large update"], statistics={"offset": 8.0}))
     assert next(action.units for action in made.actions if action.cure == "normalize_input") == (0,)
 
 

@@ -40,7 +40,7 @@ def test_overhead_is_a_share_and_seconds_while_they_are_few(facts, said):
 
 def test_the_report_names_units_line_bound_and_advice():
     said = text(made.record())
-    assert "1 of 4 units is dead; looked at 20 of 100 steps" in said
+    assert "1 of 4 units is dead, in Net.1 (train.py:8); looked at 20 of 100 steps" in said
     assert "train.py:8" in said
     assert "RLM002 born_dead  Net.1 at train.py:8: 1 of 4 units (25 %) never fired" in said
     assert "true rate below 0.3 %" in said
@@ -89,7 +89,7 @@ def test_many_findings_are_counted_not_all_printed():
 
 def test_what_is_found_of_a_whole_site_names_no_units():
     record = made.record(fired=(500,) * 4)
-    record.vitals = {"gradient_first": 1e-6, "gradient": 1.0}
+    record.statistics = {"gradient_first": 1e-6, "gradient": 1.0}
     said = text(record)
     assert "RLM011 exploding_gradient" in said
     assert "\n    units" not in said
@@ -100,7 +100,7 @@ def test_what_is_found_of_a_whole_site_names_no_units():
 
 def test_what_no_column_shows_is_noted_in_a_line_and_what_one_shows_is_not():
     record = made.record(fired=(1, 500, 500, made.N))  # a rare unit and one that is always on
-    record.vitals = {"offset": 20.0, "peak": 90.0, "rms": 1.0}
+    record.statistics = {"offset": 20.0, "peak": 90.0, "rms": 1.0}
     said = " ".join(text(record).split())
     assert "RLM015 input_offset Net.1 at train.py:8: the mean of the input of 0 is 20 times its variation." in said
     assert "RLM016 wide_range" in said

@@ -124,7 +124,7 @@ class Judged:
 
     ``examples`` and ``samples`` are those that the units were judged on: of the latest closed window and the open one.
     ``mortal``: the unit can die; ``earlier_rate``: its firing rate before that window; ``slopes``: a PReLU's learned
-    ones; ``vitals``: as in the recording; ``gradient_share``: of the largest gradient in the model, None where unknown;
+    ones; ``statistics``: as in the recording; ``gradient_share``: of the model's largest gradient, None where unknown;
     ``losses``: the mean loss in the first and in the last quarter of its clock's windows, None where it is not known;
     ``optimizer``: the name of what steps it, "" where nothing does;
     ``non_finite_since``: unit → first step; ``broken_by``: the first site of its model whose output was not finite,
@@ -155,7 +155,7 @@ class Judged:
     mortal: tuple[bool, ...] = ()
     earlier_rate: tuple[float | None, ...] = ()
     slopes: tuple[float, ...] = ()
-    vitals: Mapping[str, float] = field(default_factory=dict)
+    statistics: Mapping[str, float] = field(default_factory=dict)
     gradient_share: float | None = None
     losses: tuple[float, float] | None = None
     non_finite_since: Mapping[int, int] = field(default_factory=dict)
@@ -220,7 +220,7 @@ class Judged:
             "revived_at": _latest(self.events, "revived"),
             "copies": list(self.copies),
             "slopes": [_known(slope) for slope in self.slopes],
-            "vitals": dict(self.vitals),
+            "statistics": dict(self.statistics),
             "cause": {str(unit): {"kind": cause.kind, "evidence": cause.says} for unit, cause in self.cause.items()},
         }
 

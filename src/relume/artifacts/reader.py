@@ -95,8 +95,8 @@ def read_database(db: sqlite3.Connection) -> Recording:
         for number, unit, facts in db.execute("SELECT * FROM death"):
             if (death := _death(facts)) is not None:
                 sites[number].deaths[unit] = death
-        for number, name, value in db.execute("SELECT * FROM vital"):
-            sites[number].vitals[name] = value
+        for number, name, value in db.execute("SELECT * FROM statistic"):
+            sites[number].statistics[name] = value
     recording = Recording(
         meta={key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")},
         clocks=[Clock(*row) for row in db.execute("SELECT * FROM clock ORDER BY id")],

@@ -181,8 +181,8 @@ class RecordingWriter:
         rows += [(number, name, np.ascontiguousarray(x, np.float64).tobytes()) for name, x in floats.items()]
         self._db.executemany("INSERT OR REPLACE INTO unit VALUES (?, ?, ?)", rows)
 
-        vitals = ((number, name, value) for name, value in record.vitals.items())
-        self._db.executemany("INSERT OR REPLACE INTO vital VALUES (?, ?, ?)", vitals)
+        statistics = ((number, name, value) for name, value in record.statistics.items())
+        self._db.executemany("INSERT OR REPLACE INTO statistic VALUES (?, ?, ?)", statistics)
 
     def events(self, site: int, events: Iterable[tuple[int, int, str]]) -> None:
         """Append (unit, step, "died" | "revived")."""

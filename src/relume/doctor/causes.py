@@ -95,7 +95,7 @@ def _unseen(record: SiteRecord, unit: int) -> Cause | None:
     if death is None and record.site.compiled:
         return Cause("unknown", IN_A_GRAPH)
     if death is None:
-        return Cause("unknown", FAR_LOOKS if record.deaths or "offset" in record.vitals else NO_LAYER)
+        return Cause("unknown", FAR_LOOKS if record.deaths or "offset" in record.statistics else NO_LAYER)
     if (death.before < 0 and not never_fired) or death.after <= record.last_fired[unit]:
         return Cause("unknown", FAR_LOOKS)
     return None

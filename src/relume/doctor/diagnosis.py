@@ -84,7 +84,7 @@ def _rates_around(changes: Sequence[Rates], site: Judged) -> tuple[Change, ...]:
 def _copies(recording: Recording) -> list[tuple[Site, Site]]:
     """(copy, source) of each site whose weights are loaded from another one."""
     records = [record for record in recording.sites if record.total.looks and not record.is_counted]
-    return [(record.site, recording.sites[int(record.vitals["copy_of"])].site) for record in records]
+    return [(record.site, recording.sites[int(record.statistics["copy_of"])].site) for record in records]
 
 
 def _folded(copies: Sequence[tuple[Site, Site]]) -> list[tuple[str, str, str]]:
@@ -111,13 +111,13 @@ def _largest_gradients(sites: Sequence[Judged]) -> dict[str, float]:
     """Of each model, the largest gradient of a site's layer."""
     found: dict[str, float] = {}
     for judged in sites:
-        found[judged.site.model] = max(found.get(judged.site.model, 0.0), judged.vitals.get("gradient", 0.0))
+        found[judged.site.model] = max(found.get(judged.site.model, 0.0), judged.statistics.get("gradient", 0.0))
     return found
 
 
 def _gradient_share(site: Judged, largest: Mapping[str, float]) -> float | None:
     """The gradient of a site's layer over the largest in its model."""
-    own = site.vitals.get("gradient")
+    own = site.statistics.get("gradient")
     most = largest[site.site.model]
     return own / most if own is not None and most > 0 else None
 

@@ -70,14 +70,14 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
         mortal=tuple(can_die.tolist()),
         earlier_rate=tuple(_rates(_before(record.total, count))),
         slopes=() if record.slope is None else tuple(record.slope.tolist()),
-        vitals=record.vitals,
+        statistics=record.statistics,
         optimizer=clock.name if clock.kind == "optimizer" else "",
     )
 
 
 def judged_dead(record: SiteRecord, *, literal: bool = False) -> Mask | None:
     """Which units are dead, and nothing else, for a reader during the run; None for a provisional site or a copy."""
-    if bound(record.judged().examples) > PROVISIONAL_BOUND or "copy_of" in record.vitals:
+    if bound(record.judged().examples) > PROVISIONAL_BOUND or "copy_of" in record.statistics:
         return None
     return _dead(record, _can_die(record) & record.finite, literal=literal)
 

@@ -185,33 +185,33 @@ class Observer:
     # ---- what is kept ----------------------------------------------------------------------------------------------
 
     def _fold(self, *, last: bool = False) -> None:
-        """Take over what was counted, and fold it into the records, pane by pane.
+        """Take over what was counted, and fold it into the records, bucket by bucket.
 
-        On small networks this costs more than a look, so it is done when there is time. ``last``: the open panes end.
+        On small networks this costs more than a look, so it is done when there is time. ``last``: the open buckets end.
         """
         for probe in self._probes:
             for seen in probe.drain():
                 self._sites[seen.site].take(seen)
         for clock, track in enumerate(self._clocks):
             sites = self._sites_of(clock)
-            while (end := track.pane_end(self._window, [site for _, site in sites])) is not None:
-                self._close_pane(clock, end)
+            while (end := track.bucket_end(self._window, [site for _, site in sites])) is not None:
+                self._close_bucket(clock, end)
             for _, site in sites:
                 site.fold(None if last else track.steps - 1)
             if last and self._is_wanted([site.record for _, site in sites]):
-                self._close_pane(clock, track.steps - 1)
+                self._close_bucket(clock, track.steps - 1)
 
-    def _close_pane(self, clock: int, end: int) -> None:
-        pane, silent = self._clocks[clock].close_pane(clock, end), []
+    def _close_bucket(self, clock: int, end: int) -> None:
+        bucket, silent = self._clocks[clock].close_bucket(clock, end), []
         for number, site in self._sites_of(clock):
             site.fold(end)
             if site.record.open.looks:
                 examples = site.record.open.examples
-                silent.append((number, site.close_pane(pane.first_step), examples))
-        self._closed.append((pane, silent))
+                silent.append((number, site.close_bucket(bucket.first_step), examples))
+        self._closed.append((bucket, silent))
 
     def _is_wanted(self, records: Sequence[SiteRecord]) -> bool:
-        """Whether open panes close at the end: one that ``--window`` cut off does so only if it is all there is."""
+        """Whether open buckets close at the end: one that ``--window`` cut off does so only if it is all there is."""
         visited = [record for record in records if record.open.looks]
         return bool(visited) and (self._window is None or all(record.window is None for record in visited))
 

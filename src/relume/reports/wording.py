@@ -61,8 +61,6 @@ def dead(findings: Findings) -> str:
     if not hit:
         return f"None of {units:,} units is dead" if units > 1 else "The unit is not dead"
     which = f"{number:,} of {units:,} units {_are(number)} dead"
-    if len(findings.sites) == 1:
-        return which
     place = _places(findings, hit[:1])[0]
     if len(hit) == 1:
         return f"{which}, {'all ' * (number > 1)}in {place}"

@@ -13,7 +13,7 @@ from relume.artifacts.findings import Finding, Findings, Judged
 from relume.look import Chart
 from relume.reports import wording
 from relume.reports.html import charts, drawing, states, story
-from relume.reports.html.source import Line, Sources
+from relume.reports.html.source import SourceFile, Sources
 from relume.reports.html.states import STATES
 from relume.reports.html.story import shown
 
@@ -93,7 +93,6 @@ class Detail:
     causes: tuple[tuple[str, int, str, str], ...]
     findings: tuple[Finding, ...]
     facts: tuple[tuple[str, str], ...]
-    lines: tuple[Line, ...]
     opened: bool
 
 
@@ -103,6 +102,7 @@ class RunReport:
 
     title: str
     summary: story.Summary
+    files: tuple[SourceFile, ...]
     rows: tuple[Row, ...]
     worst: tuple[Row, ...]
     columns: tuple[Column, ...]
@@ -129,13 +129,12 @@ def report(findings: Findings, sources: Sources, most_drawn: int = MOST_DRAWN) -
     return RunReport(
         title=story.title(findings),
         summary=story.summary(findings, names),
+        files=tuple(sources.files(findings.sites)),
         rows=tuple(rows),
         worst=tuple(worst),
         columns=tuple(_columns(rows)) if len(rows) > MOST_BARS else (),
         timelines=tuple(_timelines(findings, names)),
-        details=tuple(
-            _detail(rows[i], findings.sites[i], told.get(sites[i].key, []), sources) for i in order[:most_drawn]
-        ),
+        details=tuple(_detail(rows[i], findings.sites[i], told.get(sites[i].key, [])) for i in order[:most_drawn]),
         advice=tuple(story.advice(findings, names)),
         unseen=tuple(unseen),
         unseen_more=len(findings.not_observed) - len(unseen),
@@ -212,7 +211,7 @@ def _timelines(findings: Findings, names: Mapping[str, str]) -> list[tuple[str, 
     return found[:MOST_CLOCKS]
 
 
-def _detail(row: Row, judged: Judged, findings: Sequence[Finding], sources: Sources) -> Detail:
+def _detail(row: Row, judged: Judged, findings: Sequence[Finding]) -> Detail:
     codes = states.codes(judged)
     lists = tuple(
         (state, row.counts[place], states.ranges(np.flatnonzero(codes == place).tolist()))
@@ -228,7 +227,6 @@ def _detail(row: Row, judged: Judged, findings: Sequence[Finding], sources: Sour
         causes=tuple(_causes(judged)),
         findings=tuple(findings),
         facts=tuple(_site_facts(judged)),
-        lines=tuple(sources.around(judged.site.file, judged.site.line)),
         opened=bool(lists or any(found.severity != "info" for found in findings)),
     )
 
@@ -268,7 +266,7 @@ def _site_facts(judged: Judged) -> list[tuple[str, str]]:
         ("gradient", "RMS of its gradient at last"),
         ("noise", "noise in its gradient"),
     )
-    return facts + [(label, f"{judged.vitals[name]:.3g}") for name, label in words if name in judged.vitals]
+    return facts + [(label, f"{judged.statistics[name]:.3g}") for name, label in words if name in judged.statistics]
 
 
 def _facts(findings: Findings) -> list[tuple[str, str]]:

@@ -85,11 +85,9 @@ def summary(findings: Findings, names: Mapping[str, str]) -> Summary:
 
 def _where(findings: Findings, names: Mapping[str, str]) -> str:
     hit = sorted((judged for judged in findings.sites if judged.dead), key=lambda judged: -len(judged.dead))
-    if not hit:
+    if len(hit) < 2:  # the headline says it
         return ""
     places = [_place(judged, names) for judged in hit[:PLACES]]
-    if len(hit) == 1:
-        return f"{'The dead unit is' if len(hit[0].dead) == 1 else 'The dead units are all'} in {places[0]} units."
     rest = f"; and {len(hit) - PLACES:,} more" if len(hit) > PLACES else ""
     return f"The dead units are in {len(hit):,} of {len(findings.sites):,} sites: {'; '.join(places)}{rest}."
 

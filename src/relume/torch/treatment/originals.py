@@ -1,7 +1,7 @@
 """PyTorch's own functions, kept: copies that go on to work while the public ones are replaced.
 
 Made when this module is imported, which must be before anything is replaced. A copy calls only copies and what is never
-replaced. It stands before modes and tensor subclasses as the public function does, and the eye of a watch knows it.
+replaced. It stands before modes and tensor subclasses as the public function does, and the call observer knows it.
 """
 
 from __future__ import annotations

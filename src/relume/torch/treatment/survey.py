@@ -1,7 +1,7 @@
 """The survey: one run of the script, in which every application of a family activation is found.
 
-An eye as that of the watching sees every call: layers leave tags on their results, which say where the units lie; each
-application of an activation leaves its mark, and is *hidden* once something that carries the mark goes into a layer.
+A call observer, as the watching has one, sees every call. A layer leaves a tag on its result, which says where the
+units lie. Each application of an activation leaves a mark, and is *hidden* once a marked tensor goes into a layer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from relume.torch.watching.calls.functions import (
     RECURRENT_CALLS,
     Applied,
 )
-from relume.torch.watching.calls.mode import Eye
+from relume.torch.watching.calls.observer import CallObserver
 from relume.torch.watching.units.axes import Tag, assumed_axis
 from relume.torch.watching.units.following import PARAMETER
 from relume.torch.watching.where import places
@@ -65,7 +65,7 @@ class TorchSurvey:
         self._optimizers: dict[int, Rates] = {}
         self._schedulers: list[str] = []
         self._compiled = False
-        self._eye = _Surveyor(self)
+        self._observer = _Surveyor(self)
         self.trees = places.Trees(None)
 
     def start(self) -> None:
@@ -79,16 +79,16 @@ class TorchSurvey:
         self._patches.put(torch, "compile", self._uncompiled)
         self._hear_schedulers()
         self._hear_scripts()
-        self._eye.open()
-        self._eye.enter()
-        self._patches.on_undo(self._eye.shut)
+        self._observer.open()
+        self._observer.enter()
+        self._patches.on_undo(self._observer.shut)
 
     def stop(self) -> SwapPlan:
         """Leave nothing behind; returns what was found."""
         self._patches.undo()
         return SwapPlan(
-            sites=tuple(self._eye.found()),
-            not_swapped=tuple(self._eye.not_swapped),
+            sites=tuple(self._observer.found()),
+            not_swapped=tuple(self._observer.not_swapped),
             optimizers=tuple(self._optimizers.values()),
             schedulers=tuple(self._schedulers),
             seeds=tuple(self._seeding.seen),
@@ -121,16 +121,16 @@ class TorchSurvey:
         self._modules.add(module)
 
     def _step_begins(self, optimizer: Optimizer) -> None:
-        self._eye.forget_the_dead()
+        self._observer.forget_the_dead()
         if id(optimizer) not in self._optimizers:
             self._optimizers[id(optimizer)] = Rates(type(optimizer).__name__, rates_of(optimizer))
 
     def _rests(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         has_closure = len(args) > 1 or kwargs
-        self._eye.at_rest = not has_closure and type(optimizer).__module__.startswith("torch.optim.")
+        self._observer.at_rest = not has_closure and type(optimizer).__module__.startswith("torch.optim.")
 
     def _wakes(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._eye.at_rest = False
+        self._observer.at_rest = False
 
     def _uncompiled(self, model: Any = None, **options: Any) -> Any:
         self._compiled = True
@@ -156,14 +156,14 @@ class TorchSurvey:
             applied = sorted(stem for stem in originals.STEMS if f"aten::{stem}" in _text(made))
             if applied:
                 what = f"torch.jit.{original.__name__}: {', '.join(applied)}"
-                self._eye.say(what, sys._getframe(1), "compiled TorchScript calls no Python; leave it unscripted")
+                self._observer.say(what, sys._getframe(1), "compiled TorchScript calls no Python; leave it unscripted")
             return made
 
         return call
 
 
-class _Surveyor(Eye):
-    """The eye of a survey: it counts nothing, and follows where results go.
+class _Surveyor(CallObserver):
+    """The call observer of a survey: it counts nothing, and follows where results go.
 
     ``at_rest``: an optimiser of PyTorch's own takes a step without a closure, which is most of the calls of many a
     training and nothing to follow; until its end, or until a layer is called, as the step has raised.
@@ -171,8 +171,8 @@ class _Surveyor(Eye):
 
     def __init__(self, survey: TorchSurvey) -> None:
         self._survey = survey
-        self.sites: Any = self  # what the eye asks of its keeper's sites
-        self.known_only = True  # no factors are kept
+        self.sites: Any = self  # what the call observer asks of the sites
+        self.known_only = True  # no death terms are kept
         self._found: dict[Any, SwapSite] = {}
         self._hidden: frozenset[Any] = frozenset()
         self._applied: Any = None  # the site of the call under way

@@ -1,7 +1,7 @@
-"""Watching PyTorch: when the eye is open, and what the taps' news means.
+"""Watching PyTorch: when calls are observed, and what the taps' news means.
 
 The data's way: taps say that a step is over; the listener says whether to look at the next; while it is looked at,
-the eye hands each call to the sites, whose counts stay on the device until the listener drains them.
+the call observer hands each call to the sites, whose counts stay on the device until the listener drains them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from relume.torch.watching.where import places
 from relume.torch.watching.where.sites import Sites
 
 if TYPE_CHECKING:
-    from relume.torch.watching.calls.compiled import Met
+    from relume.torch.watching.calls.compiled import GraphCall
 
 _MOST_WAITED = 8  # steps of other clocks for one of the clock whose look it is: a GAN's generator steps as seldom
 _SEEN_NS = 6_000  # what an operation of ours in a compiled graph costs, also in a step that is passed over
@@ -195,6 +195,8 @@ class TorchProbe:
             return
         self._owner, self._owner_step, self._waited = clock, clock.step, 0
         self._look_alike(plan.look)
+        if self._looking.must_be_resumed:
+            clock.begin(Plan(plan.look, 1))
 
     def _look_alike(self, look: Look) -> None:
         for clock in self._clocks:
@@ -229,7 +231,7 @@ class TorchProbe:
     # ---- out of the way ---------------------------------------------------------------------------------------
 
     def hide(self) -> bool:
-        """Take the eye off the stack while PyTorch must not see it; False where it was not there."""
+        """Take the mode off the stack while PyTorch must not see it; False where it was not there."""
         return self._looking.hide()
 
     def show(self) -> None:
@@ -247,7 +249,7 @@ class TorchProbe:
             self._looking.compiling()
 
     def compiled_code_begins(self) -> None:
-        """Compiled code counts by operations in its graphs, and is traced without the eye."""
+        """Compiled code counts by operations in its graphs, and is traced without the mode."""
         if self._looking.state is not State.OFF and self._concerns():
             self._looking.hide()
             self._compiled_at = places.find(sys._getframe(1))._replace(module=None)
@@ -263,7 +265,7 @@ class TorchProbe:
         self._guarded(count_in, graph, inputs, self)
         self.sites.graphs += 1
 
-    def met_in_graph(self, met: Met) -> int:
+    def met_in_graph(self, met: GraphCall) -> int:
         """The slot of an activation in a graph; −1 where it is not judged."""
         return self.sites.meet_in_graph(met)
 

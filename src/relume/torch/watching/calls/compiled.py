@@ -28,7 +28,7 @@ from relume.torch.watching.units.following import Follower
 from relume.torch.watching.where.places import shown_path
 
 
-class Met(NamedTuple):
+class GraphCall(NamedTuple):
     """An activation in a graph.
 
     ``modules``: the modules around it, the outermost first. ``order``: of the same module's calls on the same line.
@@ -61,7 +61,7 @@ class Met(NamedTuple):
 class Counter(Protocol):
     """Who counts what a compiled graph shows: the probe."""
 
-    def met_in_graph(self, met: Met) -> int:
+    def met_in_graph(self, met: GraphCall) -> int:
         """The number of the slot that counts this activation; −1 where it is not judged."""
 
     def unjudged_in_graph(self, name: str, modules: tuple[nn.Module, ...], file: str, line: int, why: str) -> None:
@@ -214,14 +214,14 @@ class _Walk:
         with self._graph.graph.inserting_after(behind):
             self._graph.graph.call_function(torch.ops.relume.seen.default, (*given, self._number, slot))
 
-    def _met(self, node: fx.Node, call: Any, applied: Applied, tag: Tag | None, shape: Shaped) -> Met:
+    def _met(self, node: fx.Node, call: Any, applied: Applied, tag: Tag | None, shape: Shaped) -> GraphCall:
         modules = self._around(node)
         file, line, function = _source(node.meta.get("stack_trace") or "")
         place = (id(modules[-1]) if modules else 0, file, line, applied.name)
         self._orders[place] += 1
         slope = self._given.get(node.args[1]) if applied.name == "prelu" and len(node.args) > 1 else None
         order = self._orders[place]
-        return Met(applied, call, node.args, tag, shape, modules, file, line, function, order, slope)
+        return GraphCall(applied, call, node.args, tag, shape, modules, file, line, function, order, slope)
 
     def _around(self, node: fx.Node) -> tuple[nn.Module, ...]:
         """The modules around a node, the outermost first."""

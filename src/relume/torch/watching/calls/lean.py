@@ -18,11 +18,11 @@ from torch.nn.modules import module as modules
 
 from relume.torch.watching.units.following import is_countable
 from relume.torch.watching.where import places
-from relume.torch.watching.where.meeting import Meeting
+from relume.torch.watching.where.known_calls import KnownCall
 from relume.torch.watching.where.sites import WatchedSite
 
 if TYPE_CHECKING:
-    from relume.torch.watching.calls.mode import Keeper
+    from relume.torch.watching.calls.observer import Keeper
 
 _CALLED_NS = 1_500  # what each module's call pays while there is a global hook (measured: 1.5 µs)
 
@@ -32,7 +32,7 @@ class LeanHook:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self._known: dict[int, Meeting] = {}
+        self._known: dict[int, KnownCall] = {}
         self._made_for = -1
         self._visited: set[WatchedSite] = set()
         self._opened_at = 0
@@ -81,7 +81,7 @@ class LeanHook:
             self._keeper.fail(error)
         self._own += perf_counter_ns() - began
 
-    def _count(self, met: Meeting, args: Any, y: Any) -> None:
+    def _count(self, met: KnownCall, args: Any, y: Any) -> None:
         site = met.site
         if site is None:
             return

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 
 class Warned:
-    """Stands in for ``warnings.showwarning`` while the eye is on the stack. ``file`` is where the mode's frames are."""
+    """Stands in for ``warnings.showwarning`` while the mode is on the stack. ``file``: where the mode's frames are."""
 
     def __init__(self, file: str, module_globals: dict[str, Any]) -> None:
         self._file = file

@@ -2,9 +2,9 @@
 
 Each unit has a reference: its parameters at the last look at which its largest pre-activation was usual. When it is
 silent, the change of its parameters since then is undone on the inputs of that look. What this gives back of its level
-(:class:`~.layer_calls.LayerCall` defines it), the parameters took; the rest of the fall is its
-inputs'. So weights are compared on like inputs, and it matters little how far apart the looks are. Everything stays on
-the device until the counts are drained.
+(defined by :class:`~relume.torch.watching.causes.layer_calls.LayerCall`), the parameters took; the rest of the fall is
+its inputs'. So weights are compared on like inputs, and it matters little how far apart the looks are. Everything stays
+on the device until the counts are drained.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relume.framework import Rows
-from relume.torch.watching.counts.tables import Pile, Table, Vector, table_of
+from relume.torch.watching.counts.tables import Batch, Table, Vector, table_of
 from relume.torch.watching.units.axes import Tag
 from relume.watching.bounds import Bounds
 
@@ -45,7 +45,7 @@ class Accumulator:
         self._shape: Any = None  # of the latest look's tensor,
         self._sliced: int | None = None  # how many of its examples are counted, None: all,
         self._extent = (0, 0)  # and the examples and samples of that
-        self._inputs, self._outputs = Pile(), Pile()
+        self._inputs, self._outputs = Batch(), Batch()
         self._begin()
 
     def _begin(self) -> None:
@@ -92,22 +92,22 @@ class Accumulator:
             return x
         return x.detach().narrow(0, len(self._visits) * kept % (len(x) - kept + 1), kept)
 
-    def _put(self, pile: Pile, x: Tensor, tag: Tag) -> None:
+    def _put(self, batch: Batch, x: Tensor, tag: Tag) -> None:
         """Put a small tensor by, and count a large one."""
-        if not pile.put(x, tag.axis, tag.inner):
+        if not batch.put(x, tag.axis, tag.inner):
             self._settle()
-            if not pile.put(x, tag.axis, tag.inner):
-                self._count(pile, table_of(x.detach(), tag.axis), tag.inner)
+            if not batch.put(x, tag.axis, tag.inner):
+                self._count(batch, table_of(x.detach(), tag.axis), tag.inner)
 
     def _settle(self) -> None:
         """Count what was put by."""
-        for pile in (self._inputs, self._outputs):
-            if pile:
-                self._count(pile, *pile.take())
+        for batch in (self._inputs, self._outputs):
+            if batch:
+                self._count(batch, *batch.take())
 
-    def _count(self, pile: Pile, table: Table, inner: int) -> None:
+    def _count(self, batch: Batch, table: Table, inner: int) -> None:
         bounds = self.bounds
-        if pile is self._outputs:
+        if batch is self._outputs:
             self._keep(self._magnitude, table.magnitude(bounds.never_negative), inner)
             if not bounds.by_output:
                 return

@@ -90,7 +90,7 @@ def _is_on_host(x: Tensor, elements: int) -> bool:
     return x.dtype is torch.float32 and x.is_cpu and x.numel() <= elements and x.is_contiguous()
 
 
-class Pile:
+class Batch:
     """Copies of small tensors of the CPU, put by to be counted together."""
 
     def __init__(self) -> None:

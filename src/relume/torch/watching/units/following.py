@@ -162,7 +162,7 @@ class Follower:
         tag = self.of(right)
         if isinstance(tag, Tag) and tag.axis == self.shaped(right).ndim - 1 > 0 and func is not torch.einsum:
             axis = self.shaped(out).ndim - 1  # rows are mixed: an adjacency matrix times its nodes
-            self.put(out, tag._replace(axis=axis, made=None, output=""))
+            self.put(out, tag._replace(axis=axis, layer_call=None, output=""))
 
     def _made(self, args: Any, out: Any, axis: int, weight: Any) -> Tag:
         shape = self.shaped(out).shape

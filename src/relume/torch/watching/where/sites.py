@@ -24,12 +24,12 @@ from relume.torch.watching.units.axes import Tag, fitting
 from relume.torch.watching.units.following import is_countable
 from relume.torch.watching.where import places
 from relume.torch.watching.where.copies import Copies
-from relume.torch.watching.where.meeting import Meeting, reference
+from relume.torch.watching.where.known_calls import KnownCall, reference
 from relume.torch.watching.where.naming import Where, layer_name, scripted_parts, site_of, written
 from relume.watching.bounds import bounds_of
 
 if TYPE_CHECKING:
-    from relume.torch.watching.calls.compiled import Met
+    from relume.torch.watching.calls.compiled import GraphCall
 
 _PLAIN = (Tensor, Parameter)
 _MOST_WIDTHS = 8  # a call without a layer whose width keeps changing has no units to follow
@@ -89,7 +89,7 @@ class Sites:
         self.kept = Kept()
         self._clocks = clocks
         self._phase = phase
-        self._known: dict[Any, Meeting] = {}  # by objects that may go
+        self._known: dict[Any, KnownCall] = {}  # by objects that may go
         self._places: dict[Any, WatchedSite | None] = {}  # by the places of the program
         self._made_in_calls: set[tuple[CodeType, int]] = set()  # where activation modules are made anew
         self._by_depth: dict[Any, tuple[Any, ...]] = {}  # for layers whose weights have no name
@@ -146,7 +146,7 @@ class Sites:
 
     def _met_at(
         self, applied: Applied, call: Any, args: Any, x: Tensor, tag: Tag, assumed: bool, place: places.Place
-    ) -> Meeting:
+    ) -> KnownCall:
         """Meet a call whose objects are new: at a place that is known, or at a new one."""
         self._forget_the_gone()
         where = self._place(place, tag)
@@ -156,7 +156,7 @@ class Sites:
         site = self._places[where]
         if site is not None and site.layer is None and isinstance(tag.layer, Parameter):
             site.rebind(tag.layer, self._clocks.for_layer(tag.layer))
-        return Meeting(place, x, tag, site)
+        return KnownCall(place, x, tag, site)
 
     def _place(self, place: places.Place, tag: Tag) -> tuple[Any, ...]:
         """A call's place of the program: module, instruction and layer by their names, whatever objects these are."""
@@ -196,7 +196,7 @@ class Sites:
 
     def keep_terms(self, site: WatchedSite, z: Tensor, tag: Tag) -> None:
         """Keep what the layer's call says of its units; the layer's tensors are let go then."""
-        call = tag.made
+        call = tag.layer_call
         if call.fits(z):
             layer = site.layer if tag.layer is None else tag.layer
             group = self._clocks.group_of(layer)
@@ -231,7 +231,7 @@ class Sites:
             if gradient is not None and gradient.layout is torch.strided:
                 site.statistics.gradient(gradient)
 
-    def modules_alone(self) -> list[Meeting]:
+    def modules_alone(self) -> list[KnownCall]:
         """The sites, where each is an activation module that is called at one place; none where one is not."""
         judged = [met for met in self._known.values() if met.site is not None]
         if any(met.overwrites for met in judged):
@@ -273,7 +273,7 @@ class Sites:
 
     # ---- compiled code ------------------------------------------------------------------------------------------
 
-    def meet_in_graph(self, met: Met) -> int:
+    def meet_in_graph(self, met: GraphCall) -> int:
         """The slot of an activation in a compiled graph, one for each shape of its tensor; −1: it is not judged."""
         module = met.modules[-1] if met.modules else None
         tag, assumed = fitting(met.tag, met.x)

@@ -1,4 +1,4 @@
-"""The eye: a TorchFunctionMode that sees every call of PyTorch's API while a step is looked at.
+"""The call observer: a TorchFunctionMode that sees every call of PyTorch's API while a step is looked at.
 
 It runs the user's call exactly once, with the user's arguments, and counts before and after it. Whatever goes wrong
 in the counting goes to ``fail`` and never to the user.
@@ -41,7 +41,7 @@ _ACTIVATIONS, _UNJUDGED = with_exported(ACTIVATION_CALLS), with_exported(UNJUDGE
 
 
 class Keeper(Protocol):
-    """Whom the eye works for: the probe."""
+    """Whom the call observer works for: the probe."""
 
     sites: Sites
 
@@ -59,7 +59,7 @@ class Keeper(Protocol):
         """An error of ours."""
 
 
-class Eye(TorchFunctionMode):
+class CallObserver(TorchFunctionMode):
     """Sees one thread's calls from :meth:`open` to :meth:`shut`."""
 
     def __init__(self, keeper: Keeper) -> None:
@@ -81,7 +81,7 @@ class Eye(TorchFunctionMode):
     # pops the top, and must find theirs there.
 
     def open(self) -> None:
-        """Begin a look; the eye is not on the stack yet."""
+        """Begin a look; the mode is not on the stack yet."""
         self._blind = False
         self._opened_at = self.cost
         self._seen.clear()
@@ -272,7 +272,7 @@ class Eye(TorchFunctionMode):
         if not is_countable(x):
             return None
         site.count_input(x, tag)
-        if tag.made is not None:
+        if tag.layer_call is not None:
             self._keeper.sites.keep_terms(site, x, tag)
         return site, tag._replace(output=applied.name)
 
@@ -282,7 +282,7 @@ class Eye(TorchFunctionMode):
             site.count_output(out, tag)
             if not self._keeper.sites.known_only and out.numel():
                 site.statistics.output(out)
-            self.tags.put(out, tag._replace(made=None, site=site.number))
+            self.tags.put(out, tag._replace(layer_call=None, site=site.number))
         elif isinstance(out, Tensor):
             self.tags.carry(args, out)
 
@@ -351,7 +351,7 @@ class Eye(TorchFunctionMode):
             tag = self.tags.of(out)
             if isinstance(tag, Tag):  # a tracer's result has none
                 call = call_of(ORIGINAL.get(func, func), args, kwargs, out, upstream)
-                self.tags.put(out, tag._replace(made=call))
+                self.tags.put(out, tag._replace(layer_call=call))
 
     def _norm(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         before = self.tags.of(args[0])
@@ -361,9 +361,11 @@ class Eye(TorchFunctionMode):
             place, name, _ = NORMS[func]
             weight = args[place] if len(args) > place else kwargs.get(name)
             if tag.layer is weight:
-                upstream = before.made.upstream if isinstance(before, Tag) and before.made is not None else -1
+                upstream = (
+                    before.layer_call.upstream if isinstance(before, Tag) and before.layer_call is not None else -1
+                )
                 bias = args[place + 1] if len(args) > place + 1 else kwargs.get("bias")
-                self.tags.put(out, tag._replace(made=NormCall(out, args[0], weight, bias, upstream, tag.axis)))
+                self.tags.put(out, tag._replace(layer_call=NormCall(out, args[0], weight, bias, upstream, tag.axis)))
 
 
 def _unstack() -> list[Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from relume.torch.watching.where.sites import WatchedSite
 
 
-class Meeting:
+class KnownCall:
     """What was decided when a call was met: its site, or None if it is not judged; and what it was like.
 
     ``tag``: where its units lie, without their layer. ``shape``: of the tensor.
@@ -26,7 +26,7 @@ class Meeting:
         self._module = reference(place.module)
         self._layer = reference(tag.borrowed.owner if tag.borrowed is not None else tag.layer)
         self.site = site
-        self.tag = tag._replace(layer=None, made=None, borrowed=None)
+        self.tag = tag._replace(layer=None, layer_call=None, borrowed=None)
         self.shape = x.shape
         self.at = (place.code, place.instruction)
         self.alone = place.alone
