@@ -91,3 +91,10 @@ def test_counts_equal_numpy_s_and_weights_and_losses_are_as_without(tmp_path, ba
     assert six["stuck_high"] == [0]
     if backend != "jax":  # a callback cannot change weights there
         assert [event for event in fc1["events"] if event[0] == 5] == [[5, 16, "died"], [5, 32, "revived"]]
+
+
+@pytest.mark.parametrize("backend", each(("tensorflow",), ("jax",), ("torch",)))
+def test_the_verb_and_the_callback_watch_a_model_that_was_compiled_before(tmp_path, backend):
+    done = python(tmp_path, backend, Path(__file__).with_name("watch_in_python.py"))
+    assert "as without" in done.stdout
+    assert "relume" not in done.stderr

@@ -257,13 +257,12 @@ def framework_of(model: Any) -> Framework:
 
     Raises: WatchError: it belongs to none that is watched.
     """
-    packages = {cls.__module__.partition(".")[0] for cls in type(model).__mro__}
-    framework = next((f for f in FRAMEWORKS if f.package in packages), None)
-    if framework is None or framework.probe is None:
-        belongs = f", of {framework.name}, which is not watched yet" if framework is not None else ""
+    packages = [cls.__module__.partition(".")[0] for cls in type(model).__mro__]
+    framework = next((f for package in packages for f in FRAMEWORKS if f.package == package), None)
+    if framework is None or framework.probe is None or framework.package not in ("torch", "keras"):
         raise WatchError(
-            f"watch() was given a {type(model).__name__}{belongs}; it watches a torch.nn.Module. "
-            "Give the model itself; a whole script is watched by `relume run`.",
+            f"watch() was given a {type(model).__name__}; it watches a torch.nn.Module or a keras.Model. "
+            "Give the model itself; a whole script, of JAX too, is watched by `relume run`.",
             slug="not-a-module",
         )
     return framework

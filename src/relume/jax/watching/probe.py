@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns
+from types import MethodType
 from typing import Any
 
 import jax
@@ -19,9 +21,10 @@ import numpy as np
 from jax._src.core import trace_state_clean  # no public name tells it
 
 from relume.framework import Listener, Look, Phase
-from relume.jax.watching.program import ASIDE, MARK, Found, Named, count_program, trains
+from relume.jax.watching.program import ASIDE, MARK, PACKAGES, Found, Named, count_program, trains
 from relume.watching.counted import CountedSite, CountingProbe, StepClock, Where
 from relume.watching.patches import Patches
+from relume.watching.source import is_users, shown_path
 
 running: list[JaxProbe] = []
 """The probes that watch now, at most one for each listener."""
@@ -53,7 +56,7 @@ class Jitted:
         return result
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else MethodType(self, instance)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_jitted"], name)
@@ -76,7 +79,7 @@ class JaxProbe(CountingProbe):
     def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
         super().__init__(listener, phase, thorough=thorough)
         self.version = str(jax.__version__)
-        self.real_jit = jax.jit
+        self.real_jit = self.jit = jax.jit
         self.applying = 0
         self._patches = Patches()
         self._thread = threading.get_ident()
@@ -87,15 +90,18 @@ class JaxProbe(CountingProbe):
             tuple[Jitted, int, Any, list[Any]]
         ] = []  # clock's function, step, program, rows on a device
         self._price = _LOOK_NS
+        self._only_named = False
 
     def start(self, model: Any | None) -> None:
-        """Watch every jitted step of this process from now on; what was jitted before is not seen."""
+        """Watch every step that is jitted from now on; with a model, only the sites that Keras's probe names."""
         if any(probe.listener is self.listener for probe in running):
             return
         running.append(self)
         self.running = self.looking = True
+        self._only_named = model is not None
         self.real_jit = jax.jit
-        self._patches.put(jax, "jit", self._jit(jax.jit))
+        self.jit = self._jit(jax.jit)
+        self._patches.put(jax, "jit", self.jit)
         self._patches.put(jax, "pmap", self._pmap(jax.pmap))
 
     def stop(self) -> None:
@@ -122,8 +128,10 @@ class JaxProbe(CountingProbe):
     def _pmap(self, real: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(real)
         def pmap(fun: Any, *args: Any, **options: Any) -> Any:
-            name = getattr(fun, "__name__", "a function")
-            self.say("jax.pmap", name, "it runs on several devices; jit the step on one to watch it")
+            caller = sys._getframe(1)
+            if is_users(caller.f_code.co_filename, *PACKAGES):
+                place = f"{shown_path(caller.f_code.co_filename)}:{caller.f_lineno}"
+                self.say("jax.pmap", place, "it runs on several devices; jit the step on one to watch it")
             return real(fun, *args, **options)
 
         return pmap
@@ -134,7 +142,7 @@ class JaxProbe(CountingProbe):
         """Count the activations of a call that is about to be made; the first call says whether it is a step."""
         leaves, paths, key = jitted.flat(args, kwargs)
         if key not in jitted.programs:
-            jitted.programs[key] = self._meet(jitted, args, kwargs, paths)
+            jitted.programs[key] = self._meet(jitted, args, kwargs, paths, leaves)
         program, reading = jitted.programs[key]
         if program is None or not self.looking:
             return
@@ -154,7 +162,7 @@ class JaxProbe(CountingProbe):
         done = jitted.clock.steps + jitted.clock.pending
         self._pending.append((jitted, done, reading, rows))
 
-    def _meet(self, jitted: Jitted, args: Any, kwargs: Any, paths: list[str]) -> tuple[Any, Any]:
+    def _meet(self, jitted: Jitted, args: Any, kwargs: Any, paths: list[str], leaves: list[Any]) -> tuple[Any, Any]:
         self._optimizer = ""
         closed = jitted._jitted.trace(*args, **kwargs).jaxpr
         if not trains(closed.jaxpr):
@@ -163,7 +171,11 @@ class JaxProbe(CountingProbe):
         if len(closed.in_avals) != len(paths):
             self.say("jax.jit", jitted.__name__, "its arguments are not those of its jaxpr: nothing in it is counted")
             return None, None
-        program, reading = count_program(closed, paths, self._named, self.real_jit)
+        program, reading = count_program(closed, paths, self._named, self._only_named, self.real_jit)
+        program.trace(*leaves)
+        if self._only_named and not reading.found:
+            jitted.is_step = bool(jitted.is_step)
+            return None, None
         jitted.is_step = True
         if jitted.clock is None:
             jitted.clock = StepClock(self._optimizer or jitted.__name__, "optimizer")
@@ -209,11 +221,13 @@ class JaxProbe(CountingProbe):
 
     @staticmethod
     def _take(site: CountedSite, step: int, found: Found, row: Any) -> None:
-        shape, axis = found.shape, found.where.axis % len(found.shape)
-        samples = int(np.prod(shape)) // found.units * found.visits
-        first = shape[0] if axis and len(shape) > 1 else shape[-1] if axis == 0 and len(shape) > 1 else 1
-        fired, magnitude, *flat = row.reshape(-1, found.units)
-        examples = min(first * found.visits, samples)
+        shape, axis, visits = found.shape, found.where.axis % len(found.shape), int(row[-1])
+        if not visits:  # a branch that was not taken
+            return
+        samples = int(np.prod(shape)) // found.units * visits
+        batch = shape[0] if axis else shape[-1]
+        fired, magnitude, *flat = row[:-1].reshape(-1, found.units)
+        examples = min(batch * visits, samples)
         site.rows.append((step, examples, samples, fired, sum(flat, 0.0 * fired), magnitude))
 
     # ---- what Keras's probe tells -----------------------------------------------------------------------------

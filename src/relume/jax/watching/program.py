@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.extend import core
@@ -44,7 +45,7 @@ class Named:
 
 @dataclass
 class Found:
-    """An activation in a program: its place and what was counted. ``rows``: shape (visits, numbers) or (numbers,)."""
+    """An activation in a program, of an output of this shape. Its row ends with the number of its visits."""
 
     where: Where
     activation: str
@@ -52,7 +53,6 @@ class Found:
     bounds: Bounds
     units: int
     shape: tuple[int, ...]
-    visits: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Reading:
     """One evaluation of a step's jaxpr; ``found`` and ``rows`` go together."""
 
     named: Sequence[Named]
+    only_named: bool = False
     found: list[Found] = field(default_factory=list)
     rows: list[Any] = field(default_factory=list)
     unseen: list[tuple[str, str, str]] = field(default_factory=list)
@@ -106,6 +107,8 @@ class Reading:
             return done
         if site is None and name == "scan" and _has_sites(equation, stack):
             return self._scan(equation, inputs, tags, stack)
+        if site is None and name == "cond" and _has_sites(equation, stack):
+            return self._cond(equation, inputs, tags, stack)
         if site is None and _has_sites(equation, stack):
             file, line, _ = _source(equation, self.around)
             self.unseen.append((f"lax.{name}", f"{file}:{line}", "activations inside it are not counted"))
@@ -128,11 +131,11 @@ class Reading:
         before = len(self.found)
 
         def iteration(state: Any, x: Any) -> Any:
-            reading = Reading(self.named, around=_source(equation, self.around))
+            reading = Reading(self.named, self.only_named, around=_source(equation, self.around))
             args = [*consts, *state, *x]
             every = set(range(len(body.jaxpr.outvars)))
             out, _ = reading.evaluate(body.jaxpr, body.consts, args, inside, stack, every)
-            self.found[before:] = [replace(found, visits=found.visits * given["length"]) for found in reading.found]
+            self.found[before:] = reading.found
             self.unseen += reading.unseen
             return out[:carries], (out[carries:], reading.rows)
 
@@ -142,6 +145,35 @@ class Reading:
         self.rows += [row.sum(0) for row in rows]
         return [*state, *ys], [Tag()] * len(equation.outvars)
 
+    def _cond(self, equation: Any, inputs: list[Any], tags: list[Tag], stack: str) -> tuple[list[Any], list[Tag]]:
+        """The branches of a cond or switch: the rows of those that are not taken are 0."""
+        index, *operands = inputs
+        branches, around = equation.params["branches"], _source(equation, self.around)
+
+        def read(branch: Any, args: Sequence[Any]) -> tuple[list[Any], Reading]:
+            reading = Reading(self.named, self.only_named, around=around)
+            every = set(range(len(branch.jaxpr.outvars)))
+            return reading.evaluate(branch.jaxpr, branch.consts, args, tags[1:], stack, every)[0], reading
+
+        rows: list[list[Any]] = []
+        for branch in branches:
+            found: list[Reading] = []
+            rows.append(jax.eval_shape(lambda *args, b=branch, f=found: _rows(read(b, args), f), *operands))
+            self.found += found[0].found
+            self.unseen += found[0].unseen
+
+        def taken(which: int) -> Callable[..., Any]:
+            def branch(*args: Any) -> Any:
+                out, reading = read(branches[which], args)
+                zeros = [[jnp.zeros(row.shape, row.dtype) for row in each] for each in rows]
+                return out, [*zeros[:which], reading.rows, *zeros[which + 1 :]]
+
+            return branch
+
+        results, counted = lax.switch(index, [taken(i) for i in range(len(branches))], *operands)
+        self.rows += [row for each in counted for row in each]
+        return results, [Tag()] * len(equation.outvars)
+
     # ---- a site -----------------------------------------------------------------------------------------------
 
     def _count(self, name: str, equation: Any, inputs: list[Any], tags: list[Tag], y: Any, stack: str) -> None:
@@ -149,7 +181,7 @@ class Reading:
         x, tag = next(((x, t) for v, x, t in pairs if _like(v, equation.outvars[0])), (None, Tag()))
         mark = _mark(stack)
         named = self.named[int(mark)] if mark else None
-        if ASIDE in stack or mark in self.regions or x is None:
+        if ASIDE in stack or mark in self.regions or x is None or (self.only_named and named is None):
             return
         if named is not None and named.activation == "prelu":
             self.regions[mark] = (x, tag, named)
@@ -190,19 +222,32 @@ class Reading:
         if bounds.flat_above is not None:
             parts.append((source >= bounds.flat_above).sum(others))
         self.found.append(found)
-        self.rows.append(jnp.concatenate([part.astype(jnp.float32) for part in parts]))
+        self.rows.append(jnp.concatenate([*(part.astype(jnp.float32) for part in parts), jnp.ones(1)]))
 
     def _where(self, name: str, equation: Any, tag: Tag, stack: str) -> Where:
         file, line, function = _source(equation, self.around)
         scope = "/".join(part for part in stack.split("/") if part and not part.startswith("relume_"))
         written = "jnp.maximum" if equation.primitive.name == "max" else f"jax.nn.{name}"
-        layer = tag.weight.rpartition("/")[0] or tag.weight
+        layer, _, last = tag.weight.rpartition("/")
+        layer = "" if last.isdigit() else layer or last  # flattened: its number among the leaves is no name
         return Where(
-            "", scope or function, written, file, line, layer=layer, axis_assumed=True, place=(tag.weight, tag.axis)
+            "",
+            scope or function.rpartition("<locals>.")[2],
+            written,
+            file,
+            line,
+            layer=layer,
+            axis_assumed=True,
+            place=(tag.weight, tag.axis),
         )
 
 
 # ---- equations -----------------------------------------------------------------------------------------------------
+
+
+def _rows(read: tuple[Any, Reading], found: list[Reading]) -> list[Any]:
+    found[:] = [read[1]]
+    return read[1].rows
 
 
 def _needed(jaxpr: Any, needed: set[Any], stack: str) -> list[Any]:
@@ -395,14 +440,16 @@ def trains(jaxpr: Any) -> bool:
     return False
 
 
-def count_program(closed: Any, paths: Sequence[str], named: Sequence[Named], jit: Any) -> tuple[Any, Reading]:
+def count_program(
+    closed: Any, paths: Sequence[str], named: Sequence[Named], only_named: bool, jit: Any
+) -> tuple[Any, Reading]:
     """A compiled function of a step's flat arguments that returns its rows of counts, and what they are of."""
     weights = parameters_of(closed.jaxpr)
     tags = [Tag(weight=path, parameter=i in weights) for i, path in enumerate(paths)]
-    reading = Reading(named)
+    reading = Reading(named, only_named)
 
     def counts(*args: Any) -> list[Any]:
-        fresh = Reading(named)
+        fresh = Reading(named, only_named)
         fresh.evaluate(closed.jaxpr, closed.consts, args, tags, "", set())
         reading.found, reading.unseen = fresh.found, fresh.unseen
         return fresh.rows

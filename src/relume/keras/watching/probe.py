@@ -80,12 +80,14 @@ class KerasProbe:
             self._owns_engine = not found
             self._engine = (found or [module.ENGINE(self._listener, self._phase, thorough=self._thorough)])[0]
         if self._owns_engine:
-            self._engine.start(None)
+            self._engine.start(model)
         self._patches.put(Layer, "__new__", _noting(Layer.__new__))
         self._patches.put(Layer, "__call__", self._calling(Layer.__call__))
         self._patches.put(Layer, "stateless_call", self._calling(Layer.stateless_call))  # on JAX, of the whole model
         self._patches.put(BaseOptimizer, "apply", self._stepping(BaseOptimizer.apply))
         self._patches.put(BaseOptimizer, "__init__", self._optimizer_made(BaseOptimizer.__init__))
+        if jit := getattr(self._engine, "jit", None):  # Keras keeps its own reference
+            self._patches.put(importlib.import_module("keras.src.backend.jax.trainer"), "jit", jit)
         for name in FUNCTIONS:
             if real := getattr(backend.nn, name, None):
                 self._patches.put(backend.nn, name, self._function(real, name))
@@ -93,9 +95,14 @@ class KerasProbe:
             if real := getattr(backend.nn, name, None):
                 self._patches.put(backend.nn, name, self._composed(real))
 
+        if model is not None:
+            _trace_again(model)
+
     def stop(self) -> None:
         """Leave nothing behind."""
         self._patches.undo()
+        if self._model is not None:
+            _trace_again(self._model)
         if self._owns_engine and self._engine is not None:
             self._engine.stop()
 
@@ -195,22 +202,22 @@ class KerasProbe:
 
     def _where(self, written: str, *, own: bool = False) -> Where | None:
         """Where the activation that is called lies; ``own``: the layer itself is the activation."""
-        inside, outside, through = _user_frames(sys._getframe(1))
+        (inside, between, around), through = _user_frames(sys._getframe(1), len(self._stack))
         if not self._stack:
             file, line, function = inside or ("", 0, "")
             return Where("", function, _written(written, through), file, line)
         layer = self._stack[-1]
         path = "/".join(each.name for each in self._stack)
-        called = outside or ("", 0, "")
+        called = between or around or ("", 0, "")
         file, line = _made_at.get(layer, (called[0], called[1]))
         if not own and inside is not None:
             (file, line, _), written = inside, _written(written, through)
         elif not own:
             written = f'activation="{written}"'
-        place: Any = outside
-        if outside is None:
+        place: Any = between
+        if between is None:
             place = self._orders[path, written, line] = self._orders.get((path, written, line), 0) + 1
-        before = _before(layer) if own else layer if inside is None else None
+        before = _before(layer, place) if own else layer if inside is None else None
         return Where(
             self._stack[0].name,
             path,
@@ -224,6 +231,12 @@ class KerasProbe:
             place=place,
             slope=(lambda: keras.ops.convert_to_numpy(layer.alpha)) if hasattr(layer, "alpha_initializer") else None,
         )
+
+
+def _trace_again(model: Any) -> None:
+    """Forget the compiled training step of a model: the next one is traced as things are then."""
+    if getattr(model, "train_function", None) is not None:
+        model.make_train_function(force=True)
 
 
 def _kind_of(layer: Any) -> tuple[str, dict[str, Any], str] | None:
@@ -258,22 +271,23 @@ def _noting(real: Callable[..., Any]) -> Any:
 Found = tuple[str, int, str] | None
 
 
-def _user_frames(frame: FrameType) -> tuple[Found, Found, list[str]]:
-    """The user's nearest (file, line, function) inside the innermost layer's call, and outside it between layers.
+def _user_frames(frame: FrameType, layers: int) -> tuple[list[Found], list[str]]:
+    """The user's nearest (file, line, function) inside the innermost layer's call, between layers, and around all.
 
-    Also the files of Keras that were passed before the first.
+    ``layers``: how many calls are under way. Also the files of Keras that were passed before the first.
     """
-    found: list[Found] = [None, None]
+    found: list[Found] = [None, None, None]
     through: list[str] = []
     depth = 0
     for name, line, function in _frames(frame):
+        at = 0 if not depth else 1 if depth < layers else 2
         if function == "layer_called":
             depth += 1
-        elif found[min(depth, 1)] is None and is_users(name, *_PACKAGES):
-            found[min(depth, 1)] = (shown_path(name), line, function)
+        elif found[at] is None and is_users(name, *_PACKAGES):
+            found[at] = (shown_path(name), line, function)
         elif found[0] is None and not depth:
             through.append(name)
-    return found[0], found[1], through
+    return found, through
 
 
 def _frames(frame: FrameType | None) -> Any:
@@ -293,10 +307,11 @@ def _written(name: str, through: list[str]) -> str:
     return f"keras.{home}.{name}"
 
 
-def _before(layer: Any) -> Any:
-    """The layer that makes the input of a layer in a functional or sequential model, if it has one place there."""
+def _before(layer: Any, order: Any) -> Any:
+    """The layer before an activation in a functional or sequential model, at the activation's n-th place there."""
     nodes: list[Any] = getattr(layer, "_inbound_nodes", [])
-    parents: list[Any] = nodes[-1].parent_nodes if nodes else []
+    at = order - 1 if isinstance(order, int) and len(nodes) > 1 else -1
+    parents: list[Any] = nodes[at].parent_nodes if at < len(nodes) and nodes else []
     return parents[0].operation if len(parents) == 1 and isinstance(parents[0].operation, Layer) else None
 
 
