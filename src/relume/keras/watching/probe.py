@@ -48,6 +48,10 @@ class KerasProbe:
     """The :class:`~relume.framework.Probe` of Keras: names for the probe of its backend."""
 
     def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
+        if phase != "train":
+            raise WatchError(
+                f'phase is {phase!r}; a Keras model is watched while it trains, with phase="train".', slug="bad-option"
+            )
         self.version = str(keras.__version__)
         self._listener, self._phase, self._thorough = listener, phase, thorough
         self._engine: Any = None

@@ -206,7 +206,7 @@ class TensorFlowProbe(CountingProbe):
     def _count(
         self, name: str, parameters: Mapping[str, Any], where: Callable[[], Where | None], x: Any, y: Any
     ) -> None:
-        if not (self.looking or tf.inside_function()):
+        if not (self.looking or tf.inside_function()) or not isinstance(y, (tf.Tensor, tf.RaggedTensor)):
             return
         place = where()
         if place is None:
