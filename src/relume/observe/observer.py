@@ -14,7 +14,7 @@ from relume.artifacts.curve import LossCurve
 from relume.artifacts.recording import Clock, Rates, Site, SiteRecord, Window
 from relume.artifacts.writer import RecordingWriter
 from relume.errors import WatchError
-from relume.framework import FRAMEWORKS, Framework, Look, Phase, Plan, Probe, Steps
+from relume.framework import FRAMEWORKS, Framework, Look, Phase, Plan, Probe, Steps, now_ns
 from relume.observe.budget import Budget
 from relume.observe.tracks import ClockTrack, SiteTrack
 
@@ -56,7 +56,8 @@ class Observer:
         self._rates: list[Rates] = []
         self._losses: list[LossCurve] = []
         self._closed: list[tuple[Window, list[tuple[int, int, int]]]] = []
-        self._now = self._flushed = time.perf_counter_ns()
+        self._clock_ns = now_ns
+        self._now, self._flushed = now_ns(), time.perf_counter_ns()
         self._flush_gap = _FLUSH_NS
         self._own = 0
         allowance = {} if self._thorough else {"allowance_ns": self._budget.allowance_ns}
@@ -78,14 +79,14 @@ class Observer:
         self._probes.append(probe)
         if not self.failed:
             probe.start(model)
-            self._now = time.perf_counter_ns()
+            self._now = self._clock_ns()
 
     def resume(self, model: Any | None) -> None:
         """Go on after :meth:`pause`."""
         if not self.failed:
             for probe in self._probes:
                 probe.start(model)
-            self._now = time.perf_counter_ns()
+            self._now = self._clock_ns()
 
     def pause(self) -> None:
         """Stop watching and write what was seen."""
@@ -137,6 +138,10 @@ class Observer:
         self._losses.append(LossCurve(len(self._losses)))
         return len(self._clocks) - 1
 
+    def timed_by(self, clock: Callable[[], int]) -> None:
+        """Steps are timed by another clock than the calling thread's."""
+        self._clock_ns, self._now = clock, clock()
+
     def new_site(self, site: Site) -> int:
         """Number an activation that was met for the first time."""
         self._sites.append(SiteTrack(site, slides=self._window is None))
@@ -159,17 +164,18 @@ class Observer:
     def _steps_ended(self, clock: int, steps: Steps) -> None:
         track = self._clocks[clock]
         first = not track.steps
-        now, own = time.perf_counter_ns(), sum(probe.cost for probe in self._probes)
-        self._budget.book(steps.look, steps.number, now - self._now, own - self._own)
+        now, own = self._clock_ns(), sum(probe.cost for probe in self._probes)
+        self._budget.book(steps, now - self._now, own - self._own)
         self._now, self._own = now, own
         self._losses[clock].add(track.steps, steps.losses)
         self._rates += [Rates(clock, step, rates) for step, rates in steps.rates]
         track.take(steps)
         if sum(probe.kept() for probe in self._probes) > _MOST_KEPT:
             self._fold()
+        wall = time.perf_counter_ns()
         if first:  # what came before it may have been long
-            self._flushed = now
-        if self.writer.waits or (self.writer.path and now - self._flushed > self._flush_gap):
+            self._flushed = wall
+        if self.writer.waits or (self.writer.path and wall - self._flushed > self._flush_gap):
             self.write()
             self._tell_progress()
 

@@ -111,6 +111,8 @@ class CountingProbe:
         self.clocks: list[StepClock] = []
         self.sites: dict[Any, CountedSite] = {}
         self._keys: dict[str, int] = {}
+        self._next: Plan | None = None  # what is looked at after the steps that are passed over
+        self._timed = False
         self._said: set[tuple[str, str]] = set()
 
     def kept(self) -> int:
@@ -171,17 +173,23 @@ class CountingProbe:
         """Steps of a clock are over that were seen as planned."""
         if clock.number < 0:
             clock.number = self.listener.new_clock(clock.name, clock.kind)
+        if not self._timed:
+            self.listener.timed_by(perf_counter_ns)  # compiled steps run in threads of the framework's own
+            self._timed = True
         changes = [(clock.steps, rates)] if rates and rates != clock.rates else []
         clock.rates = rates or clock.rates
         clock.steps += number
-        self.listener.steps_ended(clock.number, Steps(self.look, number, losses, changes))
+        off = number if self.look is Look.OFF else 0
+        self.listener.steps_ended(clock.number, Steps(self.look, number, losses, changes, off))
 
-    def ask(self, clock: StepClock) -> Plan:
-        """Ask the listener what to see of the next steps."""
-        plan = self.listener.plan(clock.number, urgent=False)
+    def ask(self, clock: StepClock) -> None:
+        """Go on with the plan, or ask the listener for the next."""
+        plan, self._next = self._next or self.listener.plan(clock.number, urgent=False), None
+        if plan.off:
+            self._next = plan._replace(off=0)
+            plan = Plan(Look.OFF, plan.off)
         self.look, self.left = plan.look, plan.steps
         self.looking = self.running and plan.look is not Look.OFF
-        return plan
 
     def clock_of(self, site: CountedSite) -> StepClock:
         """The optimiser that holds the parameters nearest to a site."""

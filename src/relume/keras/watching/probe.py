@@ -20,7 +20,7 @@ from keras.src.backend.common import global_state
 from keras.src.layers.layer import Layer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
-from relume.errors import SpecError
+from relume.errors import SpecError, WatchError
 from relume.framework import Listener, Phase, Seen
 from relume.keras.specs import to_spec
 from relume.watching.counted import Where
