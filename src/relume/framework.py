@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -120,6 +120,9 @@ class Listener(Protocol):
 
     def new_clock(self, name: str, kind: str) -> int:
         """A source of steps was met: an optimiser, the backward passes or the root forwards."""
+
+    def timed_by(self, clock: Callable[[], int]) -> None:
+        """Steps, and own work, are timed by this clock from now on instead of :data:`now_ns`."""
 
     def new_site(self, site: Site) -> int:
         """An activation was met for the first time; returns its number."""
@@ -321,9 +324,9 @@ FRAMEWORKS = (
         checkpoints="relume.torch.checkpoints",
         surgery="relume.torch.surgery.verbs",
     ),
-    Framework("Keras", "keras"),
-    Framework("TensorFlow", "tensorflow"),
-    Framework("JAX", "jax"),
+    Framework("TensorFlow", "tensorflow", probe="relume.tensorflow.watching.probe:TensorFlowProbe"),
+    Framework("Keras", "keras", probe="relume.keras.watching.probe:KerasProbe"),
+    Framework("JAX", "jax", probe="relume.jax.watching.probe:JaxProbe"),
 )
 """The frameworks by the name of their package, the watched ones first."""
 

@@ -22,10 +22,10 @@ from relume.artifacts.swap_plan import SwapPlan, SwapSite
 from relume.artifacts.trial import Contender
 from relume.torch.treatment import acts, entries, holders, originals
 from relume.torch.treatment.compiled import LEFT, UNTRACED, Tracing, inline, outside_dynamo
-from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.placed import Drawn, Own, Slopes
 from relume.torch.treatment.routes import Route, Routes
 from relume.torch.treatment.slopes import Learned
+from relume.watching.patches import Patches
 
 
 class Replacement(ABC):

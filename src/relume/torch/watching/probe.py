@@ -34,7 +34,7 @@ class TorchProbe:
 
     def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
         self.version = str(torch.__version__)
-        self._listener = listener
+        self.listener = listener
         self._clocks = Clocks(listener.new_clock)
         self.countdowns = self._clocks.by_optimizer
         self.sites = Sites(listener, self._clocks, phase, whole=thorough)
@@ -93,7 +93,7 @@ class TorchProbe:
 
     def fail(self, error: BaseException) -> None:
         """Switch off: the user's code is running, and goes on."""
-        self._listener.fault(error)
+        self.listener.fault(error)
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
         began = now_ns()
@@ -188,7 +188,7 @@ class TorchProbe:
     def _plan(self, clock: Clock) -> None:
         """Go on as the listener says."""
         urgent, self.sites.strangers = self.sites.strangers, False
-        plan = self._listener.plan(clock.number, urgent=urgent)
+        plan = self.listener.plan(clock.number, urgent=urgent)
         if self._running:
             clock.begin(plan)
             self._look_like(clock)
@@ -224,7 +224,7 @@ class TorchProbe:
     def _tell(self, clock: Clock) -> None:
         steps = clock.take_steps()
         if steps is not None:
-            self._listener.steps_ended(clock.number, steps)
+            self.listener.steps_ended(clock.number, steps)
 
     def _forget_forwards(self) -> None:
         """Count forwards no more: a global hook costs every module's call, and compiled ones warn of it."""
