@@ -158,33 +158,17 @@ class ConvolutionCall(LayerCall):
     def _unit_axis(self) -> int:
         return 1
 
-    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> Array:
-        """As :meth:`LayerCall.level_without`; the convolution is a product of matrices at the sampled positions."""
+    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> tuple[Array, Array]:  # noqa: D102
         assert self.weight is not None
-        patches = self._patches()
-        rows = torch.as_tensor(weight)
-        if self._groups > 1:
-            every = rows.new_zeros(len(self.weight), rows.shape[1])
-            every[units] = rows
-            inputs = patches.reshape(len(patches), self._groups, -1).movedim(1, 0)
-            change = torch.bmm(inputs, every.reshape(self._groups, -1, rows.shape[1]).mT).movedim(0, 1)
-            change = change.reshape(len(patches), -1)[:, units]
-        else:
-            change = patches @ rows.mT
-        z = torch.as_tensor(self.z).flatten(2)
-        change = change.reshape(len(z), z.shape[2], -1).mT
-        level, error = _level(plain(z[:, units] - change))
+        change = torch.as_tensor(weight).reshape(-1, *self.weight.shape[1:])
+        if self._groups > 1:  # a unit sees the inputs of its group only: all units at once, most of them unchanged
+            change = change.new_zeros(self.weight.shape).index_put_((torch.arange(len(self.weight))[units],), change)
+        stride = [each * self._skip for each in self._stride]
+        convolve = _CONVOLUTIONS[len(stride) - 1]
+        moved = convolve(torch.as_tensor(self.x), change, None, stride, self._padding, self._dilation, self._groups)
+        z = torch.as_tensor(self.z)[:, units] - (moved[:, units] if self._groups > 1 else moved)
+        level, error = _level(plain(z))
         return level - bias, error
-
-    def _patches(self) -> Tensor:
-        """The inputs of each sampled position; shape (positions, channels · kernel)."""
-        assert self.weight is not None
-        x = torch.as_tensor(self.x)
-        kernel = self.weight.shape[2:]
-        x = F.pad(x, [side for pad in reversed(self._padding) for side in (pad, pad)])
-        for axis, (size, stride, dilation) in enumerate(zip(kernel, self._stride, self._dilation, strict=True)):
-            x = x.unfold(axis + 2, dilation * (size - 1) + 1, stride * self._skip)[..., ::dilation]
-        return x.movedim(1, len(kernel) + 1).flatten(len(kernel) + 1).flatten(0, -2)
 
 
 class NormCall(LayerCall):
@@ -241,7 +225,7 @@ def call_of(func: Callable[..., Any], args: Any, kwargs: Any, out: Tensor, upstr
         return None
     if func is F.linear and len(args) >= 2:
         return LinearCall(out, args[0], args[1], _given(args, kwargs, 2, "bias"), upstream)
-    if func in (F.conv1d, F.conv2d, F.conv3d) and len(args) >= 2 and args[0].ndim == args[1].ndim:
+    if func in _CONVOLUTIONS and len(args) >= 2 and args[0].ndim == args[1].ndim:
         axes = args[1].ndim - 2
         how = [_each(_given(args, kwargs, 3 + n, name, default), axes) for n, (name, default) in enumerate(_CONV)]
         if any(h is None for h in how):
@@ -251,6 +235,7 @@ def call_of(func: Callable[..., Any], args: Any, kwargs: Any, out: Tensor, upstr
     return None
 
 
+_CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 _CONV = (("stride", 1), ("padding", 0), ("dilation", 1))
 
 
