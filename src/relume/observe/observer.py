@@ -111,18 +111,20 @@ class Observer:
         frames = traceback.extract_tb(error.__traceback__)
         where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
         text = f"{type(error).__name__}: {error}{where}"
-        with contextlib.suppress(Exception):
-            self._complain(
-                f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
-                "Please report it with this line. [own-fault]"
-            )
-        with contextlib.suppress(Exception):
-            if self._probe is not None:
-                self._probe.stop()
-        with contextlib.suppress(Exception):
-            self._fold()
-        with contextlib.suppress(Exception):
-            self.writer.meta(fault=text)
+        said = (
+            f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
+            "Please report it with this line. [own-fault]"
+        )
+        works: list[Callable[[], Any]] = [
+            lambda: self._complain(said),
+            self._fold,
+            lambda: self.writer.meta(fault=text),
+        ]
+        if self._probe is not None:
+            works.insert(1, self._probe.stop)
+        for work in works:
+            with contextlib.suppress(Exception):
+                work()
 
     # ---- what a probe tells ----------------------------------------------------------------------------------------
 

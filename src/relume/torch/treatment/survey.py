@@ -11,7 +11,7 @@ import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +179,7 @@ class _Surveyor(CallObserver):
         self._keys: dict[str, int] = {}
         self.not_swapped: list[NotSwapped] = []
         self.at_rest = False
-        super().__init__(self)
+        super().__init__(cast(Any, self))
         self._forms = arithmetic.Forms(self.tags, of_units=False)
 
     def found(self) -> Iterator[SwapSite]:
@@ -195,9 +195,6 @@ class _Surveyor(CallObserver):
         self.tags.forget_the_dead()
         self._forms.forget_the_dead()
         self._marks = {own: known for own, known in self._marks.items() if known[0]() is not None}
-
-    def weary(self) -> None:
-        """A survey sees all."""
 
     def fail(self, error: BaseException) -> None:
         """An error of ours ends the survey; the script goes on."""

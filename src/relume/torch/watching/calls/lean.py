@@ -22,7 +22,7 @@ from relume.torch.watching.where.known_calls import KnownCall
 from relume.torch.watching.where.sites import WatchedSite
 
 if TYPE_CHECKING:
-    from relume.torch.watching.calls.observer import Keeper
+    from relume.torch.watching.probe import TorchProbe
 
 _CALLED_NS = 1_500  # what each module's call pays while there is a global hook (measured: 1.5 µs)
 
@@ -30,7 +30,7 @@ _CALLED_NS = 1_500  # what each module's call pays while there is a global hook 
 class LeanHook:
     """Counts the calls of the sites' modules from :meth:`enter` to :meth:`leave`."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: TorchProbe) -> None:
         self._keeper = keeper
         self._known: dict[int, KnownCall] = {}
         self._made_for = -1

@@ -16,7 +16,7 @@ from relume.activations._namespace import NUMPY
 from relume.activations.definition import Activation
 from relume.framework import Rows
 from relume.torch.watching.calls.functions import Applied
-from relume.torch.watching.counts.tables import Batch, Table, Vector, table_of
+from relume.torch.watching.counts.tables import Batch, DeviceTable, Table, Vector, table_of
 from relume.torch.watching.units.axes import Tag
 
 Floats = NDArray[np.float64]
@@ -151,7 +151,7 @@ class Accumulator:
             if batch:
                 self._count(batch, *batch.take())
 
-    def _count(self, batch: Batch, table: Table, inner: int) -> None:
+    def _count(self, batch: Batch, table: Table | DeviceTable, inner: int) -> None:
         bounds = self.bounds
         if batch is self._outputs:
             self._keep(self._magnitude, table.magnitude(bounds.never_negative), inner)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from enum import Enum
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.modules import module as modules
@@ -22,8 +22,11 @@ from torch.nn.modules.loss import _Loss
 
 from relume.framework import Look
 from relume.torch.watching.calls.lean import LeanHook
-from relume.torch.watching.calls.observer import CallObserver, Keeper
+from relume.torch.watching.calls.observer import CallObserver
 from relume.torch.watching.where import places
+
+if TYPE_CHECKING:
+    from relume.torch.watching.probe import TorchProbe
 
 LOOK_CAP_NS = 10_000_000
 """A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""
@@ -54,7 +57,7 @@ def compiles() -> bool:
 class Looking:
     """The looks at one thread; ``thorough``: nothing of a look is left out, whatever it costs."""
 
-    def __init__(self, keeper: Keeper, thorough: bool) -> None:
+    def __init__(self, keeper: TorchProbe, thorough: bool) -> None:
         self.state = State.OFF
         self._observer = CallObserver(keeper)
         self._lean = LeanHook(keeper)
