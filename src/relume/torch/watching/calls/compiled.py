@@ -37,7 +37,6 @@ class GraphCall(NamedTuple):
 
     applied: Applied
     call: Callable[..., Any]
-    args: tuple[Any, ...]
     tag: Tag | None
     x: Shaped
     modules: tuple[nn.Module, ...]
@@ -211,7 +210,7 @@ class _Walk:
         self._orders[place] += 1
         slope = self._given.get(node.args[1]) if applied.name == "prelu" and len(node.args) > 1 else None
         order = self._orders[place]
-        return GraphCall(applied, call, node.args, tag, shape, modules, file, line, function, order, slope)
+        return GraphCall(applied, call, tag, shape, modules, file, line, function, order, slope)
 
     def _around(self, node: fx.Node) -> tuple[nn.Module, ...]:
         """The modules around a node, the outermost first."""

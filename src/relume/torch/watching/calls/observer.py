@@ -155,8 +155,7 @@ class CallObserver(TorchFunctionMode):
     def _table(self) -> dict[Any, Callable[..., Any]]:
         ways: dict[Any, Follow] = {
             **self.tags.ways,
-            **dict.fromkeys(LAYERS, self._layer),
-            **dict.fromkeys(NORMS, self._norm),
+            **dict.fromkeys((*LAYERS, *NORMS), self._layer),
             **dict.fromkeys(arithmetic.NOTED, self._operand),
         }
         table: dict[Any, Callable[..., Any]] = {func: self._then(way) for func, way in ways.items()}
@@ -277,9 +276,8 @@ class CallObserver(TorchFunctionMode):
 
     def _unjudged(self, func: Any, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
-        self._guarded(
-            self._probe.sites.unjudged, _UNJUDGED[func], sys._getframe(1), "it is not among relume's activations"
-        )
+        why = "it is not among relume's activations"
+        self._guarded(self._probe.sites.unjudged, _UNJUDGED[func], sys._getframe(1), why)
         self._guarded(self.tags.carry, args, out)
         return out
 
@@ -318,28 +316,22 @@ class CallObserver(TorchFunctionMode):
         self._forms.note(func, args, out)
 
     def _layer(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """A layer or a normalization: tag its result, and in a wide look keep its call, for the causes of deaths."""
         before = self.tags.of(args[0]) if args else None
-        self.tags.layer(func, args, kwargs, out)
-        if not self._probe.sites.known_only:
-            upstream = before.site if isinstance(before, Tag) else -1
-            tag = self.tags.of(out)
-            if isinstance(tag, Tag):  # a tracer's result has none
-                call = call_of(ORIGINAL.get(func, func), args, kwargs, out, upstream)
-                self.tags.put(out, tag._replace(layer_call=call))
-
-    def _norm(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        before = self.tags.of(args[0])
-        self.tags.norm(func, args, kwargs, out)
+        self.tags.follow(func, args, kwargs, out)
         tag = self.tags.of(out)
-        if isinstance(tag, Tag) and tag.layer is not None and not self._probe.sites.known_only:
-            place, name, _ = NORMS[func]
-            weight = args[place] if len(args) > place else kwargs.get(name)
-            if tag.layer is weight:
-                upstream = (
-                    before.layer_call.upstream if isinstance(before, Tag) and before.layer_call is not None else -1
-                )
-                bias = args[place + 1] if len(args) > place + 1 else kwargs.get("bias")
-                self.tags.put(out, tag._replace(layer_call=NormCall(out, args[0], weight, bias, upstream, tag.axis)))
+        if not isinstance(tag, Tag) or self._probe.sites.known_only:  # a tracer's result has no tag
+            return
+        upstream = before.site if isinstance(before, Tag) else -1
+        if func in LAYERS:
+            self.tags.put(out, tag._replace(layer_call=call_of(ORIGINAL.get(func, func), args, kwargs, out, upstream)))
+            return
+        place, name, _ = NORMS[func]
+        weight = args[place] if len(args) > place else kwargs.get(name)
+        if weight is not None and tag.layer is weight:
+            upstream = before.layer_call.upstream if isinstance(before, Tag) and before.layer_call is not None else -1
+            bias = args[place + 1] if len(args) > place + 1 else kwargs.get("bias")
+            self.tags.put(out, tag._replace(layer_call=NormCall(out, args[0], weight, bias, upstream, tag.axis)))
 
 
 def _unstack() -> list[Any]:

@@ -293,7 +293,7 @@ class Sites:
         model = self.trees.model
         if model is None or any(self.trees.path(model, module) is not None for module in modules):
             return True
-        return bool(self.trees.layer(model, layer))
+        return bool(self.trees.weight(model, layer)[1])
 
     def count_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
         """Count what a compiled graph shows of an activation: before it, behind it, or both."""
@@ -337,7 +337,7 @@ class Sites:
         if model is None:
             return True
         inside = place.module is not None and self.trees.path(model, place.module) is not None
-        return inside or places.root(place.frame) is model or bool(self.trees.layer(model, layer))
+        return inside or places.root(place.frame) is model or bool(self.trees.weight(model, layer)[1])
 
     def _unfit(self, applied: Applied, x: Tensor, tag: Tag, assumed: bool, place: places.Place) -> str:
         """Why a call is not judged, "" where it is."""
