@@ -152,22 +152,17 @@ class Accumulator:
                 self._count(batch, *batch.take())
 
     def _count(self, batch: Batch, table: Table | DeviceTable, inner: int) -> None:
-        bounds = self.bounds
+        bounds, sums = self.bounds, []
         if batch is self._outputs:
-            self._keep(self._magnitude, table.magnitude(bounds.never_negative), inner)
-            if not bounds.by_output:
-                return
-        self._keep(self._fired, table.above(bounds.fires_above), inner)
-        flat = [] if bounds.flat_below is None else [table.below(bounds.flat_below)]
-        flat += [] if bounds.flat_above is None else [table.from_above(bounds.flat_above)]
-        if flat:
-            self._keep(self._flat, sum(flat[1:], flat[0]), inner)
-
-    def _keep(self, rows: list[Vector], sums: Vector, inner: int) -> None:
-        """Sums along the axis, of shape (rows, size) → sums of the units, which may lie on it in stretches."""
-        if sums.shape[1] != self.units:
-            sums = sums.reshape(len(sums), -1, self.units, inner).sum((1, 3))
-        rows.append(sums)
+            sums.append((self._magnitude, table.magnitude(bounds.never_negative)))
+        if (batch is self._outputs) == bounds.by_output:
+            sums.append((self._fired, table.above(bounds.fires_above)))
+            flat = [] if bounds.flat_below is None else [table.below(bounds.flat_below)]
+            flat += [] if bounds.flat_above is None else [table.from_above(bounds.flat_above)]
+            sums += [(self._flat, sum(flat[1:], flat[0]))] if flat else []
+        for rows, sizes in sums:  # along the axis, on which the units may lie in stretches
+            is_of_units = sizes.shape[1] == self.units
+            rows.append(sizes if is_of_units else sizes.reshape(len(sizes), -1, self.units, inner).sum((1, 3)))
 
     def rows(self) -> Rows:
         """Hand over what was counted and begin anew: the only place at which a device is waited for."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import math
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,45 +60,44 @@ class Table:
 
     def above(self, bound: float) -> Vector:
         """How many elements of each unit are greater than ``bound``."""
-        return self._by_parts(lambda part: _number_of(np.greater, part, bound))
+        return self._sums_of(np.greater, bound)
 
     def from_above(self, bound: float) -> Vector:
         """How many are ``bound`` or greater."""
-        return self._by_parts(lambda part: _number_of(np.greater_equal, part, bound))
+        return self._sums_of(np.greater_equal, bound)
 
     def below(self, bound: float) -> Vector:
         """How many are less than ``bound``."""
-        return self._by_parts(lambda part: _number_of(np.less, part, bound))
+        return self._sums_of(np.less, bound)
 
     def magnitude(self, never_negative: bool) -> Vector:
         """Σ |element|; if none is negative, that is their sum. Not finite if an element is not."""
-        if never_negative:
-            return self._by_parts(_sum)
-        return self._by_parts(lambda part: _sum(np.abs(part, out=_scratch.of(part.dtype, part))))
+        return self._sums_of(None if never_negative else np.abs)
 
-    def _by_parts(self, work: Callable[[NDArray[Any]], Vector]) -> Vector:
+    def _sums_of(self, function: Any, *bound: float) -> Vector:
+        """The sums of what a function of NumPy gives; of a large tensor part by part."""
         x = self._x
         if x.size <= _PART or len(x) > 1:
-            return work(x)
+            return _sums(function, x, *bound)
         rows = max(1, _PART // x[0, 0].size)
-        parts = (work(x[:, first : first + rows]) for first in range(0, x.shape[1], rows))
+        parts = (_sums(function, x[:, first : first + rows], *bound) for first in range(0, x.shape[1], rows))
         return sum(parts, np.zeros((1, x.shape[2])))
 
 
-def _number_of(compare: Any, x: NDArray[Any], bound: float) -> Vector:
-    found = compare(x, bound, out=_scratch.of(np.bool_, x))
-    if x.shape[3] == 1 and x.shape[1] <= _MOST_BYTES:
-        return np.add.reduce(found.view(np.uint8)[..., 0], axis=1, dtype=np.uint8)
-    numbers = _scratch.of(np.float32, x)
-    numbers[...] = found
-    return _sum(numbers)
-
-
-def _sum(x: NDArray[Any]) -> Vector:
+def _sums(function: Any, x: NDArray[Any], *bound: float) -> Vector:
     tensors, before, size, behind = x.shape
+    if bound:
+        found = function(x, *bound, out=_scratch.of(np.bool_, x))
+        if behind == 1 and before <= _MOST_BYTES:
+            return np.add.reduce(found.view(np.uint8)[..., 0], axis=1, dtype=np.uint8)
+        numbers = _scratch.of(np.float32, x)
+        numbers[...] = found
+    else:
+        numbers = x if function is None else function(x, out=_scratch.of(x.dtype, x))
     if behind == 1:
-        return np.matmul(_scratch.ones(before), x.reshape(tensors, before, size))
-    return x.reshape(tensors * before * size, behind).dot(_scratch.ones(behind)).reshape(tensors, before, size).sum(1)
+        return np.matmul(_scratch.ones(before), numbers.reshape(tensors, before, size))
+    sums = numbers.reshape(tensors * before * size, behind).dot(_scratch.ones(behind))
+    return sums.reshape(tensors, before, size).sum(1)
 
 
 class DeviceTable:
