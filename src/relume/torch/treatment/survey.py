@@ -38,7 +38,7 @@ from relume.torch.watching.calls.functions import (
     Applied,
 )
 from relume.torch.watching.calls.observer import CallObserver
-from relume.torch.watching.units.axes import Tag, assumed_axis
+from relume.torch.watching.units.axes import Tag, fitting
 from relume.torch.watching.units.following import PARAMETER
 from relume.torch.watching.where import places
 from relume.torch.watching.where.naming import written
@@ -262,9 +262,7 @@ class _Surveyor(CallObserver):
             tag, why = None, "it works on a parameter, not on what a layer gives"
         elif not x.dtype.is_floating_point:
             why = f"its tensor is {str(x.dtype).removeprefix('torch.')}"
-        if tag is None or tag.axis >= x.ndim or x.shape[tag.axis] % max(tag.units * tag.inner, 1):
-            axis = assumed_axis(x.shape)
-            tag = Tag(axis, x.shape[axis] if x.ndim else 1)
+        tag, _ = fitting(tag, x)
         self._survey.called(places.root(frame))
         layer = self._survey.layer_of(tag.layer)
         key = (birth_of(place.module), spot_of(place.code, place.instruction), layer, tag.units)

@@ -144,7 +144,7 @@ class ConvolutionCall(LayerCall):
 
     def __init__(self, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, upstream: int, how: Any) -> None:
         super().__init__(out, x, weight, bias, upstream)
-        self._stride, self._padding, self._dilation, self._groups = how
+        self._how = how
         self._skip = 1
 
     def _samples(self, z: Tensor, x: Tensor) -> tuple[Array, Array]:
@@ -161,12 +161,13 @@ class ConvolutionCall(LayerCall):
     def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> tuple[Array, Array]:  # noqa: D102
         assert self.weight is not None
         change = torch.as_tensor(weight).reshape(-1, *self.weight.shape[1:])
-        if self._groups > 1:  # a unit sees the inputs of its group only: all units at once, most of them unchanged
+        grouped = self._how["groups"] > 1
+        if grouped:  # a unit sees the inputs of its group only: all units at once, most of them unchanged
             change = change.new_zeros(self.weight.shape).index_put_((torch.arange(len(self.weight))[units],), change)
-        stride = [each * self._skip for each in self._stride]
-        convolve = _CONVOLUTIONS[len(stride) - 1]
-        moved = convolve(torch.as_tensor(self.x), change, None, stride, self._padding, self._dilation, self._groups)
-        z = torch.as_tensor(self.z)[:, units] - (moved[:, units] if self._groups > 1 else moved)
+        axes, stride = self.weight.ndim - 2, self._how["stride"]
+        stride = [each * self._skip for each in np.broadcast_to(stride, axes).tolist()]
+        moved = _CONVOLUTIONS[axes - 1](torch.as_tensor(self.x), change, **self._how | {"stride": stride})
+        z = torch.as_tensor(self.z)[:, units] - (moved[:, units] if grouped else moved)
         level, error = _level(plain(z))
         return level - bias, error
 
@@ -221,31 +222,16 @@ def _largest(z: Array) -> Array:
 
 def call_of(func: Callable[..., Any], args: Any, kwargs: Any, out: Tensor, upstream: int) -> LayerCall | None:
     """A layer's call; None if terms are not kept of such layers."""
-    if not args or not isinstance(args[0], Tensor):
+    if len(args) < 2 or not isinstance(args[0], Tensor):
         return None
-    if func is F.linear and len(args) >= 2:
-        return LinearCall(out, args[0], args[1], _given(args, kwargs, 2, "bias"), upstream)
-    if func in _CONVOLUTIONS and len(args) >= 2 and args[0].ndim == args[1].ndim:
-        axes = args[1].ndim - 2
-        how = [_each(_given(args, kwargs, 3 + n, name, default), axes) for n, (name, default) in enumerate(_CONV)]
-        if any(h is None for h in how):
-            return None
-        groups = _given(args, kwargs, 6, "groups", 1)
-        return ConvolutionCall(out, args[0], args[1], _given(args, kwargs, 2, "bias"), upstream, (*how, groups))
-    return None
+    x, weight = args[:2]
+    how = _DEFAULTS | kwargs | dict(zip(_DEFAULTS, args[2:], strict=False))
+    if func is F.linear:
+        return LinearCall(out, x, weight, how["bias"], upstream)
+    if func not in _CONVOLUTIONS or x.ndim != weight.ndim or isinstance(how["padding"], str):
+        return None  # padding="same" is worked out by the layer
+    return ConvolutionCall(out, x, weight, how.pop("bias"), upstream, how)
 
 
 _CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
-_CONV = (("stride", 1), ("padding", 0), ("dilation", 1))
-
-
-def _given(args: Any, kwargs: Any, place: int, name: str, default: Any = None) -> Any:
-    return args[place] if len(args) > place else kwargs.get(name, default)
-
-
-def _each(value: Any, axes: int) -> tuple[int, ...] | None:
-    if isinstance(value, int):
-        return (value,) * axes
-    if not isinstance(value, (tuple, list)) or len(value) not in (1, axes):
-        return None  # padding="same" is worked out by the layer
-    return tuple(value) * (axes // len(value))
+_DEFAULTS: dict[str, Any] = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
