@@ -102,20 +102,11 @@ class Shaped:
 class _GraphFollower(Follower):
     """The tags of a graph's nodes; ``given``: what its placeholders stand for."""
 
+    kinds = (fx.Node,)
+
     def __init__(self, given: Mapping[fx.Node, Any]) -> None:
         super().__init__()
         self._given = given
-        self._of_nodes: dict[fx.Node, Any] = {}
-
-    def of(self, x: Any) -> Any:
-        return self._of_nodes.get(x) if isinstance(x, fx.Node) else None
-
-    def put(self, x: Any, tag: Any) -> None:
-        if isinstance(x, fx.Node):
-            self._of_nodes[x] = tag
-
-    def reference(self, x: Any) -> Callable[[], Any]:
-        return lambda: x
 
     def shaped(self, x: Any) -> Any:
         value = x.meta.get("example_value") if isinstance(x, fx.Node) else None

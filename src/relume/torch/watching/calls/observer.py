@@ -7,7 +7,6 @@ in the counting goes to ``fail`` and never to the user.
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ from relume.torch.watching.calls.warned import Warned
 from relume.torch.watching.causes.layer_calls import NormCall, call_of
 from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.units.following import LAYERS, NORMS, PARAMETER, Follow, Follower, is_countable
+from relume.torch.watching.units.values import Values
 from relume.torch.watching.where import places
 from relume.torch.watching.where.naming import written
 from relume.torch.watching.where.sites import WatchedSite
@@ -55,7 +55,7 @@ class CallObserver(TorchFunctionMode):
         self._warned = Warned(__file__, globals())
         self.tags = Follower()
         self._forms = arithmetic.Forms(self.tags)
-        self._softmaxes: dict[int, tuple[weakref.ref[Tensor], Any]] = {}  # results, and the places that gave them
+        self._softmaxes = Values()  # results: the places that gave them
         self._outputs: set[Any] = set()  # places whose softmax a loss takes
         self._blind = False
         self._handlers = self._table()
@@ -290,7 +290,7 @@ class CallObserver(TorchFunctionMode):
             return self._activation(func, args, kwargs)
         out = func(*args, **kwargs)
         self._guarded(self.tags.carry, args, out)
-        self._softmaxes[id(out)] = (weakref.ref(out), place)
+        self._softmaxes.put(out, place)
         return out
 
     def _spot(self, frame: Any) -> tuple[Any, int]:
@@ -301,10 +301,10 @@ class CallObserver(TorchFunctionMode):
         """See what a loss takes; features that two networks give are compared on purpose."""
         x = args[0] if args else kwargs.get("input")
         targets = args[1] if len(args) > 1 else kwargs.get("target")
-        known, tag, number = self._softmaxes.get(id(x)), self.tags.of(x), LOSS_CALLS[func]
+        place, tag, number = self._softmaxes.of(x), self.tags.of(x), LOSS_CALLS[func]
         unfit = UNFIT[func.__name__]
-        if known is not None and known[0]() is x and "softmax" in unfit:
-            self._outputs.add(known[1])
+        if place is not None and "softmax" in unfit:
+            self._outputs.add(place)
         is_output = isinstance(tag, Tag) and tag.site >= 0 and tag.output in unfit
         if is_output and self.tags.of(targets) is None:
             self._probe.sites.feeds(tag.site, number, targets)
