@@ -51,31 +51,21 @@ _scratch = _Scratch()
 
 
 class Table:
-    """Arrays of one shape, seen as units × the rest; each answer has a row for each of them."""
+    """Arrays of one shape, seen as units × the rest."""
 
     def __init__(self, x: NDArray[Any], axis: int) -> None:
         """``x``: shape (tensors, …), of which ``axis`` is the one of the units in a tensor."""
         shape = x.shape
         self._x = x.reshape(shape[0], math.prod(shape[1 : axis + 1]), shape[axis + 1], math.prod(shape[axis + 2 :]))
 
-    def above(self, bound: float) -> Vector:
-        """How many elements of each unit are greater than ``bound``."""
-        return self._sums_of(np.greater, bound)
+    def sums(self, function: Any, *bound: float) -> Vector:
+        """For each unit, the sum of what a function of NumPy gives.
 
-    def from_above(self, bound: float) -> Vector:
-        """How many are ``bound`` or greater."""
-        return self._sums_of(np.greater_equal, bound)
-
-    def below(self, bound: float) -> Vector:
-        """How many are less than ``bound``."""
-        return self._sums_of(np.less, bound)
-
-    def magnitude(self, never_negative: bool) -> Vector:
-        """Σ |element|; if none is negative, that is their sum. Not finite if an element is not."""
-        return self._sums_of(None if never_negative else np.abs)
-
-    def _sums_of(self, function: Any, *bound: float) -> Vector:
-        """The sums of what a function of NumPy gives; of a large tensor part by part."""
+        Args:
+            function: ``np.greater``, ``np.greater_equal`` or ``np.less``: how many elements are that; ``np.abs``:
+                Σ |element|; None: Σ element. The last two are not finite if an element is not.
+            *bound: what elements are compared with.
+        """
         x = self._x
         if x.size <= _PART or len(x) > 1:
             return _sums(function, x, *bound)
@@ -108,18 +98,13 @@ class DeviceTable:
         axis += self._x.ndim - x.ndim
         self._others = [other for other in range(self._x.ndim) if other != axis]
 
-    def above(self, bound: float) -> Vector:  # noqa: D102
-        return (self._x > bound).sum(self._others)[None]
+    def sums(self, function: Any, *bound: float) -> Vector:
+        """As :meth:`Table.sums`."""
+        x = self._x if function is None else _ON_DEVICE[function](self._x, *bound)
+        return x.sum(self._others, dtype=None if bound else torch.float32)[None]
 
-    def from_above(self, bound: float) -> Vector:  # noqa: D102
-        return (self._x >= bound).sum(self._others)[None]
 
-    def below(self, bound: float) -> Vector:  # noqa: D102
-        return (self._x < bound).sum(self._others)[None]
-
-    def magnitude(self, never_negative: bool) -> Vector:  # noqa: D102
-        x = self._x if never_negative else self._x.abs()
-        return x.sum(self._others, dtype=torch.float32)[None]
+_ON_DEVICE = {np.greater: torch.gt, np.greater_equal: torch.ge, np.less: torch.lt, np.abs: torch.abs}
 
 
 def table_of(x: Tensor, axis: int) -> Table | DeviceTable:
