@@ -340,8 +340,9 @@ def to_spec(layer: Any) -> Spec:
     """Describe an activation layer without its framework.
 
     Args:
-        layer: an activation layer of ``torch.nn``, ``keras.layers``, ``flax.nnx``, ``equinox.nn`` or relume; a function
-            of ``jax.nn``; an ONNX model of one activation. A PReLU of Keras must have been built.
+        layer: an activation layer of ``torch.nn``, ``keras.layers``, ``flax.nnx``, ``flax.linen``, ``equinox.nn`` or
+            relume; a function of ``jax.nn`` or ``keras.activations``, or a ``functools.partial`` of one of ``jax.nn``;
+            an ONNX model of one activation. A PReLU of Keras must have been built.
 
     Returns: what it computes, with NumPy parameters; ``spec.channels_last()`` and ``spec.channels_first()`` turn it to
         the other layout.

@@ -7,6 +7,16 @@ Example:
     (2, 4)
 """
 
-from relume.keras.layers import CELU, ELU, SELU, LeakyReLU, PReLU, ReLU, ReLU6, RReLU
+from __future__ import annotations
 
-__all__ = ["CELU", "ELU", "SELU", "LeakyReLU", "PReLU", "RReLU", "ReLU", "ReLU6"]
+from typing import Any
+
+from relume.keras.family import LAYERS
+
+__all__ = [*LAYERS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in LAYERS:
+        return LAYERS[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -142,7 +142,7 @@ class _Walk:
             if call is None or not isinstance(node.meta.get("example_value"), Tensor | None):
                 continue
             if call in UNJUDGED_CALLS:
-                self._say(node, UNJUDGED_CALLS[call], "it is not among relume's activations")
+                self._say(node, *UNJUDGED_CALLS[call])
             if not self._applies(node, call):
                 self._tags.follow(call, node.args, node.kwargs, node)
                 if call in arithmetic.NOTED:

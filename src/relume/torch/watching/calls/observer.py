@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +16,7 @@ from torch.nn.parameter import Parameter
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 
+from relume.framework import now_ns
 from relume.torch.watching.calls import arithmetic
 from relume.torch.watching.calls.exported import ORIGINAL, with_exported
 from relume.torch.watching.calls.functions import (
@@ -139,14 +139,14 @@ class CallObserver(TorchFunctionMode):
 
     def _guarded(self, work: Callable[..., Any], *what: Any) -> Any:
         """Do work of ours: timed, and its errors kept from the user."""
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             return work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self._fail(error)
             return None
         finally:
-            self.cost += perf_counter_ns() - began
+            self.cost += now_ns() - began
 
     def _fail(self, error: Exception) -> None:
         self.blind()
@@ -276,8 +276,8 @@ class CallObserver(TorchFunctionMode):
 
     def _unjudged(self, func: Any, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
-        why = "it is not among relume's activations"
-        self._guarded(self._probe.sites.unjudged, _UNJUDGED[func], sys._getframe(1), why)
+        name, why = _UNJUDGED[func]
+        self._guarded(self._probe.sites.unjudged, name, sys._getframe(1), why)
         self._guarded(self.tags.carry, args, out)
         return out
 

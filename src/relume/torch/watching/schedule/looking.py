@@ -13,14 +13,13 @@ import sys
 import threading
 from collections.abc import Callable
 from enum import Enum
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.modules import module as modules
 from torch.nn.modules.loss import _Loss
 
-from relume.framework import Look
+from relume.framework import Look, now_ns
 from relume.torch.watching.calls.lean import LeanHook
 from relume.torch.watching.calls.observer import CallObserver
 from relume.torch.watching.where import places
@@ -57,14 +56,14 @@ def compiles() -> bool:
 class Looking:
     """The looks at one thread; ``thorough``: nothing of a look is left out, whatever it costs."""
 
-    def __init__(self, keeper: TorchProbe, thorough: bool) -> None:
+    def __init__(self, probe: TorchProbe, thorough: bool) -> None:
         self.state = State.OFF
-        self._observer = CallObserver(keeper)
-        self._lean = LeanHook(keeper)
+        self._observer = CallObserver(probe)
+        self._lean = LeanHook(probe)
         self._way: CallObserver | LeanHook = self._observer
         self.stays = False  # the mode is on the stack until an optimizer's step begins
-        self._sites = keeper.sites
-        self._fail = keeper.fail
+        self._sites = probe.sites
+        self._fail = probe.fail
         self._thorough = thorough
         self._before_hiding = State.OFF
         self._has_modules = False  # the script has called one; until then the mode does not wait for one
@@ -127,13 +126,6 @@ class Looking:
         self._observer.look_up()
         self._observer.leave()
         self._unhook()
-        if self.state is State.LEAN and not self.must_be_resumed:
-            self._wait_for_a_module()  # within a row of looks nobody calls resume
-
-    @property
-    def must_be_resumed(self) -> bool:
-        """Whether a look that :meth:`rest` interrupted goes on by :meth:`resume` alone."""
-        return self.stays and (not self._has_modules or compiles())
 
     def resume(self) -> None:
         """It is over, and the look goes on."""
@@ -180,12 +172,12 @@ class Looking:
         self._guarded(self._react, module)
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self._fail(error)
-        self._hook_cost += perf_counter_ns() - began
+        self._hook_cost += now_ns() - began
 
     def _unhook(self) -> None:
         for hooks in self._hooked:
