@@ -24,8 +24,8 @@ def command(plan: Path, checkpoint: Path, out: Path) -> None:
         relume apply plan.json last.ckpt -o lower.ckpt
 
     CHECKPOINT is a file of torch.save from which a training continues; nothing in it is executed. Its learning rates
-    are what can be changed there: a resumed optimizer takes them from its state. The other actions of the plan are listed
-    with the reason: a script is changed with `relume run --plan PLAN SCRIPT`, a model with relume.apply(model, plan).
+    are what can be changed there: a resumed optimizer takes them from its state. The other actions are listed with the
+    reason. A script is changed with `relume run --plan PLAN SCRIPT`, a model with relume.apply(model, plan).
     """
     from relume.artifacts.change import Change, Edit
     from relume.artifacts.plan import read_plan
