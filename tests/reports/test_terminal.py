@@ -13,6 +13,7 @@ from relume.artifacts.recording import Clock, Recording
 from relume.doctor.diagnosis import diagnose
 from relume.reports import terminal
 from relume.reports.github import of_findings
+from relume.reports.html.story import summary
 from relume.reports.markdown import to_markdown
 from relume.reports.wording import overhead
 
@@ -33,6 +34,8 @@ def text(*records, meta=None, not_observed=(), clocks=(made.CLOCK,)):
         ({"overhead": 0.0189, "overhead_ns": 64e9, "budget": 0.02}, "Overhead: 1.9 % of training time (budget 2 %)"),
         ({"overhead": 0.2, "overhead_ns": 1e8, "budget": 0.02, "every": 1}, "Overhead: 0.1 s, 20 % of training time"),
         ({"overhead": 0.021}, "Overhead: 2.1 % of training time"),
+        ({"overhead": 0.043, "overhead_ns": 5e9, "budget": 0.02},
+         "Overhead: 4.3 % of training time (budget 2 %; a step this short may cost 20 µs)"),
         ({}, ""),
     ],
 )  # fmt: skip
@@ -62,8 +65,8 @@ def test_provisional_counts_are_marked():
     ("meta", "clocks", "expected"),
     [
         ({"script": "a.py"}, (), "was cut off"),
-        ({}, (), "did not import PyTorch"),
-        ({"unwatched": "Keras"}, (), "Keras, which relume cannot watch yet"),
+        ({}, (), "imported none of PyTorch, TensorFlow, Keras and JAX"),
+        ({"jax": "0.10"}, (), "on JAX, a function under jax.jit"),
         ({"torch": "2.13"}, (), "took no training step"),
         ({"torch": "2.13"}, (Clock(0, "SGD", "optimizer", 5, 1),), "no supported activation"),
     ],
@@ -146,3 +149,13 @@ def test_one_advice_is_given_once_for_all_its_sites():
     said = text(*records)
     assert said.count("RLM002 born_dead") == 3
     assert said.count("→") == 1
+
+
+def test_a_crash_is_told_in_every_format():
+    findings = diagnose(
+        Recording({"exit": 1, "script": "a.py", "finished": True}, [made.CLOCK], [made.record()], [], [], [])
+    )
+    told = "the script ended with exit status 1 after 100 steps"
+    assert told in " ".join(terminal.to_text(findings).split())
+    assert told[1:] in to_markdown(findings)
+    assert any(told[1:] in caution for caution in summary(findings, {findings.sites[0].site.key: "x"}).cautions)

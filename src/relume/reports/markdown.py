@@ -30,6 +30,8 @@ def _summary(findings: Findings, rest: str) -> str:
     sentences = [f"{plain(rest[0].upper() + rest[1:]).rstrip('.')}."]
     if findings.sites and wording.unfinished(findings):
         sentences.append("**The run is not finished, or it was cut off.**")
+    if failed := wording.failed(findings):
+        sentences.append(f"**{failed[0].upper()}{failed[1:]}.**")
     if any(judged.provisional for judged in findings.sites):
         sentences.append("Provisional where marked ~ (fewer than 300 examples).")
     if findings.sites and (overhead := wording.overhead(run)):

@@ -54,6 +54,8 @@ def _headline(findings: Findings) -> Text:
     line = Text().append(first, style=style).append(f"; {rest}")
     if wording.unfinished(findings):
         line.append("; the run is not finished, or it was cut off", style="yellow")
+    if failed := wording.failed(findings):
+        line.append(f"; {failed}", style="yellow")
     if any(judged.provisional for judged in findings.sites):
         line.append("; provisional where marked ~ (fewer than 300 examples)")
     return line

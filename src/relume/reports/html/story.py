@@ -159,6 +159,8 @@ def _cautions(findings: Findings) -> tuple[str, ...]:
     run, said = findings.run, []
     if findings.sites and wording.unfinished(findings):
         said.append("The run is not finished, or it was cut off: this is what was seen so far.")
+    if failed := wording.failed(findings):
+        said.append(f"{failed[0].upper()}{failed[1:]}: this is what was seen until then.")
     loose = sum(judged.provisional for judged in findings.sites)
     if loose:
         many = "all" if loose == len(findings.sites) else f"{loose:,} of {len(findings.sites):,}"

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from relume import activations
+from relume.activations import ACTIVATIONS
 from relume.artifacts.change import Change, Check, Edit
 from relume.errors import CureError, RelumeError
-from relume.torch import layers
+from relume.torch.family import FAMILY
 from relume.torch.specs import to_spec
 from relume.torch.surgery.calls import Call, SwappedMethod, calls_of
 from relume.torch.surgery.gates import gates
@@ -23,15 +24,6 @@ from relume.torch.surgery.refusals import refuse_model, refuse_optimizer
 from relume.torch.surgery.rest import Batch, at_rest, distance, outputs
 from relume.torch.watching.calls.functions import ACTIVATION_CALLS
 
-_CLASSES = {
-    "relu": "ReLU",
-    "leaky_relu": "LeakyReLU",
-    "prelu": "PReLU",
-    "rrelu": "RReLU",
-    "relu6": "ReLU6",
-    "elu": "ELU",
-}
-_CLASSES |= {"celu": "CELU", "selu": "SELU", "gelu": "GELU", "silu": "SiLU", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 _HOOKS = (
     *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
     *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks"),
@@ -81,7 +73,7 @@ def spots(model: nn.Module) -> list[Spot]:
     for path, owner in model.named_modules():
         for name, module in owner._modules.items():
             spec = to_spec(module) if module is not None else None
-            if spec is not None and spec.activation in _CLASSES:
+            if spec is not None and ACTIVATIONS[spec.activation].elementwise:
                 found.append(Spot(owner, type(model).__name__, path, name, spec.activation))
         for name, thing in vars(owner).items():
             reading = (
@@ -137,15 +129,15 @@ def _maker(to: str, params: dict[str, Any], model: nn.Module) -> Callable[[bool]
 
     Raises: UnknownName, ParameterError: of the activation or its parameters.
     """
-    name = activations.get(to).name
-    if name not in _CLASSES:
+    activation = activations.get(to)
+    if not activation.elementwise:
         raise CureError(f"{to} has no units of its own and takes no other activation's place.", slug="no-place-to-swap")
-    ours = getattr(layers, _CLASSES[name])
+    ours = FAMILY[activation.name].module
     try:
         ours(**params)  # checks them
     except TypeError as error:
-        raise CureError(f"{_CLASSES[name]} does not take this: {error}.", slug="no-place-to-swap") from error
-    kind = ours if "axis" in params or "generator" in params else getattr(nn, _CLASSES[name])
+        raise CureError(f"{activation.title} does not take this: {error}.", slug="no-place-to-swap") from error
+    kind = ours if "axis" in params or "generator" in params else getattr(nn, activation.title, ours)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
 
     def make(in_place: bool) -> nn.Module:
