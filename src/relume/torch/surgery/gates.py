@@ -197,6 +197,8 @@ _WEIGHT_AT["instance_norm"] = 1
 def dead_units(findings: Findings, program: Program, found: list[Gate]) -> dict[int, tuple[Gate, tuple[int, ...]]]:
     """The dead units of the findings at the gates that they are of, by the gate's number.
 
+    Those of an audit are a layer's: what it calls dead in a layer without an activation is left out.
+
     Raises: CureError: the findings are of another model.
     """
     model = type(program.model).__name__
@@ -216,10 +218,27 @@ def dead_units(findings: Findings, program: Program, found: list[Gate]) -> dict[
     matched: dict[int, tuple[Gate, tuple[int, ...]]] = {}
     for each in judged:
         if each.dead:
-            number = _match(each.site, found)
+            audited = not each.site.activation
+            number = _after_layer(each.site, program, found) if audited else _match(each.site, found)
+            if number is None:
+                continue
             earlier = matched.get(number, (found[number], ()))[1]
             matched[number] = (found[number], tuple(sorted({*earlier, *each.dead})))
     return matched
+
+
+def _after_layer(site: Site, program: Program, found: list[Gate]) -> int | None:
+    """The number of the gate after an audited layer; None without one."""
+    for number, gate in enumerate(found):
+        if gate.units == site.units and site.module in [path_of(node) for node in gate.makers]:
+            return number
+    if site.module in dict(program.model.named_modules()):
+        return None
+    raise CureError(
+        f"{site.file} has a layer {site.module} with {site.units} units, {type(program.model).__name__} has none of "
+        "this name. Give the model that was saved, under the names that it was saved with.",
+        slug="findings-of-another-model",
+    )
 
 
 def _match(site: Site, found: list[Gate]) -> int:
