@@ -113,6 +113,33 @@ def test_a_constant_that_padding_would_break_is_refused():
     assert same(before, bits(model))
 
 
+def test_a_channel_that_is_dead_in_all_of_a_residual_trunk_is_cut_out_of_all_of_it():
+    model, x = planted(networks.ResNet)
+    kill(model, ["bn1", "layer1.bn2"], (2, 5))
+    smaller, change = relume.prune(model, watched(model, x), x)
+    with torch.no_grad():
+        assert torch.allclose(smaller(x), model(x), rtol=0, atol=1e-5)
+    assert change.left == ()
+    assert (smaller.conv1.out_channels, smaller.bn1.num_features, smaller.layer1.conv1.in_channels) == (6, 6, 6)
+    assert (smaller.layer1.conv2.out_channels, smaller.layer1.bn2.num_features) == (6, 6)
+    assert (smaller.layer2.conv1.in_channels, smaller.layer2.down[0].in_channels) == (6, 6)
+
+
+def test_a_constant_channel_of_a_linear_trunk_is_folded_once():
+    torch.manual_seed(0)
+    model, x = networks.MobileNet().eval(), networks.images()
+    kill(model, ["stem.1"], (2, 5))
+    with torch.no_grad():
+        project = model.blocks[0].conv[7]
+        project.weight[[2, 5]], project.bias[[2, 5]] = 0.0, torch.tensor([0.7, -0.3])
+    smaller, change = relume.prune(model, watched(model, x), x)
+    with torch.no_grad():
+        assert torch.allclose(smaller(x), model(x), rtol=0, atol=1e-5)
+    assert (2, 5) in [edit.units for edit in change.changed]
+    assert smaller.blocks[0].conv[6].out_channels == smaller.blocks[1].conv[0].in_channels == 6
+    assert smaller.blocks[1].conv[0].bias is not None
+
+
 def refused_residual():
     model = networks.ResNet().eval()
     with torch.no_grad():
