@@ -29,7 +29,7 @@ PAPERS = HERE.parents[1] / "papers"
 NOTE = "<!-- Written by docs/reference/generate.py: change the code and run `make docs`. -->\n\n"
 WIDTH = 100
 
-BY_NAME = ("settings", "versions", "metrics", "vitals", "parameters", "died_at", "revived_at", "cause")
+BY_NAME = ("settings", "versions", "metrics", "statistics", "parameters", "died_at", "revived_at", "cause")
 """Keys whose value has the keys of the run: names of metrics, numbers of units."""
 
 
@@ -191,11 +191,11 @@ def _findings() -> dict[str, Any]:
     fired = np.array([0, 5, 500])
     record.total = record.window = Count(20, 1000, 1000, fired, np.zeros(3, np.int64), fired.astype(float))
     record.first_fired, record.last_fired = np.array([3, 0, 0]), np.array([9, 99, 99])
-    record.events, record.vitals = [(0, 10, "died")], {"rms": 1.0}
+    record.events, record.statistics = [(0, 10, "died")], {"rms": 1.0}
     record.non_finite_since = np.array([-1, -1, 50])
     record.slope = np.array([0.0, 0.0, 0.0])
     meta = {"script": "train.py", "argv": ["--fast"], "exit": 0, "overhead": 0.02, "torch": "2.13", "finished": True}
-    windows = [Window(0, 0, 49, 10, (0.1,), 2.0), Window(0, 50, 99, 10, (0.1,), 1.0)]
+    windows = [Window(0, 0, 49, 10), Window(0, 50, 99, 10)]
     rates, losses = [Rates(0, 0, (0.1,))], [LossPoint(0, 3, 3, 1, 2.0, 2.0, 2.0, 0, -1)]
     clock = Clock(0, "SGD", "optimizer", 100, 20)
     unseen = [("F.mish", "train.py:9", "it is not watched")]

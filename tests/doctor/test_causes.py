@@ -51,7 +51,7 @@ def test_only_what_the_terms_saw_is_claimed(death, seen, kind):
 
 def test_why_a_cause_is_not_known_is_told_as_it_is():
     far, unlike = record(None), record(None)
-    far.vitals = {"offset": 1.0}
+    far.statistics = {"offset": 1.0}
     assert "--every 1" in causes(far, [1], [far])[1].says
     assert "--every 1" not in causes(unlike, [1], [unlike])[1].says
 

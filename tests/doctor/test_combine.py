@@ -75,17 +75,17 @@ def the_site(recording):
     return site
 
 
-PANE = 8
+BUCKET = 8
 
 
 def after(step, planned):
-    """A death is known to the pane: the first that is silent from its first step on."""
-    return planned <= step < planned + PANE
+    """A death is known to the bucket: the first that is silent from its first step on."""
+    return planned <= step < planned + BUCKET
 
 
-def in_its_pane(step, planned):
-    """A firing is known to the pane: the first step of the one that it lies in."""
-    return planned - PANE < step <= planned
+def in_its_bucket(step, planned):
+    """A firing is known to the bucket: the first step of the one that it lies in."""
+    return planned - BUCKET < step <= planned
 
 
 # ---- counts --------------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_first_fired_is_the_earliest_and_last_fired_the_latest(recorded):
     two = silenced((0, 0, 100), (1, 0, 300), (2, 300, 400), (3, 0, 400))
     a, b = recorded(one)[0], recorded(two)[0]
     (record,) = combine(ranks(a, b)).sites
-    assert all(in_its_pane(step, at) for step, at in zip(record.first_fired, (100, 300, 0), strict=False))
+    assert all(in_its_bucket(step, at) for step, at in zip(record.first_fired, (100, 300, 0), strict=False))
     assert record.first_fired[3] == -1
     assert record.last_fired.tolist() == [399, 399, 299, -1]
 
@@ -159,12 +159,12 @@ def test_a_unit_that_revives_on_one_rank_has_revived(recorded):
     assert died[2] == "died"
     assert after(died[1], 120)
     assert revived[2] == "revived"
-    assert in_its_pane(revived[1], 300)
+    assert in_its_bucket(revived[1], 300)
 
 
 def test_a_silence_shared_for_too_few_examples_is_no_death(recorded):
-    a = recorded(silenced((0, 100, 118)))[0]  # panes of 4 steps
-    b = recorded(silenced((0, 110, 300)), every=3)[0]  # panes of 12, looked at in 108 and 111
+    a = recorded(silenced((0, 100, 118)))[0]  # buckets of 4 steps
+    b = recorded(silenced((0, 110, 300)), every=3)[0]  # buckets of 12, looked at in 108 and 111
     assert [step for _, step, _ in the_site(a).events] == [100, 118]
     assert the_site(b).events[0][1] == 111
     assert the_site(combine(ranks(a, b))).events == ()  # 200 examples from 112 to 115

@@ -62,7 +62,7 @@ def test_a_rare_unit_must_be_silent_for_longer_than_a_busy_one():
     assert judge(made, CLOCK, literal=True).dead == (0, 1, 2)
 
 
-def test_a_unit_that_fires_in_the_open_pane_is_not_dead():
+def test_a_unit_that_fires_in_the_open_bucket_is_not_dead():
     made = record()
     made.open = Count(1, 10, 10, np.array([1, 0, 0, 0]), np.zeros(4, np.int64), np.ones(4))
     assert judge(made, CLOCK).dead == ()

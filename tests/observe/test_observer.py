@@ -83,7 +83,8 @@ class Planted:
     def tell(self):
         steps, self.told = self.step - self.told, self.step
         if steps:
-            self.listener.steps_ended(self.clock, Steps(self.plan.look, steps, [0.5] * steps, self.rates()))
+            off = min(self.plan.off, steps)
+            self.listener.steps_ended(self.clock, Steps(self.plan.look, steps, [0.5] * steps, self.rates(), off))
 
     def rates(self):
         return [(0, (0.1,))] if self.told == self.step and self.step == 1 else []
@@ -92,14 +93,14 @@ class Planted:
         """As a framework's probe does it: look, tell, and ask again when the plan is over."""
         end = self.step + steps
         while self.step < end and self.started > self.stopped:
-            if self.plan.look is not Look.OFF:
+            if self.plan.look is not Look.OFF and self.left <= self.plan.steps:
                 self.look()
             self.step += 1
             self.left -= 1
             if self.left <= 0:
                 self.tell()
                 self.plan = self.listener.plan(self.clock, urgent=False)
-                self.left = self.plan.steps
+                self.left = self.plan.off + self.plan.steps
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def observed(tmp_path, monkeypatch):
         said = []
         observer = Observer(RecordingWriter(tmp_path / "t.relume"), complain=said.append, **options)
         observer.watch(Framework("Planted", "planted", "planted_framework:Planted"))
-        probe = observer._probe.plant(fires, **plan)
+        probe = observer._probes[0].plant(fires, **plan)
         return observer, probe, said
 
     return make
@@ -196,7 +197,7 @@ def test_windows_between_looks_hold_at_least_n_steps_and_one_look(observed, ever
 
 
 def test_windows_without_n_hold_1000_examples_or_the_latest_quarter(observed):
-    """50 examples a look: a pane of at least 4 looks and 125 examples, a window of as many panes as hold 1,000."""
+    """50 examples a look: a bucket of at least 4 looks and 125 examples, a window of as many buckets as hold 1,000."""
     history = {}
     observer, probe, _ = observed(every=1)
     for step in range(600):
@@ -215,7 +216,7 @@ def test_windows_without_n_hold_1000_examples_or_the_latest_quarter(observed):
     observer.finish()
 
 
-def test_panes_grow_with_the_run_so_that_their_number_does_not(observed):
+def test_buckets_grow_with_the_run_so_that_their_number_does_not(observed):
     observer, probe, _ = observed(every=1)
     got = finished(observer, probe, 20_000)
     assert len(got.windows) < 1_000
@@ -241,76 +242,78 @@ def enough_examples(total):
 
 
 def naive_events(history, looked, windows, slides):
-    """Each unit's deaths and revivals, from the whole history and the panes' bounds, recomputed at every pane."""
+    """Each unit's deaths and revivals, from the whole history and the buckets' bounds, recomputed at every bucket."""
     events = []
     units = history.shape[1]
     dead = [False] * units
-    panes = []
-    oldest = 0  # of the panes, in the window
+    buckets = []
+    oldest = 0  # of the buckets, in the window
     for w in windows:
-        panes.append([s for s in looked if w.first_step <= s <= w.last_step])
-        oldest = naive_window(history, panes, oldest) if slides else len(panes) - 1
-        window = [s for pane in panes[oldest:] for s in pane]
+        buckets.append([s for s in looked if w.first_step <= s <= w.last_step])
+        oldest = naive_window(history, buckets, oldest) if slides else len(buckets) - 1
+        window = [s for bucket in buckets[oldest:] for s in bucket]
         for unit in range(units):
-            fired_now = [s for s in panes[-1] if history[s, unit]]
+            fired_now = [s for s in buckets[-1] if history[s, unit]]
             if fired_now and dead[unit]:
                 events.append((unit, fired_now[0] if slides else w.first_step, "revived"))
                 dead[unit] = False
             silent = not any(history[s, unit] for s in window)
-            if slides and any(history[s, unit] for pane in panes for s in pane):
-                silent = silent and (dead[unit] or naive_surprise(history, panes, unit) >= 12)  # rare ones take longer
-            if slides and w is not windows[-1] and not any(history[s, unit] for pane in panes for s in pane):
-                silent = silent and BATCH * sum(map(len, panes)) >= 1_000  # it may be about to begin
+            if slides and any(history[s, unit] for bucket in buckets for s in bucket):
+                silent = silent and (
+                    dead[unit] or naive_surprise(history, buckets, unit) >= 12
+                )  # rare ones take longer
+            if slides and w is not windows[-1] and not any(history[s, unit] for bucket in buckets for s in bucket):
+                silent = silent and BATCH * sum(map(len, buckets)) >= 1_000  # it may be about to begin
             if silent and not dead[unit] and (not slides or BATCH * len(window) >= 300):
-                events.append((unit, naive_silence(history, panes, windows, unit, slides), "died"))
+                events.append((unit, naive_silence(history, buckets, windows, unit, slides), "died"))
                 dead[unit] = True
     return events
 
 
-def naive_surprise(history, panes, unit):
-    """How surprising the silence after the last pane is in which the unit fired, by its last eight firings.
+def naive_surprise(history, buckets, unit):
+    """How surprising the silence after the last bucket is in which the unit fired, by its last eight firings.
 
     −log of (1 + silent / N)^−(F + 1), with F firings on the N examples up to there.
     """
     fired = seen = silent = 0
-    for pane in panes:
-        silent += BATCH * len(pane)
-        if firings := BATCH * sum(int(history[s, unit]) for s in pane):
+    for bucket in buckets:
+        silent += BATCH * len(bucket)
+        if firings := BATCH * sum(int(history[s, unit]) for s in bucket):
             fired, seen, silent = fired + firings, seen + silent, 0
             fired, seen = min(fired, 8), seen * min(1, 8 / fired)
     return (fired + 1) * np.log(1 + silent / seen)
 
 
-def naive_silence(history, panes, windows, unit, slides):
+def naive_silence(history, buckets, windows, unit, slides):
     """The first look of a unit's silence; of the window, where its length was set, the first step."""
-    looks = [s for pane in panes for s in pane]
+    looks = [s for bucket in buckets for s in bucket]
     fired = [s for s in looks if history[s, unit]]
     first = min(s for s in looks if not fired or s > fired[-1])
     if slides:
         return first
-    quiet = len(panes) - 1
-    while quiet > 0 and not any(history[s, unit] for s in panes[quiet - 1]):
+    quiet = len(buckets) - 1
+    while quiet > 0 and not any(history[s, unit] for s in buckets[quiet - 1]):
         quiet -= 1
     return windows[quiet].first_step
 
 
-def naive_window(history, panes, oldest):
-    """The number of the oldest pane in the window: as many as hold enough, or 300 examples where these show a death."""
+def naive_window(history, buckets, oldest):
+    """The number of the window's oldest bucket: as many as hold enough, or 300 examples where these show a death."""
 
     def reach(examples):
-        number = len(panes) - 1
-        while number > oldest and BATCH * sum(map(len, panes[number:])) < examples:
+        number = len(buckets) - 1
+        while number > oldest and BATCH * sum(map(len, buckets[number:])) < examples:
             number -= 1
         return number
 
-    looks = [s for pane in panes for s in pane]
+    looks = [s for bucket in buckets for s in bucket]
     longer = reach(enough_examples(BATCH * len(looks)))
     for shorter in range(reach(300), longer, -1):
-        short = [s for pane in panes[shorter:] for s in pane]
+        short = [s for bucket in buckets[shorter:] for s in bucket]
         for unit in range(history.shape[1]):
-            between = any(history[s, unit] for pane in panes[longer:shorter] for s in pane)
+            between = any(history[s, unit] for bucket in buckets[longer:shorter] for s in bucket)
             if between and BATCH * len(short) >= 300 and not any(history[s, unit] for s in short):
-                before = [bool(history[s, unit]) for pane in panes[:shorter] for s in pane]
+                before = [bool(history[s, unit]) for bucket in buckets[:shorter] for s in bucket]
                 if (1 - (sum(before) + 0.5) / (len(before) + 1)) ** len(short) <= np.exp(-12):
                     return shorter
     return longer

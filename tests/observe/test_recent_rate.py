@@ -36,7 +36,7 @@ def watched(rate, steps=STEPS):
         fired = rng.binomial(BATCH, rate(step), (1, UNITS)) * 1.0
         track.take(Seen(0, 0, Rows(np.full(1, step), examples, examples, fired, None, fired)))
         clock.take(Steps(Look.LEAN, 1))
-    while (end := clock.pane_end(None, [track])) is not None:
+    while (end := clock.bucket_end(None, [track])) is not None:
         close(track, clock, end)
     close(track, clock, steps - 1)
     track.end()
@@ -46,7 +46,7 @@ def watched(rate, steps=STEPS):
 def close(track, clock, end):
     track.fold(end)
     if track.record.open.looks:
-        track.close_pane(clock.close_pane(0, end).first_step)
+        track.close_bucket(clock.close_bucket(0, end).first_step)
 
 
 def deaths(track):

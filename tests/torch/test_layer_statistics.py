@@ -49,24 +49,24 @@ def test_statistics_are_those_computed_by_hand(convolution):
     net = Net(convolution)
     weight = net.first.weight.detach().clone()
     (site,), hand = trained(net, lambda: torch.randn(16, *((3, 20) if convolution else (5,))) + 0.5)
-    vitals = site["vitals"]
+    statistics = site["statistics"]
     features = hand["x"][-1].transpose(1, -1).reshape(-1, 3) if convolution else hand["x"][-1]
     offset = features.mean(0).norm() / features.var(0, correction=0).sum().sqrt()
-    assert vitals["offset"] == pytest.approx(offset.item(), rel=1e-4)
+    assert statistics["offset"] == pytest.approx(offset.item(), rel=1e-4)
     square = weight.square().sum().item()
-    assert vitals["init_gain"] == pytest.approx(math.sqrt(square / len(weight)), rel=1e-5)
-    assert vitals["init_gain_back"] == pytest.approx(math.sqrt(square / weight.shape[1]), rel=1e-5)
-    assert vitals["peak"] == pytest.approx(max(y.max().item() for y in hand["y"]), rel=1e-5)
-    assert vitals["rms_first"] == pytest.approx(rms(hand["y"][0]), rel=1e-4)
-    assert vitals["rms"] == pytest.approx(rms(hand["y"][-1]), rel=1e-4)
-    assert vitals["gradient_first"] == pytest.approx(rms(hand["g"][0]), rel=1e-4)
-    assert vitals["gradient"] == pytest.approx(rms(hand["g"][-1]), rel=1e-4)
+    assert statistics["init_gain"] == pytest.approx(math.sqrt(square / len(weight)), rel=1e-5)
+    assert statistics["init_gain_back"] == pytest.approx(math.sqrt(square / weight.shape[1]), rel=1e-5)
+    assert statistics["peak"] == pytest.approx(max(y.max().item() for y in hand["y"]), rel=1e-5)
+    assert statistics["rms_first"] == pytest.approx(rms(hand["y"][0]), rel=1e-4)
+    assert statistics["rms"] == pytest.approx(rms(hand["y"][-1]), rel=1e-4)
+    assert statistics["gradient_first"] == pytest.approx(rms(hand["g"][0]), rel=1e-4)
+    assert statistics["gradient"] == pytest.approx(rms(hand["g"][-1]), rel=1e-4)
     gradients = torch.stack(hand["g"]).flatten(1)
     mean_square = gradients.mean(0).square().sum()
     whole = gradients.square().sum(1).mean()
     signal = (mean_square - whole / 10) * 10 / 9
-    assert vitals["gradients"] == 10
-    assert vitals["noise"] == pytest.approx(min(1, max(0, 1 - (signal / whole).item())), abs=1e-4)
+    assert statistics["gradients"] == 10
+    assert statistics["noise"] == pytest.approx(min(1, max(0, 1 - (signal / whole).item())), abs=1e-4)
 
 
 def test_noise_is_told_from_signal():
@@ -118,5 +118,5 @@ def test_of_a_single_example_no_offset_is_told():
     """An agent that acts looks at one state at a time: its variation is none, whatever its mean."""
     torch.manual_seed(0)
     (alone,), _ = trained(Net(False), lambda: torch.randn(1, 5) + 0.5)
-    assert "offset" not in alone["vitals"]
-    assert "init_gain" in alone["vitals"]
+    assert "offset" not in alone["statistics"]
+    assert "init_gain" in alone["statistics"]

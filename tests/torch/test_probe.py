@@ -442,7 +442,7 @@ def test_an_error_in_the_counting_is_said_once_and_the_training_goes_on(capsys):
     assert watch.to_dict()["run"]["fault"].startswith("AttributeError")
 
 
-@pytest.mark.parametrize("part", ["_eye", "_sites", "is_here"])
+@pytest.mark.parametrize("part", ["_observer", "_sites", "is_here"])
 def test_an_error_anywhere_around_a_look_never_reaches_the_training(part, capsys):
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
@@ -450,7 +450,7 @@ def test_an_error_anywhere_around_a_look_never_reaches_the_training(part, capsys
     with watch:
         steps(net, optimizer, 3)
         looking = watch._observer._probe._looking
-        looking._eye.leave()
+        looking._observer.leave()
         setattr(looking, part, None)  # planted
         steps(net, optimizer, 20)
     assert capsys.readouterr().err.count("own-fault") == 1

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from relume.artifacts.swap_plan import Birth
+from relume.torch.watching.calls.observer import CallObserver
 from relume.torch.watching.where import places
-from relume.torch.watching.calls.mode import Eye
 
 _spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
 treating = importlib.util.module_from_spec(_spec)
@@ -276,9 +276,9 @@ def test_what_follows_a_step_that_has_raised_is_found():
 
 def test_the_calls_of_an_optimiser_of_pytorchs_own_are_not_followed(monkeypatch):
     followed = []
-    follow = Eye.__torch_function__
+    follow = CallObserver.__torch_function__
     monkeypatch.setattr(
-        Eye, "__torch_function__", lambda self, func, *rest: followed.append(func) or follow(self, func, *rest)
+        CallObserver, "__torch_function__", lambda self, func, *rest: followed.append(func) or follow(self, func, *rest)
     )
 
     def train():

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from relume.artifacts.curve import LossPoint
 from relume.artifacts.recent import Recent
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """1: the first. 2: how units fell silent (``death``). 3: each change of a learning rate (``rate``), the loss of every
 step that told one (``loss``), since when units are not finite and how often they fired lately (``unit``), and deaths
-that are compared on like inputs."""
+that are compared on like inputs. 4: a window keeps no rates and no loss (``rate`` and ``loss`` have them), and the
+numbers of a layer have another name (``statistic``)."""
 
 APPLICATION_ID = 0x524C4D45  # "RLME": how a recording is told from any other SQLite file
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -45,11 +46,10 @@ CREATE TABLE event (            -- a unit died or revived, at the first step of 
     site INTEGER NOT NULL, unit INTEGER NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL);
 CREATE TABLE death (            -- how a unit fell silent that is silent: the facts of a Death, as JSON
     site INTEGER NOT NULL, unit INTEGER NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (site, unit));
-CREATE TABLE vital (            -- a number of a whole site, by its name
+CREATE TABLE statistic (        -- a number of a whole site, by its name
     site INTEGER NOT NULL, name TEXT NOT NULL, number REAL NOT NULL, PRIMARY KEY (site, name));
 CREATE TABLE window (           -- a closed window of a clock
-    clock INTEGER NOT NULL, first_step INTEGER NOT NULL, last_step INTEGER NOT NULL, looked INTEGER NOT NULL,
-    rates TEXT NOT NULL, loss REAL);
+    clock INTEGER NOT NULL, first_step INTEGER NOT NULL, last_step INTEGER NOT NULL, looked INTEGER NOT NULL);
 CREATE TABLE rate (             -- the learning rate of each parameter group from a step on: the first, each change
     clock INTEGER NOT NULL, step INTEGER NOT NULL, rates TEXT NOT NULL);
 CREATE TABLE loss (             -- the losses of a stretch of steps; mean, low and high are of the finite ones
@@ -191,7 +191,7 @@ class SiteRecord:
     ``non_finite_since``: the first looked-at step with an output that was NaN or infinite; None in recordings before
     version 3, as ``recent``.
 
-    ``vitals``, where they are known: ``init_gain`` (√(E[w²] · inputs) of the layer before the first step),
+    ``statistics``, where they are known: ``init_gain`` (√(E[w²] · inputs) of the layer before the first step),
     ``init_gain_back`` (with its outputs in the place of its inputs), ``offset``
     (γ = ‖mean‖/‖std‖ of its input), ``peak`` (the largest |output|), ``rms_first`` and ``rms`` (root mean square of
     the output at the first look and the latest), ``gradient_first`` and ``gradient`` (that of the gradient of the
@@ -211,14 +211,14 @@ class SiteRecord:
     slope: Floats | None = None
     events: list[tuple[int, int, str]] = field(default_factory=list)
     deaths: dict[int, Death] = field(default_factory=dict)
-    vitals: dict[str, float] = field(default_factory=dict)
+    statistics: dict[str, float] = field(default_factory=dict)
     recent: Recent | None = None
     non_finite_since: Integers | None = None
 
     @property
     def is_counted(self) -> bool:
         """Whether its units are counted: it was looked at, and is no copy of another site."""
-        return self.total.looks > 0 and "copy_of" not in self.vitals
+        return self.total.looks > 0 and "copy_of" not in self.statistics
 
     @classmethod
     def new(cls, site: Site) -> SiteRecord:
@@ -265,14 +265,12 @@ class Clock:
 
 @dataclass(frozen=True)
 class Window:
-    """A closed window of a clock: steps ``first_step`` … ``last_step``, its last learning rates, its mean loss."""
+    """A closed window of a clock: steps ``first_step`` … ``last_step``, of which ``looked`` were looked at."""
 
     clock: int
     first_step: int
     last_step: int
     looked: int
-    rates: tuple[float, ...]
-    loss: float | None
 
 
 class Rates(NamedTuple):

@@ -181,8 +181,8 @@ class RecordingWriter:
         rows += [(number, name, np.ascontiguousarray(x, np.float64).tobytes()) for name, x in floats.items()]
         self._db.executemany("INSERT OR REPLACE INTO unit VALUES (?, ?, ?)", rows)
 
-        vitals = ((number, name, value) for name, value in record.vitals.items())
-        self._db.executemany("INSERT OR REPLACE INTO vital VALUES (?, ?, ?)", vitals)
+        statistics = ((number, name, value) for name, value in record.statistics.items())
+        self._db.executemany("INSERT OR REPLACE INTO statistic VALUES (?, ?, ?)", statistics)
 
     def events(self, site: int, events: Iterable[tuple[int, int, str]]) -> None:
         """Append (unit, step, "died" | "revived")."""
@@ -196,8 +196,8 @@ class RecordingWriter:
     def window(self, window: Window, silent: Iterable[tuple[int, int, int]]) -> None:
         """Append a closed window, and for each of its sites (site, silent units, examples)."""
         self._db.execute(
-            "INSERT INTO window VALUES (?, ?, ?, ?, ?, ?)",
-            (window.clock, window.first_step, window.last_step, window.looked, json.dumps(window.rates), window.loss),
+            "INSERT INTO window VALUES (?, ?, ?, ?)",
+            (window.clock, window.first_step, window.last_step, window.looked),
         )
         self._db.executemany(
             "INSERT INTO timeline VALUES (?, ?, ?, ?)", ((s, window.first_step, n, e) for s, n, e in silent)

@@ -21,7 +21,7 @@ from relume.artifacts.curve import merged as merged_curve
 from relume.artifacts.parts import Part, Unseen
 from relume.artifacts.recent import Recent
 from relume.artifacts.recording import Count, Death, Integers, Recording, SiteRecord
-from relume.doctor.events import Seen, panes_of, shared_events
+from relume.doctor.events import Seen, buckets_of, shared_events
 
 
 def combine(parts: Sequence[Part], unseen: Sequence[Unseen] = ()) -> Recording:
@@ -70,7 +70,7 @@ def _merge_ranks(ranks: Sequence[Part]) -> Recording:
         for number, record in enumerate(part.recording.sites):
             site = replace(record.site, clock=clocks[record.site.clock])
             moved = _renumbered(replace(record, site=site), numbers)
-            met[places[number]].append(Seen(moved, panes_of(part.recording, number)))
+            met[places[number]].append(Seen(moved, buckets_of(part.recording, number)))
     merged.losses = [point for _, points in sorted(losses.items()) for point in merged_curve(points)]
     taken: set[str] = set()
     for found in met.values():
@@ -87,10 +87,10 @@ def _same(record: SiteRecord) -> tuple[Any, ...]:
 def _renumbered(record: SiteRecord, numbers: Mapping[int, int]) -> SiteRecord:
     """The record, with new numbers for the sites upstream and the one that it is a copy of."""
     deaths = {unit: death._replace(upstream=numbers.get(death.upstream, -1)) for unit, death in record.deaths.items()}
-    vitals = dict(record.vitals)
-    if "copy_of" in vitals:
-        vitals["copy_of"] = float(numbers[int(vitals["copy_of"])])
-    return replace(record, deaths=deaths, vitals=vitals)
+    statistics = dict(record.statistics)
+    if "copy_of" in statistics:
+        statistics["copy_of"] = float(numbers[int(statistics["copy_of"])])
+    return replace(record, deaths=deaths, statistics=statistics)
 
 
 def _last_deaths(records: Sequence[SiteRecord]) -> dict[int, Death]:
@@ -152,7 +152,7 @@ def _merge_site(found: Sequence[Seen], literal: bool) -> SiteRecord:
         recent=_recent(records),
         non_finite_since=_earliest([r.non_finite_since for r in records if r.non_finite_since is not None]),
         deaths=_last_deaths(records),
-        vitals=_widest(records),
+        statistics=_widest(records),
     )
     merged.events = shared_events(merged, found, literal)
     return merged
@@ -178,8 +178,8 @@ def _recent(records: Sequence[SiteRecord]) -> Recent | None:
 
 def _widest(records: Sequence[SiteRecord]) -> dict[str, float]:
     """The first rank's numbers, and the largest peak of all."""
-    peaks = [record.vitals["peak"] for record in records if "peak" in record.vitals]
-    return records[0].vitals | ({"peak": max(peaks)} if peaks else {})
+    peaks = [record.statistics["peak"] for record in records if "peak" in record.statistics]
+    return records[0].statistics | ({"peak": max(peaks)} if peaks else {})
 
 
 def _steepest(records: Sequence[SiteRecord]) -> np.ndarray[Any, np.dtype[np.float64]] | None:

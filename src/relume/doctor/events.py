@@ -2,7 +2,7 @@
 
 A unit is dead on the run while it is dead on every rank that saw its site. So its deaths are the stretches that the
 ranks' deaths share: from the latest "died" to the earliest "revived". Such a stretch may be shorter than each rank's
-own. It is kept where the ranks' panes inside it hold enough examples to say so by the measure that holds for one rank
+own. It is kept where the ranks' buckets inside it hold enough examples to say so by the measure that holds for one rank
 (the bound 3/n is at most 1 %), and left out otherwise. A unit on which no rank alone had seen enough, and all together
 have, died at the first step of its silence.
 """
@@ -16,22 +16,22 @@ from relume.artifacts.recording import Recording, SiteRecord
 from relume.doctor.judge import PROVISIONAL_BOUND, bound
 
 Event = tuple[int, int, str]
-Pane = tuple[int, int, int]
-"""(first step, last step, examples) of a closed pane."""
+Bucket = tuple[int, int, int]
+"""(first step, last step, examples) of a closed bucket."""
 Stretch = tuple[int, int | None]
 """From a step on and up to another, which is not in it; None: to the end."""
 
 
 @dataclass
 class Seen:
-    """A site as one rank saw it, and the examples of its closed panes."""
+    """A site as one rank saw it, and the examples of its closed buckets."""
 
     record: SiteRecord
-    panes: list[Pane]
+    buckets: list[Bucket]
 
 
-def panes_of(recording: Recording, number: int) -> list[Pane]:
-    """The closed panes of a site, by its number in the recording."""
+def buckets_of(recording: Recording, number: int) -> list[Bucket]:
+    """The closed buckets of a site, by its number in the recording."""
     clock = recording.sites[number].site.clock
     ends = {w.first_step: w.last_step for w in recording.windows if w.clock == clock}
     rows = [(first, examples) for site, first, _, examples in recording.timeline if site == number]
@@ -95,12 +95,12 @@ def _intersect(some: Sequence[Stretch], others: Sequence[Stretch]) -> list[Stret
 
 
 def _examples(ranks: Sequence[Seen], stretch: Stretch) -> int:
-    """The examples that the ranks have seen in a stretch, of the panes that lie in it whole."""
+    """The examples that the ranks have seen in a stretch, of the buckets that lie in it whole."""
     start, end = stretch
     closed = sum(
         examples
         for seen in ranks
-        for first, last, examples in seen.panes
+        for first, last, examples in seen.buckets
         if first >= start and (end is None or last < end)
     )
     return closed + (sum(seen.record.open.examples for seen in ranks) if end is None else 0)

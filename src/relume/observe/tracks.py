@@ -1,9 +1,9 @@
 """What is kept of a site and of a clock while the run goes.
 
-Counts are kept in panes: stretches of a clock's consecutive steps. The window on which units are judged is the
-latest pane where the user set its length (``--window N``), or else as many of the latest panes as hold enough
+Counts are kept in buckets: stretches of a clock's consecutive steps. The window on which units are judged is the
+latest bucket where the user set its length (``--window N``), or else as many of the latest buckets as hold enough
 examples, and fewer where these show a death for certain. So a unit that died is noticed soon. Its silence is dated to
-the look: from the first look on in which it did not fire; or to the pane, where the user set its length.
+the look: from the first look on in which it did not fire; or to the bucket, where the user set its length.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from relume.artifacts.recent import SURE, Recent
 from relume.artifacts.recording import Count, Death, Site, SiteRecord, Window
-from relume.framework import Look, Rows, Seen, Steps
+from relume.framework import Rows, Seen, Steps
 
 ENOUGH_EXAMPLES = 1_000
 """A window holds so many: a unit that fires on 1 % of examples is silent on all of them once in 23,000 times."""
@@ -28,18 +28,19 @@ FEWEST_EXAMPLES = 300
 
 _LATEST = 4  # of a run that has seen little, the window is the latest of so many parts: what died must not be hidden
 
-_PANES = 8  # a window of enough examples consists of about so many
+_BUCKETS = 8  # a window of enough examples consists of about so many
 _FEWEST_LOOKS = 4
-_RESOLUTION = 200  # a pane grows to this part of the looks so far, so that their number grows with the logarithm
-_PATIENCE = 64  # looks after which a pane closes though its least visited site has seen little
+_RESOLUTION = 200  # a bucket grows to this part of the looks so far, so that their number grows with the logarithm
+_PATIENCE = 64  # looks after which a bucket closes though its least visited site has seen little
 
 
 @dataclass
 class ClockTrack:
-    """A clock's steps and its open pane: a stretch of consecutive steps.
+    """A clock's steps and its open bucket: a stretch of consecutive steps.
 
     Attributes:
-        looked: how many steps were looked at. ``stale``: steps since the latest look. ``first_step``: of the open pane.
+        looked: how many steps were looked at. ``stale``: steps since the latest look.
+        first_step: of the open bucket.
     """
 
     name: str
@@ -48,27 +49,21 @@ class ClockTrack:
     looked: int = 0
     stale: int = 0
     first_step: int = 0
-    _looks_before: int = 0  # the open pane
-    _looks: list[int] = field(default_factory=list)  # the steps that were looked at from the open pane on
-    _losses: list[float | None] = field(default_factory=list)  # of all steps from there on
-    _rates: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
+    _looks_before: int = 0  # the open bucket
+    _looks: list[int] = field(default_factory=list)  # the steps that were looked at from the open bucket on
 
     def take(self, steps: Steps) -> None:
         """Count steps that are over."""
-        begin, self.steps = self.steps, self.steps + steps.number
-        self._losses += [*steps.losses, *[None] * (steps.number - len(steps.losses))]
-        self._rates += steps.rates
-        if steps.look is Look.OFF:
-            self.stale += steps.number
-        else:
-            self.stale, self.looked = 0, self.looked + steps.number
-            self._looks += range(begin, self.steps)
+        self.steps += steps.number
+        self.stale = 0 if steps.looks else self.stale + steps.number
+        self.looked += steps.looks
+        self._looks += range(self.steps - steps.looks, self.steps)
 
-    def pane_end(self, window: int | None, sites: Sequence[SiteTrack]) -> int | None:
-        """The last step of the open pane, None while it goes on: by what was looked at, whenever this is asked.
+    def bucket_end(self, window: int | None, sites: Sequence[SiteTrack]) -> int | None:
+        """The last step of the open bucket, None while it goes on: by what was looked at, whenever this is asked.
 
         It ends after ``window`` steps with a look, or when it has enough looks and each site that was visited in it has
-        seen enough examples. If nothing trains there is one pane: the units do not change, and all examples count.
+        seen enough examples. If nothing trains there is one bucket: the units do not change, and all examples count.
         """
         if window is not None:
             end = max([self.first_step + window - 1, *self._looks[:1]])
@@ -83,52 +78,49 @@ class ClockTrack:
         ends, later = -1.0, first
         while later > ends:
             ends = later
-            later = min(max([ends, *(site.step_with(ENOUGH_EXAMPLES // _PANES, ends) for site in sites)]), latest)
+            later = min(max([ends, *(site.step_with(ENOUGH_EXAMPLES // _BUCKETS, ends) for site in sites)]), latest)
         return int(ends) if math.isfinite(ends) else None
 
-    def close_pane(self, clock: int, last_step: int) -> Window:
-        """Begin the next pane behind this step."""
-        number, looks = last_step + 1 - self.first_step, bisect_right(self._looks, last_step)
-        losses = [loss for loss in self._losses[:number] if loss is not None]
-        changes = bisect_right(self._rates, last_step, key=lambda change: change[0])
-        rates = self._rates[changes - 1][1] if changes else ()
-        pane = Window(clock, self.first_step, last_step, looks, rates, sum(losses) / len(losses) if losses else None)
+    def close_bucket(self, clock: int, last_step: int) -> Window:
+        """Begin the next bucket behind this step."""
+        looks = bisect_right(self._looks, last_step)
+        bucket = Window(clock, self.first_step, last_step, looks)
         self.first_step, self._looks_before = last_step + 1, self._looks_before + looks
-        del self._looks[:looks], self._losses[:number], self._rates[: max(changes - 1, 0)]
-        return pane
+        del self._looks[:looks]
+        return bucket
 
 
 class SiteTrack:
-    """A site's record, its latest panes, and which of its units are known to be dead."""
+    """A site's record, its latest buckets, and which of its units are known to be dead."""
 
     def __init__(self, site: Site, *, slides: bool) -> None:
-        """``slides``: the window is as many panes as hold enough examples; otherwise it is the latest one."""
+        """``slides``: the window is as many buckets as hold enough examples; otherwise it is the latest one."""
         self.record = SiteRecord.new(site)
         self.record.recent = Recent.nothing(site.units)
         self.record.non_finite_since = np.full(site.units, -1, np.int64)
         self.changed = True
         self._slides = slides
-        self._fired_again = np.full(site.units, -1, np.int64)  # the first look of the open pane in which a unit fired
+        self._fired_again = np.full(site.units, -1, np.int64)  # the first look of the open bucket in which a unit fired
         self._fired_looks = np.zeros(site.units, np.int64)
         self._rows: list[Rows] = []  # that are not folded yet
-        self._panes: list[Count] = []
+        self._buckets: list[Count] = []
         self._written = 0
         self._dead = np.zeros(site.units, bool)
         self._fresh_deaths: dict[int, Death] = {}
 
     def take(self, seen: Seen) -> None:
-        """Keep what a probe saw; its rows are folded pane by pane."""
+        """Keep what a probe saw; its rows are folded bucket by bucket."""
         self.changed = True
         self._rows.append(seen.rows)
         if self.record.site.clock != seen.clock:  # it was met before its optimizer was
             self.record.site = replace(self.record.site, clock=seen.clock)
         if seen.slope is not None:
             self.record.slope = seen.slope
-        self.record.vitals.update(seen.vitals)
+        self.record.statistics.update(seen.statistics)
         self._fresh_deaths.update((death.unit, death) for death in seen.deaths)
 
     def step_with(self, examples: int, last_step: float) -> float:
-        """The step at which the open pane reaches ``examples``: ∞ if not yet, −1 if it has none by ``last_step``."""
+        """The step at which the open bucket reaches ``examples``: ∞ if not yet, −1 if it has none by ``last_step``."""
         seen = self.record.open.examples
         if seen >= examples or not (seen or (self._rows and self._rows[0].steps[0] <= last_step)):
             return -1
@@ -140,7 +132,7 @@ class SiteTrack:
         return math.inf
 
     def fold(self, last_step: int | None = None) -> None:
-        """Add the rows up to a step (None: all) to the open pane and to the totals."""
+        """Add the rows up to a step (None: all) to the open bucket and to the totals."""
         while self._rows:
             rows = self._rows[0]
             number = len(rows.steps) if last_step is None else int(np.searchsorted(rows.steps, last_step, "right"))
@@ -175,10 +167,10 @@ class SiteTrack:
         self._fired_looks += fires.sum(0)
         self._fired_again = np.where(ever & (self._fired_again < 0), at_first, self._fired_again)
 
-    def close_pane(self, first_step: int) -> int:
-        """Close the open pane; returns the number of units that are silent in the window. Events go to the record."""
-        record, pane = self.record, self.record.open
-        fired = pane.fired > 0
+    def close_bucket(self, first_step: int) -> int:
+        """Close the open bucket; returns the number of units that are silent in the window. Events go to the record."""
+        record, bucket = self.record, self.record.open
+        fired = bucket.fired > 0
         again, self._fired_again = self._fired_again, np.full(record.site.units, -1, np.int64)
         if not self._slides:
             again = np.full(record.site.units, first_step, np.int64)
@@ -187,9 +179,9 @@ class SiteTrack:
         self._note(fired & self._dead, "revived", again)
         self._dead &= ~fired
         record.open = Count.zero(record.site.units)
-        record.window = self._window(pane) if self._slides else pane
+        record.window = self._window(bucket) if self._slides else bucket
         assert record.recent is not None
-        record.recent.add(pane.fired, pane.examples, pane.samples)
+        record.recent.add(bucket.fired, bucket.examples, bucket.samples)
         silent = record.surely_silent() if self._slides else ~fired
         number = int(silent.sum())
         if self._slides and record.total.examples < ENOUGH_EXAMPLES:
@@ -221,38 +213,40 @@ class SiteTrack:
         self._fresh_deaths = {unit: d for unit, d in self._fresh_deaths.items() if not silent[unit]}
         return fresh
 
-    def _window(self, pane: Count) -> Count:
-        """The latest panes, as many as hold enough examples; older ones are forgotten."""
-        self._panes.append(pane)
+    def _window(self, bucket: Count) -> Count:
+        """The latest buckets, as many as hold enough examples; older ones are forgotten."""
+        self._buckets.append(bucket)
         enough = min(ENOUGH_EXAMPLES, max(FEWEST_EXAMPLES, self.record.total.examples / _LATEST))
         longest = self._that_hold(enough)
-        fired = np.cumsum([p.fired for p in self._panes[: -longest - 1 : -1]], axis=0)  # of the latest 1, 2, … panes
+        fired = np.cumsum(
+            [p.fired for p in self._buckets[: -longest - 1 : -1]], axis=0
+        )  # of the latest 1, 2, … buckets
         shorter = range(self._that_hold(FEWEST_EXAMPLES), longest)
-        kept = next((panes for panes in shorter if self._shows_a_death(panes, fired)), longest)
-        del self._panes[: len(self._panes) - kept]  # a window's beginning never moves back
-        panes = self._panes
-        looks, examples, samples = (sum(getattr(p, of) for p in panes) for of in ("looks", "examples", "samples"))
-        flat, magnitude = sum(p.flat for p in panes), sum(p.magnitude for p in panes)
+        kept = next((buckets for buckets in shorter if self._shows_a_death(buckets, fired)), longest)
+        del self._buckets[: len(self._buckets) - kept]  # a window's beginning never moves back
+        buckets = self._buckets
+        looks, examples, samples = (sum(getattr(p, of) for p in buckets) for of in ("looks", "examples", "samples"))
+        flat, magnitude = sum(p.flat for p in buckets), sum(p.magnitude for p in buckets)
         return Count(looks, examples, samples, fired[kept - 1], np.asarray(flat), np.asarray(magnitude))
 
     def _that_hold(self, examples: float) -> int:
-        """How many of the latest panes hold so many examples."""
+        """How many of the latest buckets hold so many examples."""
         held, kept = 0, 0
-        while held < examples and kept < len(self._panes):
+        while held < examples and kept < len(self._buckets):
             kept += 1
-            held += self._panes[-kept].examples
+            held += self._buckets[-kept].examples
         return kept
 
-    def _shows_a_death(self, panes: int, fired: NDArray[np.int64]) -> bool:
-        """Whether a unit fired in a longer window, and this number of panes shows that it has died since.
+    def _shows_a_death(self, buckets: int, fired: NDArray[np.int64]) -> bool:
+        """Whether a unit fired in a longer window, and this number of buckets shows that it has died since.
 
         The examples of a batch may fire together, so looks are counted: at the share of looks in which the unit fired
         before, this run of silent looks comes by chance as seldom as :data:`~relume.artifacts.recent.SURE` says.
         """
-        fell = (fired[panes - 1] == 0) & (fired[-1] > 0)
-        if not fell.any() or sum(p.examples for p in self._panes[-panes:]) < FEWEST_EXAMPLES:
+        fell = (fired[buckets - 1] == 0) & (fired[-1] > 0)
+        if not fell.any() or sum(p.examples for p in self._buckets[-buckets:]) < FEWEST_EXAMPLES:
             return False
-        looks = sum(p.looks for p in self._panes[-panes:])
+        looks = sum(p.looks for p in self._buckets[-buckets:])
         share = (self._fired_looks[fell] + 0.5) / (self.record.total.looks - looks + 1)
         return bool((-np.log1p(-share) * looks >= SURE).any())
 

@@ -11,9 +11,9 @@ from relume.doctor.cures.cure import Cure, Proposal, caused_by, first_evidence
 def _propose(site: Judged) -> Proposal | None:
     units = caused_by(site, "input offset")
     evidence = first_evidence(site, units) if units else ()
-    if not units and site.vitals.get("offset", 0.0) >= OFFSET:
+    if not units and site.statistics.get("offset", 0.0) >= OFFSET:
         units = caused_by(site, "born dead", "unknown")
-        evidence = (f"γ = ‖mean‖/‖std‖ of its input is {site.vitals['offset']:.3g}",)
+        evidence = (f"γ = ‖mean‖/‖std‖ of its input is {site.statistics['offset']:.3g}",)
     return Proposal(units, evidence, {"by": "BatchNorm"}) if units else None
 
 

@@ -26,12 +26,11 @@ TIMES = 100.0
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
-    first, now = site.vitals.get("rms_first", 0.0), site.vitals.get("rms", 0.0)
+    first, now = site.statistics.get("rms_first", 0.0), site.statistics.get("rms", 0.0)
     if not first or now < TIMES * first:
         return None
-    evidence = (
-        f"its output grew from {first:.2g} to {now:.2g} (root mean square); the largest was {site.vitals['peak']:.3g}"
-    )
+    peak = site.statistics["peak"]
+    evidence = f"its output grew from {first:.2g} to {now:.2g} (root mean square); the largest was {peak:.3g}"
     return (), evidence, "lower the learning rate, decay the weights, or normalise before it"
 
 

@@ -29,7 +29,7 @@ TIMES = 1_000.0
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
-    first, now = site.vitals.get("gradient_first", 0.0), site.vitals.get("gradient", 0.0)
+    first, now = site.statistics.get("gradient_first", 0.0), site.statistics.get("gradient", 0.0)
     if not first or now < TIMES * first:
         return None
     evidence = f"the gradient of {site.site.layer or 'its layer'} grew from {first:.2g} to {now:.2g} an element"

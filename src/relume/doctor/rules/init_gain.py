@@ -33,13 +33,13 @@ FACTOR = 3.0
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
-    measured = site.vitals.get("init_gain")
+    measured = site.statistics.get("init_gain")
     activation = ACTIVATIONS[site.site.activation]
     known = {p.name for p in activation.parameters}
     fitting = activation.gain(**{name: v for name, v in site.site.parameters.items() if name in known})
     if activation.name == "sigmoid" or not measured or not fitting > 0:
         return None
-    gains = (measured, site.vitals.get("init_gain_back", measured))
+    gains = (measured, site.statistics.get("init_gain_back", measured))
     if min(gains) <= FACTOR * fitting and max(gains) >= fitting / FACTOR:
         return None
     evidence = (

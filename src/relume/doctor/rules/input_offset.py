@@ -27,7 +27,7 @@ from relume.doctor.rules.rule import Rule
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
-    offset = site.vitals.get("offset", 0.0)
+    offset = site.statistics.get("offset", 0.0)
     if offset < OFFSET:
         return None
     evidence = f"the mean of the input of {site.site.layer or 'its layer'} is {offset:.2g} times its variation"

@@ -51,7 +51,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         what, advice = "its slopes are all alike", "share one slope"
     else:
         return None
-    decay = site.vitals.get("slope_decay", 0.0)
+    decay = site.statistics.get("slope_decay", 0.0)
     if decay > 0 and not negative and most <= SMALL:
         what = f"its slopes are near 0, where the weight decay of {decay:g} pulls them"
         advice = "exempt the slopes from weight decay: put them into a parameter group with weight_decay=0"

@@ -32,7 +32,7 @@ FELL = 0.02
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
-    noise, looks = site.vitals.get("noise", 0.0), site.vitals.get("gradients", 0.0)
+    noise, looks = site.statistics.get("noise", 0.0), site.statistics.get("gradients", 0.0)
     if noise < SHARE or looks < LOOKS or site.losses is None:
         return None
     first, last = site.losses

@@ -35,11 +35,11 @@ from relume.doctor.rules.rule import Rule
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
-    if "loss" not in site.vitals:
+    if "loss" not in site.statistics:
         return None
-    loss, name = LOSSES[int(site.vitals["loss"])], site.site.activation
+    loss, name = LOSSES[int(site.statistics["loss"])], site.site.activation
     if loss != "cross_entropy":
-        share = site.vitals.get("negative_targets", 0.0)
+        share = site.statistics.get("negative_targets", 0.0)
         below = f"; {share:.0%} of the targets are" if share > 0 else ""
         advice = "remove the activation, or use softplus if the targets cannot be negative"
         return (), f"its output goes straight into {loss}, and is never below 0{below}", advice

@@ -29,11 +29,11 @@ TIMES = 1_000.0
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
-    first, now = site.vitals.get("rms_first", 0.0), site.vitals.get("rms", 0.0)
+    first, now = site.statistics.get("rms_first", 0.0), site.statistics.get("rms", 0.0)
     if not now or now * TIMES > first or len(site.dead) == site.site.units:
         return None
     evidence = f"its output shrank from {first:.2g} to {now:.2g} (root mean square)"
-    before, gradient = site.vitals.get("gradient_first", 0.0), site.vitals.get("gradient", 0.0)
+    before, gradient = site.statistics.get("gradient_first", 0.0), site.statistics.get("gradient", 0.0)
     if before and gradient:
         evidence += f", the gradient of {site.site.layer or 'its layer'} from {before:.2g} to {gradient:.2g} an element"
     return (), evidence, "lower the weight decay or the learning rate of the layers up to here"

@@ -40,10 +40,10 @@ SCALING = {
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if site.gradient_share is None or site.gradient_share >= RATIO:
         return None
-    if site.optimizer.partition("#")[0] in SCALING and site.vitals["gradient"] >= EPSILON:
+    if site.optimizer.partition("#")[0] in SCALING and site.statistics["gradient"] >= EPSILON:
         return None
     evidence = (
-        f"the gradient of {site.site.layer or 'its layer'} is {site.vitals['gradient']:.2g} an element, "
+        f"the gradient of {site.site.layer or 'its layer'} is {site.statistics['gradient']:.2g} an element, "
         f"{site.gradient_share:.1g} of the largest in the model"
     )
     return (), evidence, "initialise by the activation's gain, normalise, or add a residual way around"

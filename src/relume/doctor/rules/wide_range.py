@@ -31,8 +31,10 @@ STEPS = 127
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
-    peak = site.vitals.get("peak", 0.0)
-    rms = max(site.vitals.get("rms", 0.0), site.vitals.get("rms_first", 0.0))  # a layer that collapsed had another peak
+    peak = site.statistics.get("peak", 0.0)
+    rms = max(
+        site.statistics.get("rms", 0.0), site.statistics.get("rms_first", 0.0)
+    )  # a layer that collapsed had another peak
     if not peak or not rms:
         return None
     ratio = 20 * math.log10(rms * STEPS * math.sqrt(12) / peak)

@@ -50,7 +50,7 @@ def advice(units: Sequence[int], site: Judged) -> str:
     """What to do about the most frequent cause that is known, or about the input where that explains it."""
     kinds = _kinds(site.cause[unit] for unit in units if unit in site.cause)
     kind = kinds[0][0] if kinds else "unknown"
-    if kind in ("unknown", "born dead") and site.vitals.get("offset", 0.0) >= OFFSET:
+    if kind in ("unknown", "born dead") and site.statistics.get("offset", 0.0) >= OFFSET:
         kind = "input offset"
     return KINDS[kind]
 

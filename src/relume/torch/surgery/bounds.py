@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from relume.torch.family import NEVER_FALLS
 from relume.torch.surgery.channels import CONVOLUTIONS
 from relume.torch.surgery.program import Program, operation, shape_of
 
@@ -35,7 +36,7 @@ _VIEWS = frozenset(
 _MEANS = frozenset(f"{how}{n}d" for how in ("avg_pool", "adaptive_avg_pool") for n in (1, 2, 3)) | {"mean"}
 _CHOOSES = frozenset(f"{how}{n}d" for how in ("max_pool", "adaptive_max_pool") for n in (1, 2, 3)) | {"amax"}
 _CLIPS = frozenset("relu relu6 hardtanh clamp clamp_min".split())
-_CURVES = frozenset("leaky_relu elu celu selu sigmoid tanh softplus".split())
+_CURVES = NEVER_FALLS - _CLIPS
 _GROWS = _CHOOSES | _CLIPS | _CURVES
 _WEIGHTED = frozenset(("linear", *CONVOLUTIONS))
 

@@ -1,17 +1,16 @@
 """The survey: one run of the script, in which every application of a family activation is found.
 
-An eye as that of the watching sees every call: layers leave tags on their results, which say where the units lie; each
-application of an activation leaves its mark, and is *hidden* once something that carries the mark goes into a layer.
+A call observer, as the watching has one, sees every call. A layer leaves a tag on its result, which says where the
+units lie. Each application of an activation leaves a mark, and is *hidden* once a marked tensor goes into a layer.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import weakref
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +22,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from relume.artifacts.swap_plan import Birth, NotSwapped, Rates, SwapPlan, SwapSite
 from relume.torch.treatment import holders, originals
 from relume.torch.treatment.births import Births, WeakModules, birth_of
-from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.rates import Steps, rates_of
 from relume.torch.treatment.routes import spot_of
 from relume.torch.treatment.seeding import Seeding
 from relume.torch.watching.calls import arithmetic
-from relume.torch.watching.where import places
-from relume.torch.watching.units.axes import Tag, assumed_axis
-from relume.torch.watching.units.following import PARAMETER
 from relume.torch.watching.calls.functions import (
     ACTIVATION_CALLS,
     ARITHMETIC_CALLS,
@@ -40,8 +35,14 @@ from relume.torch.watching.calls.functions import (
     RECURRENT_CALLS,
     Applied,
 )
-from relume.torch.watching.calls.mode import Eye
+from relume.torch.watching.calls.observer import CallObserver
+from relume.torch.watching.units.axes import Tag, fitting
+from relume.torch.watching.units.following import PARAMETER
+from relume.torch.watching.units.values import Values
+from relume.torch.watching.where import places
 from relume.torch.watching.where.naming import written
+from relume.watching import source
+from relume.watching.patches import Patches
 
 _SUMS = frozenset(call for call in ARITHMETIC_CALLS if "mul" not in getattr(call, "__name__", ""))
 _HIDES_NOTHING = _SUMS | {torch.stack, torch.cat, torch.concat, torch.concatenate, Tensor.backward, Tensor.copy_}
@@ -57,19 +58,19 @@ class TorchSurvey:
     def __init__(self, seed: int = 0) -> None:
         self._patches = Patches()
         self._births = Births(met=self._met)
-        self._made_by: dict[int, tuple[weakref.ref[Any], Birth]] = {}  # parameter → the module that has it
+        self._made_by = Values()  # parameter: the module that has it
         self._modules = WeakModules()
         self._seeding = Seeding(seed)
         self._steps = Steps(1.0, None, self._step_begins)
         self._optimizers: dict[int, Rates] = {}
         self._schedulers: list[str] = []
         self._compiled = False
-        self._eye = _Surveyor(self)
+        self._observer = _Surveyor(self)
         self.trees = places.Trees(None)
 
     def start(self) -> None:
         """Survey from here on: PyTorch is imported, the script has not gone on."""
-        self._patches.put(places, "folder", os.getcwd())
+        self._patches.put(source, "folder", os.getcwd())
         self._births.start(self._patches)
         self._steps.start(self._patches)
         self._patches.on_undo(register_optimizer_step_pre_hook(self._rests).remove)
@@ -78,16 +79,16 @@ class TorchSurvey:
         self._patches.put(torch, "compile", self._uncompiled)
         self._hear_schedulers()
         self._hear_scripts()
-        self._eye.open()
-        self._eye.enter()
-        self._patches.on_undo(self._eye.shut)
+        self._observer.open()
+        self._observer.enter()
+        self._patches.on_undo(self._observer.shut)
 
     def stop(self) -> SwapPlan:
         """Leave nothing behind; returns what was found."""
         self._patches.undo()
         return SwapPlan(
-            sites=tuple(self._eye.found()),
-            not_swapped=tuple(self._eye.not_swapped),
+            sites=tuple(self._observer.found()),
+            not_swapped=tuple(self._observer.not_swapped),
             optimizers=tuple(self._optimizers.values()),
             schedulers=tuple(self._schedulers),
             seeds=tuple(self._seeding.seen),
@@ -100,15 +101,14 @@ class TorchSurvey:
         """The module whose parameter a weight is."""
         if not isinstance(weight, Tensor):
             return None
-        known = self._made_by.get(id(weight))
-        if known is None or known[0]() is not weight:
+        if self._made_by.of(weight) is None:
             for module in self._modules:
                 for parameter in module.parameters(recurse=False):
                     birth = birth_of(module)
                     if birth is not None:
-                        self._made_by[id(parameter)] = (weakref.ref(parameter), birth)
-            known = self._made_by.get(id(weight))
-        return known[1] if known is not None and known[0]() is weight else None
+                        self._made_by.put(parameter, birth)
+        known: Birth | None = self._made_by.of(weight)
+        return known
 
     def called(self, module: nn.Module | None) -> None:
         """A module was seen in a call; it may be a copy, which nobody constructed."""
@@ -120,16 +120,16 @@ class TorchSurvey:
         self._modules.add(module)
 
     def _step_begins(self, optimizer: Optimizer) -> None:
-        self._eye.forget_the_dead()
+        self._observer.forget_the_dead()
         if id(optimizer) not in self._optimizers:
             self._optimizers[id(optimizer)] = Rates(type(optimizer).__name__, rates_of(optimizer))
 
     def _rests(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         has_closure = len(args) > 1 or kwargs
-        self._eye.at_rest = not has_closure and type(optimizer).__module__.startswith("torch.optim.")
+        self._observer.at_rest = not has_closure and type(optimizer).__module__.startswith("torch.optim.")
 
     def _wakes(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._eye.at_rest = False
+        self._observer.at_rest = False
 
     def _uncompiled(self, model: Any = None, **options: Any) -> Any:
         self._compiled = True
@@ -155,14 +155,14 @@ class TorchSurvey:
             applied = sorted(stem for stem in originals.STEMS if f"aten::{stem}" in _text(made))
             if applied:
                 what = f"torch.jit.{original.__name__}: {', '.join(applied)}"
-                self._eye.say(what, sys._getframe(1), "compiled TorchScript calls no Python; leave it unscripted")
+                self._observer.say(what, sys._getframe(1), "compiled TorchScript calls no Python; leave it unscripted")
             return made
 
         return call
 
 
-class _Surveyor(Eye):
-    """The eye of a survey: it counts nothing, and follows where results go.
+class _Surveyor(CallObserver):
+    """The call observer of a survey: it counts nothing, and follows where results go.
 
     ``at_rest``: an optimiser of PyTorch's own takes a step without a closure, which is most of the calls of many a
     training and nothing to follow; until its end, or until a layer is called, as the step has raised.
@@ -170,16 +170,16 @@ class _Surveyor(Eye):
 
     def __init__(self, survey: TorchSurvey) -> None:
         self._survey = survey
-        self.sites: Any = self  # what the eye asks of its keeper's sites
-        self.known_only = True  # no factors are kept
+        self.sites: Any = self  # what the call observer asks of the sites
+        self.known_only = True  # no death terms are kept
         self._found: dict[Any, SwapSite] = {}
         self._hidden: frozenset[Any] = frozenset()
         self._applied: Any = None  # the site of the call under way
-        self._marks: dict[int, tuple[weakref.ref[Any], frozenset[Any]]] = {}  # tensor → the sites it comes from
+        self._marks = Values()  # tensor: the sites it comes from
         self._keys: dict[str, int] = {}
         self.not_swapped: list[NotSwapped] = []
         self.at_rest = False
-        super().__init__(self)
+        super().__init__(cast(Any, self))
         self._forms = arithmetic.Forms(self.tags, of_units=False)
 
     def found(self) -> Iterator[SwapSite]:
@@ -194,10 +194,7 @@ class _Surveyor(Eye):
         """Drop what is known of tensors that are gone."""
         self.tags.forget_the_dead()
         self._forms.forget_the_dead()
-        self._marks = {own: known for own, known in self._marks.items() if known[0]() is not None}
-
-    def weary(self) -> None:
-        """A survey sees all."""
+        self._marks.forget_the_dead()
 
     def fail(self, error: BaseException) -> None:
         """An error of ours ends the survey; the script goes on."""
@@ -221,28 +218,21 @@ class _Surveyor(Eye):
             marks, self._applied = marks | {self._applied}, None
         if marks:
             for x in _tensors((out,), {}):
-                self._marks[id(x)] = (weakref.ref(x), marks)
+                self._marks.put(x, marks)
             if func is Tensor.__setitem__:
-                self._marks[id(args[0])] = (weakref.ref(args[0]), marks)
+                self._marks.put(args[0], marks)
         return out
 
     def _is_layer(self, func: Any, args: Any, kwargs: Any) -> bool:
         """Whether a parameter takes part, otherwise than in a sum (a penalty in a loss)."""
         return func not in _HIDES_NOTHING and any(
-            (isinstance(x, Parameter) or self.tags.of(x) is PARAMETER) and not self._marked(x)
+            (isinstance(x, Parameter) or self.tags.of(x) is PARAMETER) and not self._marks.of(x)
             for x in _tensors(args, kwargs)
         )
 
-    def _marked(self, x: Any) -> frozenset[Any]:
-        known = self._marks.get(id(x))
-        return known[1] if known is not None and known[0]() is x else _NONE
-
     def _marks_of(self, args: Any, kwargs: Any) -> frozenset[Any]:
-        """The marks of all tensors of a call; of most there are none at all."""
-        marks = _NONE
-        for x in _tensors(args, kwargs) if self._marks else ():
-            marks |= self._marked(x)
-        return marks
+        """The marks of all tensors of a call; most have none."""
+        return _NONE.union(*(self._marks.of(x) or _NONE for x in _tensors(args, kwargs)))
 
     def _look(self, func: Any, args: Any, kwargs: Any, frame: Any) -> None:
         """An activation is applied: keep where, and of what."""
@@ -265,9 +255,7 @@ class _Surveyor(Eye):
             tag, why = None, "it works on a parameter, not on what a layer gives"
         elif not x.dtype.is_floating_point:
             why = f"its tensor is {str(x.dtype).removeprefix('torch.')}"
-        if tag is None or tag.axis >= x.ndim or x.shape[tag.axis] % max(tag.units * tag.inner, 1):
-            axis = assumed_axis(x.shape)
-            tag = Tag(axis, x.shape[axis] if x.ndim else 1)
+        tag, _ = fitting(tag, x)
         self._survey.called(places.root(frame))
         layer = self._survey.layer_of(tag.layer)
         key = (birth_of(place.module), spot_of(place.code, place.instruction), layer, tag.units)

@@ -1,32 +1,28 @@
-"""Watching PyTorch: when the eye is open, and what the taps' news means.
+"""Watching PyTorch: when calls are observed, and what the taps' news means.
 
 The data's way: taps say that a step is over; the listener says whether to look at the next; while it is looked at,
-the eye hands each call to the sites, whose counts stay on the device until the listener drains them.
+the call observer hands each call to the sites, whose counts stay on the device until the listener drains them.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
-from relume.framework import Listener, Look, Phase, Plan, Seen
-from relume.torch.watching.where import places
+from relume.framework import Listener, Look, Phase, Plan, Seen, now_ns
 from relume.torch.watching.schedule import taps
 from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, living_optimizers
 from relume.torch.watching.schedule.looking import Looking, State, compiles
+from relume.torch.watching.where import places
 from relume.torch.watching.where.sites import Sites
 
-if TYPE_CHECKING:
-    from relume.torch.watching.calls.compiled import Met
-
-_MOST_WAITED = 8  # steps of other clocks for one of the clock whose look it is: a GAN's generator steps as seldom
+_FOLLOWED = 8  # steps for which a clock follows the one that began a look: a GAN's generator steps as seldom as that
 _SEEN_NS = 6_000  # what an operation of ours in a compiled graph costs, also in a step that is passed over
 
 
@@ -35,14 +31,14 @@ class TorchProbe:
 
     def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
         self.version = str(torch.__version__)
-        self._listener = listener
+        self.listener = listener
         self._clocks = Clocks(listener.new_clock)
         self.countdowns = self._clocks.by_optimizer
         self.sites = Sites(listener, self._clocks, phase, whole=thorough)
         self._looking = Looking(self, thorough)
         self._thorough = thorough
         self._owner: Clock | None = None  # whose row the look under way is
-        self._owner_step = self._waited = 0
+        self._owner_step = 0  # its step when another clock asked last
         self._attention = (False, False)  # what the taps tell besides the ends of steps
         self._own_cost = 0
         self._running = False
@@ -94,16 +90,16 @@ class TorchProbe:
 
     def fail(self, error: BaseException) -> None:
         """Switch off: the user's code is running, and goes on."""
-        self._listener.fault(error)
+        self.listener.fault(error)
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self.fail(error)
         finally:
-            self._own_cost += perf_counter_ns() - began
+            self._own_cost += now_ns() - began
 
     # ---- steps ------------------------------------------------------------------------------------------------
 
@@ -151,7 +147,7 @@ class TorchProbe:
 
     def _end_pass(self, kind: str, loss: float | None) -> None:
         clock = self._clocks.passes(kind)
-        if clock is not None and not clock.passes(None, loss):
+        if clock is not None:
             self._end_step(clock, None, loss)
 
     def _end_step(self, clock: Clock | None, source: Optimizer | None, loss: float | None) -> None:
@@ -162,13 +158,18 @@ class TorchProbe:
             self.sites.rehome(clock)
             if clock.kind != "forward":
                 self._forget_forwards()
-        clock.end_step(source, loss)
-        self._tell(clock)
-        if self._thorough or self._may_plan(clock):
-            self._plan(clock)
-        else:
-            clock.begin(Plan(clock.look, 1))
+        clock.count(source, loss)
+        if clock.left:
             self._looking.resume()
+        elif clock.begins_to_look():
+            self._look_like(clock)
+        else:
+            self._tell(clock)
+            if self._thorough or self._may_plan(clock):
+                self._plan(clock)
+            else:
+                clock.begin(Plan(clock.look, _FOLLOWED))
+                self._looking.resume()
 
     def _may_plan(self, clock: Clock) -> bool:
         """Whether it is this clock's turn: a look goes on to the end of the row of the clock that began it.
@@ -176,31 +177,33 @@ class TorchProbe:
         Unless that one steps no more: an optimizer may be retired.
         """
         owner = self._owner
-        if self._looking.state is State.OFF or owner is None or owner is clock:
+        if self._looking.state is State.OFF or owner is None or owner is clock or owner.step == self._owner_step:
             return True
-        self._waited = self._waited + 1 if owner.step == self._owner_step else 0
         self._owner_step = owner.step
-        return self._waited >= _MOST_WAITED
+        return False
 
     def _plan(self, clock: Clock) -> None:
-        """Go on as the listener says: all clocks alike, unless each has looks of its own (``--every K``)."""
+        """Go on as the listener says."""
         urgent, self.sites.strangers = self.sites.strangers, False
-        plan = self._listener.plan(clock.number, urgent=urgent)
-        if not self._running:
-            return
-        clock.begin(plan)
+        plan = self.listener.plan(clock.number, urgent=urgent)
+        if self._running:
+            clock.begin(plan)
+            self._look_like(clock)
+
+    def _look_like(self, clock: Clock) -> None:
+        """What is seen changes with this clock: alike for all of them, but for ``--every K``."""
         if self._thorough:
             looks = {other.look for other in self._clocks}
             self._look(Look.WIDE if Look.WIDE in looks else Look.OFF)
             return
-        self._owner, self._owner_step, self._waited = clock, clock.step, 0
-        self._look_alike(plan.look)
+        self._owner, self._owner_step = clock, clock.step
+        self._look_alike(clock.look)
 
     def _look_alike(self, look: Look) -> None:
         for clock in self._clocks:
             if clock.look is not look:
                 self._tell(clock)
-                clock.begin(Plan(look, 1))
+                clock.begin(Plan(look, _FOLLOWED))
         self._look(look)
 
     def _look(self, look: Look) -> None:
@@ -218,7 +221,7 @@ class TorchProbe:
     def _tell(self, clock: Clock) -> None:
         steps = clock.take_steps()
         if steps is not None:
-            self._listener.steps_ended(clock.number, steps)
+            self.listener.steps_ended(clock.number, steps)
 
     def _forget_forwards(self) -> None:
         """Count forwards no more: a global hook costs every module's call, and compiled ones warn of it."""
@@ -229,7 +232,7 @@ class TorchProbe:
     # ---- out of the way ---------------------------------------------------------------------------------------
 
     def hide(self) -> bool:
-        """Take the eye off the stack while PyTorch must not see it; False where it was not there."""
+        """Take the mode off the stack while PyTorch must not see it; False where it was not there."""
         return self._looking.hide()
 
     def show(self) -> None:
@@ -247,7 +250,7 @@ class TorchProbe:
             self._looking.compiling()
 
     def compiled_code_begins(self) -> None:
-        """Compiled code counts by operations in its graphs, and is traced without the eye."""
+        """Compiled code counts by operations in its graphs, and is traced without the mode."""
         if self._looking.state is not State.OFF and self._concerns():
             self._looking.hide()
             self._compiled_at = places.find(sys._getframe(1))._replace(module=None)
@@ -263,23 +266,11 @@ class TorchProbe:
         self._guarded(count_in, graph, inputs, self)
         self.sites.graphs += 1
 
-    def met_in_graph(self, met: Met) -> int:
-        """The slot of an activation in a graph; −1 where it is not judged."""
-        return self.sites.meet_in_graph(met)
-
-    def unjudged_in_graph(self, name: str, modules: tuple[nn.Module, ...], file: str, line: int, why: str) -> None:
-        """An activation in a graph that is not judged."""
-        self.sites.unjudged_in_graph(name, modules, file, line, why)
-
     def seen_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
         """Compiled code has come to an activation, has applied it, or both."""
         self._own_cost += _SEEN_NS
         if self._looking.state is not State.OFF and self._concerns():
             self._guarded(self.sites.count_in_graph, slot, x, y)
-
-    def is_here(self) -> bool:
-        """Whether the calling thread is the one that is looked at."""
-        return self._looking.is_here()
 
     @property
     def look_cap(self) -> float:

@@ -13,17 +13,19 @@ import sys
 import threading
 from collections.abc import Callable
 from enum import Enum
-from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.modules import module as modules
 from torch.nn.modules.loss import _Loss
 
-from relume.framework import Look
-from relume.torch.watching.where import places
+from relume.framework import Look, now_ns
 from relume.torch.watching.calls.lean import LeanHook
-from relume.torch.watching.calls.mode import Eye, Keeper
+from relume.torch.watching.calls.observer import CallObserver
+from relume.torch.watching.where import places
+
+if TYPE_CHECKING:
+    from relume.torch.watching.probe import TorchProbe
 
 LOOK_CAP_NS = 10_000_000
 """A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""
@@ -54,14 +56,14 @@ def compiles() -> bool:
 class Looking:
     """The looks at one thread; ``thorough``: nothing of a look is left out, whatever it costs."""
 
-    def __init__(self, keeper: Keeper, thorough: bool) -> None:
+    def __init__(self, probe: TorchProbe, thorough: bool) -> None:
         self.state = State.OFF
-        self._eye = Eye(keeper)
-        self._lean = LeanHook(keeper)
-        self._way: Eye | LeanHook = self._eye
+        self._observer = CallObserver(probe)
+        self._lean = LeanHook(probe)
+        self._way: CallObserver | LeanHook = self._observer
         self.stays = False  # the mode is on the stack until an optimizer's step begins
-        self._sites = keeper.sites
-        self._fail = keeper.fail
+        self._sites = probe.sites
+        self._fail = probe.fail
         self._thorough = thorough
         self._before_hiding = State.OFF
         self._has_modules = False  # the script has called one; until then the mode does not wait for one
@@ -81,7 +83,7 @@ class Looking:
     @property
     def cost(self) -> int:
         """Nanoseconds of own work so far."""
-        return self._hook_cost + self._eye.cost + self._lean.cost
+        return self._hook_cost + self._observer.cost + self._lean.cost
 
     # ---- from look to look ------------------------------------------------------------------------------------
 
@@ -89,9 +91,10 @@ class Looking:
         """Steps begin that are looked at like this; with ``Look.OFF`` the look ends."""
         lean = look is Look.LEAN
         self._sites.known_only = lean
-        way = self._lean if lean and not compiles() and self._lean.may_serve() else self._eye
+        way = self._lean if lean and not compiles() and self._lean.may_serve() else self._observer
         if lean and self.state is State.LEAN and way is self._way:
-            way.open()  # go on as before
+            way.open()
+            self.resume()
             return
         if self.state is State.LEAN and self._way is self._lean:
             self._lean.leave()
@@ -101,7 +104,7 @@ class Looking:
         if look is Look.OFF:
             return
         self.state, self._way = State.LEAN if lean else State.WIDE, way
-        self.stays = way is self._eye and (not lean or self._sites.outside_modules or compiles())
+        self.stays = way is self._observer and (not lean or self._sites.outside_modules or compiles())
         way.open()
         if way is self._lean:
             way.enter()
@@ -114,14 +117,14 @@ class Looking:
         self._unhook()
         self._lean.leave()
         if self.is_here():
-            self._eye.shut()
+            self._observer.shut()
         else:
-            self._eye.blind()  # another thread's stack is out of reach; there the mode only passes calls on
+            self._observer.blind()  # another thread's stack is out of reach; there the mode only passes calls on
 
     def rest(self) -> None:
         """An optimizer's step begins: nothing to be seen until the next forward."""
-        self._eye.look_up()
-        self._eye.leave()
+        self._observer.look_up()
+        self._observer.leave()
         self._unhook()
 
     def resume(self) -> None:
@@ -131,7 +134,7 @@ class Looking:
 
     def _go_on(self) -> None:
         if not self._has_modules:
-            self._eye.enter()
+            self._observer.enter()
         self._wait_for_a_module()
 
     @property
@@ -147,7 +150,7 @@ class Looking:
         self._lean.leave()
         self._unhook()
         if compiles():
-            self._eye.blind()
+            self._observer.blind()
         else:
             self._hook_up(self._leave)  # a mode cannot leave from inside itself
 
@@ -156,7 +159,7 @@ class Looking:
     def _wait_for_a_module(self) -> None:
         """Enter at the next module's call; at once if a compiled module would warn of the hook."""
         if compiles():
-            self._eye.enter()
+            self._observer.enter()
         elif not self._hooked:
             self._hook_up(self._enter)
 
@@ -169,12 +172,12 @@ class Looking:
         self._guarded(self._react, module)
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self._fail(error)
-        self._hook_cost += perf_counter_ns() - began
+        self._hook_cost += now_ns() - began
 
     def _unhook(self) -> None:
         for hooks in self._hooked:
@@ -187,7 +190,7 @@ class Looking:
         self._unhook()
         self._has_modules = True
         self._sites.scripted(module)
-        self._eye.enter()
+        self._observer.enter()
         if not self.stays:
             self._hooked = (module._forward_hooks, module._forward_hooks_always_called)
             module._forward_hooks[self] = self._called
@@ -199,14 +202,14 @@ class Looking:
 
     def _leave_until_the_next(self) -> None:
         self._unhook()
-        self._eye.leave()
+        self._observer.leave()
         if self.state is State.LEAN:
             self._wait_for_a_module()
 
     def _leave(self, module: nn.Module) -> None:
         if self.is_here() and places.is_outermost_call(sys._getframe(1)):
             self._unhook()
-            self._eye.leave()
+            self._observer.leave()
 
     # ---- out of the way ---------------------------------------------------------------------------------------
 
@@ -215,14 +218,14 @@ class Looking:
         if self.state in (State.LEAN, State.WIDE):
             self._lean.leave()
             self._unhook()
-            self._eye.leave()
+            self._observer.leave()
             self._wait_for_a_module()
 
     def hide(self) -> bool:
         """Take the mode off the stack while PyTorch must not see it; False if it was not there."""
-        if self.state in (State.OFF, State.HIDDEN) or not self.is_here() or not self._eye.is_there():
+        if self.state in (State.OFF, State.HIDDEN) or not self.is_here() or not self._observer.is_there():
             return False
-        self._eye.leave()
+        self._observer.leave()
         self._before_hiding, self.state = self.state, State.HIDDEN
         return True
 
@@ -230,4 +233,4 @@ class Looking:
         """Put it back after a :meth:`hide`."""
         if self.state is State.HIDDEN and self.is_here():
             self.state = self._before_hiding
-            self._eye.enter()
+            self._observer.enter()

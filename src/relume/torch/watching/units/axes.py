@@ -37,7 +37,7 @@ class Tag(NamedTuple):
         layer: the layer's weight, or for one that is no parameter the first own parameter of the module around it.
         borrowed: tells a layer apart whose weight is no parameter. ``depth``: how many layers lie before it.
         direct: nothing was added to it and it was not scaled by a plain number.
-        made: the layer's call, for the causes of deaths. ``site``: the number of the activation since; −1 before one.
+        layer_call: for the causes of deaths. ``site``: the number of the activation since; −1 before one.
         output: the name of that activation while nothing but its shape has changed since; "" otherwise.
     """
 
@@ -46,7 +46,7 @@ class Tag(NamedTuple):
     inner: int = 1
     layer: Any = None
     direct: bool = True
-    made: Any = None
+    layer_call: Any = None
     site: int = -1
     borrowed: Borrowed | None = None
     depth: int = 0
@@ -197,4 +197,4 @@ def fitting(tag: Tag | None, x: Tensor) -> tuple[Tag, bool]:
     if tag is not None and tag.axis < x.ndim and x.shape[tag.axis] % max(tag.units * tag.inner, 1) == 0:
         return tag, False
     axis = assumed_axis(x.shape)
-    return Tag(axis, x.shape[axis]), True
+    return Tag(axis, x.shape[axis] if x.ndim else 1), True

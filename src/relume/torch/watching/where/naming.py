@@ -10,9 +10,9 @@ from torch import nn
 
 from relume.artifacts.recording import Site
 from relume.torch.watching.calls import exported
-from relume.torch.watching.where import places
-from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.calls.functions import Applied
+from relume.torch.watching.units.axes import Tag
+from relume.torch.watching.where import places
 
 
 class Where(NamedTuple):

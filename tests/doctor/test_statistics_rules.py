@@ -12,7 +12,9 @@ from relume.doctor.diagnosis import diagnose
 N = 1000
 
 
-def record(key="net.1@train.py:8", activation="relu", units=4, *, earlier=None, now=(500,) * 4, slope=None, **vitals):
+def record(
+    key="net.1@train.py:8", activation="relu", units=4, *, earlier=None, now=(500,) * 4, slope=None, **statistics
+):
     """A site that fired ``now`` on 1,000 samples of the latest window, and ``earlier`` on as many before it."""
     site = Site(key, "Net", "1", "nn.ReLU", "train.py", 8, activation, {}, "0", 1, units, False, 0)
     zero = np.zeros(units, np.int64)
@@ -24,7 +26,7 @@ def record(key="net.1@train.py:8", activation="relu", units=4, *, earlier=None, 
         made.total = Count(40, 2 * N, 2 * N, before + made.window.fired, zero, np.ones(units))
     made.first_fired = np.zeros(units, np.int64)
     made.slope = None if slope is None else np.asarray(slope, float)
-    made.vitals = vitals
+    made.statistics = statistics
     return made
 
 
@@ -53,7 +55,7 @@ def test_a_gradient_that_is_a_ten_thousandth_of_the_largest_vanishes():
     first = record("a", gradient=0.9e-4, gradient_first=1.0)
     last = record("b", gradient=1.0, gradient_first=1.0)
     assert found(first, last)["vanishing_gradient"].site == "a"
-    first.vitals = {"gradient": 1.1e-4}
+    first.statistics = {"gradient": 1.1e-4}
     assert "vanishing_gradient" not in found(first, last)
     assert "vanishing_gradient" not in found(record("a", gradient=0.0))
 
