@@ -169,7 +169,7 @@ def makers_of(node: Any) -> list[Node]:
     if not isinstance(node, Node) or node.op != "call_function" or not node.args:
         return []
     name = operation(node)
-    depthwise = name in CONVOLUTIONS and len(node.args) > 6 and int(node.args[6]) > 1  # type: ignore[call-overload]
+    depthwise = name in CONVOLUTIONS and len(node.args) > 6 and int(node.args[6]) > 1
     if (name == "linear" or name in CONVOLUTIONS) and not depthwise:
         return [node]
     if name == "add":
