@@ -34,7 +34,7 @@ By a stopwatch on steps of 0.46 ms: 1.5 for rows of lean looks, 1.6 for single o
 to 57 ms the difference is within the noise.
 """
 
-LEAN_PART = 0.92  # of what is earned: on a 0.46 ms step it buys 13 % of the steps, and 0.85 would buy 11 %
+LEAN_PART = 0.93  # of what is earned: on a 0.46 ms step it buys 13 % of the steps, and 0.85 would buy 11 %
 BEGIN = 0.18
 """This part of the allowance is there from the first step: with what follows it pays for 440 steps of 0.5 ms, each
 looked at.
@@ -141,7 +141,7 @@ class Budget:
         step_ns = max(duration - cost, 0.0) / steps.number
         self._step.add(step_ns)
         granted = self._granted(steps.number, step_ns)
-        self._earned += steps.number * self._allowed(step_ns)
+        self._earned += steps.number * self._allowed(step_ns, 1.0)
         self._wide.add((1 - LEAN_PART) * granted + self._lean.add(LEAN_PART * granted))
         bucket = self._wide if wide else self._lean
         if wide or looks and steps.plan.steps >= min(FEWEST_IN_ROW, self._row()):
@@ -150,17 +150,13 @@ class Budget:
         if self.spent < self._allowance:  # it pays for lean looks that cannot wait
             self._lean.ns = max(self._lean.ns, 0.0)
 
-    def _allowed(self, step_ns: float) -> float:
-        """What a step of this duration may cost in the long run."""
-        return max(self._share * AIM * step_ns, min(self._floor, FLOOR_SHARE * step_ns))
+    def _allowed(self, step_ns: float, part: float = AIM) -> float:
+        """What a step of this duration may cost; ``part``: of the share of time."""
+        return max(self._share * part * step_ns, min(self._floor, FLOOR_SHARE * step_ns))
 
     def _granted(self, steps: int, step_ns: float) -> float:
-        """What so many steps add to the buckets.
-
-        The buckets begin with a part of the allowance, and until steps have earned the allowance they add so much less:
-        a run costs at most the allowance or what its steps have earned, whichever is larger.
-        """
-        return steps * self._allowed(step_ns) * (1 - BEGIN if self._earned < self._allowance else 1.0)
+        """What so many steps add to the buckets: nothing if the run has cost its allowance and not yet earned it."""
+        return 0.0 if self._earned < self._allowance <= self.spent else steps * self._allowed(step_ns)
 
     def _row(self) -> int:
         """How many lean looks are planned together."""
@@ -187,7 +183,7 @@ class Budget:
             off = max(0, min(fresh, math.ceil(short / each) if each > 0 else fresh))
         if off >= until_wide:
             return Plan(Look.WIDE, 1, until_wide)
-        looks = max(int(min((bucket.ns + off * max(each, 0.0)) / price, row, until_wide - off)), 1)
+        looks = max(min(math.ceil((bucket.ns + off * each) / price), row, until_wide - off), 1)
         if looks > 1 or not off:
             return Plan(Look.LEAN, looks, off)
         cycles = min(CYCLES, until_wide // (off + 1), int(CYCLES_NS / ((off + 1) * max(self._step.value, 1.0))))
@@ -196,6 +192,6 @@ class Budget:
     def _steps_to_a_wide_look(self, step: int) -> int:
         doubled = (1 << (step - 1).bit_length()) - step  # the steps 1, 2, 4, 8 …: a run of any length has some
         step_ns, price = max(self._step.value, 1.0), self._wide.price.value
-        paid = (price - self._wide.ns) / ((1 - LEAN_PART) * self._granted(1, step_ns))
+        paid = (price - self._wide.ns) / ((1 - LEAN_PART) * self._allowed(step_ns))
         apart = price / (PACE * step_ns) - self._narrow
         return min(doubled, math.ceil(max(paid, apart)))
