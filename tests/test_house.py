@@ -20,9 +20,11 @@ import click
 import pytest
 
 import relume
+from relume.activations import ACTIVATIONS
 from relume.cli import COMMANDS
 from relume.doctor.cures import CURES
 from relume.doctor.rules import RULES
+from relume.page.contents import CHOSEN
 
 SRC = Path(relume.__file__).parent
 MOST_LINES = 400
@@ -77,6 +79,47 @@ def test_a_command_says_what_it_does_and_describes_its_options(name):
     assert isinstance(command, click.Command)
     assert command.help
     assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+LISTS = ("family.py",)
+"""Files that may name the family: one a framework. ``activations/`` has the definitions."""
+
+MOST_NAMED = 3
+"""Activations that one table elsewhere may name: three are a case, four are a list of the family."""
+
+
+def named_together(path):
+    """(line, activations) of each literal table of a file, and each text that is split into words."""
+    names = {name: a.name for a in ACTIVATIONS.values() for name in (a.name, a.title, f"{a.name}_")}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        words = []
+        if isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict):
+            below = list(ast.walk(node))
+            words = [each.value for each in below if isinstance(each, ast.Constant)]
+            words += [each.attr for each in below if isinstance(each, ast.Attribute)]
+        elif isinstance(node, ast.Attribute) and node.attr == "split" and isinstance(node.value, ast.Constant):
+            words = str(node.value.value).split()
+        elif isinstance(node, ast.ImportFrom):
+            words = [alias.name for alias in node.names]
+        yield node, {names[word] for word in words if word in names}
+
+
+def test_the_family_is_listed_once_a_framework_and_nowhere_else():
+    found = {}
+    for path in sorted(SRC.rglob("*.py")):
+        own = path.name in LISTS or path.parent.name == "activations"
+        for node, names in [] if own else named_together(path):
+            if len(names) > MOST_NAMED and not (path.name == "contents.py" and names == set(CHOSEN)):
+                found[f"{path.relative_to(SRC)}:{node.lineno}"] = sorted(names)
+    assert found == {}, "derive the list from the framework's family.py or from activations/"
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax", "tensorflow", "keras", "onnx"])
+def test_every_framework_has_every_activation(framework):
+    text = (SRC / framework / "family.py").read_text(encoding="utf-8")
+    listed = re.findall(r'^    "(\w+)": ', text, re.MULTILINE)
+    expected = [name for name in ACTIVATIONS if framework != "keras" or name != "softmax"]  # which it has as a layer
+    assert listed == expected, "one entry an activation, in the order of activations/"
 
 
 # ---- public names --------------------------------------------------------------------------------------------------

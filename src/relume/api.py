@@ -117,7 +117,7 @@ def watch(
     """Watch one model's activations while it trains, or while it is evaluated (``phase="all"``).
 
     Args:
-        model: a ``torch.nn.Module``.
+        model: a ``torch.nn.Module`` or a ``keras.Model``.
         budget: share of the step time that watching may cost, in (0, 1]; 1.0 sees every step.
         window: steps over which counts are kept; None: as many as show 1,000 examples.
         every: look at each k-th step instead of within a budget: the same counts on every run.
@@ -340,8 +340,9 @@ def to_spec(layer: Any) -> Spec:
     """Describe an activation layer without its framework.
 
     Args:
-        layer: an activation layer of ``torch.nn``, ``keras.layers``, ``flax.nnx``, ``equinox.nn`` or relume; a function
-            of ``jax.nn``; an ONNX model of one activation. A PReLU of Keras must have been built.
+        layer: an activation layer of ``torch.nn``, ``keras.layers``, ``flax.nnx``, ``flax.linen``, ``equinox.nn`` or
+            relume; a function of ``jax.nn`` or ``keras.activations``, or a ``functools.partial`` of one of ``jax.nn``;
+            an ONNX model of one activation. A PReLU of Keras must have been built.
 
     Returns: what it computes, with NumPy parameters; ``spec.channels_last()`` and ``spec.channels_first()`` turn it to
         the other layout.

@@ -36,6 +36,7 @@ def real_defaults(framework):
             ("elu", "alpha"): default_of(nn.ELU, "alpha"),
             ("celu", "alpha"): default_of(nn.CELU, "alpha"),
             ("gelu", "approximate"): default_of(nn.GELU, "approximate"),
+            ("softplus", "beta"): default_of(nn.Softplus, "beta"),
         }
     if framework == "jax":
         nn = pytest.importorskip("jax").nn
@@ -69,7 +70,10 @@ def real_defaults(framework):
 
 
 def real_slope(framework, name, at):
-    """The framework's reverse-mode slope at a point; its own defaults."""
+    """The framework's reverse-mode slope at a point; its own defaults. Squares are of its own rectifier."""
+    if name in SQUARED:
+        y, slope = np.maximum(at, 0), real_slope(framework, SQUARED[name], at)
+        return 2 * float(y) * slope
     if framework == "torch":
         torch = pytest.importorskip("torch")
         layers = {
@@ -78,6 +82,8 @@ def real_slope(framework, name, at):
             "prelu": "PReLU",
             "rrelu": "RReLU",
             "relu6": "ReLU6",
+            "hardswish": "Hardswish",
+            "hardsigmoid": "Hardsigmoid",
         }
         layer = getattr(torch.nn, layers.get(name, name.upper()))().eval()
         x = torch.tensor([at], requires_grad=True)
@@ -85,7 +91,8 @@ def real_slope(framework, name, at):
         return x.grad.item()
     if framework == "jax":
         jax = pytest.importorskip("jax")
-        return float(jax.grad(getattr(jax.nn, name))(at))
+        names = {"hardswish": "hard_swish", "hardsigmoid": "hard_sigmoid"}
+        return float(jax.grad(getattr(jax.nn, names.get(name, name)))(at))
     tf = pytest.importorskip("tensorflow")
     x = tf.Variable([at])
     with tf.GradientTape() as tape:
@@ -93,6 +100,7 @@ def real_slope(framework, name, at):
     return float(tape.gradient(y, x)[0])
 
 
+SQUARED = {"relu_squared": "relu", "leaky_squared": "leaky_relu"}
 KINKS = [
     pytest.param(framework, a, kink, id=f"{framework}-{a.name}-{kink.at}")
     for a in ACTIVATIONS.values()
@@ -160,7 +168,7 @@ def test_file_is_named_as_its_activation_and_says_all(name):
 def test_text_of_a_definition_asks_its_namespace_for_known_functions_only(name):
     """Other frameworks and the page's JavaScript are made from the same text."""
     module = importlib.import_module(f"relume.activations.{name}")
-    allowed = {"where", "exp", "expm1", "tanh", "minimum", "maximum", "abs", "sqrt", "log", "erf", "ones_like"}
+    allowed = {"where", "exp", "expm1", "tanh", "minimum", "maximum", "abs", "sqrt", "log", "log1p", "erf", "ones_like"}
     allowed |= {"max", "sum"} if name == "softmax" else set()
     for function in (module.value, module.slope):
         code = inspect.getsource(function).split('"""')[2]
@@ -206,6 +214,7 @@ def test_get_of_an_unknown_name_tells_the_nearest_and_all():
         ("leaky_relu", {"negative_slope": "0.1"}, "negative_slope = '0.1'"),
         ("leaky_relu", {"negative_slope": True}, "negative_slope = True"),
         ("leaky_relu", {"slope": 0.1}, "no parameter 'slope'; its parameters: negative_slope"),
+        ("leaky_relu", {"alpha": 0.1}, r"parameters: negative_slope\. It is called negative_slope\."),
         ("relu", {"alpha": 1.0}, "no parameter 'alpha'; its parameters: none"),
         ("celu", {"alpha": 0.0}, r"alpha = 0.0 is not in \(0, ∞\)"),
         ("elu", {"alpha": -1.0}, r"alpha = -1.0 is not in \[0, ∞\)"),

@@ -32,9 +32,13 @@ CASES = [
     ("gelu", {}),
     ("silu", {}),
     ("tanh", {}),
+    ("relu_squared", {}),
+    ("leaky_squared", {"negative_slope": 0.8}),
+    *((name, {}) for name in ("mish", "hardswish", "softplus", "hardsigmoid")),
+    ("softplus", {"beta": 3.0}),
 ]
-FAMILY = [case for case in CASES if ACTIVATIONS[case[0]].rectifier]
-"""SiLU and GELU have a gain too, but one from which the scale drifts away: they bend where it grows."""
+FAMILY = [case for case in CASES if ACTIVATIONS[case[0]].rectifier and "squared" not in case[0]]
+"""SiLU, GELU and the squares have a gain too, but one from which the scale drifts away: they bend where it grows."""
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu"])

@@ -24,6 +24,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "rrelu": [{}, {"lower": 0.1, "upper": 0.9}, {"lower": 0.0, "upper": 0.0}],
     "elu": [{"alpha": a} for a in (1.0, 2.0, 0.5, 0.0)],
     "celu": [{"alpha": a} for a in (1.0, 2.0, 0.5, 0.1, 0.3, 1.7, 3.0)],
+    "leaky_squared": [{"negative_slope": s} for s in (0.5, 0.3, 0.0, -0.5, 2.0)],
 }
 """RReLU in evaluation: its random slopes have tests of their own. CELU's alphas are powers of two, by which x divides
 exactly, and others: there exp makes |x / alpha| times as much of the quotient's rounding."""

@@ -93,7 +93,7 @@ class TorchInPlace(Torch):
 
     def call(self, activation: str, x: torch.Tensor, **parameters: Any) -> torch.Tensor:
         negative = parameters.get("negative_slope") == -0.5  # refused in backward, as by PyTorch
-        if activation == "prelu" or negative:
+        if activation == "prelu" or negative or "squared" in activation:
             return super().call(activation, x, **parameters)
         copy = x * 1 if x.requires_grad or forward_ad._current_level >= 0 else x.clone()
         out = getattr(rf, activation)(copy, inplace=True, **parameters)

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from flax import nnx
+from flax import linen, nnx
 from torch import nn
 
 import relume
@@ -65,10 +65,16 @@ def told(call):
         return call()
     except SpecError as error:
         return error.slug
-natives = [(keras.layers.ReLU(), "relu"), (keras.layers.ReLU(6.0), "relu6"), (keras.layers.LeakyReLU(), "leaky_relu"),
+assert relume.to_spec(keras.activations.leaky_relu).parameters["negative_slope"] == 0.2
+assert relume.to_spec(relume.keras.functional.selu).activation == "selu"
+assert told(lambda: relume.to_spec(keras.activations.linear)) == "not-a-layer"
+natives = [(keras.activations.relu, "relu"), (keras.activations.hard_silu, "hardswish"),
+    (keras.layers.ReLU(), "relu"), (keras.layers.ReLU(6.0), "relu6"), (keras.layers.LeakyReLU(), "leaky_relu"),
     (keras.layers.ReLU(negative_slope=0.1), "leaky_relu"), (keras.layers.ELU(0.5), "elu"),
     (keras.layers.Activation("leaky_relu"), "leaky_relu"), (keras.layers.Activation("selu"), "selu"),
     (keras.layers.Activation("celu"), "celu"), (keras.layers.Softmax(1), "softmax"), (relume.keras.CELU(0.5), "celu"),
+    (relume.keras.Mish(), "mish"), (relume.keras.ReLUSquared(), "relu_squared"),
+    (relume.keras.Softplus(2.0), "softplus"),
     (relume.keras.RReLU(), "rrelu"), (relume.keras.SELU(), "selu"), (relume.keras.ReLU6(), "relu6")]
 for layer, name in natives:
     spec = relume.to_spec(layer)
@@ -146,9 +152,34 @@ def test_functions_and_modules_of_jax_are_described_and_made():
         assert back.axes == (1,)
         np.testing.assert_array_equal(back.parameters["weight"], spec.parameters["weight"])
     with pytest.raises(SpecError, match=r"a function.*no-equal"):
-        relume.from_spec(Spec("silu"), "flax")
+        relume.from_spec(Spec("softmax"), "flax")
     with pytest.raises(SpecError, match=r"see no batch.*no-equal"):
         relume.from_spec(Spec("prelu", {"weight": np.ones(3)}, axes=(0,)), "equinox")
+
+
+def test_a_partial_of_a_function_of_jax_is_described_with_its_parameters():
+    x = np.linspace(-3, 3, 13, dtype=np.float32)
+    for function, parameters in (
+        (partial(jax.nn.leaky_relu, negative_slope=0.3), {"negative_slope": 0.3}),
+        (partial(jax.nn.gelu, approximate=False), {"approximate": "none"}),
+        (partial(jax.nn.gelu), {"approximate": "tanh"}),
+        (partial(relume.jax.softplus, beta=2.0), {"beta": 2.0}),
+        (jax.nn.hard_swish, {}),
+        (relume.jax.silu, {}),
+    ):
+        spec = relume.to_spec(function)
+        assert dict(spec.parameters) == parameters
+        np.testing.assert_allclose(relume.from_spec(spec, "jax")(x), function(x), rtol=1e-5, atol=1e-6)
+    for other in (partial(jax.nn.one_hot, num_classes=3), partial(jax.nn.relu, x)):
+        with pytest.raises(SpecError, match="not-a-layer"):
+            relume.to_spec(other)
+
+
+def test_prelu_of_linen_is_described_before_and_after_it_has_its_slope():
+    layer = linen.PReLU(negative_slope_init=0.1)
+    assert relume.to_spec(layer).parameters["weight"] == 0.1
+    bound = layer.bind({"params": {"negative_slope": jnp.float32(0.5)}})
+    assert relume.to_spec(bound).parameters["weight"] == 0.5
 
 
 def test_prelu_of_flax_and_of_equinox_is_described_along_its_axes():

@@ -25,6 +25,8 @@ COMPILED: list[tuple[str, dict[str, Any]]] = [
     ("celu", {"alpha": 2.0}),
     ("celu", {"alpha": 0.3}),
     ("selu", {}),
+    ("relu_squared", {}),
+    ("leaky_squared", {"negative_slope": 0.5}),
 ]
 INPUTS = ("sweep", "seventeen")  # lengths that leave a tail behind the vector code
 

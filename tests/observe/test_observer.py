@@ -114,7 +114,7 @@ def observed(tmp_path, monkeypatch):
         said = []
         observer = Observer(RecordingWriter(tmp_path / "t.relume"), complain=said.append, **options)
         observer.watch(Framework("Planted", "planted", "planted_framework:Planted"))
-        probe = observer._probe.plant(fires, **plan)
+        probe = observer._probes[0].plant(fires, **plan)
         return observer, probe, said
 
     return make

@@ -22,6 +22,7 @@ import relume
 import relume.numpy
 import relume.onnx
 import relume.torch
+from relume.activations import ACTIVATIONS
 from relume.activations.spec import Spec
 from relume.errors import DtypeError, SpecError
 
@@ -138,15 +139,22 @@ def test_bfloat16_models_are_valid_and_other_dtypes_refused():
         relume.onnx.model(Spec("elu"), ndim=2, dtype="int32")
 
 
-def test_a_model_of_one_operator_is_described_and_larger_ones_are_refused():
-    for spec in (Spec("relu"), Spec("leaky_relu", {"negative_slope": 0.25}), Spec("tanh")):
-        back = relume.to_spec(relume.from_spec(spec, "onnx"))
-        assert (back.activation, dict(back.parameters)) == (spec.activation, dict(spec.parameters))
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "prelu"])
+def test_a_model_of_an_activation_is_described_as_what_it_was_made_from(name):
+    numbers = {p.name: p.choices[-1] if p.choices else 0.25 for p in ACTIVATIONS[name].parameters}
+    spec = Spec(name, numbers, axes=(-1,) if name == "softmax" else ())
+    back = relume.to_spec(relume.from_spec(spec, "onnx"))
+    assert (back.activation, dict(back.parameters), back.axes) == (name, dict(spec.parameters), spec.axes)
+
+
+def test_a_models_slopes_are_described_and_larger_models_are_refused():
     weight = np.float32([0.1, 0.2, 0.3])
     back = relume.to_spec(relume.from_spec(Spec("prelu", {"weight": weight}, axes=(1,)), "onnx", ndim=4))
     assert (back.axes, back.ndim, back.parameters["weight"].tolist()) == ((1,), 4, weight.tolist())
+    unmarked = relume.from_spec(Spec("elu"), "onnx")
+    del unmarked.metadata_props[:]
     with pytest.raises(SpecError, match="not-a-layer"):
-        relume.to_spec(relume.from_spec(Spec("elu"), "onnx"))
+        relume.to_spec(unmarked)
 
 
 # ---- exporters -----------------------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from relume.errors import MissingExtra
 from relume.look import safe_json
 from relume.reports.html import Sources, notebook, run_page, source
 from relume.reports.html.drawing import LETTERS, MOST_CELLS, MOST_RATE, UNKNOWN, bar, grid
-from relume.reports.html.states import STATES, codes, counts, histogram, ranges
 from relume.reports.html.story import shown
 from relume.reports.html.table import MOST_BYTES
+from relume.reports.states import STATES, codes, counts, histogram, ranges
 
 _spec = importlib.util.spec_from_file_location("made_runs", Path(__file__).with_name("made_runs.py"))
 made = importlib.util.module_from_spec(_spec)

@@ -45,6 +45,9 @@ ACTS = {
     "celu:0.5": "nn.CELU(0.5, inplace)",
     "gelu": "nn.GELU()",
     "silu": "nn.SiLU(inplace)",
+    "relu_squared": "rt.ReLUSquared()",
+    "hardswish": "nn.Hardswish(inplace)",
+    "softplus:2": "nn.Softplus(2)",
     "own_acts:Mine": "own_acts.Mine()",
     "own_acts:bent": "Bent()",
 }

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import inspect
+import pickle
 import subprocess
 import sys
 
 import pytest
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 import relume.torch as rt
 import relume.torch.functional as rf
+from relume.activations import get
+from relume.errors import ParameterError
 from relume.torch import layers
 
 
@@ -32,7 +37,26 @@ def parameters(function):
     return {name: p.default for name, p in inspect.signature(function).parameters.items() if name != "self"}
 
 
-@pytest.mark.parametrize("name", layers.__all__)
+NATIVE = [name for name in layers.__all__ if hasattr(nn, name)]
+
+
+@pytest.mark.parametrize("name", [name for name in layers.__all__ if name not in NATIVE])
+def test_a_module_that_pytorch_has_none_of_has_the_definitions_parameters_and_is_saved_and_copied(name):
+    module, activation = getattr(rt, name)(), get(name)
+    numbers = {p.name: 0.75 for p in activation.parameters}
+    other = getattr(rt, name)(**numbers)
+    x = torch.tensor([-2.0, 3.0])
+    for each in (other, getattr(rt, name)(*numbers.values()), pickle.loads(pickle.dumps(other)), copy.deepcopy(other)):
+        assert repr(each) == f"{name}({', '.join(f'{key}=0.75' for key in numbers)})"
+        assert torch.equal(each(x), getattr(rf, activation.name)(x, **numbers))
+    assert torch.equal(module(x), getattr(rf, activation.name)(x))
+    with pytest.raises(ParameterError, match="has no parameter 'slope'"):
+        getattr(rt, name)(slope=1.0)
+    with pytest.raises(TypeError, match=f"takes {len(numbers)} parameters"):
+        getattr(rt, name)(1.0, 2.0)
+
+
+@pytest.mark.parametrize("name", NATIVE)
 def test_a_modules_parameters_begin_with_pytorchs_and_what_is_more_is_by_keyword(name):
     ours, native = inspect.signature(getattr(rt, name)).parameters, parameters(getattr(nn, name))
     assert {k: p.default for k, p in list(ours.items())[: len(native)]} == native

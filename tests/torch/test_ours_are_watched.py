@@ -8,8 +8,10 @@ from torch import nn
 
 import relume
 import relume.torch as rt
+from relume import activations
+from relume.torch import layers
 
-NAMES = ["ReLU", "LeakyReLU", "PReLU", "ReLU6", "ELU", "CELU", "SELU", "GELU", "SiLU", "Sigmoid", "Tanh"]
+NAMES = [name for name in layers.__all__ if hasattr(nn, name) and name not in ("RReLU", "Softmax")]
 
 
 def report(activation: nn.Module, evaluated: bool = False) -> dict:
@@ -30,10 +32,24 @@ def report(activation: nn.Module, evaluated: bool = False) -> dict:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_module_of_ours_is_reported_as_torchs(name):
     native, ours = report(getattr(nn, name)()), report(getattr(rt, name)())
-    shared = name in ("GELU", "SiLU", "Sigmoid", "Tanh")
+    shared = getattr(nn, name) is getattr(rt, name)
     assert (native.pop("call"), ours.pop("call")) == (f"nn.{name}", f"nn.{name}" if shared else f"relume.torch.{name}")
     assert ours == native
-    assert shared or ours["firing_rate"][3] == 0
+    assert ours["firing_rate"][3] == (1 if name in ("Sigmoid", "Tanh", "Softplus") else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "dead"),
+    [
+        (name, [] if name in ("LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "Sigmoid", "Tanh", "Softplus") else [3])
+        for name in NAMES
+    ]
+    + [("ReLUSquared", [3]), ("LeakySquared", [])],
+)
+def test_a_silent_unit_is_dead_if_its_slope_is_gone(name, dead):
+    found = report(getattr(rt, name)())
+    assert (found["activation"], found["dead"]) == (activations.get(name).name, dead)
+    assert found["call"] == (f"nn.{name}" if getattr(nn, name, None) is getattr(rt, name) else f"relume.torch.{name}")
 
 
 def test_rrelu_of_ours_is_reported_as_torchs():

@@ -10,22 +10,31 @@ from relume.activations import (
     celu,
     elu,
     gelu,
+    hardsigmoid,
+    hardswish,
     leaky_relu,
+    leaky_squared,
+    mish,
     prelu,
     relu,
     relu6,
+    relu_squared,
     rrelu,
     selu,
     sigmoid,
     silu,
     softmax,
+    softplus,
     tanh,
 )
 from relume.activations._namespace import NUMPY
 from relume.activations.definition import FLAT_SLOPE, Activation, Kink, Parameter, Source
 from relume.errors import unknown_name
 
-_MODULES = (relu, leaky_relu, prelu, rrelu, relu6, elu, celu, selu, gelu, silu, sigmoid, tanh, softmax)
+_MODULES = (
+    *(relu, leaky_relu, prelu, rrelu, relu6, elu, celu, selu, relu_squared, leaky_squared),
+    *(gelu, silu, mish, hardswish, softplus, sigmoid, hardsigmoid, tanh, softmax),
+)
 
 ACTIVATIONS: dict[str, Activation] = {module.ACTIVATION.name: module.ACTIVATION for module in _MODULES}
 """Every activation by its name: the rectifiers first, then those that they are compared with."""

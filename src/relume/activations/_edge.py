@@ -6,7 +6,8 @@ gets back the shape in which slopes broadcast, or the one error that all framewo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import Parameter, Signature
 from itertools import pairwise
 from typing import Any
 
@@ -146,3 +147,39 @@ def _misfit(weight: Shape, x: Shape, expected: str) -> ShapeError:
 
 def _written(shape: Shape) -> str:
     return str(tuple(shape))
+
+
+def function_of(
+    activation: Activation, compute: Callable[..., Any], home: str, framework: str = ""
+) -> Callable[..., Any]:
+    """A function ``f(x, *parameters)`` with the signature and the description of a definition.
+
+    Args:
+        activation: the definition.
+        compute: called as ``compute(x, **parameters)``; it does the checks.
+        home: name of the module where it is found.
+        framework: whose defaults the parameters have where it has its own; "" for the definition's.
+    """
+    defaults = {p.name: p.defaults.get(framework, p.default) for p in activation.parameters}
+
+    def function(x: Any, *given: Any, **named: Any) -> Any:
+        return compute(x, **defaults | bound(activation, given, named))
+
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    own = [Parameter(name, kind, default=default) for name, default in defaults.items()]
+    function.__signature__ = Signature([Parameter("x", kind), *own])  # type: ignore[attr-defined]
+    function.__name__ = function.__qualname__ = activation.name
+    function.__module__ = home
+    function.__doc__ = f"``{activation.formula}``. See :mod:`relume.activations.{activation.name}`."
+    return function
+
+
+def bound(activation: Activation, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """Parameters that are given by place and by name, by name.
+
+    Raises: TypeError: more are given than the definition has.
+    """
+    names = [parameter.name for parameter in activation.parameters]
+    if len(given) > len(names):
+        raise TypeError(f"{activation.title} takes {len(names)} parameters, {len(given)} were given")
+    return dict(zip(names, given, strict=False)) | named

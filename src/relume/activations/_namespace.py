@@ -35,6 +35,7 @@ NUMPY = SimpleNamespace(
     erf=erf,
     sqrt=np.sqrt,
     log=np.log,
+    log1p=np.log1p,
     abs=np.abs,
     round=np.round,
     minimum=np.minimum,

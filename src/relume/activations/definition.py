@@ -34,7 +34,7 @@ class Parameter:
     Keras's layer and its functions differ, ``keras`` is the layer, ``keras.activations`` and ``keras.ops``
     the functions. ``low`` and ``high`` bound the values that keep the activation's stated properties; both
     may be infinite, a value may not. ``low_open`` excludes ``low`` itself. A parameter with ``choices`` is
-    one of these words, not a number.
+    one of these words, not a number. ``aliases`` are the names that frameworks have for it.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     learnable: bool = False
     defaults: Mapping[str, float | str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
 
     @property
     def interval(self) -> str:
@@ -162,8 +163,9 @@ class Activation:
         for name, number in given.items():
             if name not in known:
                 expected = ", ".join(known) or "none"
+                called = [f" It is called {p.name}." for p in self.parameters if name in p.aliases]
                 raise ParameterError(
-                    f"{self.title} has no parameter {name!r}; its parameters: {expected}.",
+                    f"{self.title} has no parameter {name!r}; its parameters: {expected}.{''.join(called)}",
                     slug="unknown-parameter",
                 )
             p = known[name]

@@ -85,6 +85,7 @@ ACTIVATION = Activation(
                 "jax": 0.01,
                 "onnx": 0.01,
             },
+            aliases=("alpha", "leak", "slope"),
         ),
     ),
     kinks=(

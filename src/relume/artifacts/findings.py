@@ -17,12 +17,24 @@ SCHEMA = 1
 Severity = Literal["error", "warning", "info"]
 
 
+class Advised(NamedTuple):
+    """A cure for a finding: its name, what is changed, for how many units, and what speaks for and against it.
+
+    ``evidence``: of this run first, then of measurements elsewhere.
+    """
+
+    cure: str
+    changes: str
+    units: int
+    evidence: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One pathology at one site.
 
     ``rule`` is its code (``RLM001``), ``slug`` its name (``dead_unit``). ``evidence`` is numbers, for machines and
-    people alike; ``advice`` is a sentence that says what to do.
+    people alike; ``advice`` is a sentence that says what to do; ``cures`` are those that a plan has for it.
     """
 
     rule: str
@@ -32,6 +44,7 @@ class Finding:
     units: tuple[int, ...]
     evidence: str
     advice: str
+    cures: tuple[Advised, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,15 +58,12 @@ class Cause:
 class Span(NamedTuple):
     """One or more consecutive windows of a clock: ``first_step`` … ``last_step``, of which ``looked`` were looked at.
 
-    ``rates``: the learning rate of each parameter group at its end. ``loss``: mean of the looked-at steps, None where
-    no backward told one. ``dead``: units of the clock's sites that were dead behind ``last_step``, by their events.
+    ``dead``: units of the clock's sites that were dead after ``last_step``, by their events.
     """
 
     first_step: int
     last_step: int
     looked: int
-    rates: tuple[float, ...]
-    loss: float | None
     dead: int
 
 
@@ -102,10 +112,7 @@ class Timeline:
             "kind": self.kind,
             "steps": self.steps,
             "looked": self.looked,
-            "spans": [
-                {**span._asdict(), "rates": [_known(rate) for rate in span.rates], "loss": _known(span.loss)}
-                for span in self.spans
-            ],
+            "spans": [span._asdict() for span in self.spans],
             "rates": [{"step": step, "rates": [_known(rate) for rate in rates]} for step, rates in self.rates],
             "losses": [
                 {name: _known(value) for name, value in point._asdict().items() if name not in _NOT_OF_A_LOSS}
@@ -310,6 +317,7 @@ class Findings:
                     "units": list(f.units),
                     "evidence": f.evidence,
                     "advice": f.advice,
+                    "cures": [{**cure._asdict(), "evidence": list(cure.evidence)} for cure in f.cures],
                 }
                 for f in self.findings
             ],

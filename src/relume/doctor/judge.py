@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from relume.activations import ACTIVATIONS
+from relume.activations import ACTIVATIONS, NUMPY
 from relume.artifacts.findings import Judged
 from relume.artifacts.recording import Clock, Count, SiteRecord
 
@@ -92,8 +92,8 @@ def _dead(record: SiteRecord, can_die: Mask, *, literal: bool) -> Mask:
 def _splits_at_zero(name: str) -> bool:
     """Whether the activation is one straight line below zero and another above it, as its definition says."""
     activation = ACTIVATIONS[name]
-    defaults = activation.defaults()
-    return activation.fires_above(**defaults) == 0 and activation.flat(**defaults)[0] is None
+    slopes = activation.slope(np.array([-2.0, -1.0, 1.0, 2.0]), NUMPY, **activation.defaults()).tolist()
+    return activation.fires_above(**activation.defaults()) == 0 and slopes[::2] == slopes[1::2]
 
 
 def _can_die(record: SiteRecord) -> Mask:

@@ -9,34 +9,14 @@ Example:
 
 from __future__ import annotations
 
-from relume.jax.functional import (
-    celu,
-    elu,
-    gelu,
-    leaky_relu,
-    prelu,
-    relu,
-    relu6,
-    rrelu,
-    selu,
-    sigmoid,
-    silu,
-    softmax,
-    tanh,
-)
+from typing import Any
 
-__all__ = [
-    "celu",
-    "elu",
-    "gelu",
-    "leaky_relu",
-    "prelu",
-    "relu",
-    "relu6",
-    "rrelu",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "tanh",
-]
+from relume.jax.family import FAMILY
+
+__all__ = [*FAMILY]
+
+
+def __getattr__(name: str) -> Any:
+    if name in FAMILY:
+        return FAMILY[name].function
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,37 +13,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from relume.activations import ACTIVATIONS
+from relume.activations import ACTIVATIONS, Activation
 from relume.activations._edge import axes_of
 from relume.jax import functional
 
-__all__ = ["CELU", "ELU", "SELU", "LeakyReLU", "PReLU", "RReLU", "ReLU", "ReLU6"]
-
-
-class ReLU(eqx.Module):
-    """``max(0, x)``: :func:`relume.jax.relu`."""
-
-    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        return functional.relu(x)
-
-
-class ReLU6(eqx.Module):
-    """``min(max(0, x), 6)``: :func:`relume.jax.relu6`."""
-
-    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        return functional.relu6(x)
-
-
-class LeakyReLU(eqx.Module):
-    """``x if x > 0 else negative_slope * x``: :func:`relume.jax.leaky_relu`."""
-
-    negative_slope: float = eqx.field(static=True, default=0.01)
-
-    def __check_init__(self) -> None:
-        ACTIVATIONS["leaky_relu"].check(negative_slope=self.negative_slope)
-
-    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        return functional.leaky_relu(x, self.negative_slope)
+__all__ = [activation.title for activation in ACTIVATIONS.values() if activation.elementwise]
 
 
 class PReLU(eqx.Module):
@@ -98,32 +72,21 @@ class RReLU(eqx.Module):
         return functional.rrelu(x, self.lower, self.upper, training=not self.inference, key=key)
 
 
-class ELU(eqx.Module):
-    """``x if x > 0 else alpha * (exp(x) - 1)``: :func:`relume.jax.elu`."""
+def _made(activation: Activation) -> type[eqx.Module]:
+    """A module of an activation's parameters, which are checked when it is made."""
+    defaults = activation.defaults()
 
-    alpha: float = eqx.field(static=True, default=1.0)
+    def __check_init__(self: Any) -> None:
+        activation.check(**{name: getattr(self, name) for name in defaults})
 
-    def __check_init__(self) -> None:
-        ACTIVATIONS["elu"].check(alpha=self.alpha)
+    def __call__(self: Any, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        return getattr(functional, activation.name)(x, **{name: getattr(self, name) for name in defaults})
 
-    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        return functional.elu(x, self.alpha)
-
-
-class CELU(eqx.Module):
-    """``x if x > 0 else alpha * (exp(x / alpha) - 1)``: :func:`relume.jax.celu`."""
-
-    alpha: float = eqx.field(static=True, default=1.0)
-
-    def __check_init__(self) -> None:
-        ACTIVATIONS["celu"].check(alpha=self.alpha)
-
-    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        return functional.celu(x, self.alpha)
+    doc = f"``{activation.formula}``: :func:`relume.jax.{activation.name}`."
+    fields = {name: eqx.field(static=True, default=default) for name, default in defaults.items()}
+    own = {"__check_init__": __check_init__, "__call__": __call__, "__doc__": doc, "__module__": __name__}
+    annotations = {"__annotations__": dict.fromkeys(defaults, Any)}
+    return type(eqx.Module)(activation.title, (eqx.Module,), own | annotations | fields)
 
 
-class SELU(eqx.Module):
-    """ELU with the constants that keep mean 0 and variance 1: :func:`relume.jax.selu`."""
-
-    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        return functional.selu(x)
+globals().update({a.title: _made(a) for a in ACTIVATIONS.values() if a.elementwise and a.title not in globals()})

@@ -9,36 +9,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from relume.activations import ACTIVATIONS
-from relume.activations._edge import axes_of
+from relume.activations import ACTIVATIONS, Activation
+from relume.activations._edge import axes_of, bound
+from relume.errors import ParameterError
 from relume.jax import functional
 
-__all__ = ["CELU", "ELU", "SELU", "LeakyReLU", "PReLU", "RReLU", "ReLU", "ReLU6"]
-
-
-class ReLU(nnx.Module):
-    """``max(0, x)``: :func:`relume.jax.relu`."""
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return functional.relu(x)
-
-
-class ReLU6(nnx.Module):
-    """``min(max(0, x), 6)``: :func:`relume.jax.relu6`."""
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return functional.relu6(x)
-
-
-class LeakyReLU(nnx.Module):
-    """``x if x > 0 else negative_slope * x``: :func:`relume.jax.leaky_relu`."""
-
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        ACTIVATIONS["leaky_relu"].check(negative_slope=negative_slope)
-        self.negative_slope = negative_slope
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return functional.leaky_relu(x, self.negative_slope)
+__all__ = [activation.title for activation in ACTIVATIONS.values() if activation.elementwise]
 
 
 class PReLU(nnx.Module):
@@ -93,34 +69,33 @@ class RReLU(nnx.Module):
         self.rngs = nnx.data(None) if rngs is None else rngs["rrelu"].fork()
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        key = None if self.deterministic or self.rngs is None else self.rngs()
+        if self.rngs is None and not self.deterministic:
+            raise ParameterError(
+                "RReLU draws its slopes in training, and has no random stream. Make it with rngs=nnx.Rngs(…), or take "
+                "the mean slope by deterministic=True or model.eval().",
+                slug="no-key",
+            )
+        key = None if self.deterministic else self.rngs()
         return functional.rrelu(x, self.lower, self.upper, training=not self.deterministic, key=key)
 
 
-class ELU(nnx.Module):
-    """``x if x > 0 else alpha * (exp(x) - 1)``: :func:`relume.jax.elu`."""
+def _made(activation: Activation) -> type[nnx.Module]:
+    """A module of an activation's parameters, which are checked when it is made."""
+    defaults = activation.defaults()
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        ACTIVATIONS["elu"].check(alpha=alpha)
-        self.alpha = alpha
+    def __init__(self: Any, *given: Any, **named: Any) -> None:
+        for name, number in activation.check(**bound(activation, given, named)).items():
+            setattr(self, name, number)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return functional.elu(x, self.alpha)
+    def __call__(self: Any, x: jax.Array) -> jax.Array:
+        return getattr(functional, activation.name)(x, **{name: getattr(self, name) for name in defaults})
 
-
-class CELU(nnx.Module):
-    """``x if x > 0 else alpha * (exp(x / alpha) - 1)``: :func:`relume.jax.celu`."""
-
-    def __init__(self, alpha: float = 1.0) -> None:
-        ACTIVATIONS["celu"].check(alpha=alpha)
-        self.alpha = alpha
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return functional.celu(x, self.alpha)
+    doc = f"``{activation.formula}``: :func:`relume.jax.{activation.name}`."
+    return type(nnx.Module)(
+        activation.title,
+        (nnx.Module,),
+        {"__init__": __init__, "__call__": __call__, "__doc__": doc, "__module__": __name__},
+    )
 
 
-class SELU(nnx.Module):
-    """ELU with the constants that keep mean 0 and variance 1: :func:`relume.jax.selu`."""
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return functional.selu(x)
+globals().update({a.title: _made(a) for a in ACTIVATIONS.values() if a.elementwise and a.title not in globals()})

@@ -13,7 +13,6 @@ for 0. Here signs are read from the bits, so that what is only passed on is kept
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import pi, sqrt
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,16 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-from jax.scipy.special import erfc
 from jax.typing import ArrayLike
 
 from relume.activations import ACTIVATIONS
 from relume.activations._edge import axis_of, require_dtype, slopes_shape
 from relume.activations._expm1 import expm1
 from relume.activations._quotient import digits_of, exp_of_quotient, expm1_of_quotient, is_exact, parts_of
-from relume.activations.gelu import FAR as GELU_FAR
 from relume.activations.selu import SCALE, SCALED_ALPHA
-from relume.activations.silu import FAR as SILU_FAR
 from relume.errors import ParameterError, ShapeError
 
 
@@ -172,35 +168,6 @@ def selu(x: ArrayLike) -> jax.Array:
     return _bend(_array("selu", x), lambda below: SCALED_ALPHA * _expm1(below), above=SCALE)
 
 
-def gelu(x: ArrayLike, approximate: str = "none") -> jax.Array:
-    """``x * Φ(x)``; ``approximate="tanh"`` for the approximation. See :mod:`relume.activations.gelu`.
-
-    ``jax.nn.gelu`` approximates unless told otherwise.
-    """
-    x = _array("gelu", x)
-    _check("gelu", approximate=approximate)
-    bent = _gelu_tanh if approximate == "tanh" else _gelu
-    return bent(_wide(x)).astype(x.dtype)
-
-
-def silu(x: ArrayLike) -> jax.Array:
-    """``x / (1 + exp(-x))``. See :mod:`relume.activations.silu`."""
-    x = _array("silu", x)
-    return _silu(_wide(x)).astype(x.dtype)
-
-
-def sigmoid(x: ArrayLike) -> jax.Array:
-    """``1 / (1 + exp(-x))``. See :mod:`relume.activations.sigmoid`."""
-    x = _array("sigmoid", x)
-    return jax.nn.sigmoid(_wide(x)).astype(x.dtype)
-
-
-def tanh(x: ArrayLike) -> jax.Array:
-    """Hyperbolic tangent. See :mod:`relume.activations.tanh`."""
-    x = _array("tanh", x)
-    return jnp.tanh(_wide(x)).astype(x.dtype)
-
-
 def softmax(x: ArrayLike, axis: int = -1) -> jax.Array:
     """``exp(x_i) / Σ_j exp(x_j)`` along ``axis``. See :mod:`relume.activations.softmax`.
 
@@ -319,37 +286,6 @@ _celu_below.defjvp(_celu_below_jvp, symbolic_zeros=True)
 _celu_slope.defjvp(_celu_slope_jvp, symbolic_zeros=True)
 
 
-def _held(value: Callable[[Any], Any], slope: Callable[[Any], Any], far: float) -> Callable[[Any], Any]:
-    """``value`` with the slope taken at most ``far`` out: the limits at ±inf, where the chain rule has inf · 0."""
-    curve = jax.custom_jvp(value)
-
-    @curve.defjvp
-    def _jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
-        (x,) = primals
-        near = jnp.where(jnp.abs(x) > far, jnp.sign(x) * far, x)
-        return curve(x), slope(near) * tangents[0]
-
-    return curve
-
-
-def _silu_slope(x: jax.Array) -> jax.Array:
-    s = jax.nn.sigmoid(x)
-    return s + x * s * jax.nn.sigmoid(-x)
-
-
-def _gelu_slope(x: jax.Array) -> jax.Array:
-    return 0.5 * erfc(-x * sqrt(0.5)) + x * jnp.exp(-0.5 * x * x) / sqrt(2 * pi)
-
-
-def _gelu_tanh_slope(x: jax.Array) -> jax.Array:
-    return ACTIVATIONS["gelu"].slope(x, jnp, approximate="tanh")
-
-
-_silu = _held(jax.nn.silu, _silu_slope, SILU_FAR)
-_gelu = _held(lambda x: jax.nn.gelu(x, approximate=False), _gelu_slope, GELU_FAR)
-_gelu_tanh = _held(lambda x: ACTIVATIONS["gelu"].value(x, jnp, approximate="tanh"), _gelu_tanh_slope, GELU_FAR)
-
-
 # ---- the edge ------------------------------------------------------------------------------------------------------
 
 
@@ -382,3 +318,11 @@ def _below(x: jax.Array) -> jax.Array:
     """x < 0, subnormals included; false at nan and −0."""
     bits = _bits(x)
     return (bits < 0) & (bits != jnp.iinfo(bits.dtype).min) & ~jnp.isnan(x)
+
+
+def __getattr__(name: str) -> Any:
+    from relume.jax.family import FAMILY
+
+    if name in FAMILY:
+        return FAMILY[name].function
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from relume import activations
+from relume.activations import ACTIVATIONS
 from relume.activations.spec import Spec
 from relume.errors import SpecError
 from relume.jax import functional
+from relume.jax.family import FAMILY
 
-CLASSES = {"relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "LeakyReLU", "rrelu": "RReLU", "elu": "ELU"}
-CLASSES |= {"celu": "CELU", "selu": "SELU", "prelu": "PReLU"}
+MODULES = ("relume.jax.flax", "relume.jax.equinox")
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["weight"], meta_fields=["activation", "fixed"])
@@ -45,13 +47,15 @@ def to_spec(layer: Any) -> Spec | None:
 
     Equinox's own PReLU with slopes of two or more axes is taken to be for examples of that many.
     """
-    name = type(layer).__name__
     if isinstance(layer, Function):
         return _of_made(layer)
-    if name in CLASSES.values() and type(layer).__module__ in ("relume.jax.flax", "relume.jax.equinox"):
-        return _of_module(layer, next(key for key, kind in CLASSES.items() if kind == name))
+    if type(layer).__module__ in MODULES:
+        return _of_module(layer, activations.get(type(layer).__name__).name)
     if "flax" in sys.modules and isinstance(layer, sys.modules["flax"].nnx.PReLU):
         return Spec("prelu", {"weight": np.asarray(layer.negative_slope[...])})
+    if "flax.linen" in sys.modules and isinstance(layer, sys.modules["flax.linen"].PReLU):
+        bound = layer.scope is not None  # else it has no slope yet, only where it starts
+        return Spec("prelu", {"weight": np.asarray(_slope_of(layer) if bound else layer.negative_slope_init)})
     if "equinox" in sys.modules and isinstance(layer, sys.modules["equinox"].nn.PReLU):
         return _of_equinox(layer)
     return _of_function(layer)
@@ -64,16 +68,17 @@ def from_spec(spec: Spec, package: str) -> Any:
     """
     if package == "jax":
         return _made_function(spec)
-    if spec.activation not in CLASSES:
+    activation = ACTIVATIONS[spec.activation]
+    if not activation.elementwise:
         raise SpecError(
-            f"{package} has no module for {spec.activation}: it is a function. Take from_spec(spec, 'jax').",
+            f"{package} has no module for {activation.name}: it is a function. Take from_spec(spec, 'jax').",
             slug="no-equal",
         )
     if package == "flax":
         from relume.jax import flax as modules
     else:
         from relume.jax import equinox as modules  # type: ignore[no-redef]
-    kind = getattr(modules, CLASSES[spec.activation])
+    kind = getattr(modules, activation.title)
     if spec.activation != "prelu":
         return kind(**spec.parameters)
     weight = jnp.asarray(spec.parameters["weight"])
@@ -95,6 +100,10 @@ def _made_function(spec: Spec) -> Function:
     return Function(spec.activation, tuple(parameters.items()), weight)
 
 
+def _slope_of(layer: Any) -> Any:
+    return layer.variables["params"]["negative_slope"]
+
+
 def _of_made(layer: Function) -> Spec:
     parameters = dict(layer.fixed)
     axis = parameters.pop("axis", ())
@@ -113,8 +122,7 @@ def _of_module(layer: Any, name: str) -> Spec:
         if weight.ndim == 0:
             axes = ()
         return Spec(name, {"weight": weight}, axes if flax else _of_a_batch(axes))
-    parameters = ("negative_slope", "lower", "upper", "alpha")
-    return Spec(name, {key: getattr(layer, key) for key in parameters if hasattr(layer, key)})
+    return Spec(name, {p.name: getattr(layer, p.name) for p in ACTIVATIONS[name].parameters})
 
 
 def _of_equinox(layer: Any) -> Spec:
@@ -137,14 +145,27 @@ def _of_one_example(axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _of_function(layer: Any) -> Spec | None:
-    name = getattr(layer, "__name__", "")
-    if getattr(functional, name, None) is layer:
-        return Spec(name, axes=(-1,) if name == "softmax" else ())
-    if getattr(jax.nn, name, None) is not layer and layer is not jnp.tanh:
-        return None
-    names = {"swish": "silu"}
-    if name == "gelu":
-        return Spec("gelu", {"approximate": "tanh"})  # JAX's default
-    known = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "silu", "sigmoid", "tanh", "softmax")
-    name = names.get(name, name)
-    return Spec(name, axes=(-1,) if name == "softmax" else ()) if name in known else None
+    """Of a function of JAX or ours, or of a partial of one with numbers for its parameters."""
+    function = layer.func if isinstance(layer, partial) and not layer.args else layer
+    for name, member in FAMILY.items():
+        is_native = any(function is native for native in member.natives)
+        if function is not member.function and not is_native:
+            continue
+        axes = (-1,) if name == "softmax" else ()
+        if not is_native and not isinstance(layer, partial):
+            return Spec(name, axes=axes)
+        known = {
+            p.name: p.defaults.get("jax", p.default) if is_native else p.default for p in ACTIVATIONS[name].parameters
+        }
+        return Spec(name, known | _given(layer, name), axes)
+    return None
+
+
+def _given(layer: Any, name: str) -> dict[str, Any]:
+    """The parameters that a partial holds, by the definition's names and kinds."""
+    if not isinstance(layer, partial):
+        return {}
+    found = dict(layer.keywords)
+    if isinstance(found.get("approximate"), bool):
+        found["approximate"] = "tanh" if found["approximate"] else "none"
+    return found

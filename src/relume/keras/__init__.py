@@ -7,6 +7,19 @@ Example:
     (2, 4)
 """
 
-from relume.keras.layers import CELU, ELU, SELU, LeakyReLU, PReLU, ReLU, ReLU6, RReLU
+from __future__ import annotations
 
-__all__ = ["CELU", "ELU", "SELU", "LeakyReLU", "PReLU", "RReLU", "ReLU", "ReLU6"]
+import importlib
+from typing import Any
+
+from relume.keras.family import LAYERS
+
+__all__ = [*LAYERS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in LAYERS:
+        return LAYERS[name]
+    if name == "Watch":  # the callback stands on relume's verbs, which layers need not load
+        return importlib.import_module("relume.integrations.keras").WatchCallback
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ ParameterError.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import keras
 
 from relume.activations import ACTIVATIONS
-from relume.activations._edge import axes_of, require_dtype
+from relume.activations._edge import axes_of, function_of, require_dtype
 from relume.errors import MissingExtra, ParameterError
 
 BACKEND = keras.backend.backend()
@@ -51,18 +52,6 @@ def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, th
     parameters = {"negative_slope": negative_slope, "max_value": max_value, "threshold": threshold}
     _non_negative(**parameters)
     return _called("relu", _relu, x, **parameters)
-
-
-def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
-    """``x if x > 0 else negative_slope * x``. See :mod:`relume.activations.leaky_relu`.
-
-    The default is that of ``keras.activations``; the layer's is 0.3.
-
-    Example:
-        >>> keras.ops.convert_to_numpy(leaky_relu([-2.0, 3.0], 0.25)).tolist()
-        [-0.5, 3.0]
-    """
-    return _called("leaky_relu", native.leaky_relu, x, negative_slope=negative_slope)
 
 
 def prelu(x: Any, weight: Any, axis: int | Sequence[int] = -1) -> Any:
@@ -107,46 +96,6 @@ def rrelu(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = F
     return _called("rrelu", native.rrelu, x, lower=lower, upper=upper)
 
 
-def relu6(x: Any) -> Any:
-    """``min(max(0, x), 6)``. See :mod:`relume.activations.relu6`.
-
-    Example:
-        >>> keras.ops.convert_to_numpy(relu6([-1.0, 2.0, 7.0])).tolist()
-        [0.0, 2.0, 6.0]
-    """
-    return _called("relu6", native.relu6, x)
-
-
-def elu(x: Any, alpha: float = 1.0) -> Any:
-    """``x if x > 0 else alpha * (exp(x) - 1)``, by expm1. See :mod:`relume.activations.elu`.
-
-    Example:
-        >>> keras.ops.convert_to_numpy(elu([-100.0, 2.0], alpha=0.5)).tolist()
-        [-0.5, 2.0]
-    """
-    return _called("elu", native.elu, x, alpha=alpha)
-
-
-def celu(x: Any, alpha: float = 1.0) -> Any:
-    """``x if x > 0 else alpha * (exp(x / alpha) - 1)``, by expm1. See :mod:`relume.activations.celu`.
-
-    Example:
-        >>> keras.ops.convert_to_numpy(celu([-100.0, 2.0], alpha=0.5)).tolist()
-        [-0.5, 2.0]
-    """
-    return _called("celu", native.celu, x, alpha=alpha)
-
-
-def selu(x: Any) -> Any:
-    """ELU with the constants that keep mean 0 and variance 1, by expm1. See :mod:`relume.activations.selu`.
-
-    Example:
-        >>> print(keras.ops.convert_to_numpy(selu([-100.0, 1.0])).round(3))
-        [-1.758  1.051]
-    """
-    return _called("selu", native.selu, x)
-
-
 @keras.saving.register_keras_serializable(package="relume")
 class Function(keras.Operation):
     """One of these functions as a node of a functional model.
@@ -162,7 +111,7 @@ class Function(keras.Operation):
         self.function, self.parameters = function, dict(parameters or {})
 
     def call(self, x: Any, *slopes: Any) -> Any:
-        return globals()[self.function](x, *slopes, **self.parameters)
+        return getattr(sys.modules[__name__], self.function)(x, *slopes, **self.parameters)
 
     def compute_output_spec(self, x: Any, *slopes: Any) -> Any:
         return keras.KerasTensor(x.shape, dtype=x.dtype)
@@ -233,3 +182,21 @@ def _non_negative(**parameters: Any) -> None:
                 f"ReLU: {name} = {given!r}. Expected a finite number that is at least 0.",
                 slug="parameter-out-of-bounds",
             )
+
+
+def made(name: str) -> Any:
+    """A function that its backend computes with the definition's parameters, and the defaults of Keras's function."""
+    return function_of(
+        ACTIVATIONS[name],
+        lambda x, **parameters: _called(name, getattr(native, name), x, **parameters),
+        __name__,
+        framework="keras.activations",
+    )
+
+
+def __getattr__(name: str) -> Any:
+    from relume.keras.family import FAMILY
+
+    if name in FAMILY:
+        return FAMILY[name].function
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

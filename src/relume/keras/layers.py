@@ -13,8 +13,8 @@ from typing import Any
 
 import keras
 
-from relume.activations import ACTIVATIONS
-from relume.activations._edge import axis_of
+from relume.activations import ACTIVATIONS, Activation
+from relume.activations._edge import axis_of, bound
 from relume.errors import ParameterError, ShapeError
 from relume.keras import functional
 
@@ -171,14 +171,6 @@ class RReLU(_Elementwise):
 
 
 @registered
-class ReLU6(_Elementwise):
-    """``min(max(0, x), 6)``. See :mod:`relume.activations.relu6`; in Keras ``ReLU(6.0)``."""
-
-    def call(self, inputs: Any) -> Any:
-        return functional.relu6(inputs)
-
-
-@registered
 class ELU(keras.layers.ELU):
     """``x if x > 0 else alpha * (exp(x) - 1)``. See :mod:`relume.activations.elu`.
 
@@ -198,30 +190,33 @@ class ELU(keras.layers.ELU):
         return super().get_config() | {"alpha": self.alpha}
 
 
-@registered
-class CELU(_Elementwise):
-    """``x if x > 0 else alpha * (exp(x / alpha) - 1)``. See :mod:`relume.activations.celu`.
+def made(activation: Activation) -> type[keras.layers.Layer]:
+    """A layer of an activation that Keras has none of, with the definition's parameters."""
+    defaults = activation.defaults()
 
-    Args:
-        alpha: finite, > 0.
-        **kwargs: of every layer, such as ``name`` and ``dtype``.
-    """
+    def __init__(self: Any, *given: Any, **named: Any) -> None:
+        own = bound(activation, given, {name: named.pop(name) for name in [*named] if name in defaults})
+        super(kind, self).__init__(**named)
+        for name, number in activation.check(**own).items():
+            setattr(self, name, number)
 
-    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        ACTIVATIONS["celu"].check(alpha=alpha)
-        self.alpha = alpha
+    def call(self: Any, inputs: Any) -> Any:
+        return getattr(functional, activation.name)(inputs, **{name: getattr(self, name) for name in defaults})
 
-    def call(self, inputs: Any) -> Any:
-        return functional.celu(inputs, self.alpha)
+    def get_config(self: Any) -> dict[str, Any]:
+        return super(kind, self).get_config() | {name: getattr(self, name) for name in defaults}
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"alpha": self.alpha}
+    doc = f"``{activation.formula}``. See :mod:`relume.activations.{activation.name}`.\n\n    Args:\n"
+    doc += "".join(f"        {p.name}: {p.meaning}, in {p.interval}.\n" for p in activation.parameters)
+    doc += "        **kwargs: of every layer, such as ``name`` and ``dtype``.\n"
+    own = {"__init__": __init__, "call": call, "get_config": get_config, "__doc__": doc, "__module__": __name__}
+    kind = registered(type(activation.title, (_Elementwise,), own))
+    return kind
 
 
-@registered
-class SELU(_Elementwise):
-    """ELU with the constants that keep mean 0 and variance 1. See :mod:`relume.activations.selu`."""
+def __getattr__(name: str) -> Any:
+    from relume.keras.family import LAYERS
 
-    def call(self, inputs: Any) -> Any:
-        return functional.selu(inputs)
+    if name in LAYERS:
+        return LAYERS[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -11,13 +12,13 @@ from relume.activations import ACTIVATIONS
 from relume.activations.spec import Spec
 from relume.errors import SpecError
 from relume.keras import layers
-
-LEAKY_FUNCTION = ACTIVATIONS["leaky_relu"].parameters[0].defaults["keras.activations"]
-PLAIN = ("relu", "relu6", "elu", "celu", "selu", "silu", "sigmoid", "tanh", "softmax", "gelu", "leaky_relu")
+from relume.keras.family import FAMILY
 
 
 def to_spec(layer: Any) -> Spec | None:
     """Describe a layer; None: it is no activation layer, or a subclass that computes something else."""
+    if isinstance(layer, FunctionType):
+        return _function(layer)
     computes = next((kind for kind in type(layer).__mro__ if "call" in vars(kind)), None)
     if computes is None or not computes.__module__.startswith(("keras.", "relume.")):
         return None
@@ -26,18 +27,18 @@ def to_spec(layer: Any) -> Spec | None:
         return _prelu(layer)
     if isinstance(layer, kinds.ReLU):
         return _relu(layer)
-    if isinstance(layer, kinds.LeakyReLU):
-        return Spec("leaky_relu", {"negative_slope": float(layer.negative_slope)})
     if isinstance(layer, kinds.Softmax):
         return _softmax(layer)
     if isinstance(layer, kinds.Activation):
-        return _function(layer)
-    if isinstance(layer, layers.RReLU):
-        return Spec("rrelu", {"lower": layer.lower, "upper": layer.upper})
-    if isinstance(layer, (kinds.ELU, layers.CELU)):
-        return Spec("celu" if isinstance(layer, layers.CELU) else "elu", {"alpha": float(layer.alpha)})
-    plain = {layers.ReLU6: "relu6", layers.SELU: "selu"}
-    return next((Spec(name) for kind, name in plain.items() if isinstance(layer, kind)), None)
+        return _function(layer.activation)
+    for name, member in FAMILY.items():
+        if isinstance(layer, getattr(kinds, member.layer.__name__, member.layer)):
+            return Spec(name, {p.name: _plain(getattr(layer, p.name)) for p in ACTIVATIONS[name].parameters})
+    return None
+
+
+def _plain(parameter: Any) -> Any:
+    return parameter if isinstance(parameter, str) else float(parameter)
 
 
 def from_spec(spec: Spec, package: str) -> Any:
@@ -55,18 +56,7 @@ def from_spec(spec: Spec, package: str) -> Any:
         )
     if name == "softmax":
         return keras.layers.Softmax(spec.axes[0] if spec.axes else -1)
-    if name == "gelu":
-        approximate = parameters["approximate"] == "tanh"
-        return keras.layers.Activation(_gelu_tanh if approximate else "gelu")
-    if name in ("silu", "sigmoid", "tanh"):
-        return keras.layers.Activation(name)
-    made = {"relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "LeakyReLU", "rrelu": "RReLU", "elu": "ELU"}
-    return getattr(layers, (made | {"celu": "CELU", "selu": "SELU"})[name])(**parameters)
-
-
-@keras.saving.register_keras_serializable(package="relume", name="gelu_tanh")
-def _gelu_tanh(x: Any) -> Any:
-    return keras.activations.gelu(x, approximate=True)
+    return FAMILY[name].layer(**parameters)
 
 
 def _prelu(layer: Any) -> Spec:
@@ -119,13 +109,11 @@ def _softmax(layer: Any) -> Spec:
     return Spec("softmax", axes=(layer.axis,))
 
 
-def _function(layer: Any) -> Spec | None:
-    function = layer.activation
-    if function is _gelu_tanh:
-        return Spec("gelu", {"approximate": "tanh"})
-    if function is keras.activations.leaky_relu:
-        return Spec("leaky_relu", {"negative_slope": LEAKY_FUNCTION})
-    for name in PLAIN:
-        if function is getattr(keras.activations, name, None):
-            return Spec(name, axes=(-1,)) if name == "softmax" else Spec(name)
+def _function(function: Any) -> Spec | None:
+    if function is keras.activations.softmax:
+        return Spec("softmax", axes=(-1,))
+    for name, member in FAMILY.items():
+        if function is member.function or (member.native and function is getattr(keras.activations, member.native)):
+            own = {p.name: p.defaults.get("keras.activations", p.default) for p in ACTIVATIONS[name].parameters}
+            return Spec(name, own)
     return None

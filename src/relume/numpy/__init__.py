@@ -8,36 +8,16 @@ Example:
     [0.3679, 1.0, 1.0]
 """
 
-from relume.numpy.functional import (
-    celu,
-    elu,
-    gelu,
-    leaky_relu,
-    prelu,
-    relu,
-    relu6,
-    rrelu,
-    selu,
-    sigmoid,
-    silu,
-    slope,
-    softmax,
-    tanh,
-)
+from __future__ import annotations
 
-__all__ = [
-    "celu",
-    "elu",
-    "gelu",
-    "leaky_relu",
-    "prelu",
-    "relu",
-    "relu6",
-    "rrelu",
-    "selu",
-    "sigmoid",
-    "silu",
-    "slope",
-    "softmax",
-    "tanh",
-]
+from typing import Any
+
+from relume.numpy import functional
+
+__all__ = [*functional.FUNCTIONS, "slope"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(functional, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

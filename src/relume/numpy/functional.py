@@ -16,21 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from relume import activations
 from relume.activations import ACTIVATIONS, NUMPY, Activation
-from relume.activations._edge import axis_of, require_dtype, slopes_shape
+from relume.activations._edge import axis_of, function_of, require_dtype, slopes_shape
 from relume.errors import ParameterError, ShapeError
 
 _WIDER = {"float16": np.float32, "bfloat16": np.float32}
 _EXPONENTIAL = ("elu", "celu", "selu")
-
-
-def relu(x: ArrayLike) -> NDArray[Any]:
-    """``max(0, x)``. Integers stay integers. See :mod:`relume.activations.relu`."""
-    return _value("relu", x)
-
-
-def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> NDArray[Any]:
-    """``x if x > 0 else negative_slope * x``. See :mod:`relume.activations.leaky_relu`."""
-    return _value("leaky_relu", x, negative_slope=negative_slope)
 
 
 def prelu(x: ArrayLike, weight: ArrayLike = 0.25, axis: int | tuple[int, ...] = 1) -> NDArray[Any]:
@@ -85,46 +75,6 @@ def rrelu(
         return _value("rrelu", x, **bounds)
     slopes = np.random.default_rng(rng).uniform(lower, upper, size=x.shape)
     return _value("rrelu", x, **bounds, slopes=slopes)
-
-
-def relu6(x: ArrayLike) -> NDArray[Any]:
-    """``min(max(0, x), 6)``. Integers stay integers. See :mod:`relume.activations.relu6`."""
-    return _value("relu6", x)
-
-
-def elu(x: ArrayLike, alpha: float = 1.0) -> NDArray[Any]:
-    """``x if x > 0 else alpha * (exp(x) - 1)``. See :mod:`relume.activations.elu`."""
-    return _value("elu", x, alpha=alpha)
-
-
-def celu(x: ArrayLike, alpha: float = 1.0) -> NDArray[Any]:
-    """``x if x > 0 else alpha * (exp(x / alpha) - 1)``. See :mod:`relume.activations.celu`."""
-    return _value("celu", x, alpha=alpha)
-
-
-def selu(x: ArrayLike) -> NDArray[Any]:
-    """ELU with the constants that keep mean 0 and variance 1. See :mod:`relume.activations.selu`."""
-    return _value("selu", x)
-
-
-def gelu(x: ArrayLike, approximate: str = "none") -> NDArray[Any]:
-    """``x * Φ(x)``; ``approximate="tanh"`` for the approximation. See :mod:`relume.activations.gelu`."""
-    return _value("gelu", x, approximate=approximate)
-
-
-def silu(x: ArrayLike) -> NDArray[Any]:
-    """``x / (1 + exp(-x))``. See :mod:`relume.activations.silu`."""
-    return _value("silu", x)
-
-
-def sigmoid(x: ArrayLike) -> NDArray[Any]:
-    """``1 / (1 + exp(-x))``. See :mod:`relume.activations.sigmoid`."""
-    return _value("sigmoid", x)
-
-
-def tanh(x: ArrayLike) -> NDArray[Any]:
-    """Hyperbolic tangent. See :mod:`relume.activations.tanh`."""
-    return _value("tanh", x)
 
 
 def softmax(x: ArrayLike, axis: int = -1) -> NDArray[Any]:
@@ -228,3 +178,17 @@ def _same_shape(name: str, given: Any, x: NDArray[Any]) -> NDArray[Any]:
             slug="shape",
         )
     return array
+
+
+def _made(activation: Activation) -> Any:
+    return function_of(activation, lambda x, **parameters: _value(activation.name, x, **parameters), __name__)
+
+
+FUNCTIONS = {name: globals().get(name) or _made(activation) for name, activation in ACTIVATIONS.items()}
+"""Every activation as a function, by name: those without a function of their own here are made from the definition."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -145,7 +145,7 @@ class Budget:
         self._earned += steps.number * self._allowed(step_ns, 1.0)
         self._wide.add((1 - LEAN_PART) * granted + self._lean.add(LEAN_PART * granted))
         bucket = self._wide if wide else self._lean
-        if wide or looks and steps.plan.steps >= min(FEWEST_IN_ROW, self._row()):
+        if wide or (looks and steps.plan.steps >= min(FEWEST_IN_ROW, self._row())):
             bucket.price.add(COLD * own / looks + IDLE_NS)
         bucket.pay(cost, max(looks, self._row()))
         if self.spent < self._allowance:  # it pays for lean looks that cannot wait

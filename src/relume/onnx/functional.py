@@ -7,20 +7,25 @@ float32. RReLU is LeakyRelu at its mean: a model has no training.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from relume.activations.selu import SCALE, SCALED_ALPHA
 from relume.activations.spec import Spec
 from relume.errors import DtypeError, SpecError
+from relume.onnx._nodes import Nodes
+from relume.onnx.family import FAMILY
 
 OPSET = 20
 IR_VERSION = 9
 """Of operator set 20."""
+
+MADE = "relume.activation"
+"""Key of a model's metadata: the activation and its parameters, which several nodes do not tell."""
 
 _TYPES = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
 _TYPES |= {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
@@ -48,7 +53,11 @@ def model(spec: Spec, *, ndim: int | None = None, dtype: str = "float32") -> Any
     ends = [helper.make_tensor_value_info(name, _TYPES[dtype], shape) for name in ("x", "y")]
     graph = helper.make_graph(made, spec.activation, ends[:1], ends[1:], constants)
     opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="relume")
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="relume")
+    if spec.activation != "prelu" and (len(made) > 1 or not FAMILY[spec.activation].op):
+        parameters = {k: p if isinstance(p, str) else float(p) for k, p in spec.parameters.items()}
+        helper.set_model_props(model, {MADE: json.dumps([spec.activation, parameters])})
+    return model
 
 
 def nodes(spec: Spec, x: str, y: str, *, dtype: str = "float32") -> tuple[list[Any], list[Any]]:
@@ -58,102 +67,13 @@ def nodes(spec: Spec, x: str, y: str, *, dtype: str = "float32") -> tuple[list[A
     the channels of images.
     """
     wide = "float32" if dtype == "bfloat16" or (dtype == "float16" and spec.activation in _BENT) else dtype
-    build = _Nodes(y, wide)
+    build = Nodes(y, wide)
     source = x if wide == dtype else build.add("Cast", x, to=_TYPES[wide])
-    result = build.activation(spec, source)
+    result = FAMILY[spec.activation].build(build, spec, source)
     if wide != dtype:
         build.add("Cast", result, to=_TYPES[dtype])
     build.made[-1].output[0] = y
     return build.made, build.constants
-
-
-class _Nodes:
-    """Nodes that are being put together; every output has a name of its own."""
-
-    def __init__(self, prefix: str, dtype: str) -> None:
-        self.prefix, self.dtype = prefix, np.dtype(dtype)
-        self.made: list[Any] = []
-        self.constants: list[Any] = []
-
-    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{self.prefix}/{len(self.made)}_{op}"
-        self.made.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def constant(self, value: Any) -> str:
-        name = f"{self.prefix}/constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, self.dtype), name))
-        return name
-
-    def activation(self, spec: Spec, x: str) -> str:
-        """The last node's output."""
-        name, p = spec.activation, spec.parameters
-        if name == "prelu":
-            return self.leaky(x, _laid(spec), learned=True)
-        if name == "leaky_relu":
-            return self.leaky(x, np.asarray(p["negative_slope"]))
-        if name == "rrelu":
-            return self.leaky(x, np.asarray((p["lower"] + p["upper"]) / 2))
-        if name == "relu6":
-            return self.add("Clip", x, self.constant(0), self.constant(6))
-        if name == "elu":
-            return self.bent(x, float(p["alpha"]), 1.0, 1.0)
-        if name == "celu":
-            return self.bent(x, float(p["alpha"]), 1.0, float(p["alpha"]))
-        if name == "selu":
-            return self.bent(x, SCALED_ALPHA, SCALE, 1.0)
-        if name == "gelu":
-            return self.add("Gelu", x, approximate=p["approximate"])
-        if name == "silu":
-            return self.add("Mul", x, self.add("Sigmoid", x))
-        if name == "softmax":
-            return self.add("Softmax", x, axis=spec.axes[0] if spec.axes else -1)
-        return self.add({"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}[name], x)
-
-    def leaky(self, x: str, slopes: Any, learned: bool = False) -> str:
-        """LeakyRelu, or PRelu where the slopes are ``learned``; composed where ONNX Runtime has no equal.
-
-        It has no kernel for float64, and with a negative slope its −0 stays −0.
-        """
-        if self.dtype == np.float64 or (slopes < 0).any():
-            is_above = self.add("Greater", x, self.constant(0))
-            return self.add("Where", is_above, x, self.add("Mul", x, self.constant(slopes)))
-        if not learned:
-            return self.add("LeakyRelu", x, alpha=float(slopes))
-        return self.add("PRelu", x, self.constant(slopes))
-
-    def bent(self, x: str, alpha: float, above: float, width: float) -> str:
-        """``above * x`` above 0, else ``alpha * (exp(x / width) - 1)``."""
-        zero = self.constant(0)
-        is_above = self.add("Greater", x, zero)
-        below = self.add("Where", is_above, zero, x)
-        u = below if width == 1 else self.add("Div", below, self.constant(width))
-        half = self.add("Tanh", self.add("Mul", u, self.constant(0.5)))
-        fallen = self.add("Exp", u)
-        bent = self.add("Mul", half, self.add("Add", fallen, self.constant(1)))
-        far = self.add("Less", u, self.constant(-1))  # where tanh, almost −1, has lost what exp(x) still has
-        bent = self.add("Where", far, self.add("Sub", fallen, self.constant(1)), bent)
-        # Where it is u: tanh is inexact on subnormals. ONNX Runtime's Where loses a −0 of its second input.
-        curved = self.add("Less", u, self.constant(-np.finfo(self.dtype).eps / 2))
-        bent = self.add("Where", curved, bent, u)
-        bent = bent if alpha == 1 else self.add("Mul", bent, self.constant(alpha))
-        straight = x if above == 1 else self.add("Mul", x, self.constant(above))
-        return self.add("Where", is_above, straight, bent)
-
-
-def _laid(spec: Spec) -> Any:
-    """PReLU's slopes in the shape that broadcasts from the right."""
-    weight = np.asarray(spec.parameters["weight"])
-    if not spec.axes:
-        return weight.reshape(())
-    if spec.axes == (-1,):
-        return weight
-    ndim = spec.rank("ONNX broadcasts slopes from the last axis")
-    first = spec.axes[0]
-    shape = [1] * (ndim - first)
-    for axis, size in zip(spec.axes, weight.shape, strict=True):
-        shape[axis - first] = size
-    return weight.reshape(shape)
 
 
 def keep_digits(exported: Any) -> Any:
@@ -208,7 +128,7 @@ def _composed(node: Any, dtype: str) -> tuple[list[Any], list[Any]]:
     x, y = node.input[0], node.output[0]
     if node.op_type == "Selu" and (given.keys() & {"alpha", "gamma"}):
         scale = float(given.get("gamma", SCALE))
-        build = _Nodes(y, dtype)
+        build = Nodes(y, dtype)
         build.bent(x, scale * float(given.get("alpha", SCALED_ALPHA / SCALE)), scale, 1.0)
         build.made[-1].output[0] = y
         return build.made, build.constants

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from onnx import helper, numpy_helper
 
+from relume.activations import ACTIVATIONS
 from relume.activations.spec import Spec
 from relume.errors import SpecError
-from relume.onnx.functional import model
-
-PLAIN = {"Relu": "relu", "Selu": "selu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+from relume.onnx.family import FAMILY
+from relume.onnx.functional import MADE, model
 
 
 def to_spec(layer: Any) -> Spec | None:
-    """Describe a model whose graph is one node; None: it is no activation, or more than one node."""
+    """Describe a model whose graph is one node, or that :func:`from_spec` made; None: it is no activation."""
     graph = getattr(layer, "graph", None)
+    made = {prop.key: prop.value for prop in getattr(layer, "metadata_props", ())}.get(MADE)
+    if made is not None:
+        name, parameters = json.loads(made)
+        return Spec(name, parameters)
     if graph is None or len(graph.node) != 1:
         return None
     [node] = graph.node
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    if node.op_type == "LeakyRelu":
-        return Spec("leaky_relu", {"negative_slope": given.get("alpha", 0.01)})
-    if node.op_type in ("Elu", "Celu"):
-        return Spec(node.op_type.lower(), {"alpha": given.get("alpha", 1.0)})
     if node.op_type == "PRelu":
         return _prelu(graph, node)
-    return Spec(PLAIN[node.op_type]) if node.op_type in PLAIN and not given else None
+    if node.op_type == "Softmax":
+        return Spec("softmax", axes=(given.get("axis", -1),))
+    for name, member in FAMILY.items():
+        if node.op_type == member.op and given.keys() <= {member.attribute}:
+            own = {p.name: p.defaults.get("onnx", p.default) for p in ACTIVATIONS[name].parameters}
+            numbers = [one.decode() if isinstance(one, bytes) else one for one in given.values()]
+            return Spec(name, dict(zip(own, numbers or own.values(), strict=True)))
+    return None
 
 
 def from_spec(spec: Spec, package: str) -> Any:

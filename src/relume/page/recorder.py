@@ -14,7 +14,7 @@ from typing import Any
 from relume.activations import Activation
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-_CALLS = {name: f"Math.{name}" for name in ("exp", "expm1", "tanh", "sqrt", "log", "abs")} | {
+_CALLS = {name: f"Math.{name}" for name in ("exp", "expm1", "tanh", "sqrt", "log", "log1p", "abs")} | {
     "minimum": "Math.min",
     "maximum": "Math.max",
     "erf": "relume.numeric.erf",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -88,12 +89,18 @@ def overhead(run: Mapping[str, Any]) -> str:
     if not parts:
         return ""
     allowance = f" or {run['allowance_ns'] / 1e9:.3g} s" if run.get("allowance_ns") else ""
-    asked = f" (budget {percent(run['budget'])}{allowance})" if run.get("budget") and not run.get("every") else ""
+    above = seconds > FEW_SECONDS and share is not None and share > run.get("budget", 1) + MARGIN
+    why = "; a step this short may cost 20 µs" if above else ""
+    asked = f" (budget {percent(run['budget'])}{allowance}{why})" if run.get("budget") and not run.get("every") else ""
     return f"Overhead: {', '.join(parts)}{asked}"
 
 
 FEW_SECONDS = 1.0
 """Of overhead: a share of a short run says little, so the seconds stand beside it."""
+
+
+MARGIN = 0.005
+"""By so much may the stated share lie above the budget without a word: a stopwatch scatters as much."""
 
 
 def percent(share: float) -> str:
@@ -116,6 +123,16 @@ def unfinished(findings: Findings) -> bool:
     return bool(findings.run["script"] and not findings.run.get("finished"))
 
 
+def failed(findings: Findings) -> str:
+    """``the script ended with exit status 1 after 51 steps``; "" if it did not fail."""
+    status, steps = findings.run.get("exit"), findings.run["steps"]
+    return f"the script ended with exit status {status} after {steps:,} step{'s' * (steps != 1)}" if status else ""
+
+
+WATCHED = ("torch", "tensorflow", "keras", "jax")
+"""The packages of the frameworks that are watched; a run keeps the version of each that was imported."""
+
+
 def why_nothing(findings: Findings) -> str:
     """Why no activation was watched."""
     run = findings.run
@@ -123,15 +140,16 @@ def why_nothing(findings: Findings) -> str:
         return "The checkpoint has no linear layer, no convolution and no batch normalization."
     if unfinished(findings):
         return "The run is not finished, or it was cut off before anything was written."
-    unwatched = run.get("unwatched")
-    if unwatched:
-        return f"The script trains with {unwatched}, which relume cannot watch yet. It watches PyTorch."
-    if "torch" not in run:
-        return "The script did not import PyTorch."
+    if not any(package in run for package in WATCHED):
+        return "The script imported none of PyTorch, TensorFlow, Keras and JAX."
     if not run["steps"]:
+        if "torch" in run or "tensorflow" in run:
+            return (
+                "The script took no training step: no optimizer step and no backward pass. "
+                "A trained model of PyTorch is watched by relume.watch(model, phase='all')."
+            )
         return (
-            "The script took no training step: no optimizer step and no backward pass. "
-            "A trained model is watched by relume.watch(model, phase='all')."
+            "The script took no training step that is watched: on JAX, a function under jax.jit that takes gradients."
         )
     return "relume saw training, but no supported activation in train mode."
 
@@ -169,6 +187,16 @@ def told(findings: Sequence[Finding]) -> list[Finding]:
     return [f for f in findings if f.severity != "info" or f.slug in ("dead_unit", "born_dead")]
 
 
+def proving(findings: Findings) -> str | None:
+    """The command that tries the cures and proves the first that holds; None if no unit of a PyTorch run is dead."""
+    run = findings.run
+    hit = any(f.cures and f.severity != "info" for f in findings.findings)
+    if not hit or not run.get("script") or "torch" not in run:
+        return None
+    command = shlex.join([str(run["script"]), *map(str, run.get("argv") or [])])
+    return f"relume fix {'-m ' * bool(run.get('module'))}{command}"
+
+
 IN_THE_TABLE = ("dead_unit", "born_dead", *(attribute for _, attribute, _ in COUNTS), "rare_unit")
 """Rules whose units the table counts."""
 
@@ -202,6 +230,8 @@ def names(sites: Sequence[Site]) -> dict[str, str]:
 
 
 def _name(site: Site, several: bool) -> str:
+    if f"{site.module}/".startswith(f"{site.model}/"):  # Keras's paths begin with the model
+        return site.module
     if site.model and (several or site.module.replace(".", "").isdigit() or not site.module):
         return f"{site.model}.{site.module}" if site.module else site.model
     return site.module

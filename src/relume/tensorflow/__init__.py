@@ -6,34 +6,16 @@ Example:
     [-0.6299999952316284, 0.0, 2.0]
 """
 
-from relume.tensorflow.functional import (
-    celu,
-    elu,
-    gelu,
-    leaky_relu,
-    prelu,
-    relu,
-    relu6,
-    rrelu,
-    selu,
-    sigmoid,
-    silu,
-    softmax,
-    tanh,
-)
+from __future__ import annotations
 
-__all__ = [
-    "celu",
-    "elu",
-    "gelu",
-    "leaky_relu",
-    "prelu",
-    "relu",
-    "relu6",
-    "rrelu",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "tanh",
-]
+from typing import Any
+
+from relume.tensorflow.family import FAMILY
+
+__all__ = [*FAMILY]
+
+
+def __getattr__(name: str) -> Any:
+    if name in FAMILY:
+        return FAMILY[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

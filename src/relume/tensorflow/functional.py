@@ -178,27 +178,6 @@ def selu(x: Any) -> Any:
     return _widely(lambda x: _exponential(x, SCALED_ALPHA, SCALE), _tensor("selu", x))
 
 
-def gelu(x: Any, approximate: str = "none") -> Any:
-    """``x * Φ(x)``; ``approximate="tanh"`` for the approximation. See :mod:`relume.activations.gelu`."""
-    ACTIVATIONS["gelu"].check(approximate=approximate)
-    return tf.nn.gelu(_tensor("gelu", x), approximate=approximate == "tanh")
-
-
-def silu(x: Any) -> Any:
-    """``x / (1 + exp(-x))``. See :mod:`relume.activations.silu`."""
-    return tf.nn.silu(_tensor("silu", x))
-
-
-def sigmoid(x: Any) -> Any:
-    """``1 / (1 + exp(-x))``. See :mod:`relume.activations.sigmoid`."""
-    return tf.math.sigmoid(_tensor("sigmoid", x))
-
-
-def tanh(x: Any) -> Any:
-    """Hyperbolic tangent. See :mod:`relume.activations.tanh`."""
-    return tf.math.tanh(_tensor("tanh", x))
-
-
 def softmax(x: Any, axis: int = -1) -> Any:
     """``exp(x_i) / Σ_j exp(x_j)`` along ``axis``. See :mod:`relume.activations.softmax`.
 
@@ -332,3 +311,11 @@ _NAMESPACE = SimpleNamespace(where=_where, round=tf.round, exp=tf.exp, expm1=_ex
 def _negative(x: Any) -> Any:
     """``x`` under 0, else 0."""
     return tf.where(x < 0, x, tf.zeros_like(x))
+
+
+def __getattr__(name: str) -> Any:
+    from relume.tensorflow.family import FAMILY
+
+    if name in FAMILY:
+        return FAMILY[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,22 +13,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "SELU",
-    "LeakyReLU",
-    "PReLU",
-    "RReLU",
-    "ReLU",
-    "ReLU6",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
-    "functional",
-]
+from relume.activations import ACTIVATIONS
+
+__all__ = [*(activation.title for activation in ACTIVATIONS.values()), "functional"]
 
 
 def __getattr__(name: str) -> Any:

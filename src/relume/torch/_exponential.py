@@ -23,6 +23,10 @@ _COMPILED_EXPM1_IS_RIGHT = torch.__version__ >= (2, 15)  # before, its vector co
 
 def exponential(x: Tensor, alpha: float, scale: float, shrink: float, inplace: bool) -> Tensor:
     """``scale * (x if x > 0 else alpha * expm1(shrink * x))``."""
+    compiling = torch.compiler.is_compiling()  # an export's too
+    rounds = shrink != 1 and x.dtype not in _HALVES and not is_exact(alpha)  # which exp makes much of
+    if not (compiling or rounds or differentiates(x) or torch.jit.is_tracing()):
+        return (torch._C._nn.elu_ if inplace else torch._C._nn.elu)(x, alpha, scale, shrink)
     tracing = torch.jit.is_tracing()
     exporting = tracing or torch.compiler.is_exporting()
     if exporting and not inplace:  # ONNX exporters shrink what lies above 0 too; the tracing one knows no scale
@@ -30,18 +34,14 @@ def exponential(x: Tensor, alpha: float, scale: float, shrink: float, inplace: b
         bent = torch.ops.aten.elu.default(narrow, alpha, 1.0 if tracing else scale)
         bent = bent * scale if tracing and scale != 1 else bent
         return bent if shrink == 1 else torch.where(x <= 0, bent, x * scale)
-    compiling = torch.compiler.is_compiling() and not exporting
-    rounds = x.dtype not in _HALVES and not is_exact(alpha) and shrink != 1  # which exp makes much of
     if inplace:
-        if not compiling and not exporting and not rounds and not differentiates(x):
-            return torch.ops.aten.elu_(x, alpha, scale, shrink)
         return x.copy_(exponential(x.clone(), alpha, scale, shrink, False))  # PyTorch would keep the result alone
     if rounds and (x.dtype is torch.float64 or x.device.type == "mps"):  # which has no float64
         return _by_definition(x, alpha)
     wide = x.double() if rounds else x
-    if compiling and not _COMPILED_EXPM1_IS_RIGHT and x.device.type == "cpu":
+    if compiling and not exporting and not _COMPILED_EXPM1_IS_RIGHT and x.device.type == "cpu":
         return _compiled(wide, alpha, scale, shrink).to(x.dtype)
-    if torch.compiler.is_compiling() or not differentiates(x):
+    if compiling or not differentiates(x):
         return torch.ops.aten.elu.default(wide, alpha, scale, shrink).to(x.dtype)
     if is_transformed():
         nan = x != x
@@ -57,7 +57,8 @@ class _Exponential(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, alpha: float, scale: float, shrink: float, rounds: bool) -> Tensor:
         ctx.save_for_backward(x)
         ctx.numbers, ctx.rounds = (alpha, scale, shrink), rounds
-        return torch.ops.aten.elu.default(x.double() if rounds else x, alpha, scale, shrink).to(x.dtype)
+        y: Tensor = torch._C._nn.elu(x.double() if rounds else x, alpha, scale, shrink)
+        return y.to(x.dtype) if rounds else y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:

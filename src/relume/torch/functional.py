@@ -5,7 +5,8 @@ otherwise is listed in ``deviations.toml``. A function is one call to modes and 
 
 All keep dtype, shape, device and memory format, and work under double backward, forward mode, vmap, autocast,
 ``torch.compile(fullgraph=True)``, ``torch.export`` and ``torch.jit.trace``; ``torch.jit.script``, which PyTorch has
-deprecated, does not take them. Integers are refused but by ``relu`` and ``relu6``; so are bool,
+deprecated, does not take them. What PyTorch has right (``gelu``, ``silu`` …) is PyTorch's own function, by the table of
+:mod:`relume.torch.family`. Integers are refused but by ``relu`` and ``relu6``; so are bool,
 complex and 8-bit floating tensors.
 """
 
@@ -25,30 +26,6 @@ from relume.activations._edge import axes_of
 from relume.activations.selu import SCALE, SCALED_ALPHA
 from relume.torch._exponential import differentiates, exponential, is_transformed
 from relume.torch._refusals import accepted, refuse_dtype, refuse_mixed, refuse_parameters, refuse_slopes
-
-__all__ = [
-    "celu",
-    "celu_",
-    "elu",
-    "elu_",
-    "gelu",
-    "leaky_relu",
-    "leaky_relu_",
-    "prelu",
-    "relu",
-    "relu6",
-    "relu_",
-    "rrelu",
-    "rrelu_",
-    "selu",
-    "selu_",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "tanh",
-]
-
-gelu, silu, sigmoid, tanh, softmax = F.gelu, F.silu, torch.sigmoid, torch.tanh, F.softmax  # right as they are
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _SELU_ALPHA = SCALED_ALPHA / SCALE  # the operation multiplies by SCALE
@@ -97,7 +74,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         refuse_dtype("leaky_relu", input)
     if not _finite(negative_slope):
         refuse_parameters("leaky_relu", negative_slope=negative_slope)
-    return F.leaky_relu(input, negative_slope, inplace)
+    return (torch._C._nn.leaky_relu_ if inplace else torch._C._nn.leaky_relu)(input, negative_slope)
 
 
 def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Tensor:
@@ -246,6 +223,50 @@ class _ReLU6(torch.autograd.Function):
         return torch.ops.aten.hardtanh_backward.default(grad, torch.nan_to_num(x, 1.0), 0, 6)
 
 
+# ---- squares -------------------------------------------------------------------------------------------------------
+
+
+def relu_squared(input: Tensor) -> Tensor:
+    """Squared rectified linear unit: ``max(0, x)²``. See :mod:`relume.activations.relu_squared`.
+
+    Args:
+        input: floating tensor, any shape.
+
+    Raises: DtypeError.
+
+    Example:
+        >>> relu_squared(torch.tensor([-2.0, 0.0, 3.0])).tolist()
+        [0.0, 0.0, 9.0]
+    """
+    if has_torch_function_unary(input):
+        return handle_torch_function(relu_squared, (input,), input)
+    if getattr(input, "dtype", None) not in _FLOATING:
+        refuse_dtype("relu_squared", input)
+    return torch.relu(input).square()
+
+
+def leaky_squared(input: Tensor, negative_slope: float = 0.5) -> Tensor:
+    """Squared leaky rectified linear unit: ``leaky_relu(x)²``. See :mod:`relume.activations.leaky_squared`.
+
+    Args:
+        input: floating tensor, any shape.
+        negative_slope: of LeakyReLU before the square: finite.
+
+    Raises: DtypeError, ParameterError.
+
+    Example:
+        >>> leaky_squared(torch.tensor([-2.0, 0.0, 3.0])).tolist()
+        [1.0, 0.0, 9.0]
+    """
+    if has_torch_function_unary(input):
+        return handle_torch_function(leaky_squared, (input,), input, negative_slope=negative_slope)
+    if getattr(input, "dtype", None) not in _FLOATING:
+        refuse_dtype("leaky_squared", input)
+    if not _finite(negative_slope):
+        refuse_parameters("leaky_squared", negative_slope=negative_slope)
+    return F.leaky_relu(input, negative_slope).square()
+
+
 # ---- exponential ---------------------------------------------------------------------------------------------------
 
 
@@ -363,3 +384,13 @@ def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 def selu_(input: Tensor) -> Tensor:
     """:func:`selu` in place."""
     return selu(input, inplace=True)
+
+
+def __getattr__(name: str) -> Any:
+    from relume.torch.family import FAMILY
+
+    if name == "__all__":
+        return sorted([*FAMILY, *(own for own in globals() if own.endswith("_") and own[:-1] in FAMILY)])
+    if name in FAMILY:
+        return FAMILY[name].function
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

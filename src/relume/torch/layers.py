@@ -10,26 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from relume.activations import Activation
+from relume.activations._edge import bound
 from relume.torch import functional
 from relume.torch._refusals import refuse_axes, refuse_parameters
-
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "SELU",
-    "LeakyReLU",
-    "PReLU",
-    "RReLU",
-    "ReLU",
-    "ReLU6",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
-]
-
-GELU, SiLU, Sigmoid, Tanh, Softmax = nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softmax  # right as they are
 
 
 class ReLU(nn.ReLU):
@@ -188,3 +172,46 @@ class SELU(nn.SELU):
     def forward(self, input: Tensor) -> Tensor:
         """ELU with the constants that keep mean 0 and variance 1."""
         return functional.selu(input, self.inplace)
+
+
+class Elementwise(nn.Module):
+    """A module of an activation that PyTorch has none of, with the definition's parameters as its attributes."""
+
+    activation: Activation
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__()
+        numbers = bound(self.activation, given, named)
+        refuse_parameters(self.activation.name, **numbers)
+        for name, number in (self.activation.defaults() | numbers).items():
+            setattr(self, name, number)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The activation of ``input``, in its shape."""
+        return getattr(functional, self.activation.name)(input, **self._numbers())
+
+    def extra_repr(self) -> str:
+        """The parameters."""
+        return ", ".join(f"{name}={number}" for name, number in self._numbers().items())
+
+    def _numbers(self) -> dict[str, Any]:
+        return {p.name: getattr(self, p.name) for p in self.activation.parameters}
+
+
+def made(activation: Activation) -> type[nn.Module]:
+    """The module of an activation that PyTorch has none of."""
+    doc = f"``{activation.formula}``: :func:`relume.torch.functional.{activation.name}` as a module."
+    doc += "".join(f"\n\n    Args:\n        {p.name}: {p.meaning}, in {p.interval}." for p in activation.parameters)
+    own = {"activation": activation, "__doc__": doc, "__module__": __name__}
+    return type(activation.title, (Elementwise,), own)
+
+
+def __getattr__(name: str) -> Any:
+    from relume.torch.family import FAMILY
+
+    modules = {member.module.__name__: member.module for member in FAMILY.values()}
+    if name == "__all__":
+        return sorted(modules)
+    if name in modules:
+        return modules[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

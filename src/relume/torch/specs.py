@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from relume.activations import ACTIVATIONS
 from relume.activations.spec import Spec
 from relume.errors import SpecError
-from relume.torch import layers
+from relume.torch.family import FAMILY
 
 
 def to_spec(layer: nn.Module) -> Spec | None:
@@ -19,40 +20,28 @@ def to_spec(layer: nn.Module) -> Spec | None:
         return None
     if isinstance(layer, nn.PReLU):
         return _prelu(layer)
-    if isinstance(layer, nn.RReLU):
-        return Spec("rrelu", {"lower": layer.lower, "upper": layer.upper})
-    if isinstance(layer, nn.LeakyReLU):
-        return Spec("leaky_relu", {"negative_slope": layer.negative_slope})
-    if isinstance(layer, (nn.ELU, nn.CELU)):
-        return Spec("elu" if isinstance(layer, nn.ELU) else "celu", {"alpha": layer.alpha})
-    if isinstance(layer, nn.GELU):
-        return Spec("gelu", {"approximate": layer.approximate})
     if isinstance(layer, nn.Softmax):
         return _softmax(layer)
-    plain = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SELU: "selu", nn.SiLU: "silu", nn.Sigmoid: "sigmoid"}
-    plain[nn.Tanh] = "tanh"
-    for kind, name in plain.items():
-        if isinstance(layer, kind):
-            return Spec(name)
+    for name, member in FAMILY.items():
+        if isinstance(layer, getattr(nn, member.module.__name__, member.module)):
+            return Spec(name, {p.name: getattr(layer, p.name) for p in ACTIVATIONS[name].parameters})
     return None
 
 
 def from_spec(spec: Spec, package: str) -> nn.Module:
     """relume's layer that computes the same; PReLU's slopes keep their dtype."""
     name, parameters = spec.activation, dict(spec.parameters)
+    kind: Any = FAMILY[name].module
     if name == "prelu":
         weight = torch.tensor(parameters["weight"])
         sizes = tuple(weight.shape) or (1,)
         axis = spec.axes if len(spec.axes) > 1 else (spec.axes or (1,))[0]
-        layer = layers.PReLU(sizes[0] if len(sizes) == 1 else sizes, dtype=weight.dtype, axis=axis)
+        layer = kind(sizes[0] if len(sizes) == 1 else sizes, dtype=weight.dtype, axis=axis)
         with torch.no_grad():
             layer.weight.copy_(weight.reshape(sizes))
         return layer
     if name == "softmax":
-        return layers.Softmax(spec.axes[0] if spec.axes else -1)
-    made = {"relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "LeakyReLU", "rrelu": "RReLU", "elu": "ELU"}
-    made |= {"celu": "CELU", "selu": "SELU", "gelu": "GELU", "silu": "SiLU", "sigmoid": "Sigmoid", "tanh": "Tanh"}
-    kind: Any = getattr(layers, made[name])
+        return kind(spec.axes[0] if spec.axes else -1)
     return kind(**parameters)
 
 

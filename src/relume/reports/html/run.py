@@ -11,11 +11,11 @@ import numpy as np
 
 from relume.artifacts.findings import Finding, Findings, Judged
 from relume.look import Chart
-from relume.reports import wording
-from relume.reports.html import charts, drawing, states, story
+from relume.reports import states, wording
+from relume.reports.html import charts, drawing, story
 from relume.reports.html.source import SourceFile, Sources
-from relume.reports.html.states import STATES
 from relume.reports.html.story import shown
+from relume.reports.states import STATES
 
 MOST_DRAWN = 12
 """Sites with a section of their own."""
@@ -121,7 +121,7 @@ def report(findings: Findings, sources: Sources, most_drawn: int = MOST_DRAWN) -
     sites = [judged.site for judged in findings.sites]
     names = wording.names(sites)
     told = _by_site(findings.findings)
-    order = sorted(range(len(sites)), key=lambda i: _weight(findings.sites[i], told.get(sites[i].key, [])))
+    order = states.worst_first(findings)
     drawn = set(order[:most_drawn])
     rows = [_row(i, judged, names, i in drawn) for i, judged in enumerate(findings.sites)]
     worst = [rows[i] for i in order]
@@ -149,13 +149,6 @@ def _by_site(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
     for finding in findings:
         found.setdefault(finding.site, []).append(finding)
     return found
-
-
-def _weight(judged: Judged, findings: Sequence[Finding]) -> tuple[int, ...]:
-    """The sites in the order in which they should be looked at: what lost most units comes first."""
-    severe = [sum(f.severity == severity for f in findings) for severity in ("error", "warning")]
-    follows = judged.broken_by is not None
-    return (-bool(judged.non_finite), follows, -story.lost(judged), *(-number for number in severe), -len(judged.rare))
 
 
 def _row(place: int, judged: Judged, names: Mapping[str, str], drawn: bool) -> Row:

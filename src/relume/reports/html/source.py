@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from relume.artifacts.findings import Judged
-from relume.reports.html import drawing, states
-from relume.reports.html.states import STATES
+from relume.reports import states
+from relume.reports.html import drawing
+from relume.reports.states import STATES
 
 MOST_LETTERS = 160
 """Of a line; a longer one is generated code, of which the beginning is enough."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from relume.torch.family import NEVER_FALLS
 from relume.torch.surgery.channels import CONVOLUTIONS
 from relume.torch.surgery.program import Program, operation, shape_of
 
@@ -32,9 +33,11 @@ _VIEWS = frozenset(
 _MEANS = frozenset(f"{how}{n}d" for how in ("avg_pool", "adaptive_avg_pool", "upsample_nearest") for n in (1, 2, 3)) | {
     "mean"
 }
-_GROWS = frozenset(
-    "relu relu6 hardtanh leaky_relu elu celu selu sigmoid tanh clamp clamp_min softplus amax".split()
-) | {f"{how}{n}d" for how in ("max_pool", "adaptive_max_pool") for n in (1, 2, 3)}
+_GROWS = (
+    NEVER_FALLS
+    | frozenset(("hardtanh", "clamp", "clamp_min", "amax"))
+    | {f"{how}{n}d" for how in ("max_pool", "adaptive_max_pool") for n in (1, 2, 3)}
+)
 _WEIGHTED = frozenset(("linear", *CONVOLUTIONS))
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from relume.torch.family import FAMILY, callees
 from relume.torch.watching.calls.functions import ACTIVATION_CALLS
 from relume.torch.watching.where.places import shown_path
 
-_METHODS = {name: getattr(Tensor, name) for name in ("relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_")}
-_IN_PLACE = ("relu_", "leaky_relu_", "rrelu_", "elu_", "celu_", "selu_", "hardtanh_", "sigmoid_", "tanh_")
+_METHODS = {each.name: each.function for name in FAMILY for each in callees(name, (Tensor,))}
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _activation(node: ast.Call, function: FunctionType) -> tuple[str, bool] | No
     if applied is None or applied.clamp:
         return None
     flags = [k.value for k in node.keywords if k.arg == "inplace"]
-    in_place = getattr(called, "__name__", "") in _IN_PLACE or any(getattr(f, "value", False) is True for f in flags)
+    in_place = getattr(called, "__name__", "").endswith("_") or any(getattr(f, "value", False) is True for f in flags)
     return applied.name, in_place
 
 

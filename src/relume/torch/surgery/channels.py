@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from relume.torch.family import KEEPS_ZERO
 from relume.torch.surgery.program import Program, operation, path_of, shape_of
 
 NONE = -1
@@ -26,9 +27,8 @@ _MOVES = frozenset(
     "expand_as view_as contiguous clone cat concat stack chunk split split_with_sizes unbind slice select narrow "
     "pixel_shuffle pixel_unshuffle channel_shuffle flip roll repeat repeat_interleave alias detach getitem".split()
 )
-_KEEPS_ZERO = frozenset(
-    "relu relu6 leaky_relu rrelu elu celu selu gelu silu tanh hardswish mish softsign abs neg square dropout "
-    "feature_dropout alpha_dropout to _to_copy type_as".split()
+_KEEPS_ZERO = KEEPS_ZERO | frozenset(
+    "softsign abs neg square dropout feature_dropout alpha_dropout to _to_copy type_as".split()
 )
 _SCALES = frozenset(("mul", "div"))
 _POOLS = frozenset(

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from relume.activations import ACTIVATIONS
 from relume.artifacts.findings import Findings
 from relume.artifacts.recording import Site
 from relume.errors import CureError
+from relume.torch.family import FAMILY
 from relume.torch.surgery.channels import CONVOLUTIONS, Channels, Reader, follow
 from relume.torch.surgery.program import Program, line_of, operation, path_of, shape_of
 
 _ACTIVATIONS = {
-    **{name: name for name in ("relu", "leaky_relu", "prelu", "rrelu", "relu6", "elu", "celu", "selu", "gelu", "silu")},
-    **{"_prelu_kernel": "prelu", "sigmoid": "sigmoid", "tanh": "tanh", "clamp_min": "relu", "threshold": "relu"},
-    **{"hardtanh": "relu6", "maximum": "relu"},
+    **{name: name for name in FAMILY if ACTIVATIONS[name].elementwise},
+    **{"_prelu_kernel": "prelu", "clamp_min": "relu", "threshold": "relu", "hardtanh": "relu6", "maximum": "relu"},
 }
 _PASSES = frozenset("dropout contiguous clone to _to_copy view reshape permute transpose flatten unflatten".split())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from relume import activations
+from relume.activations import ACTIVATIONS
 from relume.artifacts.change import Change, Check, Edit
 from relume.errors import CureError, RelumeError
-from relume.torch import layers
+from relume.torch.family import FAMILY
 from relume.torch.specs import to_spec
 from relume.torch.surgery.calls import Call, SwappedMethod, calls_of
 from relume.torch.surgery.gates import gates
@@ -22,15 +24,6 @@ from relume.torch.surgery.refusals import refuse_model, refuse_optimizer
 from relume.torch.surgery.rest import Batch, at_rest, distance, outputs
 from relume.torch.watching.calls.functions import ACTIVATION_CALLS
 
-_CLASSES = {
-    "relu": "ReLU",
-    "leaky_relu": "LeakyReLU",
-    "prelu": "PReLU",
-    "rrelu": "RReLU",
-    "relu6": "ReLU6",
-    "elu": "ELU",
-}
-_CLASSES |= {"celu": "CELU", "selu": "SELU", "gelu": "GELU", "silu": "SiLU", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 _HOOKS = (
     *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
     *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks"),
@@ -42,6 +35,7 @@ class Spot:
     """A place that applies an activation: a submodule, a call in a method (``call``), or a function as an attribute."""
 
     owner: nn.Module
+    model: str  # the class of the root
     path: str  # of the owner
     name: str  # of the attribute, "" for a call
     activation: str
@@ -55,11 +49,22 @@ class Spot:
         return f"{self.path}.{self.name}" if self.path else self.name
 
     def is_meant(self, word: str) -> bool:
-        """Whether a word means it: an activation, a path of it or of a module around it, or FILE:LINE."""
+        """Whether a word means it: an activation, a path of it or of a module around it, FILE:LINE, or a site."""
         own = f"{self.path}.{self.name}".strip(".")
+        if "@" in word:
+            return self._is_site(word, own)
         if word in (self.activation, own, self.where) or own.startswith(f"{word}."):
             return True
         return self.call is not None and word == f"{self.call.file.rpartition('/')[2]}:{self.call.line}"
+
+    def _is_site(self, word: str, own: str) -> bool:
+        """Whether it is the site of a report, ``MLP.relu2@train.py:12``: a module's path, or a call's and its line."""
+        place, _, source = word.partition("@")
+        label, _, path = place.partition(".")
+        if label.partition("#")[0] != self.model or path != own:
+            return False
+        called = f"{self.call.file.rpartition('/')[2]}:{self.call.line}" if self.call is not None else ""
+        return not called or re.sub("#[0-9]+$", "", source).rpartition("/")[2] == called
 
 
 def spots(model: nn.Module) -> list[Spot]:
@@ -68,16 +73,16 @@ def spots(model: nn.Module) -> list[Spot]:
     for path, owner in model.named_modules():
         for name, module in owner._modules.items():
             spec = to_spec(module) if module is not None else None
-            if spec is not None and spec.activation in _CLASSES:
-                found.append(Spot(owner, path, name, spec.activation))
+            if spec is not None and ACTIVATIONS[spec.activation].elementwise:
+                found.append(Spot(owner, type(model).__name__, path, name, spec.activation))
         for name, thing in vars(owner).items():
             reading = (
                 ACTIVATION_CALLS.get(thing) if callable(thing) and getattr(type(thing), "__hash__", None) else None
             )
             applied = reading((), {}) if reading is not None else None
             if applied is not None and not applied.clamp:
-                found.append(Spot(owner, path, name, applied.name))
-        found += [Spot(owner, path, "", call.activation, call) for call in calls_of(owner)]
+                found.append(Spot(owner, type(model).__name__, path, name, applied.name))
+        found += [Spot(owner, type(model).__name__, path, "", call.activation, call) for call in calls_of(owner)]
     return found
 
 
@@ -124,15 +129,15 @@ def _maker(to: str, params: dict[str, Any], model: nn.Module) -> Callable[[bool]
 
     Raises: UnknownName, ParameterError: of the activation or its parameters.
     """
-    name = activations.get(to).name
-    if name not in _CLASSES:
+    activation = activations.get(to)
+    if not activation.elementwise:
         raise CureError(f"{to} has no units of its own and takes no other activation's place.", slug="no-place-to-swap")
-    ours = getattr(layers, _CLASSES[name])
+    ours = FAMILY[activation.name].module
     try:
         ours(**params)  # checks them
     except TypeError as error:
-        raise CureError(f"{_CLASSES[name]} does not take this: {error}.", slug="no-place-to-swap") from error
-    kind = ours if "axis" in params or "generator" in params else getattr(nn, _CLASSES[name])
+        raise CureError(f"{activation.title} does not take this: {error}.", slug="no-place-to-swap") from error
+    kind = ours if "axis" in params or "generator" in params else getattr(nn, activation.title, ours)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
 
     def make(in_place: bool) -> nn.Module:

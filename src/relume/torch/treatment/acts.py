@@ -6,16 +6,13 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from relume.artifacts.trial import Contender
 from relume.errors import StudyError
-from relume.torch.treatment.originals import functional
+from relume.torch.treatment import originals
 
 Call = Callable[[Tensor, bool], Tensor]
-
-_IN_PLACE = ("relu", "leaky_relu", "relu6", "elu", "celu", "selu", "silu")  # PyTorch has them in place too
 
 
 def own(contender: Contender) -> Any:
@@ -47,12 +44,11 @@ def plain(contender: Contender) -> Call:
     """The call of a contender that learns nothing and draws nothing."""
     if contender.target:
         return wrapped(own(contender))
-    name, numbers = contender.activation, dict(contender.parameters)
-    if name in _IN_PLACE:
-        call = getattr(functional, name)
+    call, has_inplace = originals.contender(contender.activation)
+    numbers = dict(contender.parameters)
+    if has_inplace:
         return lambda input, inplace: call(input, inplace=inplace, **numbers)
-    bare = {"gelu": functional.gelu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}[name]
-    return wrapped(lambda input: bare(input, **numbers) if numbers else bare(input))
+    return wrapped(lambda input: call(input, **numbers) if numbers else call(input))
 
 
 def wrapped(compute: Callable[[Tensor], Tensor]) -> Call:

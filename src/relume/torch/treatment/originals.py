@@ -1,32 +1,46 @@
 """PyTorch's own functions, kept: copies that go on to work while the public ones are replaced.
 
 Made when this module is imported, which must be before anything is replaced. A copy calls only copies and what is never
-replaced. It stands before modes and tensor subclasses as the public function does, and the call observer knows it.
+replaced. Modes and tensor subclasses see it as they see the public function, and the watcher knows it.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 import relume.torch.functional
+from relume.torch.family import FAMILY, callees
 from relume.torch.watching.calls.functions import ACTIVATION_CALLS
 
-STEMS = ("relu", "leaky_relu", "prelu", "rrelu", "relu6", "elu", "celu", "selu", "gelu", "silu")
+STEMS = tuple(name for name, member in FAMILY.items() if not member.gate)
 """The activations that a trial replaces."""
 
-_TORCHS = ("relu", "leaky_relu", "rrelu", "relu6", "hardtanh", "elu", "celu", "selu", "silu")
-_OURS = (
-    *("relu", "leaky_relu", "prelu", "rrelu", "relu6", "elu", "celu", "selu"),
-    *("relu_", "leaky_relu_", "rrelu_", "elu_", "celu_", "selu_"),
-)
+_ALIASES = {"hardtanh": "relu6"}
 
 
-def _world(home: ModuleType, names: tuple[str, ...], **others: Any) -> ModuleType:
+def _python(home: ModuleType, names: Any) -> dict[str, str]:
+    """Function of a module that is written in Python, there → the activation."""
+    found = {name: getattr(home, name, None) for name in names}
+    return {
+        name: _ALIASES.get(name, name)
+        for name, thing in found.items()
+        if isinstance(thing, FunctionType) and thing.__module__ == home.__name__
+    }
+
+
+PYTHON = {
+    library: _python(home, [*STEMS, *_ALIASES]) for library, home in (("torch", F), ("relume", relume.torch.functional))
+}
+"""Library → its functions whose code can be replaced, each with the activation that it applies."""
+
+
+def _world(home: ModuleType, names: Any, **others: Any) -> ModuleType:
     """A module with copies of these functions, which see each other and ``others`` in place of the public ones."""
     copy = ModuleType(home.__name__)
     there = vars(copy)
@@ -42,39 +56,17 @@ def _world(home: ModuleType, names: tuple[str, ...], **others: Any) -> ModuleTyp
 
 
 torch_ = _world(torch, ())
-functional: Any = _world(F, _TORCHS, torch=torch_)
+functional: Any = _world(F, PYTHON["torch"], torch=torch_)
 """``torch.nn.functional`` as it is without us."""
 
-ours: Any = _world(relume.torch.functional, _OURS, torch=torch_, F=functional)
+_in_place = [name for name in vars(relume.torch.functional) if name.endswith("_") and name[:-1] in FAMILY]
+ours: Any = _world(relume.torch.functional, [*PYTHON["relume"], *_in_place], torch=torch_, F=functional)
 """``relume.torch.functional`` as it is without us."""
 
-_NN = torch._C._nn
-for _public, _beneath in (
-    (F.leaky_relu, (_NN.leaky_relu,)),
-    (F.relu6, (_NN.relu6, _NN.relu6_)),
-    (F.hardtanh, (_NN.hardtanh,)),
-    (F.elu, (_NN.elu,)),
-    (F.silu, (_NN.silu, _NN.silu_)),
-):
-    for _each in _beneath:  # what a graph of torch.compile holds, into which the copies are traced
-        ACTIVATION_CALLS.setdefault(_each, ACTIVATION_CALLS[_public])
+BUILTINS = tuple((each, name) for name in STEMS for each in callees(name) if not each.is_python)
+"""The functions that are not Python's, each with its activation: only the attribute can be replaced."""
 
-BUILTINS: tuple[tuple[Any, str, str, bool], ...] = (
-    *((owner, "relu", "relu", False) for owner in (torch, Tensor)),
-    *((owner, "relu_", "relu", True) for owner in (torch, Tensor, F)),
-    *((owner, "prelu", "prelu", False) for owner in (torch, Tensor, F)),
-    (torch, "rrelu", "rrelu", False),
-    *((owner, "rrelu_", "rrelu", True) for owner in (torch, F)),
-    *((owner, name, name, False) for owner in (torch,) for name in ("celu", "selu")),
-    *((owner, f"{name}_", name, True) for owner in (torch, F) for name in ("celu", "selu")),
-    *((F, f"{name}_", name, True) for name in ("leaky_relu", "elu")),
-    (F, "gelu", "gelu", False),
-)
-"""(owner, attribute, stem, in place) of the functions that are not Python's: only the attribute can be replaced."""
-
-_BUILTIN = {
-    id(getattr(owner, name)): (getattr(owner, name), stem, in_place) for owner, name, stem, in_place in BUILTINS
-}
+_BUILTIN = {id(each.function): (each.function, name, each.in_place) for each, name in BUILTINS}
 
 
 def builtin(thing: Any) -> tuple[str, bool] | None:
@@ -83,13 +75,19 @@ def builtin(thing: Any) -> tuple[str, bool] | None:
     return None if found is None or found[0] is not thing else found[1:]
 
 
-def original(library: str, stem: str) -> Any:
-    """``call(input, in place, *further arguments)`` of the activation as the script has it."""
-    home = ours if library == "relume" else functional
-    if stem == "gelu":
-        return lambda input, inplace, *own, **named: functional.gelu(input, *own, **named)
-    if stem == "prelu":
-        prelu = ours.prelu if library == "relume" else functional.prelu
-        return lambda input, inplace, *own, **named: prelu(input, *own, **named)
-    call = getattr(home, stem)
-    return lambda input, inplace, *own, **named: call(input, *own, inplace=inplace, **named)
+def inplace_of(function: Any) -> Callable[..., bool]:
+    """Reads from a call's arguments after the input whether the function writes into it."""
+    names = list(inspect.signature(function).parameters)
+    if "inplace" not in names:
+        return lambda *own, **named: False
+    place = names.index("inplace") - 1
+    return lambda *own, **named: own[place] if len(own) > place else named.get("inplace", False)
+
+
+def contender(name: str) -> tuple[Any, bool]:
+    """(the function that a contender calls, whether it takes ``inplace``): PyTorch's, ours where it has none."""
+    found = getattr(functional, name, None)
+    if isinstance(found, FunctionType):
+        return found, "inplace" in inspect.signature(found).parameters
+    builtins = (each.function for each in callees(name) if not each.in_place)
+    return next(builtins, getattr(ours, name, None)), False

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
-from types import FunctionType, SimpleNamespace
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -21,13 +22,92 @@ from relume.artifacts.swap_plan import SwapPlan, SwapSite
 from relume.artifacts.trial import Contender
 from relume.torch.treatment import acts, entries, holders, originals
 from relume.torch.treatment.compiled import LEFT, UNTRACED, Tracing, inline, outside_dynamo
-from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.placed import Drawn, Own, Slopes
 from relume.torch.treatment.routes import Route, Routes
 from relume.torch.treatment.slopes import Learned
+from relume.watching.patches import Patches
 
 
-class Swapping:
+class Replacement(ABC):
+    """Other calls in the place of PyTorch's own, from :meth:`start` to the patches' undoing.
+
+    ``holders``: who holds PyTorch's functions by a name of its own. ``compiled``: the script calls ``torch.compile``.
+    """
+
+    holders: Sequence[str] = ()
+    compiled = False
+    contender: Contender
+
+    @property
+    @abstractmethod
+    def stems(self) -> set[str]:
+        """The activations of which a place may be replaced."""
+
+    @abstractmethod
+    def _call(self, stem: str, original: Any, inplace_of: Any) -> Any:
+        """``call(input, *further arguments)`` in the place of one function that applies an activation."""
+
+    def start(self, patches: Patches) -> None:
+        """Replace from now on."""
+        if not self.stems:
+            return
+        public = []
+        for home, world, library in ((F, originals.functional, "torch"), (ours, originals.ours, "relume")):
+            replaced = {name: stem for name, stem in originals.PYTHON[library].items() if stem in self.stems}
+            calls = SimpleNamespace()
+            for name, stem in replaced.items():
+                function, original = getattr(home, name), getattr(world, name)
+                setattr(calls, name, self._call(stem, original, originals.inplace_of(function)))
+                public.append(function)
+            for name in replaced:
+                patches.put_code(getattr(home, name), entries.for_python(name), _relume=calls)
+        made: dict[int, Any] = {}  # one for each function, by whatever name it is held
+
+        def instead(thing: Any) -> Any:
+            known = originals.builtin(thing)
+            if known is None or known[0] not in self.stems:
+                return None
+            stem, in_place = known
+            if id(thing) not in made:
+                made[id(thing)] = entries.for_builtin(self._call(stem, thing, lambda *own, **named: in_place))
+            return made[id(thing)]
+
+        for each, _ in originals.BUILTINS:
+            if (other := instead(each.function)) is not None:
+                patches.put(each.owner, each.name, other)
+        for holder in self.holders:
+            holders.replace(holder, instead, patches)
+        if self.compiled:
+            inline(public, patches)
+        _switch_fast_path_off(self.contender, patches)
+
+
+def is_hardtanh(function: Any) -> bool:
+    """Whether a function is hardtanh, which is a ReLU6 only if its lower bound is 0."""
+    return function is originals.functional.hardtanh
+
+
+def is_two_sided(own: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Whether a call of hardtanh has another lower bound."""
+    return bool((own[0] if own else named.get("min_val", -1.0)) != 0)
+
+
+def made_of(contender: Contender, sites: Sequence[SwapSite], seed: int) -> tuple[Any, Any]:
+    """(act, placed) of a contender, one of them None: a plain call, or what knows where it stands.
+
+    ``seed``: of the contender's own random numbers.
+    """
+    own = acts.own(contender) if contender.target else None
+    if contender.activation == "prelu":
+        return None, Slopes(contender, sites)
+    if isinstance(own, type):
+        return None, Own(contender, own, sites)
+    if contender.activation == "rrelu":
+        return None, Drawn(contender, seed)
+    return acts.plain(contender), None
+
+
+class Swapping(Replacement):
     """One contender in the place of the script's own activations.
 
     Args:
@@ -38,20 +118,10 @@ class Swapping:
 
     def __init__(self, contender: Contender, plan: SwapPlan, only: str, seed: int) -> None:
         self.sites = plan.chosen(only)
+        self.holders, self.compiled, self.contender = plan.holders, plan.compiled, contender
         self._plan = plan
-        self._contender = contender
         self._routes = Routes(plan, self.sites, unknown=not only or _names_a_kind(only))
-        self._act: Any = None
-        self._placed: Any = None
-        own = acts.own(contender) if contender.target else None
-        if contender.activation == "prelu":
-            self._placed = Slopes(contender, self.sites)
-        elif isinstance(own, type):
-            self._placed = Own(contender, own, self.sites)
-        elif contender.activation == "rrelu":
-            self._placed = Drawn(contender, seed)
-        else:
-            self._act = acts.plain(contender)
+        self._act, self._placed = made_of(contender, self.sites, seed)
         self.learned: Learned | None = None if self._placed is None else self._placed.learned
 
     @property
@@ -61,71 +131,45 @@ class Swapping:
 
     def start(self, patches: Patches) -> None:
         """Replace from now on."""
-        if not self.stems:
-            return
-        if isinstance(self._placed, Drawn):
+        if self.stems and isinstance(self._placed, Drawn):
             self._placed.start(patches)
-        public = []
-        for home, library, table in ((F, "torch", entries.TORCHS), (ours, "relume", entries.OURS)):
-            calls = SimpleNamespace(plain_hardtanh=originals.functional.hardtanh)
-            replaced = [name for name in table if _stem(name) in self.stems]
-            for name in replaced:
-                setattr(calls, name, self._call(_stem(name), originals.original(library, name)))
-            for name in replaced:
-                function = getattr(home, name)
-                assert isinstance(function, FunctionType)
-                patches.put_code(function, table[name], _relume=calls)
-                public.append(function)
-        made: dict[int, Any] = {}  # one for each function, by whatever name it is held
+        super().start(patches)
 
-        def instead(thing: Any) -> Any:
-            known = originals.builtin(thing)
-            if known is None or known[0] not in self.stems:
-                return None
-            if id(thing) not in made:
-                made[id(thing)] = entries.for_builtin(self._call(known[0], _bare(thing)), known[1])
-            return made[id(thing)]
-
-        for owner, name, _, _ in originals.BUILTINS:
-            if (other := instead(getattr(owner, name))) is not None:
-                patches.put(owner, name, other)
-        for holder in self._plan.holders:
-            holders.replace(holder, instead, patches)
-        if self._plan.compiled:
-            inline(public, patches)
-        _switch_fast_path_off(self._contender, patches)
-
-    def _call(self, stem: str, original: Any) -> Any:
-        """``call(input, in place, *further arguments)`` that stands for one activation."""
+    def _call(self, stem: str, original: Any, inplace_of: Any) -> Any:
         mixed = any(site.activation == stem and site not in self.sites for site in self._plan.sites)
         act, placed, routes = self._act, self._placed, self._routes
-        if act is not None and not mixed:
-            return lambda input, inplace, *own, **named: act(input, inplace)
+        hardtanh = is_hardtanh(original)
+        if act is not None and not mixed and not hardtanh:
+            return lambda input, *own, **named: act(input, inplace_of(*own, **named))
 
-        def call(input: Tensor, inplace: bool, *own: Any, **named: Any) -> Tensor:
+        def call(input: Tensor, *own: Any, **named: Any) -> Tensor:
+            if hardtanh and is_two_sided(own, named):
+                return original(input, *own, **named)
             if not torch.compiler.is_compiling():
-                return decided(routes.at(sys._getframe(2)), input, inplace, *own, **named)  # from behind the entry
+                return decided(routes.at(sys._getframe(2)), input, *own, **named)  # from behind the entry
             number = decide()
             if number == LEFT:
-                return original(input, inplace, *own, **named)
+                return original(input, *own, **named)
             if number == UNTRACED:
-                return untraced(input, inplace, *own, **named)
+                return untraced(input, *own, **named)
+            inplace = inplace_of(*own, **named)
             return act(input, inplace) if act is not None else placed.traced(number, input, inplace)
 
-        def decided(route: Route, input: Tensor, inplace: bool, *own: Any, **named: Any) -> Tensor:
+        def decided(route: Route, input: Tensor, *own: Any, **named: Any) -> Tensor:
             if not route.swapped:
-                return original(input, inplace, *own, **named)
+                return original(input, *own, **named)
+            inplace = inplace_of(*own, **named)
             return act(input, inplace) if act is not None else placed.call(input, inplace, route)
 
-        def untraced(input: Tensor, inplace: bool, *own: Any, **named: Any) -> Tensor:
-            return decided(routes.at(outside_dynamo(sys._getframe())), input, inplace, *own, **named)
+        def untraced(input: Tensor, *own: Any, **named: Any) -> Tensor:
+            return decided(routes.at(outside_dynamo(sys._getframe())), input, *own, **named)
 
         def decide() -> int:
             return tracing.decide()
 
         tracing = Tracing(routes, placed)
         decide._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch._dynamo.assume_constant_result
-        if self._plan.compiled:
+        if self.compiled:
             untraced = torch.compiler.disable(untraced)
         return call
 
@@ -139,15 +183,6 @@ def not_swapped(plan: SwapPlan, sites: Sequence[SwapSite]) -> list[tuple[str, st
         if site.key not in chosen
     ]
     return left + [(each.what, each.where, each.why) for each in plan.not_swapped]
-
-
-def _stem(name: str) -> str:
-    return "relu6" if name == "hardtanh" else name
-
-
-def _bare(builtin: Any) -> Any:
-    """``original(input, in place, …)`` of a function that is in place or not by its name."""
-    return lambda input, inplace, *own, **named: builtin(input, *own, **named)
 
 
 def _names_a_kind(only: str) -> bool:

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F  # the field's name for it
 from torch import Tensor
 
-from relume.torch import functional as ours
+from relume.activations import ACTIVATIONS
+from relume.torch.family import FAMILY, callees
 
 Arguments = tuple[Any, ...]
 Keywords = Mapping[str, Any]
@@ -41,20 +42,16 @@ def _argument(args: Arguments, kwargs: Keywords, place: int, name: str, default:
     return args[place] if len(args) > place else kwargs.get(name, default)
 
 
-def _plain(name: str) -> Reading:
-    applied = Applied(name, {})
-    return lambda args, kwargs: applied
-
-
-def _with(name: str, *parameters: tuple[str, float]) -> Reading:
-    """An activation whose parameters are plain numbers in this order after the input."""
+def _of(name: str) -> Reading:
+    """An activation whose numbers stand in the definition's order after the input; what is learned is read later."""
+    numbers = [p for p in ACTIVATIONS[name].parameters if not p.choices and not p.learnable]
+    plain = Applied(name, {})
 
     def read(args: Arguments, kwargs: Keywords) -> Applied:
-        numbers = (
-            (own, _argument(args, kwargs, place, own, default))
-            for place, (own, default) in enumerate(parameters, start=1)
-        )
-        return Applied(name, {own: float(number) for own, number in numbers})
+        given = {
+            p.name: float(_argument(args, kwargs, place, p.name, p.default)) for place, p in enumerate(numbers, start=1)
+        }
+        return Applied(name, given) if given else plain
 
     return read
 
@@ -95,33 +92,14 @@ def _maximum(args: Arguments, kwargs: Keywords) -> Applied | None:
     return None
 
 
-def _prelu(args: Arguments, kwargs: Keywords) -> Applied:
-    return Applied("prelu", {})  # its slopes are read when the counts are
+def _calls(name: str) -> dict[Callable[..., Any], Reading]:
+    every = (*(each.function for each in callees(name, (F, torch, Tensor, torch._C._nn))), FAMILY[name].function)
+    return dict.fromkeys(every, _of(name))
 
-
-def _gelu(args: Arguments, kwargs: Keywords) -> Applied:
-    return Applied("gelu", {})
-
-
-_LEAKY = _with("leaky_relu", ("negative_slope", 0.01))
-_RRELU = _with("rrelu", ("lower", 1 / 8), ("upper", 1 / 3))
-_ELU = _with("elu", ("alpha", 1.0))
-_CELU = _with("celu", ("alpha", 1.0))
 
 ACTIVATION_CALLS: dict[Callable[..., Any], Reading] = {
-    **dict.fromkeys((F.relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, ours.relu), _plain("relu")),
-    **dict.fromkeys((F.leaky_relu, F.leaky_relu_, ours.leaky_relu), _LEAKY),
-    **dict.fromkeys((F.prelu, torch.prelu, Tensor.prelu, ours.prelu), _prelu),
-    **dict.fromkeys((F.rrelu, F.rrelu_, torch.rrelu, torch.rrelu_, ours.rrelu), _RRELU),
-    **dict.fromkeys((F.relu6, ours.relu6), _plain("relu6")),
-    **dict.fromkeys((F.hardtanh, F.hardtanh_), _hardtanh),
-    **dict.fromkeys((F.elu, F.elu_, ours.elu), _ELU),
-    **dict.fromkeys((F.celu, torch.celu, torch.celu_, ours.celu), _CELU),
-    **dict.fromkeys((F.selu, torch.selu, torch.selu_, ours.selu), _plain("selu")),
-    F.gelu: _gelu,
-    F.silu: _plain("silu"),
-    **dict.fromkeys((F.sigmoid, torch.sigmoid, Tensor.sigmoid, torch.sigmoid_, Tensor.sigmoid_), _plain("sigmoid")),
-    **dict.fromkeys((F.tanh, torch.tanh, Tensor.tanh, torch.tanh_, Tensor.tanh_), _plain("tanh")),
+    **{call: reading for name in FAMILY if ACTIVATIONS[name].elementwise for call, reading in _calls(name).items()},
+    **dict.fromkeys((F.hardtanh, F.hardtanh_, torch._C._nn.hardtanh), _hardtanh),
     **dict.fromkeys((torch.clamp, Tensor.clamp, torch.clamp_, Tensor.clamp_), _clamp),
     **dict.fromkeys((torch.clip, Tensor.clip, torch.clip_, Tensor.clip_), _clamp),
     **dict.fromkeys((torch.clamp_min, Tensor.clamp_min, torch.clamp_min_, Tensor.clamp_min_), _clamp_min),
@@ -130,20 +108,23 @@ ACTIVATION_CALLS: dict[Callable[..., Any], Reading] = {
 }
 """Every call that applies an activation which relume defines (softmax has no units to judge)."""
 
-UNJUDGED_CALLS: dict[Callable[..., Any], str] = {
-    F.hardswish: "hardswish",
-    F.hardsigmoid: "hardsigmoid",
-    F.mish: "mish",
-    F.softplus: "softplus",
-    F.glu: "glu",
-    F.logsigmoid: "logsigmoid",
-    F.softsign: "softsign",
-    F.tanhshrink: "tanhshrink",
-    F.hardshrink: "hardshrink",
-    F.softshrink: "softshrink",
-    torch._transformer_encoder_layer_fwd: "relu or gelu in TransformerEncoderLayer's fast path",
+_BOTH_SIDES = "it is flat around 0 and steep on both sides, so that a unit that gives 0 is not stuck there"
+_NO_FLAT_SIDE = "its slope never vanishes on one side alone, so that no unit of it is dead"
+_GATED = "half of its input gates the other half: its output has no pre-activation of its own"
+
+UNJUDGED_CALLS: dict[Callable[..., Any], tuple[str, str]] = {
+    F.glu: ("glu", _GATED),
+    F.logsigmoid: ("logsigmoid", "it is a loss's: the units whose slope vanishes are those that are right"),
+    F.softsign: ("softsign", _NO_FLAT_SIDE),
+    F.tanhshrink: ("tanhshrink", _BOTH_SIDES),
+    F.hardshrink: ("hardshrink", _BOTH_SIDES),
+    F.softshrink: ("softshrink", _BOTH_SIDES),
+    torch._transformer_encoder_layer_fwd: (
+        "relu or gelu in TransformerEncoderLayer's fast path",
+        "it is not among relume's activations",
+    ),
 }
-"""Activations that relume does not define: named in the report, never judged."""
+"""Activations that are not judged: what the report calls them, and why."""
 
 RECURRENT_CALLS: dict[Callable[..., Any], Applied] = {torch.rnn_relu: Applied("relu", {})}
 """All layers and steps of a recurrent network in one call, which gives the last layer's activations."""

@@ -13,17 +13,19 @@ import sys
 import threading
 from collections.abc import Callable
 from enum import Enum
-from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.modules import module as modules
 from torch.nn.modules.loss import _Loss
 
-from relume.framework import Look
+from relume.framework import Look, now_ns
 from relume.torch.watching.calls.lean import LeanHook
-from relume.torch.watching.calls.observer import CallObserver, Keeper
+from relume.torch.watching.calls.observer import CallObserver
 from relume.torch.watching.where import places
+
+if TYPE_CHECKING:
+    from relume.torch.watching.probe import TorchProbe
 
 LOOK_CAP_NS = 10_000_000
 """A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""
@@ -54,14 +56,14 @@ def compiles() -> bool:
 class Looking:
     """The looks at one thread; ``thorough``: nothing of a look is left out, whatever it costs."""
 
-    def __init__(self, keeper: Keeper, thorough: bool) -> None:
+    def __init__(self, probe: TorchProbe, thorough: bool) -> None:
         self.state = State.OFF
-        self._observer = CallObserver(keeper)
-        self._lean = LeanHook(keeper)
+        self._observer = CallObserver(probe)
+        self._lean = LeanHook(probe)
         self._way: CallObserver | LeanHook = self._observer
         self.stays = False  # the mode is on the stack until an optimizer's step begins
-        self._sites = keeper.sites
-        self._fail = keeper.fail
+        self._sites = probe.sites
+        self._fail = probe.fail
         self._thorough = thorough
         self._before_hiding = State.OFF
         self._has_modules = False  # the script has called one; until then the mode does not wait for one
@@ -175,12 +177,12 @@ class Looking:
         self._guarded(self._react, module)
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self._fail(error)
-        self._hook_cost += perf_counter_ns() - began
+        self._hook_cost += now_ns() - began
 
     def _unhook(self) -> None:
         for hooks in self._hooked:

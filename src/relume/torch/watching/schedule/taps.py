@@ -87,6 +87,11 @@ def subscribe(subscriber: Subscriber) -> None:
         _install()
 
 
+def subscribers() -> tuple[Subscriber, ...]:
+    """Those that are told now."""
+    return _subscribers
+
+
 def unsubscribe(subscriber: Subscriber) -> None:
     """Tell it no more."""
     global _subscribers

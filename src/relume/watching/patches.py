@@ -31,18 +31,18 @@ class Patches:
         self._undo.append(undo)
 
     def put_code(self, function: Any, code: Any, **names: Any) -> None:
-        """Give a function other code, so that every reference to it does the other thing.
+        """Give a function another's code and defaults, so that every reference to it does the other thing.
 
         ``names`` are put among its globals, where the code finds them.
         """
         assert isinstance(function, FunctionType)
-        before, there = function.__code__, function.__globals__
-        function.__code__ = code.__code__
+        before, defaults, there = function.__code__, function.__defaults__, function.__globals__
+        function.__code__, function.__defaults__ = code.__code__, code.__defaults__
         fresh = [name for name in names if name not in there]
         there.update((name, names[name]) for name in fresh)
 
         def undo() -> None:
-            function.__code__ = before
+            function.__code__, function.__defaults__ = before, defaults
             for name in fresh:
                 there.pop(name, None)
 

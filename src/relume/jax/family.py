@@ -1,0 +1,109 @@
+"""The family in JAX: one entry an activation. The public names, the modules and the specs are made from it.
+
+Formulas, titles and parameters come from ``relume.activations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import pi, sqrt
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import erfc
+
+from relume.activations import ACTIVATIONS
+from relume.activations._edge import function_of
+from relume.activations.gelu import FAR as GELU_FAR
+from relume.activations.silu import FAR as SILU_FAR
+from relume.jax import functional
+
+
+@dataclass(frozen=True)
+class Member:
+    """How JAX has one activation.
+
+    Attributes:
+        function: of ``relume.jax``.
+        natives: JAX's own functions of it.
+    """
+
+    function: Callable[..., Any]
+    natives: tuple[Any, ...] = ()
+
+
+def _held(value: Callable[[Any], Any], slope: Callable[[Any], Any], far: float) -> Callable[[Any], Any]:
+    """``value`` with the slope taken at most ``far`` out: the limits at ±inf, where the chain rule has inf · 0."""
+    curve = jax.custom_jvp(value)
+
+    @curve.defjvp
+    def _jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+        (x,) = primals
+        near = jnp.where(jnp.abs(x) > far, jnp.sign(x) * far, x)
+        return curve(x), slope(near) * tangents[0]
+
+    return curve
+
+
+def _silu_slope(x: jax.Array) -> jax.Array:
+    s = jax.nn.sigmoid(x)
+    return s + x * s * jax.nn.sigmoid(-x)
+
+
+def _gelu_slope(x: jax.Array) -> jax.Array:
+    return 0.5 * erfc(-x * sqrt(0.5)) + x * jnp.exp(-0.5 * x * x) / sqrt(2 * pi)
+
+
+def _gelu_tanh_slope(x: jax.Array) -> jax.Array:
+    return ACTIVATIONS["gelu"].slope(x, jnp, approximate="tanh")
+
+
+_gelu = _held(lambda x: jax.nn.gelu(x, approximate=False), _gelu_slope, GELU_FAR)
+_gelu_tanh = _held(lambda x: ACTIVATIONS["gelu"].value(x, jnp, approximate="tanh"), _gelu_tanh_slope, GELU_FAR)
+
+
+def _made(name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
+    """A function computed by ``compute(x, **parameters)``, in float32 where the dtype is narrower."""
+
+    def function(x: Any, **parameters: Any) -> jax.Array:
+        x = functional._array(name, x)
+        functional._check(name, **parameters)
+        return compute(functional._wide(x), **parameters).astype(x.dtype)
+
+    return function_of(ACTIVATIONS[name], function, functional.__name__)
+
+
+def _defined(name: str) -> Callable[[Any], Any]:
+    """The definition, with its own slope in both modes."""
+    activation = ACTIVATIONS[name]
+    return _held(lambda x: activation.value(x, jnp), lambda x: activation.slope(x, jnp), np.inf)
+
+
+FAMILY: dict[str, Member] = {
+    "relu": Member(functional.relu, (jax.nn.relu,)),
+    "leaky_relu": Member(functional.leaky_relu, (jax.nn.leaky_relu,)),
+    "prelu": Member(functional.prelu),
+    "rrelu": Member(functional.rrelu),
+    "relu6": Member(functional.relu6, (jax.nn.relu6,)),
+    "elu": Member(functional.elu, (jax.nn.elu,)),
+    "celu": Member(functional.celu, (jax.nn.celu,)),
+    "selu": Member(functional.selu, (jax.nn.selu,)),
+    "relu_squared": Member(_made("relu_squared", lambda x: jnp.square(functional.relu(x)))),
+    "leaky_squared": Member(
+        _made("leaky_squared", lambda x, negative_slope: jnp.square(functional.leaky_relu(x, negative_slope)))
+    ),
+    "gelu": Member(
+        _made("gelu", lambda x, approximate: (_gelu_tanh if approximate == "tanh" else _gelu)(x)), (jax.nn.gelu,)
+    ),
+    "silu": Member(_made("silu", _held(jax.nn.silu, _silu_slope, SILU_FAR)), (jax.nn.silu,)),
+    "mish": Member(_made("mish", _defined("mish")), (jax.nn.mish,)),
+    "hardswish": Member(_made("hardswish", _defined("hardswish")), (jax.nn.hard_swish, jax.nn.hard_silu)),
+    "softplus": Member(_made("softplus", lambda x, beta: jax.nn.softplus(beta * x) / beta), (jax.nn.softplus,)),
+    "sigmoid": Member(_made("sigmoid", jax.nn.sigmoid), (jax.nn.sigmoid,)),
+    "hardsigmoid": Member(_made("hardsigmoid", _defined("hardsigmoid")), (jax.nn.hard_sigmoid,)),
+    "tanh": Member(_made("tanh", jnp.tanh), (jax.nn.tanh, jnp.tanh)),
+    "softmax": Member(functional.softmax, (jax.nn.softmax,)),
+}
