@@ -35,13 +35,13 @@ By a stopwatch on steps of 0.46 ms: 1.5 for rows of lean looks, 1.6 for single o
 to 57 ms the difference is within the noise.
 """
 
-LEAN_PART = 0.93  # of what is earned: with 0.95, 20,000 steps of 0.3 ms had a tenth without any wide look
-BEGIN = 0.18
-"""This part of the allowance is there from the first step: with what follows it pays for 440 steps of 0.5 ms, each
-looked at.
+LEAN_PART = 0.91  # of what is earned: with 0.93, 20,000 steps of 0.3 ms had a tenth without any wide look
+BEGIN, SHORT = 0.5, 500
+"""This part of the allowance is there from the first step, for so many steps: each of 440 is looked at though a look
+takes 200 µs on a busy machine. What is left of it then pays for later looks that cannot wait.
 """
 
-FUND, PACE = 0.25, 0.15
+FUND, PACE = 0.15, 0.15
 """This part of what is there is for wide looks, and they take at most this share of any stretch: 500 steps of 0.7 ms
 have 11 to 13 of them, the first at 0, 1, 2, 4, 8 …
 """
@@ -81,14 +81,14 @@ class Bucket:
     """What may be spent on one kind of look; below 0 it is in debt. ``price``: the recent cost of such a look."""
 
     def __init__(self, ns: float, most: int) -> None:
-        """``most``: looks that are saved up at most, unless there was more from the beginning."""
-        self.ns = self._start = ns
+        """``most``: looks that are saved up at most, unless more is there from the beginning (``start``)."""
+        self.ns = self.start = ns
         self._most = most
         self.price = Mean()
 
     def add(self, ns: float) -> float:
         """Add to it; returns what it cannot hold."""
-        over = max(self.ns + ns - max(self._most * self.price.value, min(self.ns, self._start)), 0.0)
+        over = max(self.ns + ns - max(self._most * self.price.value, min(self.ns, self.start)), 0.0)
         self.ns += ns - over
         return over
 
@@ -141,6 +141,8 @@ class Budget:
             return  # the very first look meets the sites and warms the code
         step_ns = max(duration - cost, 0.0) / steps.number
         self._step.add(step_ns)
+        if self.steps > SHORT:
+            self._lean.start = self._wide.start = 0.0
         granted = self._granted(steps.number, step_ns)
         self._earned += steps.number * self._allowed(step_ns, 1.0)
         self._wide.add((1 - LEAN_PART) * granted + self._lean.add(LEAN_PART * granted))
@@ -156,8 +158,8 @@ class Budget:
         return max(self._share * part * step_ns, min(self._floor, FLOOR_SHARE * step_ns))
 
     def _granted(self, steps: int, step_ns: float) -> float:
-        """What so many steps add to the buckets: nothing if the run has cost its allowance and not yet earned it."""
-        return 0.0 if self._earned < self._allowance <= self.spent else steps * self._allowed(step_ns)
+        """What so many steps add to the buckets: half if the run has cost its allowance and not yet earned it."""
+        return steps * self._allowed(step_ns) * (0.5 if self._earned < self._allowance <= self.spent else 1.0)
 
     def _row(self) -> int:
         """How many lean looks are planned together."""
