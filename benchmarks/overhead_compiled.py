@@ -1,8 +1,9 @@
 """What does watching cost a training in Keras or JAX?
 
 A script is run bare, under ``relume run``, and bare again, each in a process of its own with one thread. Timed are the
-steps after a first stretch that compiles; what tracing the counts costs is the difference of that stretch. The ratio is
-of the watched run to the mean of the two bare ones. Appends rows to ``overhead_compiled.csv``.
+steps after a first stretch that compiles; what tracing the counts costs is the difference of that stretch. Time is
+processor time of all threads. The ratio is of the watched run to the mean of the two bare ones. Appends rows to
+``overhead_compiled.csv``.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ model = keras.Sequential([
 ])
 model.compile("adam", "mse")
 def steps(n):
-    began = time.perf_counter()
+    began = time.process_time()
     model.fit(x[: 64 * n], y[: 64 * n], batch_size=64, verbose=0)
-    return time.perf_counter() - began
+    return time.process_time() - began
 print(json.dumps([steps(8), steps(STEPS)]))
 """
 
@@ -62,11 +63,11 @@ def step(params, state, x):
     return optax.apply_updates(params, updates), state
 def steps(n):
     global params, state
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(n):
         params, state = step(params, state, x)
     jax.block_until_ready(params)
-    return time.perf_counter() - began
+    return time.process_time() - began
 print(json.dumps([steps(8), steps(STEPS)]))
 """
 

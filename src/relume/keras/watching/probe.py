@@ -100,6 +100,7 @@ class KerasProbe:
                 self._patches.put(backend.nn, name, self._composed(real))
 
         if model is not None:
+            self._engine.optimizer_made()
             _trace_again(model)
 
     def stop(self) -> None:

@@ -31,8 +31,6 @@ class EagerProbe(CountingProbe):
     def start(self, model: Any | None) -> None:
         """Wait for an optimiser of Keras: a model of Keras's that PyTorch's own trains is left to PyTorch's probe."""
         running.append(self)
-        if model is not None:
-            self.optimizer_made()
 
     def optimizer_made(self) -> None:
         """Watch; PyTorch's own probe of this run ends, which would see the inside of Keras's layers."""

@@ -161,7 +161,7 @@ class TorchProbe:
         clock.count(source, loss)
         if clock.left:
             self._looking.resume()
-        elif clock.begins_to_look():
+        elif clock.goes_on():
             self._look_like(clock)
         else:
             self._tell(clock)
@@ -213,7 +213,7 @@ class TorchProbe:
 
     def _attend(self) -> None:
         """Be told of the begins of optimizers' steps and of the ends of backward passes, while that is wanted."""
-        attention = (self._looking.stays, self._clocks.best > KINDS.index("optimizer"))
+        attention = (self._looking.has_mode, self._clocks.best > KINDS.index("optimizer"))
         if attention != self._attention:
             self._attention = attention
             taps.attend(self, begins=attention[0], backwards=attention[1])
