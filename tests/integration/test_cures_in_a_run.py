@@ -86,16 +86,6 @@ def test_only_the_named_place_is_swapped_and_the_other_is_listed(relume, tmp_pat
     assert "Left alone: Net.gone@train.py:3" in ran.stderr
 
 
-def test_learned_slopes_join_the_optimizer_without_weight_decay(relume, tmp_path):
-    ran = relume("run", "--swap", "Net.act@train.py:16=prelu:shared", "train.py")
-    groups = (
-        '[{"params": [p for n, p in net.named_parameters() if n != "act.weight"]}, '
-        '{"params": [net.act.weight], "weight_decay": 0.0}]'
-    )
-    edits = (("nn.ReLU()", "nn.PReLU()"), ("net.parameters(), lr", f"{groups}, lr"))
-    assert ran.stdout == by_hand(relume, tmp_path, *edits)  # its one slope, of one number, is not in the sum
-
-
 def test_dead_units_are_revived_in_an_unedited_script(relume):
     assert relume("run", "-q", "train.py").returncode == 0
     assert told(relume)["sites"][1]["dead"] == [0, 1, 2, 3, 4, 5]

@@ -32,15 +32,18 @@ opt = torch.optim.SGD(net.parameters(), lr=0.1 + 0.1)  # the rate
 """
 
 
-def site(line, column, call, alone=False, key="Net@t.py:1", **facts):
-    owner = Birth("__main__:Net", 0)
-    return SwapSite(
-        key, "relu", call, "t.py", line, owner, alone, ("t.py", line, line, column, 0), None, 1, 2, 8, **facts
-    )
+def site(line, text, call, alone=False, key="Net@t.py:1", **facts):
+    """A site whose call is this text in a line of the script."""
+    owner, column = Birth("__main__:Net", 0), SCRIPT.splitlines()[line - 1].index(text)
+    spot = ("t.py", line, line, column, column + len(text))
+    return SwapSite(key, "relu", call, "t.py", line, owner, alone, spot, None, 1, 2, 8, **facts)
 
 
-FUNCTIONS = (site(13, 12, "F.relu"), site(13, 26, "torch.relu"))
-PLAN = SwapPlan(sites=(*FUNCTIONS, site(14, 15, "nn.ReLU", alone=True)), optimizers=(Rates("SGD", (0.2,)),))
+INNER = "torch.relu(self.a(x))"
+OUTER = f"F.relu(self.b({INNER}))"
+FUNCTIONS = (site(13, OUTER, "F.relu"), site(13, INNER, "torch.relu"))
+METHOD = site(13, f"{OUTER}.relu()", "Tensor.relu")
+PLAN = SwapPlan(sites=(*FUNCTIONS, site(14, "self.act(x)", "nn.ReLU", alone=True)), optimizers=(Rates("SGD", (0.2,)),))
 
 
 def edited(tmp_path, cure, script=SCRIPT, plan=PLAN):
@@ -82,6 +85,8 @@ def test_calls_within_calls_are_each_replaced(tmp_path):
         "x = F.leaky_relu(self.b(torch.nn.functional.leaky_relu(self.a(x), negative_slope=0.1)), "
         "negative_slope=0.1).relu()"
     )
+    (line,) = added(edited(tmp_path, "elu", plan=SwapPlan(sites=(*FUNCTIONS, METHOD))))
+    assert line.strip() == "x = torch.nn.functional.elu(F.elu(self.b(torch.nn.functional.elu(self.a(x)))))"
 
 
 def test_a_module_is_made_anew_with_its_own_inplace(tmp_path):
@@ -124,6 +129,6 @@ def test_a_warm_up_beside_a_scheduler_is_left_to_the_user(tmp_path):
 
 
 def test_modules_of_which_one_stays_are_left_to_the_user(tmp_path):
-    stays = site(9, 1, "nn.ReLU", alone=True, key="Net.last@t.py:9", hidden=False, why="an output")
+    stays = site(14, "self.act(x)", "nn.ReLU", alone=True, key="Net.last@t.py:9", hidden=False, why="an output")
     made = edited(tmp_path, "elu", plan=SwapPlan(sites=(PLAN.sites[2], stays)))
     assert "also made for Net.last" in made.why

@@ -24,6 +24,7 @@ COMMANDS = (
     "combine",
     "audit",
     "plan",
+    "apply",
     "fix",
     "compare",
     "list",

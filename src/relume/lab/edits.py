@@ -319,10 +319,9 @@ def _call(contender: Contender, site: SwapSite, sources: Mapping[str, _Source]) 
     source = sources.get(site.spot[0])
     if source is None:
         raise _NoEdit(f"{site.call} is called in {site.file}, which is not the script's own")
-    line, _, column, _ = site.spot[1:]
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.Call) and (node.lineno, node.col_offset) == (line, column) and _last(node.func):
-            if not _last(node.func).rstrip("_").endswith(site.activation):
+        if isinstance(node, ast.Call) and _last(node.func).rstrip("_").endswith(site.activation):
+            if (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset) != site.spot[1:]:
                 continue
             _function(contender, node, source)
             return

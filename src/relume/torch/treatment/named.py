@@ -59,6 +59,7 @@ class NamedSwaps(Replacement):
         self._trees = places.Trees(None)
         self._rooted: set[int] = set()  # the ids of the routes whose parameters are in the next
         self._roots: dict[int, weakref.ref[nn.Module]] = {}  # a learned parameter's id → the model that it is in
+        self._met: set[int] = set()  # the numbers of what was asked and found
         self.swapped: dict[str, str] = {}
         self.kept: dict[str, str] = {}
         self.compiled_by_script = False
@@ -127,6 +128,7 @@ class NamedSwaps(Replacement):
         if number < 0:
             self.kept[f"{path}@{file}:{line}"] = stem
         else:
+            self._met.add(number)
             self.swapped[f"{path}@{file}:{line}"] = f"{stem} → {self._asked[number].contender.name}"
         return _Choice(number, route)
 
@@ -159,11 +161,10 @@ class NamedSwaps(Replacement):
         """(what was swapped, what was not and why), as the recording keeps them."""
         changed = [{"place": key, "units": [], "what": what} for key, what in self.swapped.items()]
         left = [{"place": key, "units": [], "what": f"{stem}: not asked for"} for key, stem in self.kept.items()]
-        for each in self._asked:
-            name = each.contender.name
-            if not any(what.endswith(f" → {name}") for what in self.swapped.values()):
-                why = "no activation was applied there that can be replaced"
-                left.append({"place": each.where, "units": [], "what": f"not swapped to {name}: {why}"})
+        for number, each in enumerate(self._asked):
+            if number not in self._met:
+                why = f"not swapped to {each.contender.name}: no activation was applied there that can be replaced"
+                left.append({"place": each.where, "units": [], "what": why})
         if self.compiled_by_script:
             left.append(
                 {"place": "torch.compile", "units": [], "what": "left out: activations are swapped in eager code"}
