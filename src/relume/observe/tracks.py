@@ -54,10 +54,11 @@ class ClockTrack:
 
     def take(self, steps: Steps) -> None:
         """Count steps that are over."""
+        looked, begin = steps.looked, self.steps
         self.steps += steps.number
-        self.stale = 0 if steps.looks else self.stale + steps.number
-        self.looked += steps.looks
-        self._looks += range(self.steps - steps.looks, self.steps)
+        self.stale = steps.number - looked[-1] - 1 if looked else self.stale + steps.number
+        self.looked += len(looked)
+        self._looks += [begin + step for step in looked]
 
     def bucket_end(self, window: int | None, sites: Sequence[SiteTrack]) -> int | None:
         """The last step of the open bucket, None while it goes on: by what was looked at, whenever this is asked.

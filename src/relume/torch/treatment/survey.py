@@ -22,7 +22,6 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from relume.artifacts.swap_plan import Birth, NotSwapped, Rates, SwapPlan, SwapSite
 from relume.torch.treatment import holders, originals
 from relume.torch.treatment.births import Births, WeakModules, birth_of
-from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.rates import Steps, rates_of
 from relume.torch.treatment.routes import spot_of
 from relume.torch.treatment.seeding import Seeding
@@ -42,6 +41,8 @@ from relume.torch.watching.units.following import PARAMETER
 from relume.torch.watching.units.values import Values
 from relume.torch.watching.where import places
 from relume.torch.watching.where.naming import written
+from relume.watching import source
+from relume.watching.patches import Patches
 
 _SUMS = frozenset(call for call in ARITHMETIC_CALLS if "mul" not in getattr(call, "__name__", ""))
 _HIDES_NOTHING = _SUMS | {torch.stack, torch.cat, torch.concat, torch.concatenate, Tensor.backward, Tensor.copy_}
@@ -69,7 +70,7 @@ class TorchSurvey:
 
     def start(self) -> None:
         """Survey from here on: PyTorch is imported, the script has not gone on."""
-        self._patches.put(places, "folder", os.getcwd())
+        self._patches.put(source, "folder", os.getcwd())
         self._births.start(self._patches)
         self._steps.start(self._patches)
         self._patches.on_undo(register_optimizer_step_pre_hook(self._rests).remove)

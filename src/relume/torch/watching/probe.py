@@ -31,7 +31,7 @@ class TorchProbe:
 
     def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
         self.version = str(torch.__version__)
-        self._listener = listener
+        self.listener = listener
         self._clocks = Clocks(listener.new_clock)
         self.countdowns = self._clocks.by_optimizer
         self.sites = Sites(listener, self._clocks, phase, whole=thorough)
@@ -90,7 +90,7 @@ class TorchProbe:
 
     def fail(self, error: BaseException) -> None:
         """Switch off: the user's code is running, and goes on."""
-        self._listener.fault(error)
+        self.listener.fault(error)
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
         began = now_ns()
@@ -161,7 +161,7 @@ class TorchProbe:
         clock.count(source, loss)
         if clock.left:
             self._looking.resume()
-        elif clock.begins_to_look():
+        elif clock.goes_on():
             self._look_like(clock)
         else:
             self._tell(clock)
@@ -185,7 +185,7 @@ class TorchProbe:
     def _plan(self, clock: Clock) -> None:
         """Go on as the listener says."""
         urgent, self.sites.unknown_met = self.sites.unknown_met, False
-        plan = self._listener.plan(clock.number, urgent=urgent)
+        plan = self.listener.plan(clock.number, urgent=urgent)
         if self._running:
             clock.begin(plan)
             self._look_like(clock)
@@ -213,7 +213,7 @@ class TorchProbe:
 
     def _attend(self) -> None:
         """Be told of the begins of optimizers' steps and of the ends of backward passes, while that is wanted."""
-        attention = (self._looking.stays, self._clocks.best > KINDS.index("optimizer"))
+        attention = (self._looking.has_mode, self._clocks.best > KINDS.index("optimizer"))
         if attention != self._attention:
             self._attention = attention
             taps.attend(self, begins=attention[0], backwards=attention[1])
@@ -221,7 +221,7 @@ class TorchProbe:
     def _tell(self, clock: Clock) -> None:
         steps = clock.take_steps()
         if steps is not None:
-            self._listener.steps_ended(clock.number, steps)
+            self.listener.steps_ended(clock.number, steps)
 
     def _forget_forwards(self) -> None:
         """Count forwards no more: a global hook costs every module's call, and compiled ones warn of it."""

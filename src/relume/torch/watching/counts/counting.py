@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from relume.activations import ACTIVATIONS
-from relume.activations._namespace import NUMPY
-from relume.activations.definition import Activation
 from relume.framework import Rows
-from relume.torch.watching.calls.functions import Applied
 from relume.torch.watching.counts.tables import Batch, DeviceTable, Table, Vector, table_of
 from relume.torch.watching.units.axes import Tag
+from relume.watching.bounds import Bounds
 
 Floats = NDArray[np.float64]
 
@@ -25,48 +21,6 @@ MOST_ELEMENTS = 1 << 14
 """Of a larger tensor a slice of the batch is counted, unless each step is asked for: so much costs 10 to 20 µs."""
 
 FEWEST_EXAMPLES = 8  # in such a slice, however large an example is: 300 of them must be seen before a unit is dead
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Where an activation fires and where its curve is flat.
-
-    ``by_output``: the bounds are on the output, which an activation in place leaves to be read; otherwise they are on
-    the pre-activation.
-    """
-
-    fires_above: float
-    flat_below: float | None
-    flat_above: float | None
-    never_negative: bool  # the output: its magnitude is its sum
-    by_output: bool
-
-
-def bounds_of(applied: Applied) -> Bounds:
-    """The bounds of an activation as a call applies it."""
-    parameters = dict(applied.parameters)
-    bound = parameters.pop("max_val", None)
-    activation = ACTIVATIONS[applied.name]
-    below, above = activation.flat(**parameters)
-    return Bounds(
-        activation.fires_above(**parameters),
-        below,
-        above if bound is None else bound,
-        never_negative=activation.range.startswith(("[0", "(0")),
-        by_output=_keeps_signs(activation, activation.defaults() | parameters),
-    )
-
-
-def _keeps_signs(activation: Activation, parameters: dict[str, float]) -> bool:
-    """Whether the output is above 0 exactly where the input is, and flat where the input says so."""
-    if (
-        activation.learnable
-        or activation.fires_above(**parameters) != 0
-        or activation.flat(**parameters)[0] is not None
-    ):
-        return False
-    below = activation.value(np.array([-1e3, -1.0, -1e-3]), NUMPY, **parameters)
-    return bool((below <= 0).all()) and all(slope >= 0 for slope in parameters.values())
 
 
 class Kept:

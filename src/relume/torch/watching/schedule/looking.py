@@ -85,6 +85,11 @@ class Looking:
         """Nanoseconds of own work so far."""
         return self._hook_cost + self._observer.cost + self._lean.cost
 
+    @property
+    def has_mode(self) -> bool:
+        """Whether the mode may be on the stack."""
+        return self.state is not State.OFF and self._way is self._observer
+
     # ---- from look to look ------------------------------------------------------------------------------------
 
     def begin(self, look: Look) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
-import sys
 import weakref
 from collections.abc import Iterator
 from types import CodeType, FrameType
@@ -20,6 +18,7 @@ from torch.nn.modules import activation as activation_modules
 
 from relume.torch import layers as our_modules
 from relume.torch.watching.calls import exported
+from relume.watching.source import shown_path as shown_path
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
@@ -174,35 +173,6 @@ def source(frame: FrameType) -> tuple[str, int, str]:
         if not name.startswith((_TORCH, _OURS)) and not exported.is_generated(outer):
             return shown_path(name), outer.f_lineno, outer.f_code.co_name
     return "", 0, ""
-
-
-folder = ""
-"""From which the user's files are named; "": the working folder, which a script may change."""
-
-_CELL = re.compile(r"<ipython-input-(\d+)-")
-
-
-def shown_path(name: str) -> str:
-    """A source file without the machine's part of its path; a notebook's cell by its number, ``In [3]``."""
-    if (cell := _cell_of(name)) is not None:
-        return f"In [{cell}]"
-    for marker in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"):
-        if marker in name:
-            return name.rpartition(marker)[2]
-    bases = [folder or os.getcwd(), *(entry for entry in sys.path if entry)]
-    for base in bases:
-        if name.startswith(base.rstrip(os.sep) + os.sep):
-            return os.path.relpath(name, base)
-    return os.path.basename(name) if os.path.isabs(name) else name
-
-
-def _cell_of(name: str) -> int | None:
-    """The number of the notebook cell whose code has this file name; IPython keeps it."""
-    if found := _CELL.match(name):
-        return int(found[1])
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    cells = getattr(getattr(shell, "compile", None), "_filename_map", None)
-    return cells.get(name) if isinstance(cells, dict) else None
 
 
 class Trees:

@@ -17,7 +17,7 @@ from relume.framework import Listener, Look, Phase, Seen
 from relume.torch.watching.calls.functions import Applied
 from relume.torch.watching.causes.death_terms import DeathTerms
 from relume.torch.watching.causes.layer_statistics import LayerStatistics
-from relume.torch.watching.counts.counting import Accumulator, Kept, bounds_of
+from relume.torch.watching.counts.counting import Accumulator, Kept
 from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, rate_of
 from relume.torch.watching.units.axes import Tag, fitting
 from relume.torch.watching.units.following import is_countable
@@ -25,6 +25,7 @@ from relume.torch.watching.where import places
 from relume.torch.watching.where.copies import Copies
 from relume.torch.watching.where.known_calls import KnownCall, reference
 from relume.torch.watching.where.naming import Where, layer_name, scripted_parts, site_of, written
+from relume.watching.bounds import bounds_of
 
 if TYPE_CHECKING:
     from relume.torch.watching.calls.compiled import GraphCall
@@ -329,7 +330,8 @@ class Sites:
         number = self._listener.new_site(replace(site, compiled=compiled))
         if slope is not None and slope.numel() not in (1, tag.units):  # a slope for each position: none is a unit's
             slope = None
-        counts = Accumulator(tag.units, bounds_of(applied), self.kept, whole=self._whole)
+        bounds = bounds_of(applied.name, applied.parameters)
+        counts = Accumulator(tag.units, bounds, self.kept, whole=self._whole)
         return WatchedSite(number, clock, counts, tag.layer, slope)
 
     def _is_watched(self, place: places.Place, layer: Any) -> bool:
