@@ -77,14 +77,14 @@ def read_run(first: Path) -> tuple[list[Part], list[Unseen]]:
         except RecordingError as error:
             unseen.append(("a recording", path.name, f"it could not be read: {error.slug}"))
             continue
-        if unknown_met(parts[0], part):
+        if strangers(parts[0], part):
             unseen.append(("a recording", path.name, "it is of another run than the file beside it"))
         else:
             parts.append(part)
     return parts, unseen
 
 
-def unknown_met(first: Part, other: Part) -> bool:
+def strangers(first: Part, other: Part) -> bool:
     """Whether two recordings are of different runs: by their ``run_id``, and ranks by their script too."""
     facts = ("run_id",) if first.child != other.child else ("run_id", "script")
     return any(first.recording.meta.get(fact) != other.recording.meta.get(fact) for fact in facts)
