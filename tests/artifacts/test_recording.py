@@ -272,11 +272,11 @@ def test_a_transaction_is_all_or_nothing(path):
 def test_schema_number_stands_in_the_file_and_a_newer_one_is_refused(path):
     RecordingWriter(path).close()
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (3,)
+    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (4,)
     assert db.execute("PRAGMA application_id").fetchone()[0].to_bytes(4, "big") == b"RLME"
-    db.execute("PRAGMA user_version = 4")
+    db.execute("PRAGMA user_version = 5")
     db.close()
-    with pytest.raises(RecordingError, match=r"schema 4; this relume reads up to 3.*\[recording-newer\]"):
+    with pytest.raises(RecordingError, match=r"schema 5; this relume reads up to 4.*\[recording-newer\]"):
         read(path)
 
 

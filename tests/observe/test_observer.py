@@ -169,7 +169,8 @@ def test_windows_of_n_steps_are_of_n_steps(observed):
     assert [(w.first_step, w.last_step, w.looked) for w in got.windows] == [(n, n + 9, 10) for n in range(0, 90, 10)]
     (record,) = got.sites
     assert (record.window.looks, record.open.looks) == (10, 5)
-    assert all(w.rates == (0.1,) and w.loss == 0.5 for w in got.windows)
+    assert {change.rates for change in got.rates} == {(0.1,)}
+    assert {(point.mean, point.low, point.high) for point in got.losses} == {(0.5, 0.5, 0.5)}
     assert [(first, examples) for _, first, _, examples in got.timeline] == [(n, 10 * BATCH) for n in range(0, 90, 10)]
 
 

@@ -184,7 +184,7 @@ class TorchProbe:
 
     def _plan(self, clock: Clock) -> None:
         """Go on as the listener says."""
-        urgent, self.sites.strangers = self.sites.strangers, False
+        urgent, self.sites.unknown_met = self.sites.unknown_met, False
         plan = self.listener.plan(clock.number, urgent=urgent)
         if self._running:
             clock.begin(plan)

@@ -86,7 +86,7 @@ class LeanHook:
         if site is None:
             return
         if (y.shape != met.shape and not met.fits(y)) or not self._is_called_at(met.at):
-            self._probe.sites.meet_stranger()
+            self._probe.sites.meet_unknown()
             return
         if site in self._visited and self.cost - self._opened_at > self._probe.look_cap:
             self._probe.visited_again()

@@ -18,9 +18,9 @@ from relume.torch.watching.schedule.clocks import living_optimizers
 def when_training(begin: Callable[[], None]) -> None:
     """Call ``begin`` once, when an optimizer is constructed, a backward pass ends or a step begins."""
     taps.forget()
-    dawn = cast(taps.Subscriber, _Dawn(begin))
-    taps.subscribe(dawn)
-    taps.attend(dawn, begins=True, backwards=True)
+    first = cast(taps.Subscriber, _FirstSign(begin))
+    taps.subscribe(first)
+    taps.attend(first, begins=True, backwards=True)
 
 
 def group() -> tuple[int, int] | None:
@@ -31,7 +31,7 @@ def group() -> tuple[int, int] | None:
     return distributed.get_rank(), distributed.get_world_size()
 
 
-class _Dawn:
+class _FirstSign:
     """Waits for the first sign of training; what is told then is told to those that subscribe after it."""
 
     def __init__(self, begin: Callable[[], None]) -> None:

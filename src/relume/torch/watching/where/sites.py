@@ -95,7 +95,7 @@ class Sites:
         self._in_graphs: dict[Any, WatchedSite] = {}
         self._slots: list[tuple[WatchedSite, Tag]] = []
         self.known_only = False  # meet nothing new: the look does not see where tensors come from
-        self.strangers = False  # something new has been met in such a look, and no wide one has followed
+        self.unknown_met = False  # something new has been met in such a look, and no wide one has followed
         self.met = 0  # how many different calls, by objects that may go
         self.outside_modules = False  # an activation is applied outside any module's call
 
@@ -117,7 +117,7 @@ class Sites:
         met = self._known.get(key)
         if met is None or not met.is_of(place.module, tag):
             if self.known_only:
-                self.meet_stranger()
+                self.meet_unknown()
                 return None
             if place.alone and self._is_made_in_call(place):
                 return self.find(applied, call, args, x, tag, frame)
@@ -178,9 +178,9 @@ class Sites:
             self._inside[key] = root is not None and bool(layer_name(self.trees, root, tag))
         return self._inside[key]
 
-    def meet_stranger(self) -> None:
+    def meet_unknown(self) -> None:
         """A lean look has met a call that only a wide one can take in: the next step gets one."""
-        self.strangers = True
+        self.unknown_met = True
         for clock in self._clocks:
             clock.cut()
 
