@@ -143,6 +143,7 @@ COLUMNS = re.compile(r"(?<=units dead )[a-z -]*(?=fires examples)")
 def form(text: str) -> str:
     """A text without its numbers, causes, rules and line breaks: ``# of # units dead: #``."""
     text = re.sub("─+", "─", NUMBER.sub("#", CAUSE.sub("cause: #.", text)))
+    text = re.sub("[×█▓▒━░▁▂▃▄▅▆▇]+", "", text)  # bars and sparklines
     return re.sub(r"#(?:(?:, | |–)#)+", "#", COLUMNS.sub("", " ".join(text.split())))
 
 

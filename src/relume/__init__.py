@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from relume.api import to_spec as to_spec
     from relume.api import watch as watch
     from relume.cures import Reviver as Reviver
+    from relume.cures import apply as apply
     from relume.cures import certify as certify
     from relume.cures import prune as prune
     from relume.cures import revive as revive
     from relume.cures import swap as swap
 
 _VERBS = ("audit", "check", "compare", "diff", "from_spec", "gain", "to_spec", "watch")
-_CURES = ("Reviver", "certify", "prune", "revive", "swap")
+_CURES = ("Reviver", "apply", "certify", "prune", "revive", "swap")
 
 __all__ = ["__version__", "log", *_CURES, *_VERBS]
 

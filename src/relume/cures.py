@@ -10,18 +10,9 @@ from typing import Any, Literal
 from relume.artifacts.certificate import Certificate
 from relume.artifacts.change import Change
 from relume.artifacts.findings import Findings
+from relume.artifacts.treatments import EVERY, REVIVER_RULES
 from relume.errors import CureError, ParameterError, unknown_name
 from relume.framework import FRAMEWORKS, Surgery
-
-REVIVER_RULES: Mapping[str, Mapping[str, float]] = {
-    "gaps": {"false_resets": 1e-3},
-    "redo": {"tau": 0.025},
-    "continual_backprop": {"rate": 1e-4, "maturity": 100, "decay": 0.99},
-}
-"""By what a :class:`Reviver` chooses units, with the options of each rule and their defaults."""
-
-EVERY = {"gaps": 100, "redo": 1_000, "continual_backprop": 1}
-"""Steps between two choices, by rule: 1,000 is ReDo's, 1 continual backprop's."""
 
 
 def revive(model: Any, findings: Any, batch: Any, *, optimizer: Any = None) -> Change:
@@ -132,6 +123,30 @@ def swap(
         >>> relume.swap(model, "relu", "leaky_relu", negative_slope=0.1, batch=x)       # doctest: +SKIP
     """
     return _surgery(model).swap(model, where, to, optimizer=optimizer, reinit=reinit, batch=batch, **params)
+
+
+def apply(model: Any, plan: Any, *, batch: Any = None, optimizer: Any = None) -> Change:
+    """Do to a model what a plan says: swap activations, revive units, lower the optimizer's rates.
+
+    Args:
+        model: a ``torch.nn.Module``, altered in place.
+        plan: of ``relume plan``, or its file, as it was written or edited. Every action in it is done.
+        batch: what the model is called with; needed to revive units, and for the proof.
+        optimizer: what trains the model; needed to change its rates.
+
+    Returns: what was changed, what was left and why, and the proofs of its parts. An action that cannot be done from
+        here (another initialization, centered data) is among what was left.
+
+    Raises:
+        PlanError: the plan cannot be read. CureError: it is of another model, or no action could be done. The model is
+            as it was.
+
+    Example:
+        >>> print(relume.apply(model, "plan.json", batch=x, optimizer=optimizer))         # doctest: +SKIP
+    """
+    from relume import planned
+
+    return planned.apply(_surgery(model), model, plan, batch=batch, optimizer=optimizer)
 
 
 class Reviver:

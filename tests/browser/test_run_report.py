@@ -219,5 +219,21 @@ def test_the_theme_is_switched_with_the_keyboard(live):
 
 def test_the_source_and_the_command_are_shown_as_text(live):
     page = live("small")
-    assert page.locator("#site-2 .source .meant").inner_text() == "11x = act(x)  # <b>"
+    line = page.locator(".source .marked").nth(1)
+    assert line.inner_text() == "11x = act(x)  # <b>  2 dead, 1 rare, 1 always on, 4 healthy"
     assert "relume check run.relume --max-dead 1%" in page.locator("main").inner_text()
+
+
+def test_keys_go_through_the_lines_with_findings_and_a_click_opens_the_site(live):
+    page = live("small")
+    page.locator(".file > summary").click()  # closed
+    at = []
+    for key in "nnnpp":
+        page.keyboard.press(key)
+        at.append(page.locator(".source .now .n").all_inner_texts())
+    assert at == [["11"], ["12"], ["11"], ["12"], ["11"]]
+    assert page.locator(".source .now").is_visible()
+    page.locator("#site-2").evaluate("site => { site.open = false; }")
+    page.keyboard.press("Enter")
+    assert page.locator("#site-2").evaluate("site => site.open")
+    assert page.url.endswith("#site-2")

@@ -24,13 +24,14 @@ def run(tmp_path):
 def test_a_plan_is_written_edited_and_shown_again(relume, run, tmp_path):
     status, out, said = relume("plan", run, "-o", tmp_path / "plan.json")
     assert status == Exit.DONE
-    assert "2 actions for 4 of 4 dead units" in out
+    assert "4 actions for 4 of 4 dead units" in out
     assert "apply leaky_relu:0.1 here instead" in out
-    assert "Next: relume compare --with leaky_relu:0.1,elu --only train.py:12 train.py" in out
+    assert "Next: relume run --revive --out after.relume train.py && relume diff" in out
     assert "Wrote" in said
     told = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    told["actions"] = [told["actions"][1]]
+    assert told["actions"][0]["cure"] == "swap_activation"
     told["actions"][0]["settings"]["to"] = "elu"
-    del told["actions"][1]
     (tmp_path / "plan.json").write_text(json.dumps(told), encoding="utf-8")
     shown = relume("plan", tmp_path / "plan.json")[1]
     assert "1 action for 2 of 2 dead units" in shown

@@ -11,18 +11,19 @@ from relume.artifacts.findings import Cause, Findings, Judged
 from relume.artifacts.recording import Site
 from relume.doctor.causes import KINDS
 from relume.doctor.cures import CURES
-from relume.doctor.plan import plan
+from relume.doctor.plan import advised, demand_script, in_a_run, plan
+from relume.errors import PlanError
 
 FOR = {
-    "large update": {"lower_rate", "swap_activation"},
-    "weight drift": {"lower_rate", "swap_activation"},
-    "bias drift": {"lower_rate", "swap_activation"},
-    "input change": {"lower_rate", "swap_activation"},
-    "weight decay": {"spare_from_decay", "swap_activation"},
-    "normalisation collapse": {"spare_from_decay", "swap_activation"},
-    "input offset": {"normalize_input", "swap_activation"},
-    "born dead": {"initialize_anew", "swap_activation"},
-    "unknown": {"swap_activation"},
+    "large update": {"lower_rate", "revive_units", "swap_activation"},
+    "weight drift": {"lower_rate", "revive_units", "swap_activation"},
+    "bias drift": {"lower_rate", "revive_units", "swap_activation"},
+    "input change": {"lower_rate", "revive_units", "swap_activation"},
+    "weight decay": {"spare_from_decay", "revive_units", "swap_activation"},
+    "normalisation collapse": {"spare_from_decay", "revive_units", "swap_activation"},
+    "input offset": {"normalize_input", "revive_units", "swap_activation"},
+    "born dead": {"initialize_anew", "revive_units", "swap_activation"},
+    "unknown": {"revive_units", "swap_activation"},
     "upstream cascade": set(),
     "constant zero input": set(),
     "frozen": set(),
@@ -62,7 +63,12 @@ def test_a_cause_has_its_cures_and_no_others(kind):
 def test_a_cure_is_for_the_units_of_its_cause_alone():
     made = planned(judged(["born dead", "large update", "upstream cascade", "large update"]))
     units = {action.cure: action.units for action in made.actions}
-    assert units == {"lower_rate": (1, 3), "initialize_anew": (0,), "swap_activation": (0, 1, 3)}
+    assert units == {
+        "lower_rate": (1, 3),
+        "initialize_anew": (0,),
+        "revive_units": (0, 1, 3),
+        "swap_activation": (0, 1, 3),
+    }
     assert [(entry.units, entry.why) for entry in made.open] == [
         ((2,), "what feeds them is dead: cure that site first")
     ]
@@ -76,8 +82,9 @@ def test_an_action_has_the_runs_own_evidence_first_then_what_is_known_elsewhere(
 
 
 def test_the_command_runs_the_script_with_its_arguments():
-    lower, swap = planned(judged(["large update"])).actions
+    lower, revive, swap = planned(judged(["large update"])).actions
     assert lower.check == "relume run --out after.relume 'my train.py' --lr 1 && relume diff run.relume after.relume"
+    assert revive.check.startswith("relume run --revive --out after.relume 'my train.py' --lr 1 && relume diff")
     assert swap.check == "relume compare --with leaky_relu:0.1,elu --only t.py:3 'my train.py' --lr 1"
 
 
@@ -92,7 +99,7 @@ def test_an_input_far_off_its_mean_asks_for_a_normalization_where_no_cause_is_kn
 
 def test_the_site_that_lost_most_comes_first():
     small = replace(judged(["large update"]), site=replace(judged([]).site, key="small"))
-    assert [action.site for action in planned(small, judged(["large update"] * 3)).actions][:2] == ["Net.a@t.py:3"] * 2
+    assert [action.site for action in planned(small, judged(["large update"] * 3)).actions][:3] == ["Net.a@t.py:3"] * 3
 
 
 def test_of_a_checkpoint_only_what_its_weights_tell_has_a_cure():
@@ -113,3 +120,41 @@ def test_settings_are_named_in_the_sentence_that_says_what_to_do(cure):
     assert found
     assert found[0].settings
     assert all(f"{{{name}}}" in cure.changes for name in found[0].settings)
+
+
+def test_a_run_does_what_a_plan_says_and_names_what_it_leaves():
+    made = planned(judged(["large update", "weight decay"]))
+    swaps, treatments, left = in_a_run(made, "plan.json")
+    assert swaps == ["Net.a@t.py:3=leaky_relu:0.1"]
+    assert treatments == ["lr:0.5", "revive:gaps"]
+    assert [(site, why.partition(".")[0]) for site, why in left] == [
+        ("Net.a@t.py:3", "spare_from_decay is not done by a run")
+    ]
+
+
+def test_settings_that_a_person_changed_are_what_is_done():
+    lower, *_ = planned(judged(["large update"])).actions
+    made = replace(planned(judged([])), actions=(replace(lower, settings={"factor": 0.25}),))
+    assert in_a_run(made, "plan.json")[1] == ["lr:0.25"]
+
+
+def test_a_plan_of_another_script_is_refused():
+    with pytest.raises(PlanError, match=r"plan of my train.py, and other.py is run.*\[plan-of-another\]"):
+        demand_script(planned(judged(["unknown"])), "plan.json", "other.py")
+    demand_script(planned(judged(["unknown"])), "plan.json", "elsewhere/my train.py")
+
+
+def test_a_plan_of_which_a_run_can_do_nothing_is_refused():
+    lower, *_ = planned(judged(["weight decay"])).actions
+    with pytest.raises(PlanError, match=r"By hand: give the parameters.*\[plan-without-actions\]"):
+        in_a_run(replace(planned(judged([])), actions=(lower,)), "plan.json")
+
+
+def test_advice_names_each_cure_with_its_units_and_its_evidence():
+    site = judged(["born dead", "large update", "large update"])
+    lower, revive, swap = advised(site, (1, 2))
+    assert (lower.cure, lower.units, lower.evidence[0]) == ("lower_rate", 2, "unit 1: evidence 1")
+    assert lower.changes.startswith("multiply the learning rate by 0.5")
+    assert "0.60 with units revived" in revive.evidence[1]
+    assert (swap.cure, swap.units) == ("swap_activation", 2)
+    assert advised(site, (9,)) == ()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from relume.artifacts.trial import Contender
-from relume.errors import ParameterError, StudyError, UnknownName
+from relume.errors import ParameterError, RelumeError, StudyError, UnknownName
 from relume.lab.contenders import parse_contender, parse_contenders
 
 
@@ -57,3 +59,29 @@ def test_a_list_keeps_its_order():
 def test_a_list_names_something_and_each_once(text, match):
     with pytest.raises(StudyError, match=match):
         parse_contenders(text)
+
+
+def test_treatments_are_read_with_their_parameters_and_defaults():
+    read = {text: parse_contender(text) for text in ("lr:1/4", "clip", "warmup:20", "init", "revive:cbp:0.01")}
+    assert {name: each.treatment for name, each in read.items()} == {name: name.partition(":")[0] for name in read}
+    assert read["lr:1/4"].parameters == {"factor": 0.25}
+    assert read["clip"].parameters == {"norm": 1.0}
+    assert read["warmup:20"].parameters == {"steps": 20.0}
+    assert read["revive:cbp:0.01"].parameters == {
+        "rule": "continual_backprop", "rate": 0.01, "maturity": 100, "decay": 0.99, "every": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lr", "factor is missing"),
+        ("lr:0", "a number above 0"),
+        ("lr:x", "a number above 0"),
+        ("clip:1:2", "more parts than it has parameters"),
+        ("revive:often", "There is no rule 'often'"),
+    ],
+)
+def test_treatments_that_cannot_be_read_say_why(text, said):
+    with pytest.raises(RelumeError, match=re.escape(said)):
+        parse_contender(text)

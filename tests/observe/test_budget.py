@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from relume.framework import Look
+from relume.framework import Look, Plan, Steps
 from relume.observe.budget import Budget
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
@@ -39,21 +39,23 @@ class Machine:
     def train(self, steps, duration, noise=0.1, pause=None):
         """Take steps of a duration (ns), lognormal noise; ``pause``: {step: ns} beside the training."""
         end = self.step + steps
-        stale = 0
         while self.step < end:
-            look, number = self.budget.plan(self.step, stale) if self.step else (Look.WIDE, 1)
-            assert number >= 1
+            look, looks, off = self.budget.plan(self.step, 0) if self.step else Plan(Look.WIDE, 1)
+            assert looks >= 1
+            assert off >= 0
+            number = min(off + looks, end - self.step)
+            off = min(off, number)
+            looks = number - off
             base = sum(
                 duration * self.rng.lognormal(0, noise) + (pause or {}).get(self.step + n, 0) for n in range(number)
             )
-            each = {Look.OFF: 0.0, Look.LEAN: self.lean, Look.WIDE: self.wide}[look]
-            cost = sum(each * self.rng.lognormal(0, noise) for _ in range(number))
+            each = {Look.LEAN: self.lean, Look.WIDE: self.wide}[look]
+            cost = sum(each * self.rng.lognormal(0, noise) for _ in range(looks))
             self.base += base
             self.spent += cost + PASSED * number
-            self.seen[look] += range(self.step, self.step + number)
+            self.seen[look] += range(self.step + off, self.step + number)
             self.step += number
-            stale = stale + number if look is Look.OFF else 0
-            self.budget.book(look, number, int(base + cost + PASSED * number), int(cost * SEEN))
+            self.budget.book(Steps(look, number, off=off), base + cost + PASSED * number, cost * SEEN)
         return self
 
     @property
@@ -134,7 +136,7 @@ def test_the_stated_cost_is_the_true_one(duration, lean, wide):
 def test_something_new_is_looked_at_widely_at_once():
     m = machine(wide=500 * MS).train(2_000, 1 * MS)
     assert m.budget.plan(3_000, 0).look is not Look.WIDE  # it cannot be paid for
-    assert m.budget.plan(3_000, 0, urgent=True) == (Look.WIDE, 1)
+    assert m.budget.plan(3_000, 0, urgent=True) == Plan(Look.WIDE, 1)
 
 
 def test_half_the_budget_is_half_the_price_on_short_steps_too():

@@ -83,7 +83,8 @@ class Planted:
     def tell(self):
         steps, self.told = self.step - self.told, self.step
         if steps:
-            self.listener.steps_ended(self.clock, Steps(self.plan.look, steps, [0.5] * steps, self.rates()))
+            off = min(self.plan.off, steps)
+            self.listener.steps_ended(self.clock, Steps(self.plan.look, steps, [0.5] * steps, self.rates(), off))
 
     def rates(self):
         return [(0, (0.1,))] if self.told == self.step and self.step == 1 else []
@@ -92,14 +93,14 @@ class Planted:
         """As a framework's probe does it: look, tell, and ask again when the plan is over."""
         end = self.step + steps
         while self.step < end and self.started > self.stopped:
-            if self.plan.look is not Look.OFF:
+            if self.plan.look is not Look.OFF and self.left <= self.plan.steps:
                 self.look()
             self.step += 1
             self.left -= 1
             if self.left <= 0:
                 self.tell()
                 self.plan = self.listener.plan(self.clock, urgent=False)
-                self.left = self.plan.steps
+                self.left = self.plan.off + self.plan.steps
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ import pytest
 from relume.artifacts.findings import Finding
 from relume.errors import MissingExtra
 from relume.look import safe_json
-from relume.reports.html import Sources, notebook, run_page
+from relume.reports.html import Sources, notebook, run_page, source
 from relume.reports.html.drawing import LETTERS, MOST_CELLS, MOST_RATE, UNKNOWN, bar, grid
-from relume.reports.html.states import STATES, codes, counts, histogram, ranges
 from relume.reports.html.story import shown
 from relume.reports.html.table import MOST_BYTES
+from relume.reports.states import STATES, codes, counts, histogram, ranges
 
 _spec = importlib.util.spec_from_file_location("made_runs", Path(__file__).with_name("made_runs.py"))
 made = importlib.util.module_from_spec(_spec)
@@ -138,13 +138,36 @@ def test_nothing_is_asked_of_a_server_and_no_path_is_told(small, tmp_path):
     assert "url(http" not in visible
 
 
-def test_the_source_stands_around_its_line_or_not_at_all(tmp_path):
+def test_the_source_is_shown_whole_with_the_units_of_each_line(tmp_path):
     (tmp_path / "train.py").write_text("".join(f"line {n} <b>\n" for n in range(1, 30)))
     page = run_page(made.small(), Sources([tmp_path]))
-    assert '<code class="meant"><span class="n">11</span>line 11 &lt;b&gt;</code>' in page
-    assert "line 7 " not in page
-    assert "line 15 " not in page
-    assert '<code class="meant">' not in run_page(made.small(), Sources([tmp_path / "elsewhere"]))
+    assert all(f"line {n} &lt;b&gt;" in page for n in range(1, 30))
+    (healthy, lost, few) = re.findall(r'<code class="marked ([^"]*)">.*?<span class="n">(\d+)</span>', page)
+    assert healthy == ("healthy", "10")
+    assert lost == ("dead found", "11")
+    assert few == ("dead found", "12")
+    assert '<a href="#site-2">2 dead, 1 rare, 1 always on, 4 healthy</a>' in page
+    assert 'class="marked' not in run_page(made.small(), Sources([tmp_path / "elsewhere"]))
+
+
+def test_sites_of_one_line_share_its_bar_and_the_file_that_lost_most_comes_first(tmp_path):
+    for name in ("one.py", "other.py"):
+        (tmp_path / name).write_text("x\n" * 20)
+    sites = [made.site(0, file="one.py", line=3, dead=1), made.site(1, file="other.py", line=7, dead=2)]
+    sites.append(made.site(2, file="other.py", line=7, dead=3))
+    first, second = Sources([tmp_path]).files(made.run(*sites).sites)
+    assert (first.name, second.name) == ("other.py", "one.py")
+    (mark,) = [line.mark for line in first.lines if line.mark]
+    assert mark.counts == first.total.counts == (0, 5, 0, 2, 2, 7)
+    assert mark.sites == (2, 3)
+
+
+def test_files_for_which_there_is_no_room_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "MOST_BYTES", 50)
+    (tmp_path / "small.py").write_text("x\n" * 12)
+    (tmp_path / "large.py").write_text("x" * 49 + "\n")
+    sites = made.run(made.site(0, file="small.py", line=1), made.site(1, file="large.py", line=1)).sites
+    assert [file.name for file in Sources([tmp_path]).files(sites)] == ["small.py"]
 
 
 @pytest.mark.parametrize("name", ["../secret.py", "/secret.py", "train.txt", "a\0b.py", "x" * 5000 + ".py"])
@@ -154,7 +177,7 @@ def test_only_python_in_the_folders_is_read(name, tmp_path):
     for path in (tmp_path / "secret.py", folder / "train.txt"):
         path.write_text("secret = 1\n")
     name = str(tmp_path / "secret.py") if name.startswith("/") else name
-    assert Sources([folder]).around(name, 1) == []
+    assert Sources([folder]).read(name) == []
 
 
 def test_a_unit_is_shown_as_the_word_that_matters_most():

@@ -60,7 +60,9 @@ def rows(text):
 
 def test_the_report_has_headline_table_findings_and_what_was_not_seen():
     said = markdown(site(), meta={"overhead": 0.021}, not_observed=[("F.mish", "a.py:3", "it is not watched")])
-    assert said.startswith("### relume: 1 of 4 units is dead\n\nLooked at 20 of 100 steps, 1,000 samples. ")
+    assert said.startswith(
+        "### relume: 1 of 4 units is dead, in Net.1 (train.py:8)\n\nLooked at 20 of 100 steps, 1,000 samples. "
+    )
     assert "Overhead: 2.1 % of training time." in said
     assert rows(said) == [
         ["site", "source", "units", "dead", "rare", "always on", "fires", "examples"],

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from relume.artifacts.recording import Clock, Recording
 from relume.doctor.diagnosis import diagnose
 from relume.reports import terminal
 from relume.reports.github import of_findings
+from relume.reports.html.story import summary
 from relume.reports.markdown import to_markdown
 from relume.reports.wording import overhead
 
@@ -31,6 +34,8 @@ def text(*records, meta=None, not_observed=(), clocks=(made.CLOCK,)):
         ({"overhead": 0.0189, "overhead_ns": 64e9, "budget": 0.02}, "Overhead: 1.9 % of training time (budget 2 %)"),
         ({"overhead": 0.2, "overhead_ns": 1e8, "budget": 0.02, "every": 1}, "Overhead: 0.1 s, 20 % of training time"),
         ({"overhead": 0.021}, "Overhead: 2.1 % of training time"),
+        ({"overhead": 0.043, "overhead_ns": 5e9, "budget": 0.02},
+         "Overhead: 4.3 % of training time (budget 2 %; a step this short may cost 20 µs)"),
         ({}, ""),
     ],
 )  # fmt: skip
@@ -40,9 +45,9 @@ def test_overhead_is_a_share_and_seconds_while_they_are_few(facts, said):
 
 def test_the_report_names_units_line_bound_and_advice():
     said = text(made.record())
-    assert "1 of 4 units is dead; looked at 20 of 100 steps" in said
+    assert "1 of 4 units is dead, in Net.1 (train.py:8); looked at 20 of 100 steps" in said
     assert "train.py:8" in said
-    assert "RLM002 born_dead  Net.1 at train.py:8: 1 of 4 units (25 %) never fired" in said
+    assert "RLM002 born_dead  Net.1 at train.py:8\n    1 of 4 units (25 %) never fired" in said
     assert "true rate below 0.3 %" in said
     assert "→" in said
 
@@ -108,3 +113,49 @@ def test_what_no_column_shows_is_noted_in_a_line_and_what_one_shows_is_not():
     assert "RLM004" not in said
     assert text(record, record, record).count("RLM015") == 1
     assert "(and 2 more sites; --json has all)" in " ".join(text(record, record, record).split())
+
+
+def test_the_worst_sites_are_shown_where_there_are_many_and_the_others_are_counted():
+    records = [made.record(fired=(500,) * 4) for _ in range(18)] + [made.record()]
+    for number, record in enumerate(records):
+        object.__setattr__(record.site, "key", f"site {number}")
+        object.__setattr__(record.site, "line", 100 + number)
+    said = text(*records)
+    rows = [line for line in said.splitlines() if "nn.ReLU" in line]
+    assert len(rows) == 15
+    table = said[said.index("examples") :]
+    assert table.index("train.py:118") < table.index("train.py:100")
+    assert "… and 4 more sites" in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_lines_fit_and_what_is_wrapped_is_indented(width):
+    record = made.record()
+    object.__setattr__(record.site, "module", "encoder.layers.11.activation")
+    findings = diagnose(Recording({}, [made.CLOCK], [record], [], [], []))
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(terminal.render(findings))
+    lines = console.file.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    below = lines[next(i for i, line in enumerate(lines) if line.startswith("RLM002")) + 1 :]
+    told = below[: below.index(next(line for line in below if not line.strip()))]
+    assert all(line.startswith(("    ", "  →")) or line.startswith(" ") for line in told[1:])
+
+
+def test_one_advice_is_given_once_for_all_its_sites():
+    records = [made.record() for _ in range(3)]
+    for number, record in enumerate(records):
+        object.__setattr__(record.site, "key", f"site {number}")
+    said = text(*records)
+    assert said.count("RLM002 born_dead") == 3
+    assert said.count("→") == 1
+
+
+def test_a_crash_is_told_in_every_format():
+    findings = diagnose(
+        Recording({"exit": 1, "script": "a.py", "finished": True}, [made.CLOCK], [made.record()], [], [], [])
+    )
+    told = "the script ended with exit status 1 after 100 steps"
+    assert told in " ".join(terminal.to_text(findings).split())
+    assert told[1:] in to_markdown(findings)
+    assert any(told[1:] in caution for caution in summary(findings, {findings.sites[0].site.key: "x"}).cautions)

@@ -17,12 +17,24 @@ SCHEMA = 1
 Severity = Literal["error", "warning", "info"]
 
 
+class Advised(NamedTuple):
+    """A cure for a finding: its name, what is changed, for how many units, and what speaks for and against it.
+
+    ``evidence``: of this run first, then of measurements elsewhere.
+    """
+
+    cure: str
+    changes: str
+    units: int
+    evidence: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One pathology at one site.
 
     ``rule`` is its code (``RLM001``), ``slug`` its name (``dead_unit``). ``evidence`` is numbers, for machines and
-    people alike; ``advice`` is a sentence that says what to do.
+    people alike; ``advice`` is a sentence that says what to do; ``cures`` are those that a plan has for it.
     """
 
     rule: str
@@ -32,6 +44,7 @@ class Finding:
     units: tuple[int, ...]
     evidence: str
     advice: str
+    cures: tuple[Advised, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -310,6 +323,7 @@ class Findings:
                     "units": list(f.units),
                     "evidence": f.evidence,
                     "advice": f.advice,
+                    "cures": [{**cure._asdict(), "evidence": list(cure.evidence)} for cure in f.cures],
                 }
                 for f in self.findings
             ],

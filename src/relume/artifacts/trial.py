@@ -31,13 +31,15 @@ class Contender:
         parameters: the activation's own numbers; ``weight`` is the start value of a PReLU's slopes.
         slopes: of a PReLU, who has one: "channel" (every unit) or "shared" (a site).
         target: of the user's own, ``package.module:name`` of an ``nn.Module`` class or a function.
+        treatment: a name of ``treatments.py`` for what changes the training and leaves the activations as they are.
     """
 
     name: str
     activation: str = ""
-    parameters: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     slopes: Literal["", "channel", "shared"] = ""
     target: str = ""
+    treatment: str = ""
 
 
 class TrialKey(NamedTuple):

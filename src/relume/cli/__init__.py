@@ -16,7 +16,21 @@ import click
 from relume.errors import NothingToCompare, RelumeError
 from relume.version import __version__
 
-COMMANDS = ("run", "report", "check", "diff", "combine", "audit", "plan", "compare", "list", "explain", "plot", "page")
+COMMANDS = (
+    "run",
+    "report",
+    "check",
+    "diff",
+    "combine",
+    "audit",
+    "plan",
+    "fix",
+    "compare",
+    "list",
+    "explain",
+    "plot",
+    "page",
+)
 """The commands, in the order in which the help shows them; each is the file of that name."""
 
 

@@ -58,7 +58,8 @@ def tell(findings: Findings, form: str | None) -> None:
         from relume.reports import terminal, wording
 
         told = wording.told(findings.findings) or findings.findings
-        show(terminal.render(findings), f"relume explain {told[0].rule}" if told else None)
+        explaining = f"relume explain {told[0].rule}" if told else None
+        show(terminal.render(findings), wording.proving(findings) or explaining)
 
 
 def tolerant_stdout() -> None:

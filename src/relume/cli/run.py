@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from relume.cli._settings import Configured
+from relume.cli._cures import WithRevive
 from relume.cli._share import Share
 
 if TYPE_CHECKING:
     from relume.cli._status import Status
 
 
-@click.command("run", cls=Configured, context_settings={"allow_interspersed_args": False})
+@click.command("run", cls=WithRevive, context_settings={"allow_interspersed_args": False})
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is a module, as in python -m.")
 @click.option(
     "--out",
@@ -50,6 +50,19 @@ if TYPE_CHECKING:
     envvar="RELUME_EVERY",
     help="Look at each K-th step instead of by budget.",
 )
+@click.option(
+    "--swap",
+    "swaps",
+    multiple=True,
+    metavar="A=B",
+    help="Replace activation A, or the one at site A, by B: relu=leaky_relu:0.1.",
+)
+@click.option(
+    "--revive",
+    metavar="[RULE]",
+    help="Revive dead units during the run; RULE is gaps (the default), redo[:TAU] or cbp[:RATE].",
+)
+@click.option("--plan", metavar="PLAN", help="Do what a plan of `relume plan` says.")
 @click.option("-q", "--quiet", is_flag=True, help="Write the recording, print nothing.")
 @click.argument("script")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
@@ -59,6 +72,9 @@ def command(
     budget: float,
     window: int | None,
     every: int | None,
+    swaps: tuple[str, ...],
+    revive: str | None,
+    plan: str | None,
     quiet: bool,
     script: str,
     args: tuple[str, ...],
@@ -68,9 +84,15 @@ def command(
     Everything after SCRIPT is passed to it. relume prints to stderr only; the exit status is the script's. The options
     may be set in pyproject.toml, as budget = "1%" under [tool.relume] or [tool.relume.run], and by RELUME_BUDGET,
     RELUME_WINDOW, RELUME_EVERY and RELUME_OUT in the environment, which override it.
+
+    With --swap, --revive or --plan the training is changed while it runs, and the report says what was done. The
+    script is not edited.
     """
     import os
 
+    from relume.cli import _cures
+
+    cures = _cures.read(swaps, revive, plan, script) if swaps or plan or revive is not None else ([], [])
     from relume.artifacts import beginning  # noqa: F401 - both now: the script's folder may hold a json.py
     from relume.artifacts.subject import without_folder
     from relume.observe import observer  # noqa: F401
@@ -84,14 +106,20 @@ def command(
     launch = launched(os.environ)
     quiet = quiet or launch.rank > 0
     status_line = _status_line(quiet, literal=window is not None)
-    facts = {
+    facts: dict[str, Any] = {
         "script": without_folder(script),
         "argv": [without_folder(arg) for arg in args],
         "run_id": launch.run_id,
     }
     roles = (f"rank{launch.rank}",) if launch.rank else ()
     options = {"budget": budget, "window": window, "every": every}
-    process = Process(Post(str(path), roles, options, facts), functools.partial(_complain, status_line))
+    if is_module:
+        facts["module"] = True
+    if any(cures):
+        named = {"--revive": revive, "--plan": without_folder(plan) if plan else None}
+        asked = [*(f"--swap {swap}" for swap in swaps), *(f"{name} {value}" for name, value in named.items() if value)]
+        facts["asked"] = asked
+    process = Process(Post(str(path), roles, options, facts, cures), functools.partial(_complain, status_line))
     process.begin(launch.ranks, progress=status_line)
     ended = _Ending(process, status_line, path, out, quiet, places)
     before_hard_exit(ended)
@@ -138,10 +166,11 @@ class _Ending:
 
         from relume.cli._reading import findings_of
         from relume.cli._terminal import show
-        from relume.reports import terminal
+        from relume.reports import terminal, wording
 
         findings = findings_of(str(self._path))
-        following = f"relume report {shlex.quote(self._shown)} --json" if findings.sites else None
+        reading = f"relume report {shlex.quote(self._shown)} --json" if findings.sites else None
+        following = wording.proving(findings) or reading
         console = Console(file=to)
         with console.capture() as said:  # rich itself would close stdout where stderr has no reader
             console.print()

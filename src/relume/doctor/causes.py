@@ -44,8 +44,8 @@ RARELY = 0.001
 KINDS = {
     "born dead": "start again with another seed or initialisation: He's, with a bias of 0 or just above",
     "large update": "lower or warm up the learning rate, or clip the gradients",
-    "bias drift": "lower the rate of the biases, normalise before the activation, or take LeakyReLU or ELU here",
-    "weight drift": "lower or warm up the learning rate, normalise before it, or take LeakyReLU or ELU here",
+    "bias drift": "lower the rate of the biases, normalise before the activation, or revive its units on a schedule",
+    "weight drift": "lower or warm up the learning rate, normalise before it, or revive its units on a schedule",
     "weight decay": "lower the weight decay of this layer, or let its bias decay too",
     "upstream cascade": "cure the site that feeds it first",
     "constant zero input": "look at the data: what feeds it is always zero",
@@ -54,7 +54,7 @@ KINDS = {
     "normalisation collapse": "keep weight decay off the normalisation, or lower its learning rate",
     "frozen": "no optimiser steps it: look where its weights come from, or let it train",
     "non-finite": "look for the step at which the numbers cease to be finite; clip the gradients or lower the rate",
-    "unknown": "lower or warm up the learning rate, normalise before it, or take LeakyReLU or ELU here",
+    "unknown": "lower or warm up the learning rate, normalise before it, or revive its units on a schedule",
 }
 """Each kind of cause, and what to do about it."""
 

@@ -13,6 +13,7 @@ from relume.artifacts.findings import Change, Finding, Findings, Judged
 from relume.artifacts.recording import Rates, Recording, Site, SiteRecord
 from relume.doctor.causes import IN_A_GRAPH, causes, chances_of_birth_dead
 from relume.doctor.judge import judge
+from relume.doctor.plan import advised
 from relume.doctor.rules import RULES
 from relume.doctor.timeline import timelines, with_points
 
@@ -60,10 +61,14 @@ def diagnose_checkpoint(audited: Audited) -> Findings:
 def _findings(sites: Sequence[Judged], *, audits: bool) -> tuple[Finding, ...]:
     """What the rules find, the worst first."""
     asked = [rule for rule in RULES if rule.audits is audits]
-    findings: list[Finding] = [found for site in sites for rule in asked if (found := rule.check(site)) is not None]
+    findings = [_with_cures(found, site) for site in sites for rule in asked if (found := rule.check(site)) is not None]
     severities = ("error", "warning", "info")
     follows = {site.site.key for site in sites if site.broken_by is not None}  # what it follows from is told first
     return tuple(sorted(findings, key=lambda f: (severities.index(f.severity), f.rule, f.site in follows)))
+
+
+def _with_cures(found: Finding, site: Judged) -> Finding:
+    return replace(found, cures=advised(site, found.units)) if found.slug in ("dead_unit", "born_dead") else found
 
 
 def _first_broken(sites: Sequence[Judged]) -> dict[str, Site]:

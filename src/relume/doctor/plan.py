@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from relume.artifacts.findings import Findings, Judged
+from relume.artifacts.findings import Advised, Findings, Judged
 from relume.artifacts.plan import Action, Open, Plan
 from relume.doctor.cures import CURES
 from relume.doctor.cures.cure import Cure, Proposal
+from relume.errors import PlanError
 
 _UPSTREAM = "upstream cascade"
 
@@ -30,6 +33,79 @@ def plan(findings: Findings, file: str) -> Plan:
         if left := tuple(unit for unit in site.dead if unit not in cured):
             opened.append(Open(site.site.key, left, _why_open(site, left)))
     return Plan(of, tuple(actions), tuple(opened))
+
+
+def advised(site: Judged, units: Sequence[int]) -> tuple[Advised, ...]:
+    """The cures for some units of a site, each with what speaks for it, in the order in which a plan has them."""
+    found = []
+    for cure in CURES:
+        proposal = cure.propose(site)
+        mine = set(units) & set(proposal.units) if proposal is not None else set()
+        if proposal is not None and mine:
+            changes = _filled(cure.changes, proposal.settings)
+            found.append(Advised(cure.name, changes, len(mine), (*proposal.evidence, *cure.known)))
+    return tuple(found)
+
+
+def demand_script(plan: Plan, file: str, script: str) -> None:
+    """Raises: PlanError: the plan is of another script, or of none."""
+    own = plan.of.get("script")
+    if own is None or Path(str(own)).name != Path(script).name:
+        of = f"of {own}" if own else "of a checkpoint, whose layers it names"
+        instead = "Make one of this script" if own else "Apply it to the model with relume.apply, or make one of a run"
+        raise PlanError(
+            f"{file} is a plan {of}, and {script} is run. {instead}: relume run {script}, then relume plan run.relume "
+            "-o plan.json.",
+            slug="plan-of-another",
+        )
+
+
+def in_a_run(plan: Plan, file: str) -> tuple[list[str], list[str], list[tuple[str, str]]]:
+    """(swaps, treatments, what is left with the reason) of a plan, as ``relume run`` takes them.
+
+    Raises: PlanError: nothing of it can be done in a run, or an action is for no known cure.
+    """
+    swaps: list[str] = []
+    treatments: dict[str, str] = {}
+    left = []
+    for action in plan.actions:
+        text = filled(cure_of(action, file).in_a_run, action)
+        if action.cure == "swap_activation":
+            swaps.append(f"{re.sub('#[0-9]+$', '', action.site)}={text}")
+        elif text:
+            treatments[action.cure] = text
+        else:
+            left.append((action.site, f"{action.cure} is not done by a run. By hand: {filled(action.changes, action)}"))
+    if not swaps and not treatments:
+        raise PlanError(
+            f"{file} holds no action that a run can do. {' '.join(f'{site}: {why}.' for site, why in left)}".rstrip(),
+            slug="plan-without-actions",
+        )
+    return list(dict.fromkeys(swaps)), list(treatments.values()), left
+
+
+def cure_of(action: Action, file: str) -> Cure:
+    """The cure of an action.
+
+    Raises: PlanError: there is none of this name.
+    """
+    for cure in CURES:
+        if cure.name == action.cure:
+            return cure
+    raise PlanError(
+        f"{file} names the cure {action.cure!r}. Known: {', '.join(cure.name for cure in CURES)}.", slug="plan-damaged"
+    )
+
+
+def filled(text: str, action: Action) -> str:
+    """A text with the action's settings, as a person may have changed them."""
+    return _filled(text, action.settings)
+
+
+def _filled(text: str, settings: Mapping[str, Any]) -> str:
+    for name, value in settings.items():
+        text = text.replace(f"{{{name}}}", str(value))
+    return text
 
 
 def _action(cure: Cure, proposal: Proposal, site: Judged, findings: Findings, file: str) -> Action:
@@ -66,7 +142,10 @@ def _check(cure: Cure, proposal: Proposal, site: Judged, findings: Findings, fil
     if "audited" in run:
         return "relume audit CHECKPOINT"
     script = shlex.join([str(run["script"]), *map(str, run.get("argv") or [])]) if run.get("script") else "SCRIPT"
-    if cure.compares:
+    after = f"--out after.relume {script} && relume diff {shlex.quote(file)} after.relume"
+    if cure.name == "swap_activation":
         where = f"{site.site.file}:{site.site.line}"
         return f"relume compare --with {proposal.settings['to']},elu --only {shlex.quote(where)} {script}"
-    return f"relume run --out after.relume {script} && relume diff {shlex.quote(file)} after.relume"
+    if cure.name == "revive_units":
+        return f"relume run --revive {after}"
+    return f"relume run {after}"

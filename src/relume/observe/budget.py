@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from relume.framework import Look, Plan
+from relume.framework import Look, Plan, Steps
 
 ALLOWANCE_NS = 250_000_000
 """What a run may cost in any case: it pays for some 3,000 lean looks at a tiny network."""
@@ -41,8 +41,8 @@ looked at. Steps earn the other part, so a run of some seconds has looks to its 
 """
 
 FUND, PACE = 0.25, 0.15
-"""A quarter of what is there is for wide looks, and they take up to this share of the first steps: a run of 440 steps
-of 0.6 ms gets one in ten.
+"""A quarter of what is there is for wide looks, and they take at most this share of any stretch: of 440 steps of 0.6 ms
+one in ten is seen so.
 """
 
 ROW_NS, FEWEST_IN_ROW, MOST_IN_ROW = 16_000_000, 4, 32
@@ -51,7 +51,6 @@ ROW_NS, FEWEST_IN_ROW, MOST_IN_ROW = 16_000_000, 4, 32
 """
 
 SAVED = 8  # rows of looks that a bucket holds at most: a long evaluation must not buy a hundred looks in a row
-OFF_NS, MOST_OFF = 250_000_000, 256  # steps are passed over so long at once: what a step takes may change
 FRESH, FRESH_PART = 16, 100
 """The latest look is at most 16 steps old, or 1 % of the run."""
 
@@ -103,12 +102,11 @@ class Budget:
         self._share, self._every = share, every
         part = min(share / FULL_BUDGET, 1.0)
         self._floor, self._allowance = FLOOR_NS * part, ALLOWANCE_NS * part
-        self._fund = FUND * BEGIN * self._allowance
-        self._lean, self._wide = Bucket((1 - FUND) * BEGIN * self._allowance), Bucket(0.0)
-        self._earned = 0.0
+        self._lean, self._wide = (Bucket(BEGIN * of * self._allowance) for of in (1 - FUND, FUND))
         self._step = Mean()
-        self._first = 0.0  # what the first steps cost that were told
-        self.spent, self.elapsed, self.steps = 0.0, 0, 0
+        self._earned = 0.0
+        self._narrow = 0  # steps since the latest wide look
+        self.spent, self.elapsed, self.steps = 0.0, 0.0, 0
 
     @property
     def allowance_ns(self) -> int:
@@ -117,35 +115,34 @@ class Budget:
 
     @property
     def overhead(self) -> float | None:
-        """Share of the training's time that watching took, from the second step on; None while that says nothing."""
-        spent = self.spent - self._first
-        return spent / (self.elapsed - spent) if self.elapsed > spent > 0 else None
+        """Share of the training's time that watching took; None while that says nothing."""
+        bare = self.elapsed - self.spent
+        return self.spent / bare if bare > 0 and self.steps > 1 else None
 
-    def book(self, look: Look, steps: int, duration: int, own: int) -> None:
-        """Book steps of one kind: how long they took together, and what a clock of ours saw of our own cost."""
-        cost = COLD * own + IDLE_NS * steps
-        self.spent += cost
-        if not self.steps:
-            duration, self._first = 0, cost  # it holds the script's preparations
-        self.elapsed, self.steps = self.elapsed + duration, self.steps + steps
-        if duration:
-            self._step.add(max(duration - cost, 0.0) / steps)
-        bucket = self._wide if look is Look.WIDE else self._lean
-        regular = look is Look.WIDE or (look is Look.LEAN and steps >= min(FEWEST_IN_ROW, self._row()))
-        if self.steps == steps:
+    def book(self, steps: Steps, duration: float, own: float) -> None:
+        """Book steps: how long they took together, and what a clock of ours saw of our own cost."""
+        looks, wide = steps.looks, steps.look is Look.WIDE
+        cost = COLD * own + IDLE_NS * steps.number
+        first = not self.steps
+        if first:  # its duration holds the script's preparations
+            duration = cost
+        self.spent, self.elapsed, self.steps = self.spent + cost, self.elapsed + duration, self.steps + steps.number
+        self._narrow = 0 if wide else self._narrow + steps.number
+        if first:
             return  # the very first look meets the sites and warms the code
-        if regular:
-            bucket.price.add(cost / steps)
-        self._earn(max(duration - cost, 0.0) / steps, steps)
-        bucket.pay(cost, max(steps, self._row()))
+        step_ns = max(duration - cost, 0.0) / steps.number
+        self._step.add(step_ns)
+        self._earn(step_ns, steps.number)
+        bucket = self._wide if wide else self._lean
+        if wide or looks >= min(FEWEST_IN_ROW, self._row()):
+            bucket.price.add(COLD * own / looks + IDLE_NS)
+        bucket.pay(cost, max(steps.number, self._row()))
 
     def _earn(self, step_ns: float, steps: int) -> None:
         earned = self._earnings(step_ns) * steps
         self._earned += self._allowed(step_ns) * steps
         over = self._lean.add(LEAN_PART * earned, self._row())
-        released = min(self._fund, PACE * step_ns * steps)
-        self._fund -= released
-        self._wide.add((1 - LEAN_PART) * earned + released + over)
+        self._wide.add((1 - LEAN_PART) * earned + over)
 
     def _allowed(self, step_ns: float) -> float:
         """What a step of this duration may cost."""
@@ -170,23 +167,26 @@ class Budget:
         sees.
         """
         if self._every is not None:
-            return Plan(Look.OFF, -step % self._every) if step % self._every else Plan(Look.WIDE, 1)
-        doubled = step & (step - 1) == 0  # the steps 0, 1, 2, 4, 8 …: a run of any length has some that see why
-        if self._share >= 1.0 or urgent or doubled or self._wide.ns >= self._wide.price.value:
+            return Plan(Look.WIDE, 1, -step % self._every)
+        until_wide = self._steps_to_a_wide_look(step)
+        if self._share >= 1.0 or urgent or until_wide <= 0:
             return Plan(Look.WIDE, 1)
-        step_ns, price = max(self._step.value, 1.0), self._lean.price.value
-        until_wide = min(self._steps_to_a_wide_look(step_ns), (1 << step.bit_length()) - step)
-        affordable = self._lean.ns // price if price else MOST_IN_ROW
-        fewest = min(FEWEST_IN_ROW, self._row())
-        if affordable >= fewest:
-            return Plan(Look.LEAN, min(int(affordable), self._row(), until_wide))
-        left = max(FRESH, step // FRESH_PART) - stale
-        if left <= 1:
-            return Plan(Look.LEAN, 1)
-        each = LEAN_PART * self._earnings(step_ns) - IDLE_NS
-        needed = math.ceil((fewest * price - self._lean.ns) / each) if each > 0 else MOST_OFF
-        return Plan(Look.OFF, max(1, min(needed, left - 1, until_wide, int(OFF_NS / step_ns), MOST_OFF)))
+        bucket, row = self._lean, self._row()
+        price = max(bucket.price.value, 1.0)
+        each = LEAN_PART * self._earnings(self._step.value) - IDLE_NS  # a step that is passed over adds so much
+        short = min(FEWEST_IN_ROW, row) * price - bucket.ns
+        off = 0
+        if short > 0:
+            fresh = max(FRESH, step // FRESH_PART) - stale - 1
+            off = max(0, min(fresh, math.ceil(short / each) if each > 0 else fresh))
+        if off >= until_wide:
+            return Plan(Look.WIDE, 1, until_wide)
+        looks = int(min((bucket.ns + off * max(each, 0.0)) / price, row, until_wide - off))
+        return Plan(Look.LEAN, max(looks, 1), off)
 
-    def _steps_to_a_wide_look(self, step_ns: float) -> int:
-        each = (1 - LEAN_PART) * self._earnings(step_ns) + (PACE * step_ns if self._fund else 0.0)
-        return max(1, math.ceil((self._wide.price.value - self._wide.ns) / each))
+    def _steps_to_a_wide_look(self, step: int) -> int:
+        doubled = (1 << (step - 1).bit_length()) - step  # the steps 1, 2, 4, 8 …: a run of any length has some
+        step_ns, price = max(self._step.value, 1.0), self._wide.price.value
+        paid = (price - self._wide.ns) / ((1 - LEAN_PART) * self._earnings(step_ns))
+        apart = price / (PACE * step_ns) - self._narrow
+        return min(doubled, math.ceil(max(paid, apart)))

@@ -14,7 +14,7 @@ from relume.artifacts.curve import LossCurve
 from relume.artifacts.recording import Clock, Rates, Site, SiteRecord, Window
 from relume.artifacts.writer import RecordingWriter
 from relume.errors import WatchError
-from relume.framework import FRAMEWORKS, Framework, Look, Phase, Plan, Probe, Steps
+from relume.framework import FRAMEWORKS, Framework, Look, Phase, Plan, Probe, Steps, now_ns
 from relume.observe.budget import Budget
 from relume.observe.tracks import ClockTrack, SiteTrack
 
@@ -56,7 +56,7 @@ class Observer:
         self._rates: list[Rates] = []
         self._losses: list[LossCurve] = []
         self._closed: list[tuple[Window, list[tuple[int, int, int]]]] = []
-        self._now = self._flushed = time.perf_counter_ns()
+        self._now, self._flushed = now_ns(), time.perf_counter_ns()
         self._flush_gap = _FLUSH_NS
         self._own = 0
         allowance = {} if self._thorough else {"allowance_ns": self._budget.allowance_ns}
@@ -81,7 +81,7 @@ class Observer:
         """Go on after :meth:`pause`."""
         if self._probe is not None and not self.failed:
             self._probe.start(model)
-            self._now = time.perf_counter_ns()
+            self._now = now_ns()
 
     def pause(self) -> None:
         """Stop watching and write what was seen."""
@@ -155,17 +155,18 @@ class Observer:
         assert self._probe is not None
         track = self._clocks[clock]
         first = not track.steps
-        now, own = time.perf_counter_ns(), self._probe.cost
-        self._budget.book(steps.look, steps.number, now - self._now, own - self._own)
+        now, own = now_ns(), self._probe.cost
+        self._budget.book(steps, now - self._now, own - self._own)
         self._now, self._own = now, own
         self._losses[clock].add(track.steps, steps.losses)
         self._rates += [Rates(clock, step, rates) for step, rates in steps.rates]
         track.take(steps)
         if self._probe.kept() > _MOST_KEPT:
             self._fold()
+        wall = time.perf_counter_ns()
         if first:  # what came before it may have been long
-            self._flushed = now
-        if self.writer.waits or (self.writer.path and now - self._flushed > self._flush_gap):
+            self._flushed = wall
+        if self.writer.waits or (self.writer.path and wall - self._flushed > self._flush_gap):
             self.write()
             self._tell_progress()
 

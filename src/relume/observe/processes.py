@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,12 +28,14 @@ class Post:
         first: the run's first file, absolute. ``roles``: the way from there: ("rank1", "child2").
         options: keywords of :class:`~relume.observe.observer.Observer`.
         facts: what all recordings of the run have in common.
+        cures: (swaps, treatments) of :class:`~relume.framework.Cures`, both empty if the script runs as it is.
     """
 
     first: str
     roles: tuple[str, ...]
     options: Mapping[str, Any]
     facts: Mapping[str, Any]
+    cures: tuple[Sequence[Any], Sequence[Any]] = ((), ())
 
     def file(self) -> Path:
         """This process's recording."""
@@ -55,6 +57,9 @@ class Process:
         self._complain = complain
         self._process = os.getpid()
         self._failed = False
+        self._asked = post.cures
+        self._cures: Any = None  # a forked child has its parent's, which works there too
+        self._untreated = "the script trained with no framework whose trainings relume run can change (PyTorch)"
         self._children = Children(self._forked, self._luggage)
 
     def begin(self, ranks: int, **extra: Any) -> None:
@@ -84,6 +89,8 @@ class Process:
         """End the recording, where there is one; the second time this does nothing."""
         observer, self.observer = self.observer, None
         if observer is not None:
+            if any(self._asked):
+                facts["cures"] = self._cured()
             observer.finish(**facts, **({} if status is None else {"exit": status}))
 
     @property
@@ -105,7 +112,27 @@ class Process:
             if framework.probe is not None:
                 after_import(framework.package, partial(self._imported, framework))
 
+    def _treat(self, framework: Framework) -> None:
+        """Begin with what was asked for beside the watching."""
+        if not any(self._asked) or self._cures is not None or framework.cures is None:
+            return
+        try:
+            cures = framework.load_cures()(*self._asked)
+            cures.start()
+            self._cures = cures
+        except Exception as error:  # noqa: BLE001 - the script goes on as it is, and the recording says so
+            self._untreated = f"not applied: {type(error).__name__}: {error}"
+            self._complain(f"relume: what was asked for was not applied; the script runs as it is. {error}")
+
+    def _cured(self) -> dict[str, Any]:
+        """What became of it, for the recording."""
+        if self._cures is None:
+            return {"changed": [], "left": [{"place": "the whole run", "units": [], "what": self._untreated}]}
+        facts: dict[str, Any] = self._cures.facts()
+        return facts
+
     def _imported(self, framework: Framework) -> None:
+        self._treat(framework)
         if self.observer is not None:
             self.observer.start(framework)
         elif self.post is not None and framework.children is not None:

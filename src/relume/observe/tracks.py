@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from relume.artifacts.recent import SURE, Recent
 from relume.artifacts.recording import Count, Death, Site, SiteRecord, Window
-from relume.framework import Look, Rows, Seen, Steps
+from relume.framework import Rows, Seen, Steps
 
 ENOUGH_EXAMPLES = 1_000
 """A window holds so many: a unit that fires on 1 % of examples is silent on all of them once in 23,000 times."""
@@ -56,14 +56,12 @@ class ClockTrack:
 
     def take(self, steps: Steps) -> None:
         """Count steps that are over."""
-        begin, self.steps = self.steps, self.steps + steps.number
+        self.steps += steps.number
         self._losses += [*steps.losses, *[None] * (steps.number - len(steps.losses))]
         self._rates += steps.rates
-        if steps.look is Look.OFF:
-            self.stale += steps.number
-        else:
-            self.stale, self.looked = 0, self.looked + steps.number
-            self._looks += range(begin, self.steps)
+        self.stale = 0 if steps.looks else self.stale + steps.number
+        self.looked += steps.looks
+        self._looks += range(self.steps - steps.looks, self.steps)
 
     def bucket_end(self, window: int | None, sites: Sequence[SiteTrack]) -> int | None:
         """The last step of the open bucket, None while it goes on: by what was looked at, whenever this is asked.

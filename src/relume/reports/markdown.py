@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from relume.artifacts.findings import Finding, Findings, Judged
-from relume.reports import wording
+from relume.reports import cured, wording
 
 MOST_SITES = 60
 """Rows of the table: a comment on GitHub holds 65,536 characters."""
@@ -30,10 +30,13 @@ def _summary(findings: Findings, rest: str) -> str:
     sentences = [f"{plain(rest[0].upper() + rest[1:]).rstrip('.')}."]
     if findings.sites and wording.unfinished(findings):
         sentences.append("**The run is not finished, or it was cut off.**")
+    if failed := wording.failed(findings):
+        sentences.append(f"**{failed[0].upper()}{failed[1:]}.**")
     if any(judged.provisional for judged in findings.sites):
         sentences.append("Provisional where marked ~ (fewer than 300 examples).")
     if findings.sites and (overhead := wording.overhead(run)):
         sentences.append(f"{overhead}.")
+    sentences += [f"{plain(told)}." for told in cured.sentences(run)]
     if run.get("parts"):
         sentences.append(f"Recordings of this run: {', '.join(code(name) for name in run['parts'])}.")
     if run.get("fault"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -61,8 +62,6 @@ def dead(findings: Findings) -> str:
     if not hit:
         return f"None of {units:,} units is dead" if units > 1 else "The unit is not dead"
     which = f"{number:,} of {units:,} units {_are(number)} dead"
-    if len(findings.sites) == 1:
-        return which
     place = _places(findings, hit[:1])[0]
     if len(hit) == 1:
         return f"{which}, {'all ' * (number > 1)}in {place}"
@@ -90,12 +89,18 @@ def overhead(run: Mapping[str, Any]) -> str:
     if not parts:
         return ""
     allowance = f" or {run['allowance_ns'] / 1e9:.3g} s" if run.get("allowance_ns") else ""
-    asked = f" (budget {percent(run['budget'])}{allowance})" if run.get("budget") and not run.get("every") else ""
+    above = seconds > FEW_SECONDS and share is not None and share > run.get("budget", 1) + MARGIN
+    why = "; a step this short may cost 20 µs" if above else ""
+    asked = f" (budget {percent(run['budget'])}{allowance}{why})" if run.get("budget") and not run.get("every") else ""
     return f"Overhead: {', '.join(parts)}{asked}"
 
 
 FEW_SECONDS = 1.0
 """Of overhead: a share of a short run says little, so the seconds stand beside it."""
+
+
+MARGIN = 0.005
+"""By so much may the stated share lie above the budget without a word: a stopwatch scatters as much."""
 
 
 def percent(share: float) -> str:
@@ -116,6 +121,12 @@ def at_step(step: int) -> str:
 def unfinished(findings: Findings) -> bool:
     """Whether the run is not finished, or was cut off."""
     return bool(findings.run["script"] and not findings.run.get("finished"))
+
+
+def failed(findings: Findings) -> str:
+    """``the script ended with exit status 1 after 51 steps``; "" if it did not fail."""
+    status, steps = findings.run.get("exit"), findings.run["steps"]
+    return f"the script ended with exit status {status} after {steps:,} step{'s' * (steps != 1)}" if status else ""
 
 
 def why_nothing(findings: Findings) -> str:
@@ -169,6 +180,16 @@ def _fires(judged: Judged) -> str:
 def told(findings: Sequence[Finding]) -> list[Finding]:
     """The findings shown in full; information that the table shows already is left to ``--json``."""
     return [f for f in findings if f.severity != "info" or f.slug in ("dead_unit", "born_dead")]
+
+
+def proving(findings: Findings) -> str | None:
+    """The command that tries the cures and proves the first that holds; None if no unit of a PyTorch run is dead."""
+    run = findings.run
+    hit = any(f.cures and f.severity != "info" for f in findings.findings)
+    if not hit or not run.get("script") or "torch" not in run:
+        return None
+    command = shlex.join([str(run["script"]), *map(str, run.get("argv") or [])])
+    return f"relume fix {'-m ' * bool(run.get('module'))}{command}"
 
 
 IN_THE_TABLE = ("dead_unit", "born_dead", *(attribute for _, attribute, _ in COUNTS), "rare_unit")

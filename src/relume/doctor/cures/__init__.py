@@ -1,6 +1,13 @@
 """The cures: one a file, with what speaks for it. A newcomer adds a file and its ``CURE`` in ``CURES``."""
 
-from relume.doctor.cures import initialize_anew, lower_rate, normalize_input, spare_from_decay, swap_activation
+from relume.doctor.cures import (
+    initialize_anew,
+    lower_rate,
+    normalize_input,
+    revive_units,
+    spare_from_decay,
+    swap_activation,
+)
 from relume.doctor.cures.cure import Cure as Cure
 
 CURES: tuple[Cure, ...] = (
@@ -8,6 +15,7 @@ CURES: tuple[Cure, ...] = (
     spare_from_decay.CURE,
     normalize_input.CURE,
     initialize_anew.CURE,
+    revive_units.CURE,
     swap_activation.CURE,
 )
 """In the order in which they are proposed at a site: those for one cause first."""

@@ -27,14 +27,16 @@ class Cure:
         name: the stem of its file. ``changes``: what to do, a sentence; its settings' names in braces.
         propose: judged site → for which of its dead units it is a cure; None for none.
         known: what speaks for or against it elsewhere: the measurement and its source.
-        compares: ``relume compare`` can try it; otherwise the changed script is run and set beside this run.
+        in_a_run: the treatment by which ``relume run --plan`` does it, its settings' names in braces; "" if it cannot.
+        tries: what ``relume fix`` tries for it, in this order.
     """
 
     name: str
     changes: str
     propose: Callable[[Judged], Proposal | None]
     known: tuple[str, ...] = field(default=())
-    compares: bool = False
+    in_a_run: str = ""
+    tries: tuple[str, ...] = ()
 
     @property
     def page(self) -> str:

@@ -21,4 +21,5 @@ CURE = Cure(
         "of 1,000 networks of 10 layers of width 2, more than 90 % end in a constant with He's initialization, and a "
         "third with a randomized asymmetric one (Lu et al. 2019, arXiv 1903.06733)",
     ),
+    tries=("init",),
 )

@@ -30,6 +30,12 @@ _COUNTS = frozenset("epoch epochs step steps iter iters iteration iterations bat
 _SETTINGS = frozenset("lr time times seconds sec runtime elapsed eta dur duration momentum decay seed".split())
 _NO_METRIC = re.compile(r"learning_?rate|per_second|grad_?norm|samples|num_|_size$|memory|fps")
 
+DEAD_SHARE = "dead_share"
+"""Dead units ÷ units at the end of a run: a metric that every trial has, and that no script logs."""
+
+TRAINING_LOSS = "training_loss"
+"""The scalar on which backward is called, where the script logs and prints no metric."""
+
 MOST_POINTS = 500
 """Of a curve by which nothing is judged: a trial's file keeps so many, evenly, with the first and the last."""
 
@@ -99,6 +105,8 @@ def choose(found: Found, asked: str = "", besides: str = "") -> Metric:
         NothingToCompare: the script shows no number, or several between which nobody has chosen; the candidates.
         StudyError: ``asked`` is no regular expression.
     """
+    if asked in (DEAD_SHARE, TRAINING_LOSS):
+        return Metric(asked)
     if asked:
         return _asked(found, asked, besides)
     for source, curves in found.candidates().items():
@@ -231,7 +239,7 @@ def infer_mode(name: str) -> Mode:
 
     Raises: StudyError: the name does not say.
     """
-    mode = mode_of(name)
+    mode = "min" if name == DEAD_SHARE else mode_of(name)
     if mode is None:
         raise StudyError(
             f"Whether more or less of {_short(name)!r} is better cannot be told from its name. Give --mode max or "

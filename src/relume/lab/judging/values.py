@@ -71,6 +71,8 @@ def trial_value(trial: Trial, metric: str, at: str, mode: Mode) -> float:
     """The value of a run; NaN where it did not finish, or finished without a finite value: both count as failed."""
     if trial.status != "finished":
         return math.nan
+    if metric == "dead_share":
+        return math.nan if trial.dead_share is None else trial.dead_share
     return value_at(trial.metrics.get(metric, ()), at, mode)
 
 

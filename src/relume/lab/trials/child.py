@@ -6,21 +6,26 @@ The working folder, the log, the clock and the limits are the executor's; here i
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from relume.artifacts.findings import count_dead
+from relume.artifacts.plan import Plan
+from relume.artifacts.subject import without_folder
 from relume.artifacts.swap_plan import SwapPlan, Treated
 from relume.artifacts.trial import Design, Status, Trial
 from relume.artifacts.writer import RecordingWriter
-from relume.doctor.diagnosis import judge_sites
+from relume.doctor.diagnosis import diagnose, judge_sites
+from relume.doctor.plan import plan
 from relume.framework import FRAMEWORKS, Framework, Survey, Treatment
 from relume.lab.capture import Capture
-from relume.lab.capture.metrics import is_diverged
+from relume.lab.capture.metrics import TRAINING_LOSS, is_diverged
 from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.templates import Filled, fill
 from relume.lab.trials.trial import STDERR, deliver, scratch
@@ -31,6 +36,9 @@ from relume.runner.script import before_hard_exit, load_module, load_script, run
 _BUDGET = 0.01
 """Of the step time, for the watching: a trial is asked for its dead share at the end, not for when and why."""
 
+
+_DIAGNOSIS_BUDGET = 0.02
+"""As `relume run` has it: when and why units died is asked too."""
 
 _LONGEST = 500
 """Letters of an error that are kept."""
@@ -50,6 +58,8 @@ def run_trial(order: TrialSpec, log: Path) -> tuple[Trial, dict[str, Any]]:
     Returns: the trial without its memory; and of a survey what it found, as JSON.
     """
     filled = fill(order.script.args, order.key.seed, order.key.lr_factor)
+    for name, text in order.sources.items():
+        Path(name).write_text(text, encoding="utf-8", newline="")  # into this trial's own layer
     program = (load_module if order.script.is_module else load_script)(order.script.script, filled.args)
     trial = _Running(order, filled)
     forget = before_hard_exit(lambda status: deliver(*trial.finish(status, log)))  # a script may end by os._exit
@@ -70,8 +80,9 @@ class _Running:
         self._capture = Capture(order.regex, order.metric, self._end, order.tune_metric)
         self._survey: Survey | None = None
         self._treatment: Treatment | None = None
+        budget = _DIAGNOSIS_BUDGET if order.diagnose else _BUDGET
         self._observer = Observer(
-            RecordingWriter(None), budget=_BUDGET, complain=lambda text: print(text, file=sys.stderr)
+            RecordingWriter(None), budget=budget, complain=lambda text: print(text, file=sys.stderr)
         )
 
     def start(self) -> None:
@@ -115,6 +126,8 @@ class _Running:
             treated = self._treatment.facts()
         found = self._capture.finish(_text(log), _text(scratch() / STDERR))
         curves = found.curves({self._order.metric, self._order.tune_metric})
+        if self._order.metric == TRAINING_LOSS:
+            curves[TRAINING_LOSS] = self._training_loss()
         ended = self._status(status, curves)
         trial = Trial(
             self._order.key,
@@ -130,7 +143,7 @@ class _Running:
             sites=len(treated.sites),
         )
         if self._order.plan is not None:
-            return trial, {}
+            return trial, {"cures": self._diagnosed().to_dict()} if self._order.diagnose else {}
         sources = {
             source: {name: [list(p) for p in c] for name, c in each.items()} for source, each in found.sources.items()
         }
@@ -151,6 +164,21 @@ class _Running:
         if value is None:
             return f"exit status {status}{_last_said()}" if status else "its metric is no finite number"
         return f"{type(value).__name__}: {value}".partition("\n")[0][:_LONGEST]
+
+    def _diagnosed(self) -> Plan:
+        """What should be done about this run's dead units."""
+        script = self._order.script
+        self._observer.writer.meta(script=without_folder(script.script), argv=list(script.args))
+        return plan(diagnose(self._observer.writer.read()), "run.relume")
+
+    def _training_loss(self) -> tuple[tuple[float, float], ...]:
+        """The mean loss of each tenth of the steps, by the clock that has most; empty where none was read."""
+        points = [point for point in self._observer.writer.read().losses if math.isfinite(point.mean)]
+        most = Counter(point.clock for point in points).most_common(1)
+        mine = [point for point in points if point.clock == most[0][0]]
+        size = max(1, math.ceil(len(mine) / 10))
+        tenths = [mine[first : first + size] for first in range(0, len(mine), size)]
+        return tuple((float(tenth[0].first_step), sum(p.mean for p in tenth) / len(tenth)) for tenth in tenths)
 
     def _dead_share(self) -> float | None:
         """Dead units ÷ units, where enough was seen to say."""

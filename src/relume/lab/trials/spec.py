@@ -40,6 +40,8 @@ class TrialSpec:
         written: files that the script writes, as the survey saw, from the folder: the trial does not see them.
         threads: that PyTorch and the BLAS may use. ``timeout``: seconds, None without one.
         gpus: GPUs that the trial is given.
+        sources: texts that take the place of the user's files in this trial, by their paths from the folder.
+        diagnose: the trial also tells a plan of cures, as JSON: why its units died.
     """
 
     key: TrialKey
@@ -55,6 +57,8 @@ class TrialSpec:
     threads: int = 1
     timeout: float | None = None
     gpus: float = 0.0
+    diagnose: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import numpy as np
 from relume.artifacts.findings import Change, Judged, Timeline
 from relume.look import Chart, colour, dash
 from relume.look.palette import token
-from relume.reports.html.states import BINS, histogram
 from relume.reports.html.story import shown
+from relume.reports.states import BINS, histogram
 
 MOST_LINES = 5
 """Sites with a line of their own beside that of all: more could not be told apart."""

@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from relume.reports.html.states import HEALTHY, STATES, ranges
+from relume.reports.states import HEALTHY, STATES, ranges
 
 MOST_CELLS = 4096
 """A grid of more units has several in a cell: more cells could not be told apart."""

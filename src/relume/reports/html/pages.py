@@ -14,8 +14,8 @@ from relume.errors import MissingExtra
 from relume.look import Chart, environment, safe_json, vega
 from relume.reports.html import run, study, table
 from relume.reports.html.source import Sources
-from relume.reports.html.states import present, said
 from relume.reports.html.story import shown
+from relume.reports.states import present, said
 from relume.version import __version__
 
 if TYPE_CHECKING:

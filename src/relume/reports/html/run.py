@@ -11,11 +11,11 @@ import numpy as np
 
 from relume.artifacts.findings import Finding, Findings, Judged
 from relume.look import Chart
-from relume.reports import wording
-from relume.reports.html import charts, drawing, states, story
-from relume.reports.html.source import Line, Sources
-from relume.reports.html.states import STATES
+from relume.reports import states, wording
+from relume.reports.html import charts, drawing, story
+from relume.reports.html.source import SourceFile, Sources
 from relume.reports.html.story import shown
+from relume.reports.states import STATES
 
 MOST_DRAWN = 12
 """Sites with a section of their own."""
@@ -93,7 +93,6 @@ class Detail:
     causes: tuple[tuple[str, int, str, str], ...]
     findings: tuple[Finding, ...]
     facts: tuple[tuple[str, str], ...]
-    lines: tuple[Line, ...]
     opened: bool
 
 
@@ -103,6 +102,7 @@ class RunReport:
 
     title: str
     summary: story.Summary
+    files: tuple[SourceFile, ...]
     rows: tuple[Row, ...]
     worst: tuple[Row, ...]
     columns: tuple[Column, ...]
@@ -121,7 +121,7 @@ def report(findings: Findings, sources: Sources, most_drawn: int = MOST_DRAWN) -
     sites = [judged.site for judged in findings.sites]
     names = wording.names(sites)
     told = _by_site(findings.findings)
-    order = sorted(range(len(sites)), key=lambda i: _weight(findings.sites[i], told.get(sites[i].key, [])))
+    order = states.worst_first(findings)
     drawn = set(order[:most_drawn])
     rows = [_row(i, judged, names, i in drawn) for i, judged in enumerate(findings.sites)]
     worst = [rows[i] for i in order]
@@ -129,13 +129,12 @@ def report(findings: Findings, sources: Sources, most_drawn: int = MOST_DRAWN) -
     return RunReport(
         title=story.title(findings),
         summary=story.summary(findings, names),
+        files=tuple(sources.files(findings.sites)),
         rows=tuple(rows),
         worst=tuple(worst),
         columns=tuple(_columns(rows)) if len(rows) > MOST_BARS else (),
         timelines=tuple(_timelines(findings, names)),
-        details=tuple(
-            _detail(rows[i], findings.sites[i], told.get(sites[i].key, []), sources) for i in order[:most_drawn]
-        ),
+        details=tuple(_detail(rows[i], findings.sites[i], told.get(sites[i].key, [])) for i in order[:most_drawn]),
         advice=tuple(story.advice(findings, names)),
         unseen=tuple(unseen),
         unseen_more=len(findings.not_observed) - len(unseen),
@@ -150,13 +149,6 @@ def _by_site(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
     for finding in findings:
         found.setdefault(finding.site, []).append(finding)
     return found
-
-
-def _weight(judged: Judged, findings: Sequence[Finding]) -> tuple[int, ...]:
-    """The sites in the order in which they should be looked at: what lost most units comes first."""
-    severe = [sum(f.severity == severity for f in findings) for severity in ("error", "warning")]
-    follows = judged.broken_by is not None
-    return (-bool(judged.non_finite), follows, -story.lost(judged), *(-number for number in severe), -len(judged.rare))
 
 
 def _row(place: int, judged: Judged, names: Mapping[str, str], drawn: bool) -> Row:
@@ -212,7 +204,7 @@ def _timelines(findings: Findings, names: Mapping[str, str]) -> list[tuple[str, 
     return found[:MOST_CLOCKS]
 
 
-def _detail(row: Row, judged: Judged, findings: Sequence[Finding], sources: Sources) -> Detail:
+def _detail(row: Row, judged: Judged, findings: Sequence[Finding]) -> Detail:
     codes = states.codes(judged)
     lists = tuple(
         (state, row.counts[place], states.ranges(np.flatnonzero(codes == place).tolist()))
@@ -228,7 +220,6 @@ def _detail(row: Row, judged: Judged, findings: Sequence[Finding], sources: Sour
         causes=tuple(_causes(judged)),
         findings=tuple(findings),
         facts=tuple(_site_facts(judged)),
-        lines=tuple(sources.around(judged.site.file, judged.site.line)),
         opened=bool(lists or any(found.severity != "info" for found in findings)),
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from relume.artifacts.findings import Finding, Findings, Judged, died
 from relume.reports import wording
-from relume.reports.html.states import STATES
+from relume.reports.states import STATES
 
 MOST_LETTERS = 160
 """Of a name in running text; of a longer one both ends are shown, and how long it is."""
@@ -85,11 +85,9 @@ def summary(findings: Findings, names: Mapping[str, str]) -> Summary:
 
 def _where(findings: Findings, names: Mapping[str, str]) -> str:
     hit = sorted((judged for judged in findings.sites if judged.dead), key=lambda judged: -len(judged.dead))
-    if not hit:
+    if len(hit) < 2:  # the headline says it
         return ""
     places = [_place(judged, names) for judged in hit[:PLACES]]
-    if len(hit) == 1:
-        return f"{'The dead unit is' if len(hit[0].dead) == 1 else 'The dead units are all'} in {places[0]} units."
     rest = f"; and {len(hit) - PLACES:,} more" if len(hit) > PLACES else ""
     return f"The dead units are in {len(hit):,} of {len(findings.sites):,} sites: {'; '.join(places)}{rest}."
 
@@ -161,6 +159,8 @@ def _cautions(findings: Findings) -> tuple[str, ...]:
     run, said = findings.run, []
     if findings.sites and wording.unfinished(findings):
         said.append("The run is not finished, or it was cut off: this is what was seen so far.")
+    if failed := wording.failed(findings):
+        said.append(f"{failed[0].upper()}{failed[1:]}: this is what was seen until then.")
     loose = sum(judged.provisional for judged in findings.sites)
     if loose:
         many = "all" if loose == len(findings.sites) else f"{loose:,} of {len(findings.sites):,}"
@@ -201,9 +201,3 @@ def _advice(group: Sequence[Finding], names: Mapping[str, str], most: int) -> Ad
         more=max(0, len(sites) - most),
         command=f"relume explain {first.rule}",
     )
-
-
-def lost(judged: Judged) -> int:
-    """How many units of a site do no work."""
-    fields = [name for state in STATES if state.key in ("broken", "dead", "stuck") for name in state.fields]
-    return len({unit for name in fields for unit in getattr(judged, name)})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from relume.reports.html.run import PAGE, Row, RunReport
-from relume.reports.html.states import STATES
+from relume.reports.states import STATES
 
 MOST_BYTES = 1_480_000
 """Of a whole report: it can be mailed, and opens at once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,14 @@ from relume.artifacts.change import Change, Check, Edit
 from relume.artifacts.findings import Findings
 from relume.errors import CureError
 from relume.torch.surgery.gates import Gate, dead_units, gates
-from relume.torch.surgery.program import Program, operation, path_of
+from relume.torch.surgery.program import Program, line_of, operation, path_of
 from relume.torch.surgery.refusals import refuse_model, refuse_optimizer
 from relume.torch.surgery.rest import ULPS, Batch, Outputs, at_rest, distance, outputs
 from relume.torch.surgery.rewrite import DRAWS, Rewrite
 
 Target = tuple[Gate, tuple[int, ...]]
+Place = tuple[str, int, Sequence[int]]
+"""The module path of an activation, the line that calls it, and units."""
 
 
 def revive(model: nn.Module, findings: Findings, batch: Any, *, optimizer: Optimizer | None = None) -> Change:
@@ -34,6 +36,28 @@ def revive(model: nn.Module, findings: Findings, batch: Any, *, optimizer: Optim
     if not wanted:
         return Change("revive", (), (), (), str(given))
     return Revival(program, before, optimizer).carry_out(wanted.values())
+
+
+def revive_at(model: nn.Module, places: Sequence[Place], batch: Any, *, optimizer: Optimizer | None = None) -> Change:
+    """As :func:`revive`, of units that are named by the module path of their activation and its line."""
+    refuse_model(model)
+    given = Batch.of(batch)
+    before = outputs(model, given)
+    program = Program(model, given)
+    found = gates(program)
+    wanted = []
+    for module, line, units in places:
+        there = [gate for gate in found if gate.module == module]
+        there = [gate for gate in there if line_of(gate.node) == line] if len(there) > 1 else there
+        if len(there) != 1 or max(units, default=0) >= there[0].units:
+            known = ", ".join(f"{gate.place} ({gate.units} units)" for gate in found)
+            raise CureError(
+                f"The plan names units {min(units)} to {max(units)} of {module or 'the model itself'} (line {line}), "
+                f"which {type(model).__name__} does not have. It has: {known}. Give the model that was run.",
+                slug="plan-of-another",
+            )
+        wanted.append((there[0], tuple(units)))
+    return Revival(program, before, optimizer).carry_out(wanted)
 
 
 @dataclass

@@ -79,13 +79,12 @@ class TorchReviver:
         self._seen: list[_Seen] = []
         self._handles: list[Any] = []
 
-    def start(self) -> TorchReviver:
-        """Begin with the next training step."""
+    def start(self, *, hears_steps: bool = True) -> TorchReviver:
+        """Begin with the next training step. ``hears_steps``: False if somebody else calls :meth:`stepped`."""
         if not self._handles:
-            self._handles = [
-                self.model.register_forward_pre_hook(self._called, with_kwargs=True),
-                register_optimizer_step_post_hook(self._stepped),
-            ]
+            self._handles = [self.model.register_forward_pre_hook(self._called, with_kwargs=True)]
+            if hears_steps:
+                self._handles.append(register_optimizer_step_post_hook(self.stepped))
             self._hook_seen()
         return self
 
@@ -109,7 +108,8 @@ class TorchReviver:
         if module.training and torch.is_grad_enabled():
             self._guarded(self._recent.see, args, kwargs)
 
-    def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def stepped(self, optimizer: Optimizer, args: Any = (), kwargs: Any = None) -> None:
+        """The hook behind an optimizer's step."""
         if optimizer is self.optimizer or (self.optimizer is None and self._trains(optimizer)):
             self.steps += 1
             self._guarded(self._revive if self._seen else self._prepare, optimizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ class Spot:
     """A place that applies an activation: a submodule, a call in a method (``call``), or a function as an attribute."""
 
     owner: nn.Module
+    model: str  # the class of the root
     path: str  # of the owner
     name: str  # of the attribute, "" for a call
     activation: str
@@ -47,11 +49,22 @@ class Spot:
         return f"{self.path}.{self.name}" if self.path else self.name
 
     def is_meant(self, word: str) -> bool:
-        """Whether a word means it: an activation, a path of it or of a module around it, or FILE:LINE."""
+        """Whether a word means it: an activation, a path of it or of a module around it, FILE:LINE, or a site."""
         own = f"{self.path}.{self.name}".strip(".")
+        if "@" in word:
+            return self._is_site(word, own)
         if word in (self.activation, own, self.where) or own.startswith(f"{word}."):
             return True
         return self.call is not None and word == f"{self.call.file.rpartition('/')[2]}:{self.call.line}"
+
+    def _is_site(self, word: str, own: str) -> bool:
+        """Whether it is the site of a report, ``MLP.relu2@train.py:12``: a module's path, or a call's and its line."""
+        place, _, source = word.partition("@")
+        label, _, path = place.partition(".")
+        if label.partition("#")[0] != self.model or path != own:
+            return False
+        called = f"{self.call.file.rpartition('/')[2]}:{self.call.line}" if self.call is not None else ""
+        return not called or re.sub("#[0-9]+$", "", source).rpartition("/")[2] == called
 
 
 def spots(model: nn.Module) -> list[Spot]:
@@ -61,15 +74,15 @@ def spots(model: nn.Module) -> list[Spot]:
         for name, module in owner._modules.items():
             spec = to_spec(module) if module is not None else None
             if spec is not None and ACTIVATIONS[spec.activation].elementwise:
-                found.append(Spot(owner, path, name, spec.activation))
+                found.append(Spot(owner, type(model).__name__, path, name, spec.activation))
         for name, thing in vars(owner).items():
             reading = (
                 ACTIVATION_CALLS.get(thing) if callable(thing) and getattr(type(thing), "__hash__", None) else None
             )
             applied = reading((), {}) if reading is not None else None
             if applied is not None and not applied.clamp:
-                found.append(Spot(owner, path, name, applied.name))
-        found += [Spot(owner, path, "", call.activation, call) for call in calls_of(owner)]
+                found.append(Spot(owner, type(model).__name__, path, name, applied.name))
+        found += [Spot(owner, type(model).__name__, path, "", call.activation, call) for call in calls_of(owner)]
     return found
 
 

@@ -10,6 +10,7 @@ import torch
 from relume.torch.surgery.certify import certify as certify
 from relume.torch.surgery.prune import prune as prune
 from relume.torch.surgery.revive import revive as revive
+from relume.torch.surgery.revive import revive_at as revive_at
 from relume.torch.surgery.reviver import TorchReviver
 from relume.torch.surgery.scores import ContinualBackprop, Gaps, ReDo, Score
 from relume.torch.surgery.swap import swap as swap

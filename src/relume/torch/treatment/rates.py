@@ -6,6 +6,7 @@ Both last for the step alone. Outside it a scheduler, a clipping, a ``state_dict
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ class Steps:
     """Stands around every optimiser's step.
 
     Args:
-        factor: multiplies each group's ``lr``.
+        factor: multiplies each group's ``lr``. ``warmup``: in the first so many steps of an optimizer only a part.
         is_slope: whether a parameter is one of ours, that no weight decay may touch; None: there are none.
         before: told of each outermost step before it.
     """
@@ -47,8 +48,11 @@ class Steps:
         factor: float,
         is_slope: Callable[[Any], bool] | None = None,
         before: Callable[[Optimizer], None] | None = None,
+        warmup: int = 0,
     ) -> None:
-        self._factor = factor
+        self._factor = self._whole = factor
+        self._warmup = warmup
+        self._taken: Counter[int] = Counter()  # steps of each optimizer, by its id
         self._is_slope = is_slope
         self._before = before
         self._open: list[_Open] = []
@@ -75,6 +79,9 @@ class Steps:
             self.steps += 1
             if self._before is not None:
                 self._before(optimizer)
+            if self._warmup:
+                self._taken[id(optimizer)] += 1
+                self._factor = self._whole * min(1.0, self._taken[id(optimizer)] / self._warmup)
         scaled = () if self._factor == 1 else self._scale(optimizer)
         moved = () if self._is_slope is None else self._spare(optimizer)
         self._open.append((optimizer, frame, scaled, moved))

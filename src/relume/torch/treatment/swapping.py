@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,44 +28,29 @@ from relume.torch.treatment.routes import Route, Routes
 from relume.torch.treatment.slopes import Learned
 
 
-class Swapping:
-    """One contender in the place of the script's own activations.
+class Replacement(ABC):
+    """Other calls in the place of PyTorch's own, from :meth:`start` to the patches' undoing.
 
-    Args:
-        contender: what takes their place.
-        plan: what the survey found. ``only``: as for ``--only``.
-        seed: of the contender's own random numbers.
+    ``holders``: who holds PyTorch's functions by a name of its own. ``compiled``: the script calls ``torch.compile``.
     """
 
-    def __init__(self, contender: Contender, plan: SwapPlan, only: str, seed: int) -> None:
-        self.sites = plan.chosen(only)
-        self._plan = plan
-        self._contender = contender
-        self._routes = Routes(plan, self.sites, unknown=not only or _names_a_kind(only))
-        self._act: Any = None
-        self._placed: Any = None
-        own = acts.own(contender) if contender.target else None
-        if contender.activation == "prelu":
-            self._placed = Slopes(contender, self.sites)
-        elif isinstance(own, type):
-            self._placed = Own(contender, own, self.sites)
-        elif contender.activation == "rrelu":
-            self._placed = Drawn(contender, seed)
-        else:
-            self._act = acts.plain(contender)
-        self.learned: Learned | None = None if self._placed is None else self._placed.learned
+    holders: Sequence[str] = ()
+    compiled = False
+    contender: Contender
 
     @property
+    @abstractmethod
     def stems(self) -> set[str]:
-        """The activations of which a place is replaced."""
-        return {site.activation for site in self.sites}
+        """The activations of which a place may be replaced."""
+
+    @abstractmethod
+    def _call(self, stem: str, original: Any, inplace_of: Any) -> Any:
+        """``call(input, *further arguments)`` in the place of one function that applies an activation."""
 
     def start(self, patches: Patches) -> None:
         """Replace from now on."""
         if not self.stems:
             return
-        if isinstance(self._placed, Drawn):
-            self._placed.start(patches)
         public = []
         for home, world, library in ((F, originals.functional, "torch"), (ours, originals.ours, "relume")):
             replaced = {name: stem for name, stem in originals.PYTHON[library].items() if stem in self.stems}
@@ -89,22 +75,69 @@ class Swapping:
         for each, _ in originals.BUILTINS:
             if (other := instead(each.function)) is not None:
                 patches.put(each.owner, each.name, other)
-        for holder in self._plan.holders:
+        for holder in self.holders:
             holders.replace(holder, instead, patches)
-        if self._plan.compiled:
+        if self.compiled:
             inline(public, patches)
-        _switch_fast_path_off(self._contender, patches)
+        _switch_fast_path_off(self.contender, patches)
+
+
+def is_two_sided(function: Any, own: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Whether a call is hardtanh with a lower bound other than 0, which is not a ReLU6."""
+    return function is originals.functional.hardtanh and (own[0] if own else named.get("min_val", -1.0)) != 0
+
+
+def made_of(contender: Contender, sites: Sequence[SwapSite], seed: int) -> tuple[Any, Any]:
+    """(act, placed) of a contender, one of them None: a plain call, or what knows where it stands.
+
+    ``seed``: of the contender's own random numbers.
+    """
+    own = acts.own(contender) if contender.target else None
+    if contender.activation == "prelu":
+        return None, Slopes(contender, sites)
+    if isinstance(own, type):
+        return None, Own(contender, own, sites)
+    if contender.activation == "rrelu":
+        return None, Drawn(contender, seed)
+    return acts.plain(contender), None
+
+
+class Swapping(Replacement):
+    """One contender in the place of the script's own activations.
+
+    Args:
+        contender: what takes their place.
+        plan: what the survey found. ``only``: as for ``--only``.
+        seed: of the contender's own random numbers.
+    """
+
+    def __init__(self, contender: Contender, plan: SwapPlan, only: str, seed: int) -> None:
+        self.sites = plan.chosen(only)
+        self.holders, self.compiled, self.contender = plan.holders, plan.compiled, contender
+        self._plan = plan
+        self._routes = Routes(plan, self.sites, unknown=not only or _names_a_kind(only))
+        self._act, self._placed = made_of(contender, self.sites, seed)
+        self.learned: Learned | None = None if self._placed is None else self._placed.learned
+
+    @property
+    def stems(self) -> set[str]:
+        """The activations of which a place is replaced."""
+        return {site.activation for site in self.sites}
+
+    def start(self, patches: Patches) -> None:
+        """Replace from now on."""
+        if self.stems and isinstance(self._placed, Drawn):
+            self._placed.start(patches)
+        super().start(patches)
 
     def _call(self, stem: str, original: Any, inplace_of: Any) -> Any:
-        """``call(input, *further arguments)`` in the place of one function that applies an activation."""
         mixed = any(site.activation == stem and site not in self.sites for site in self._plan.sites)
         act, placed, routes = self._act, self._placed, self._routes
-        hardtanh = original is originals.functional.hardtanh  # a ReLU6 only if its lower bound is 0
-        if act is not None and not mixed and not hardtanh:
+        if act is not None and not mixed and original is not originals.functional.hardtanh:
             return lambda input, *own, **named: act(input, inplace_of(*own, **named))
 
         def call(input: Tensor, *own: Any, **named: Any) -> Tensor:
-            if hardtanh and (own[0] if own else named.get("min_val", -1.0)) != 0:
+            if is_two_sided(original, own, named):
                 return original(input, *own, **named)
             if not torch.compiler.is_compiling():
                 return decided(routes.at(sys._getframe(2)), input, *own, **named)  # from behind the entry
@@ -130,7 +163,7 @@ class Swapping:
 
         tracing = Tracing(routes, placed)
         decide._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch._dynamo.assume_constant_result
-        if self._plan.compiled:
+        if self.compiled:
             untraced = torch.compiler.disable(untraced)
         return call
 

@@ -13,6 +13,7 @@ from relume.torch.treatment.births import Births
 from relume.torch.treatment.digests import Digests
 from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.rates import Steps
+from relume.torch.treatment.remedies import Remedies
 from relume.torch.treatment.seeding import STRIDE, Seeding
 from relume.torch.treatment.swapping import Swapping, not_swapped
 from relume.torch.watching.where import places
@@ -44,12 +45,15 @@ class TorchTreatment:
         self._plan = plan
         self._patches = Patches()
         drawing = (seed * STRIDE + 1) % 2**63  # no other generator's
-        self._swapping = None if contender is None else Swapping(contender, plan, only, drawing)
+        is_swap = contender is not None and not contender.treatment
+        self._swapping = Swapping(contender, plan, only, drawing) if is_swap else None  # type: ignore[arg-type]
+        self._remedies = Remedies([] if contender is None or is_swap else [contender])
         self._learned = None if self._swapping is None else self._swapping.learned
         self._seeding = Seeding(seed, remap=remap_seeds, keep=keep_seeds)
         self._digests = Digests(self._is_learned)
         spared = None if self._learned is None else self._learned.is_learned
-        self._steps = Steps(lr_factor, spared, self._digests.steps if self._learned is None else self._step_begins)
+        before = self._digests.steps if self._learned is None else self._step_begins
+        self._steps = Steps(lr_factor * self._remedies.factor, spared, before, self._remedies.warmup)
         self._trained = ""
 
     def start(self) -> None:
@@ -61,6 +65,7 @@ class TorchTreatment:
             learned.start(self._patches)
         if self._swapping is not None:
             self._swapping.start(self._patches)
+        self._remedies.start(self._patches)
         self._steps.start(self._patches)
         self._seeding.start(self._patches)
 
@@ -80,7 +85,7 @@ class TorchTreatment:
             start=self._digests.start(),
             weights=self._trained,
             steps=self._steps.steps,
-            notes=() if self._learned is None else tuple(self._learned.notes),
+            notes=(*self._remedies.notes, *(() if self._learned is None else self._learned.notes)),
         )
 
     def _is_learned(self, parameter: object) -> bool:

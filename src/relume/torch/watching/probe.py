@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
-from relume.framework import Listener, Look, Phase, Plan, Seen
+from relume.framework import Listener, Look, Phase, Plan, Seen, now_ns
 from relume.torch.watching.schedule import taps
 from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, living_optimizers
 from relume.torch.watching.schedule.looking import Looking, State, compiles
@@ -26,7 +25,7 @@ from relume.torch.watching.where.sites import Sites
 if TYPE_CHECKING:
     from relume.torch.watching.calls.compiled import GraphCall
 
-_MOST_WAITED = 8  # steps of other clocks for one of the clock whose look it is: a GAN's generator steps as seldom
+_FOLLOWED = 8  # steps for which a clock follows the one that began a look: a GAN's generator steps as seldom as that
 _SEEN_NS = 6_000  # what an operation of ours in a compiled graph costs, also in a step that is passed over
 
 
@@ -42,7 +41,7 @@ class TorchProbe:
         self._looking = Looking(self, thorough)
         self._thorough = thorough
         self._owner: Clock | None = None  # whose row the look under way is
-        self._owner_step = self._waited = 0
+        self._owner_step = 0  # its step when another clock asked last
         self._attention = (False, False)  # what the taps tell besides the ends of steps
         self._own_cost = 0
         self._running = False
@@ -97,13 +96,13 @@ class TorchProbe:
         self._listener.fault(error)
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self.fail(error)
         finally:
-            self._own_cost += perf_counter_ns() - began
+            self._own_cost += now_ns() - began
 
     # ---- steps ------------------------------------------------------------------------------------------------
 
@@ -151,7 +150,7 @@ class TorchProbe:
 
     def _end_pass(self, kind: str, loss: float | None) -> None:
         clock = self._clocks.passes(kind)
-        if clock is not None and not clock.passes(None, loss):
+        if clock is not None:
             self._end_step(clock, None, loss)
 
     def _end_step(self, clock: Clock | None, source: Optimizer | None, loss: float | None) -> None:
@@ -162,13 +161,18 @@ class TorchProbe:
             self.sites.rehome(clock)
             if clock.kind != "forward":
                 self._forget_forwards()
-        clock.end_step(source, loss)
-        self._tell(clock)
-        if self._thorough or self._may_plan(clock):
-            self._plan(clock)
-        else:
-            clock.begin(Plan(clock.look, 1))
+        clock.count(source, loss)
+        if clock.left:
             self._looking.resume()
+        elif clock.begins_to_look():
+            self._look_like(clock)
+        else:
+            self._tell(clock)
+            if self._thorough or self._may_plan(clock):
+                self._plan(clock)
+            else:
+                clock.begin(Plan(clock.look, _FOLLOWED))
+                self._looking.resume()
 
     def _may_plan(self, clock: Clock) -> bool:
         """Whether it is this clock's turn: a look goes on to the end of the row of the clock that began it.
@@ -176,33 +180,33 @@ class TorchProbe:
         Unless that one steps no more: an optimizer may be retired.
         """
         owner = self._owner
-        if self._looking.state is State.OFF or owner is None or owner is clock:
+        if self._looking.state is State.OFF or owner is None or owner is clock or owner.step == self._owner_step:
             return True
-        self._waited = self._waited + 1 if owner.step == self._owner_step else 0
         self._owner_step = owner.step
-        return self._waited >= _MOST_WAITED
+        return False
 
     def _plan(self, clock: Clock) -> None:
-        """Go on as the listener says: all clocks alike, unless each has looks of its own (``--every K``)."""
+        """Go on as the listener says."""
         urgent, self.sites.strangers = self.sites.strangers, False
         plan = self._listener.plan(clock.number, urgent=urgent)
-        if not self._running:
-            return
-        clock.begin(plan)
+        if self._running:
+            clock.begin(plan)
+            self._look_like(clock)
+
+    def _look_like(self, clock: Clock) -> None:
+        """What is seen changes with this clock: alike for all of them, but for ``--every K``."""
         if self._thorough:
             looks = {other.look for other in self._clocks}
             self._look(Look.WIDE if Look.WIDE in looks else Look.OFF)
             return
-        self._owner, self._owner_step, self._waited = clock, clock.step, 0
-        self._look_alike(plan.look)
-        if self._looking.must_be_resumed:
-            clock.begin(Plan(plan.look, 1))
+        self._owner, self._owner_step = clock, clock.step
+        self._look_alike(clock.look)
 
     def _look_alike(self, look: Look) -> None:
         for clock in self._clocks:
             if clock.look is not look:
                 self._tell(clock)
-                clock.begin(Plan(look, 1))
+                clock.begin(Plan(look, _FOLLOWED))
         self._look(look)
 
     def _look(self, look: Look) -> None:

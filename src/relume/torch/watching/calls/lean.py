@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sys
 from threading import get_ident
-from time import perf_counter_ns
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.modules import module as modules
 
+from relume.framework import now_ns
 from relume.torch.watching.units.following import is_countable
 from relume.torch.watching.where import places
 from relume.torch.watching.where.known_calls import KnownCall
@@ -73,13 +73,13 @@ class LeanHook:
         met = self._known.get(id(module))
         if met is None:
             return
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             if met.module is module and get_ident() == self._thread and is_countable(y) and self._fits(module):
                 self._count(met, args, y)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self._keeper.fail(error)
-        self._own += perf_counter_ns() - began
+        self._own += now_ns() - began
 
     def _count(self, met: KnownCall, args: Any, y: Any) -> None:
         site = met.site

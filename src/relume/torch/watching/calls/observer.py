@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
-from time import perf_counter_ns
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn.parameter import Parameter
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 
+from relume.framework import now_ns
 from relume.torch.watching.calls import arithmetic
 from relume.torch.watching.calls.exported import ORIGINAL, with_exported
 from relume.torch.watching.calls.functions import (
@@ -155,14 +155,14 @@ class CallObserver(TorchFunctionMode):
 
     def _guarded(self, work: Callable[..., Any], *what: Any) -> Any:
         """Do work of ours: timed, and its errors kept from the user."""
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             return work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self._fail(error)
             return None
         finally:
-            self.cost += perf_counter_ns() - began
+            self.cost += now_ns() - began
 
     def _fail(self, error: Exception) -> None:
         self.blind()
@@ -212,20 +212,20 @@ class CallObserver(TorchFunctionMode):
     # ---- activations ------------------------------------------------------------------------------------------
 
     def _activation(self, func: Any, args: Any, kwargs: Any) -> Any:
-        began = perf_counter_ns()
+        began = now_ns()
         looked = None
         try:
             looked = self._look(func, args, kwargs, sys._getframe(1))
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self._fail(error)
-        self.cost += perf_counter_ns() - began
+        self.cost += now_ns() - began
         out = func(*args, **kwargs)
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             self._look_after(looked, args, args[0] if func is Tensor.__setitem__ else out)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
-        self.cost += perf_counter_ns() - began
+        self.cost += now_ns() - began
         return out
 
     def _look(self, func: Any, args: Any, kwargs: Any, frame: Any) -> tuple[WatchedSite, Tag] | None:

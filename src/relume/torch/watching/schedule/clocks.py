@@ -22,22 +22,22 @@ class Clock:
 
     Attributes:
         look: what is seen of the step under way.
-        left: steps up to the one at whose end the listener is asked again.
+        left: steps up to the one at whose end there is something to do.
     """
 
     def __init__(self, number: int, kind: str) -> None:
         self.number = number
         self.kind = kind
         self.rank = KINDS.index(kind)
-        self.look = Look.WIDE
-        self.left = self._until = 1
-        self._told = 0  # the step up to which the listener knows
+        self._told = self._until = 0  # the steps up to which the listener knows, and at which ``left`` is 0
+        self.left = 0
         self._losses: list[float | None] = []
         self._changes: list[tuple[int, tuple[float, ...]]] = []  # of the learning rates
-        self._rates: list[Any] = []
-        self._plain = True  # the learning rates are numbers, and no tensors
+        self._rates: list[Any] | None = []  # as they were last; None: some are tensors, whose numbers may change
+        self._numbers: tuple[float, ...] = ()  # the same as numbers
         self._parameters: dict[int, weakref.ref[Tensor]] = {}
         self._optimizers: list[weakref.ref[Optimizer]] = []
+        self.begin(Plan(Look.WIDE, 1))
 
     @property
     def step(self) -> int:
@@ -46,42 +46,50 @@ class Clock:
 
     def begin(self, plan: Plan) -> None:
         """Go on by a plan of the listener's."""
-        step = self.step
-        self.look, self.left, self._until = plan.look, plan.steps, step + plan.steps
+        self._plan = plan
+        self._go_on(*((Look.OFF, plan.off) if plan.off else plan[:2]))
+
+    def _go_on(self, look: Look, steps: int) -> None:
+        self._until += steps - self.left
+        self.look, self.left = look, steps
+
+    def begins_to_look(self) -> bool:
+        """Whether the plan's steps that are passed over have just ended; then its looks are under way."""
+        if self.left or self.look is not Look.OFF or not self._plan.off:
+            return False
+        self._go_on(*self._plan[:2])
+        return True
 
     def cut(self) -> None:
         """End the plan with the step under way."""
-        self.left, self._until = 1, self.step + 1
+        self._until += 1 - self.left
+        self.left = 1
 
-    def passes(self, source: Any, loss: float | None) -> bool:
-        """Whether nothing need be done at the end of this step; then the step is counted."""
-        if self.left <= 1:
-            return False
-        self.end_step(source, loss)
-        return True
-
-    def end_step(self, source: Any, loss: float | None) -> None:
+    def count(self, source: Any, loss: float | None) -> None:
         """Count a step of an optimizer, or of None; ``loss``: None if it is not known."""
         self._losses.append(loss)
         if source is not None:
             rates = [group.get("lr") for group in source.param_groups]
-            if not self._plain:
-                rates = [_without_waiting(rate) for rate in rates]
             if rates != self._rates:
-                self._rates_changed(rates)
+                self._read(rates)
         self.left -= 1
 
-    def _rates_changed(self, rates: list[Any]) -> None:
-        self._plain = not any(isinstance(rate, Tensor) for rate in rates)
-        self._rates = [_without_waiting(rate) for rate in rates]
-        self._changes.append((self.step, tuple(math.nan if rate is None else rate for rate in self._rates)))
+    def _read(self, rates: list[Any]) -> None:
+        self._rates = None if any(isinstance(rate, Tensor) for rate in rates) else rates
+        known = [_without_waiting(rate) for rate in rates]
+        numbers = tuple(math.nan if rate is None else rate for rate in known)
+        if numbers != self._numbers:
+            self._numbers = numbers
+            self._changes.append((self.step, numbers))
 
     def take_steps(self) -> Steps | None:
         """The steps of which the listener does not know, if there are any."""
         steps, self._told = self.step - self._told, self.step
         losses, self._losses = self._losses, []
         changes, self._changes = self._changes, []
-        return Steps(self.look, steps, losses, changes) if steps else None
+        off = min(self._plan.off, steps)
+        look = self._plan.look if steps > off else Look.OFF
+        return Steps(look, steps, losses, changes, off) if steps else None
 
     def add(self, optimizer: Optimizer) -> None:
         """Take an optimizer and its parameters in."""

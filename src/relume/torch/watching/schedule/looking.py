@@ -13,14 +13,13 @@ import sys
 import threading
 from collections.abc import Callable
 from enum import Enum
-from time import perf_counter_ns
 from typing import Any
 
 from torch import nn
 from torch.nn.modules import module as modules
 from torch.nn.modules.loss import _Loss
 
-from relume.framework import Look
+from relume.framework import Look, now_ns
 from relume.torch.watching.calls.lean import LeanHook
 from relume.torch.watching.calls.observer import CallObserver, Keeper
 from relume.torch.watching.where import places
@@ -124,13 +123,6 @@ class Looking:
         self._observer.look_up()
         self._observer.leave()
         self._unhook()
-        if self.state is State.LEAN and not self.must_be_resumed:
-            self._wait_for_a_module()  # within a row of looks nobody calls resume
-
-    @property
-    def must_be_resumed(self) -> bool:
-        """Whether a look that :meth:`rest` interrupted goes on by :meth:`resume` alone."""
-        return self.stays and (not self._has_modules or compiles())
 
     def resume(self) -> None:
         """It is over, and the look goes on."""
@@ -177,12 +169,12 @@ class Looking:
         self._guarded(self._react, module)
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        began = perf_counter_ns()
+        began = now_ns()
         try:
             work(*what)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self._fail(error)
-        self._hook_cost += perf_counter_ns() - began
+        self._hook_cost += now_ns() - began
 
     def _unhook(self) -> None:
         for hooks in self._hooked:

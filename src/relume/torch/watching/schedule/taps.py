@@ -20,10 +20,12 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 
 class Countdown(Protocol):
-    """The steps of an optimizer up to the one at whose end there is something to do."""
+    """The steps of an optimizer up to the one at whose end there is something to do; ``left``: how many."""
 
-    def passes(self, optimizer: Optimizer, loss: float | None) -> bool:
-        """Whether nothing need be done at the end of this step; then the step is counted."""
+    left: int
+
+    def count(self, optimizer: Optimizer, loss: float | None) -> None:
+        """Count a step before that one."""
 
 
 class Subscriber(Protocol):
@@ -169,8 +171,10 @@ def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     for subscriber in _subscribers:
         try:
             countdown = subscriber.countdowns.get(id(optimizer))
-            if countdown is None or not countdown.passes(optimizer, loss):
+            if countdown is None or countdown.left <= 1 or id(subscriber) in _attentive:
                 subscriber.optimizer_stepped(optimizer, loss)
+            else:
+                countdown.count(optimizer, loss)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             subscriber.fail(error)
 

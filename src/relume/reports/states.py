@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from relume.artifacts.findings import Judged
+from relume.artifacts.findings import Findings, Judged
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,28 @@ def codes(judged: Judged) -> NDArray[np.uint8]:
 def counts(states: NDArray[np.uint8]) -> tuple[int, ...]:
     """How many units each state has."""
     return tuple(np.bincount(states, minlength=len(STATES)).tolist())
+
+
+def lost(judged: Judged) -> int:
+    """How many units of a site do no work."""
+    fields = [name for state in STATES if state.key in LOST for name in state.fields]
+    return len({unit for name in fields for unit in getattr(judged, name)})
+
+
+def worst_first(findings: Findings) -> list[int]:
+    """The places of the sites in the order in which they should be looked at: what lost most units comes first."""
+    severities: dict[str, list[str]] = {}
+    for found in findings.findings:
+        severities.setdefault(found.site, []).append(found.severity)
+
+    def weight(place: int) -> tuple[int, ...]:
+        judged = findings.sites[place]
+        told = severities.get(judged.site.key, [])
+        follows = judged.broken_by is not None
+        severe = [-told.count(severity) for severity in ("error", "warning")]
+        return (-bool(judged.non_finite), follows, -lost(judged), *severe, -len(judged.rare))
+
+    return sorted(range(len(findings.sites)), key=weight)
 
 
 def present(numbers: Sequence[int]) -> list[tuple[State, int]]:

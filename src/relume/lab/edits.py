@@ -1,0 +1,388 @@
+"""A cure as an edit of the user's own source: what a person would type, as a unified diff.
+
+An edit is made only of what is written out: a rate in the constructor of an optimizer, a call of an activation, a
+statement after which a line can stand. Otherwise it is said why there is none.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relume.artifacts.swap_plan import SwapPlan, SwapSite
+from relume.artifacts.treatments import EVERY, REVIVER_RULES
+from relume.artifacts.trial import Contender
+from relume.artifacts.tried import Edit
+
+_CLASSES = {
+    "relu": "ReLU", "leaky_relu": "LeakyReLU", "rrelu": "RReLU", "relu6": "ReLU6", "elu": "ELU", "celu": "CELU",
+    "selu": "SELU", "gelu": "GELU", "silu": "SiLU",
+}  # fmt: skip
+"""In ``torch.nn``; their parameters come in the order in which the definition has them."""
+
+
+class _NoEdit(Exception):
+    """Why there is no edit."""
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Bytes ``first`` to ``last`` of a file become ``text``."""
+
+    first: int
+    last: int
+    text: str
+
+
+class _Source:
+    """One file of the user's: its text, its tree, and the changes that are to be made."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.content = path.read_bytes()
+        self.tree = ast.parse(self.content)
+        self.changes: list[_Change] = []
+        self._starts = [0]
+        for line in self.content.splitlines(keepends=True):
+            self._starts.append(self._starts[-1] + len(line))
+        self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+
+    def at(self, line: int, column: int) -> int:
+        """The byte at a line, from 1, and a column, from 0."""
+        return self._starts[line - 1] + column
+
+    def span(self, node: Any) -> tuple[int, int]:
+        """The bytes of a node."""
+        return self.at(node.lineno, node.col_offset), self.at(node.end_lineno, node.end_col_offset)
+
+    def text(self, node: ast.AST) -> str:
+        """A node as it is written."""
+        first, last = self.span(node)
+        return self.content[first:last].decode()
+
+    def replace(self, node: ast.AST, text: str) -> None:
+        """Write a node otherwise."""
+        self.changes.append(_Change(*self.span(node), text))
+
+    def insert(self, statement: Any, lines: Iterable[str], *, after: bool) -> None:
+        """Put lines before or after a statement, indented as it is."""
+        indent = self.content[self.at(statement.lineno, 0) : self.at(statement.lineno, statement.col_offset)].decode()
+        if indent.strip():
+            raise _NoEdit(f"another statement is on line {statement.lineno} of {self.name}")
+        place = self._starts[statement.end_lineno] if after else self.at(statement.lineno, 0)
+        ends = self.content[:place].endswith(b"\n") or not place
+        text = "".join(f"{indent}{line}\n" if line else "\n" for line in lines)
+        self.changes.append(_Change(place, place, text if ends else f"\n{text}"))
+
+    def import_(self, package: str) -> None:
+        """Import a package after the last import at the top of the file, or after its docstring."""
+        body = self.tree.body
+        last = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        if not last:
+            raise _NoEdit(f"{self.name} imports nothing at its top")
+        place = self._starts[last[-1].end_lineno or last[-1].lineno]
+        change = _Change(place, place, f"import {package}\n")
+        if change not in self.changes:
+            self.changes.append(change)
+
+    def statement(self, node: ast.AST) -> ast.stmt:
+        """The statement that a node is in."""
+        while not isinstance(node, ast.stmt):
+            node = self.parents[node]
+        return node
+
+    def imports(self, package: str) -> bool:
+        """Whether a name is bound to this package at the top of the file."""
+        names = [alias for node in self.tree.body if isinstance(node, ast.Import) for alias in node.names]
+        return any((alias.asname or alias.name.partition(".")[0]) == package for alias in names)
+
+    def edited(self) -> str:
+        """The whole new text.
+
+        Raises: _NoEdit: it is no Python any more.
+        """
+        content = self.content
+        for change in sorted(self.changes, key=lambda change: (change.first, change.last), reverse=True):
+            content = content[: change.first] + change.text.encode() + content[change.last :]
+        try:
+            ast.parse(content)
+        except SyntaxError as error:
+            raise _NoEdit(f"the edit of {self.name} would be no Python ({error.msg})") from error
+        return content.decode()
+
+
+def edit_of(contender: Contender, files: Mapping[str, Path], plan: SwapPlan) -> Edit:
+    """The edit that does what a cure did.
+
+    Args:
+        contender: the cure.
+        files: the user's own files, by the names that the plan has for them.
+        plan: what the survey found.
+    """
+    try:
+        sources = [_Source(name, path) for name, path in files.items()]
+        make = _EDITS.get(contender.treatment)
+        if make is None:
+            _swap(contender, sources, plan)
+        else:
+            make(contender, sources, plan)
+        changed = {source.name: (source, source.edited()) for source in sources if source.changes}
+    except (_NoEdit, OSError, SyntaxError, UnicodeDecodeError) as error:
+        return Edit(why=str(error))
+    parts: list[str] = []
+    for name, (source, text) in changed.items():
+        old = source.content.decode().splitlines(keepends=True)
+        parts += difflib.unified_diff(old, text.splitlines(keepends=True), f"a/{name}", f"b/{name}")
+    diff = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in parts)
+    return Edit(diff=diff, sources={name: text for name, (_, text) in changed.items()})
+
+
+# ---- optimizers ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Optimizer:
+    """The construction of an optimizer in the source."""
+
+    source: _Source
+    call: ast.Call
+    kind: str
+
+    def target(self) -> str:
+        """What it is assigned to.
+
+        Raises: _NoEdit: it is not assigned to one name.
+        """
+        statement = self.source.parents[self.call]
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if isinstance(statement, ast.AnnAssign):
+            targets = [statement.target]
+        if len(targets) == 1 and isinstance(targets[0], (ast.Name, ast.Attribute)):
+            return self.source.text(targets[0])
+        raise _NoEdit(f"{self.kind}(…) on line {self.call.lineno} of {self.source.name} is not assigned to one name")
+
+    def model(self) -> str:
+        """The model whose ``parameters()`` it is given.
+
+        Raises: _NoEdit: it is not written there.
+        """
+        models = {
+            self.source.text(node.func.value)
+            for node in ast.walk(self.call)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "parameters"
+        }
+        if len(models) == 1:
+            return models.pop()
+        raise _NoEdit(
+            f"{self.kind}(…) on line {self.call.lineno} of {self.source.name} does not say model.parameters()"
+        )
+
+    def insert(self, lines: Iterable[str], package: str, *, after: bool = True) -> None:
+        """Put lines after its statement, or before it, with the import that they need."""
+        self.source.insert(self.source.statement(self.call), lines, after=after)
+        if not self.source.imports(package):
+            self.source.import_(package)
+
+
+def _optimizers(sources: Iterable[_Source], plan: SwapPlan) -> list[_Optimizer]:
+    """Where the optimizers that took a step are made.
+
+    Raises: _NoEdit: nowhere in the user's files.
+    """
+    kinds = {each.optimizer for each in plan.optimizers}
+    found = [
+        _Optimizer(source, node, _last(node.func))
+        for source in sources
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call) and _last(node.func) in kinds
+    ]
+    if not found:
+        raise _NoEdit(f"no call of {' or '.join(sorted(kinds)) or 'an optimizer'} is in the script and its modules")
+    return found
+
+
+def _last(func: ast.expr) -> str:
+    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+
+
+def _rate(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
+    factor = contender.parameters["factor"]
+    for each in _optimizers(sources, plan):
+        rates = list(_rates_in(each.call))
+        for rate in rates:
+            each.source.replace(rate, _times(each.source.text(rate), rate, factor))
+        if not any(rate in (k.value for k in each.call.keywords) or rate in each.call.args for rate in rates):
+            if any(keyword.arg is None for keyword in each.call.keywords):
+                raise _NoEdit(f"the rate of {each.kind} on line {each.call.lineno} is not written out")
+            known = next(o.rates[-1] for o in plan.optimizers if o.optimizer == each.kind)
+            last = [*each.call.args, *(keyword.value for keyword in each.call.keywords)][-1]
+            each.source.replace(last, f"{each.source.text(last)}, lr={known * factor!r}")
+
+
+def _rates_in(call: ast.Call) -> Iterator[ast.expr]:
+    """The rates that a constructor is given: lr=, the second argument, and "lr" of its groups."""
+    yield from (keyword.value for keyword in call.keywords if keyword.arg == "lr")
+    if len(call.args) > 1:
+        yield call.args[1]
+    for node in ast.walk(call):
+        if isinstance(node, ast.Dict):
+            yield from (
+                value
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant) and key.value == "lr"
+            )
+
+
+def _times(text: str, node: ast.expr, factor: float) -> str:
+    plain = isinstance(node, (ast.Name, ast.Attribute, ast.Constant, ast.Call, ast.Subscript))
+    return f"{text if plain else f'({text})'} * {factor:g}"
+
+
+def _clip(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
+    for each in _optimizers(sources, plan):
+        lines = [
+            "def clip_gradients(optimizer, args, kwargs):",
+            '    held = [p for group in optimizer.param_groups for p in group["params"]]',
+            f"    torch.nn.utils.clip_grad_norm_(held, {contender.parameters['norm']:g})",
+            "",
+            f"{each.target()}.register_step_pre_hook(clip_gradients)",
+        ]
+        each.insert(["", *lines], "torch")
+
+
+def _warmup(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
+    if plan.schedulers:
+        raise _NoEdit(f"the script has a scheduler already ({', '.join(plan.schedulers)}): write the warm-up into it")
+    steps = int(contender.parameters["steps"])
+    for number, each in enumerate(_optimizers(sources, plan)):
+        name, target = f"warmup{number + 1 if number else ''}", each.target()
+        each.insert(
+            [
+                f"{name} = torch.optim.lr_scheduler.LambdaLR({target}, lambda step: min(1.0, (step + 1) / {steps}))",
+                f"{target}.register_step_post_hook(lambda *_: {name}.step())",
+            ],
+            "torch",
+        )
+
+
+def _init(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
+    for each in _optimizers(sources, plan):
+        lines = [
+            f"for layer in {each.model()}.modules():",
+            "    if isinstance(layer, (torch.nn.Linear, torch.nn.modules.conv._ConvNd)):",
+            '        torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")',
+            "        if layer.bias is not None:",
+            "            torch.nn.init.zeros_(layer.bias)",
+        ]
+        each.insert(lines, "torch", after=False)
+
+
+def _revive(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
+    asked = dict(contender.parameters)
+    rule, every = str(asked.pop("rule")), int(asked.pop("every"))
+    known = REVIVER_RULES[rule]
+    options = [] if rule == "gaps" else [f'rule="{rule}"']
+    options += [] if every == EVERY[rule] else [f"every={every}"]
+    options += [f"{name}={value:g}" for name, value in asked.items() if value != known[name]]
+    for each in _optimizers(sources, plan):
+        arguments = ", ".join([each.model(), f"optimizer={each.target()}", *options])
+        each.insert([f"relume.Reviver({arguments}).start()"], "relume")
+
+
+# ---- activations -----------------------------------------------------------------------------------------------------
+
+
+def _swap(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
+    if contender.activation not in _CLASSES:
+        raise _NoEdit(f"{contender.name} needs sizes that are not in the source; write it by hand")
+    chosen = plan.chosen()
+    by_name = {source.name: source for source in sources}
+    for site in chosen:
+        if not site.alone:
+            _call(contender, site, by_name)
+    kinds = {site.call for site in chosen if site.alone}
+    for kind in sorted(kinds):
+        if left := [site.key for site in plan.sites if site.call == kind and site not in chosen]:
+            raise _NoEdit(f"{kind} is also made for {left[0]}, which stays; edit the others by hand")
+        if not _constructors(contender, kind.rpartition(".")[2], sources):
+            raise _NoEdit(
+                f"{kind} is made outside the script and its modules; use relume.swap(model, "
+                f"{plan.sites[0].activation!r}, …) after the model is made"
+            )
+
+
+def _call(contender: Contender, site: SwapSite, sources: Mapping[str, _Source]) -> None:
+    source = sources.get(site.spot[0])
+    if source is None:
+        raise _NoEdit(f"{site.call} is called in {site.file}, which is not the script's own")
+    line, _, column, _ = site.spot[1:]
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and (node.lineno, node.col_offset) == (line, column) and _last(node.func):
+            if not _last(node.func).rstrip("_").endswith(site.activation):
+                continue
+            _function(contender, node, source)
+            return
+    raise _NoEdit(f"the call of {site.call} at {site.file}:{site.line} was not found")
+
+
+def _function(contender: Contender, node: ast.Call, source: _Source) -> None:
+    """``F.leaky_relu(x, …)`` in the place of ``F.relu(x)``, ``torch.relu(x)`` or ``x.relu()``; x may hold another."""
+    is_method = isinstance(node.func, ast.Attribute) and not node.args and not node.keywords
+    if not is_method and (not node.args or any(keyword.arg != "inplace" for keyword in node.keywords)):
+        raise _NoEdit(f"line {node.lineno} of {source.name} names its arguments; edit it by hand")
+    prefix = "torch.nn.functional"
+    if isinstance(node.func, ast.Attribute) and source.text(node.func.value) in ("F", "nn.functional"):
+        prefix = source.text(node.func.value)
+    elif not source.imports("torch"):
+        raise _NoEdit(f"{source.name} does not import torch; edit line {node.lineno} by hand")
+    x: ast.expr = node.func.value if is_method else node.args[0]  # type: ignore[attr-defined]
+    (start, end), (first, last) = source.span(node), source.span(x)
+    numbers = [*_numbers(contender), *_in_place(contender, node.args[1:], node, source)]
+    rest = "".join(f", {number}" for number in numbers)
+    source.changes += [
+        _Change(start, first, f"{prefix}.{contender.activation}("),
+        _Change(last, end, f"{rest})"),
+    ]
+
+
+def _in_place(contender: Contender, positional: Iterable[ast.expr], node: ast.Call, source: _Source) -> list[str]:
+    """The argument ``inplace``, if there is one and the new activation takes it."""
+    given = [*positional, *(keyword.value for keyword in node.keywords if keyword.arg == "inplace")]
+    return [f"inplace={source.text(value)}" for value in given[:1] if contender.activation != "gelu"]
+
+
+def _constructors(contender: Contender, kind: str, sources: Iterable[_Source]) -> int:
+    """Every call of a class of ``torch.nn`` becomes one of the contender's; returns how many there are."""
+    count = 0
+    for source in sources:
+        for node in ast.walk(source.tree):
+            if not isinstance(node, (ast.Name, ast.Attribute)) or _last(node) != kind:
+                continue
+            parent = source.parents.get(node)
+            if not isinstance(parent, ast.Call) or parent.func is not node:
+                raise _NoEdit(f"{kind} on line {node.lineno} of {source.name} is not called there; edit it by hand")
+            prefix = f"{source.text(node.value)}." if isinstance(node, ast.Attribute) else "torch.nn."
+            if isinstance(node, ast.Name) and not source.imports("torch"):
+                raise _NoEdit(f"{source.name} does not import torch; edit line {node.lineno} by hand")
+            numbers = [*_numbers(contender), *_in_place(contender, parent.args, parent, source)]
+            source.replace(parent, f"{prefix}{_CLASSES[contender.activation]}({', '.join(numbers)})")
+            count += 1
+    return count
+
+
+def _numbers(contender: Contender) -> list[str]:
+    return [f"{name}={value!r}" for name, value in contender.parameters.items()]
+
+
+_EDITS: Mapping[str, Callable[[Contender, list[_Source], SwapPlan], None]] = {
+    "lr": _rate,
+    "clip": _clip,
+    "warmup": _warmup,
+    "init": _init,
+    "revive": _revive,
+}
+"""By treatment."""

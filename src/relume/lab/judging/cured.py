@@ -1,0 +1,168 @@
+"""Whether a cure holds: fewer units die on the same seeds, few enough are dead, and the metric is not worse.
+
+The dead share is tested at the study's error divided by the number of cures that may be tried, since the first that
+holds ends the search: a cure that does nothing is called a cure in at most 5 % of the searches. The metric is tested at
+5 % for each cure, against a difference of delta (a non-inferiority test). Both must hold.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from relume.artifacts.treatments import TREATMENTS, sentence
+from relume.artifacts.trial import Contender, Mode, Trial
+from relume.artifacts.tried import Outcome, Tried
+from relume.lab.judging import stats
+from relume.lab.judging.stats import Array
+from relume.lab.judging.values import trial_value
+
+ALPHA = 0.05
+"""The error of the whole search for the dead share, and of each cure's metric."""
+
+FIRST = 2
+"""Runs of a cure after which it may be given up. Giving up can only miss a cure, never call one."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is asked of a cure.
+
+    Attributes:
+        metric, mode, at: as in a :class:`~relume.artifacts.trial.Design`.
+        delta: a metric worse by that counts; None: one standard deviation of the script as it stands.
+        max_dead: the largest dead share that counts as cured. ``candidates``: cures that may be tried.
+    """
+
+    metric: str
+    mode: Mode
+    at: str
+    delta: float | None
+    max_dead: float
+    candidates: int
+
+    @property
+    def level(self) -> float:
+        """Of the test of the dead share."""
+        return ALPHA / self.candidates
+
+
+def least_seeds(candidates: int) -> int:
+    """The fewest pairs with which the dead share can be shown to fall: the one-sided sign-flip test's."""
+    return math.ceil(-math.log2(ALPHA / max(1, candidates)))
+
+
+def delta_of(base: Sequence[Trial], terms: Terms) -> float:
+    """What counts as worse: what was asked, or one standard deviation of the script's own runs."""
+    if terms.delta is not None:
+        return terms.delta
+    values = _values(base, terms)
+    return float(np.nanstd(values, ddof=1)) if np.isfinite(values).sum() > 1 else 0.0
+
+
+def hopeless(base: Sequence[Trial], runs: Sequence[Trial], terms: Terms) -> str:
+    """Why the first runs show that a cure will not hold, "" if they do not."""
+    if len(runs) < FIRST:
+        return ""
+    failed = [run for run in runs if run.status != "finished"]
+    if len(failed) == len(runs):
+        return f"all of its first {len(runs)} runs failed ({failed[0].error or failed[0].status})"
+    before, after = _dead(base, runs)
+    if after and statistics.fmean(after) > max(terms.max_dead, statistics.fmean(before) / 2):
+        return f"after {len(runs)} runs more than half as many units were dead as before"
+    return ""
+
+
+def tried(contender: Contender, base: Sequence[Trial], runs: Sequence[Trial], terms: Terms, seeds: int) -> Tried:
+    """What a cure's runs say beside those of the script (``base``), of which ``seeds`` pairs were planned."""
+    before, after = _dead(base, runs)
+    shares = np.array(before) - np.array(after)
+    step = stats.least_step(np.array([*before, *after]))
+    p_dead = float(stats.p_greater(shares, step=step)) if len(shares) else 1.0
+    paired = {run.key.seed for run in runs}
+    mine = [trial for trial in base if trial.key.seed in paired]
+    old, new = _values(mine, terms), _values(runs, terms)
+    p_metric = _not_worse(old, new, delta_of(base, terms), terms.mode)
+    failed = int(np.isnan(new).sum())
+    dead = (_mean(before), _mean(after))
+    outcome, why = _outcome(dead, p_dead, p_metric, failed, terms)
+    if len(runs) < seeds and outcome != "failed":
+        outcome, why = "given up", hopeless(base, runs, terms) or why
+    return Tried(
+        cure=contender.name,
+        says=says(contender),
+        outcome=outcome,
+        why=why,
+        pairs=len(runs),
+        dead=dead,
+        metric=(_mean(old), _mean(new)),
+        p_dead=p_dead,
+        p_metric=p_metric,
+        cost=_cost(mine, runs),
+        failed=failed,
+    )
+
+
+def says(contender: Contender) -> str:
+    """What a cure does, a sentence."""
+    if contender.treatment in TREATMENTS:
+        return sentence(contender.treatment, contender.parameters)
+    return f"apply {contender.name} in the place of the activations between layers"
+
+
+def _outcome(
+    dead: tuple[float, float], p_dead: float, p_metric: float, failed: int, terms: Terms
+) -> tuple[Outcome, str]:
+    if failed:
+        return "failed", f"{failed} of its runs ended without a value"
+    if not p_dead <= terms.level:
+        return "no effect", f"fewer deaths are not shown (p = {p_dead:.2g}, needed: {terms.level:.2g})"
+    if dead[1] > terms.max_dead:
+        return (
+            "fewer",
+            f"{100 * dead[1]:.2g} % of the units are still dead, more than {100 * terms.max_dead:g} % (--max-dead)",
+        )
+    if not p_metric <= ALPHA:
+        return "worse", f"{terms.metric} may be worse by delta or more (p = {p_metric:.2g}, needed: {ALPHA:g})"
+    return "cured", ""
+
+
+def _not_worse(old: Array, new: Array, delta: float, mode: Mode) -> float:
+    """One-sided p that the metric is worse by ``delta``; a failed run of the script counts as its worst value."""
+    finite = old[np.isfinite(old)]
+    if not np.isfinite(new).all() or not len(new):
+        return 1.0
+    if not len(finite):
+        return 0.0  # the script as it stands never gave a value, and the cure always does
+    sign = 1.0 if mode == "max" else -1.0
+    worst = float((sign * finite).min())
+    gains = sign * new - np.where(np.isfinite(old), sign * old, worst)
+    return float(stats.p_greater(gains, -delta, step=stats.least_step(np.array([*finite, *new]))))
+
+
+def _dead(base: Sequence[Trial], runs: Sequence[Trial]) -> tuple[list[float], list[float]]:
+    """The dead shares of the pairs in which both were judged."""
+    known = {trial.key.seed: trial.dead_share for trial in base}
+    pairs = [(known.get(run.key.seed), run.dead_share) for run in runs]
+    judged = [(before, after) for before, after in pairs if before is not None and after is not None]
+    return [before for before, _ in judged], [after for _, after in judged]
+
+
+def _values(trials: Sequence[Trial], terms: Terms) -> Array:
+    """Of each run in the order of the seeds; NaN for one that failed. One that collapsed has the value it ended at."""
+    ordered = sorted(trials, key=lambda trial: trial.key.seed)
+    return np.array([trial_value(trial, terms.metric, terms.at, terms.mode) for trial in ordered], dtype=np.float64)
+
+
+def _mean(values: Sequence[float] | Array) -> float:
+    kept = [float(value) for value in values if math.isfinite(value)]
+    return statistics.fmean(kept) if kept else math.nan
+
+
+def _cost(base: Sequence[Trial], runs: Sequence[Trial]) -> float:
+    times = [[trial.seconds for trial in some if trial.status == "finished"] for some in (base, runs)]
+    return statistics.median(times[1]) / statistics.median(times[0]) if all(times) else math.nan

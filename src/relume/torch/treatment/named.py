@@ -1,0 +1,169 @@
+"""Activations replaced in a run at the places that a user names; nothing was surveyed before."""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from relume.artifacts.swap_plan import SwapPlan, SwapSite, site_is
+from relume.artifacts.trial import Contender
+from relume.torch.treatment import originals
+from relume.torch.treatment.patches import Patches
+from relume.torch.treatment.placed import Drawn
+from relume.torch.treatment.routes import Route, Routes
+from relume.torch.treatment.slopes import Learned
+from relume.torch.treatment.swapping import Replacement, is_two_sided, made_of
+from relume.torch.watching.where import places
+
+
+def _without_folders(where: str) -> str:
+    """``Net.a@src/train.py:12`` as ``Net.a@train.py:12``: a plan may be of a run in another folder."""
+    module, at, file = where.rpartition("@")
+    return f"{module}{at}{os.path.basename(file)}"
+
+
+class Asked(NamedTuple):
+    """Where, in the user's words: an activation, a site, FILE:LINE or a module's path; and what is put there."""
+
+    where: str
+    contender: Contender
+
+
+class _Choice(NamedTuple):
+    """What is done at one place: the number of what was asked, -1 for nothing, and the route of the call."""
+
+    number: int
+    route: Route
+
+
+class NamedSwaps(Replacement):
+    """Each contender at the places that its word names, the first word that fits.
+
+    Attributes:
+        swapped: key of each place that was met → what took its place. ``kept``: key → the activation that stayed.
+    """
+
+    def __init__(self, asked: Sequence[Asked], seed: int = 0) -> None:
+        self._asked = asked
+        self.contender = next((each.contender for each in asked), Contender(""))
+        self._made = [made_of(each.contender, (), seed) for each in asked]
+        self._routes = Routes(SwapPlan(), (), unknown=True)
+        self._choices: dict[tuple[int, str], tuple[Any, _Choice]] = {}
+        self._trees = places.Trees(None)
+        self._rooted: set[int] = set()  # the ids of the routes whose parameters are in the next
+        self._roots: dict[int, weakref.ref[nn.Module]] = {}  # a learned parameter's id → the model that it is in
+        self.swapped: dict[str, str] = {}
+        self.kept: dict[str, str] = {}
+        self.compiled_by_script = False
+
+    @property
+    def stems(self) -> set[str]:
+        """Every activation if one of the words names a place; those named otherwise."""
+        words = {each.where for each in self._asked}
+        return set(originals.STEMS) if words - set(originals.STEMS) else words
+
+    @property
+    def learned(self) -> list[Learned]:
+        """What the contenders learn."""
+        return [placed.learned for _, placed in self._made if placed is not None and placed.learned is not None]
+
+    def start(self, patches: Patches) -> None:
+        """Replace from now on. What torch.compile would hide from us runs uncompiled."""
+        for _, placed in self._made:
+            if isinstance(placed, Drawn):
+                placed.start(patches)
+        for learned in self.learned:
+            learned.start(patches)
+        patches.put(torch, "compile", self._uncompiled)
+        super().start(patches)
+
+    def _uncompiled(self, model: Any = None, **options: Any) -> Any:
+        self.compiled_by_script = True
+        return (lambda function: function) if model is None else model
+
+    def _call(self, stem: str, original: Any, inplace_of: Any) -> Any:
+        def call(input: Tensor, *own: Any, **named: Any) -> Tensor:
+            if is_two_sided(original, own, named):
+                return original(input, *own, **named)
+            frame = sys._getframe(2)  # from behind the entry
+            number, route = self._choice(self._routes.at(frame), stem, frame)
+            if number < 0:
+                return original(input, *own, **named)
+            inplace = inplace_of(*own, **named)
+            act, placed = self._made[number]
+            if act is not None:
+                return act(input, inplace)
+            if placed.learned is not None and id(route) not in self._rooted:
+                self._rooted.add(id(route))
+                self._take_root(placed.learned, route, input, frame)
+            return placed.call(input, inplace, route)
+
+        return call
+
+    def _choice(self, route: Route, stem: str, frame: Any) -> _Choice:
+        known = self._choices.get((id(route), stem))
+        if known is None:
+            known = self._choices[id(route), stem] = (route, self._choose(route, stem, frame))
+        return known[1]
+
+    def _choose(self, route: Route, stem: str, frame: Any) -> _Choice:
+        place = places.find(frame)
+        file, line, function = places.source(place.frame)
+        root = places.root(place.frame)
+        root = getattr(root, "_export_root", root)  # a reviver exports the model
+        path = ".".join(part for part in self._trees.name(root, place.module, function) if part)
+        near, spot = os.path.basename(file), (file, line, line, 0, 0)
+        site = SwapSite(f"{path}@{near}:{line}", stem, "", near, line, None, place.alone, spot, None, 0, 0, 0)
+        number = next((n for n, each in enumerate(self._asked) if site_is(site)(_without_folders(each.where))), -1)
+        if number < 0:
+            self.kept[f"{path}@{file}:{line}"] = stem
+        else:
+            self.swapped[f"{path}@{file}:{line}"] = f"{stem} → {self._asked[number].contender.name}"
+        return _Choice(number, route)
+
+    def _take_root(self, learned: Learned, route: Route, input: Tensor, frame: Any) -> None:
+        found, _ = learned.at(route, input)
+        root = places.root(frame)
+        for parameter in (found,) if isinstance(found, Tensor) else found.parameters():
+            if root is not None and id(parameter) not in self._roots:
+                self._roots[id(parameter)] = weakref.ref(root)
+
+    def house(self, optimizer: Optimizer) -> None:
+        """Before a step: new slopes join the optimizer of the model that they are in."""
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for number, reference in self._roots.items():
+            root = reference()
+            if root is None or number in held:
+                continue
+            own = list(root.parameters())
+            mine = next((p for p in own if id(p) == number), None)
+            around = {id(p) for p in own if id(p) not in self._roots}
+            group = next((g for g in optimizer.param_groups if any(id(p) in around for p in g["params"])), None)
+            if mine is not None and group is not None:
+                group["params"].append(mine)
+
+    def is_learned(self, parameter: Any) -> bool:
+        """Whether a parameter is one of ours."""
+        return any(learned.is_learned(parameter) for learned in self.learned)
+
+    def facts(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """(what was swapped, what was not and why), as the recording keeps them."""
+        changed = [{"place": key, "units": [], "what": what} for key, what in self.swapped.items()]
+        left = [{"place": key, "units": [], "what": f"{stem}: not asked for"} for key, stem in self.kept.items()]
+        for each in self._asked:
+            name = each.contender.name
+            if not any(what.endswith(f" → {name}") for what in self.swapped.values()):
+                why = "no activation was applied there that can be replaced"
+                left.append({"place": each.where, "units": [], "what": f"not swapped to {name}: {why}"})
+        if self.compiled_by_script:
+            left.append(
+                {"place": "torch.compile", "units": [], "what": "left out: activations are swapped in eager code"}
+            )
+        return changed, left

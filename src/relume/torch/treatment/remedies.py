@@ -1,0 +1,93 @@
+"""The treatments beside another activation: a rate, a warm-up, clipped gradients, another start, revived units."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from relume.artifacts.trial import Contender
+from relume.torch.surgery.attached import Attached
+from relume.torch.surgery.verbs import reviver
+from relume.torch.treatment.births import WeakModules
+from relume.torch.treatment.patches import Patches
+
+
+class Remedies:
+    """The treatments of ``TREATMENTS`` that a process is given, at once.
+
+    Attributes:
+        factor: by which :class:`~relume.torch.treatment.rates.Steps` multiplies the rates. ``warmup``: its steps.
+        attached: the revivers, None if nothing is revived.
+    """
+
+    def __init__(self, contenders: Sequence[Contender]) -> None:
+        self._by_name = {contender.treatment: contender.parameters for contender in contenders}
+        self.factor = float(self._by_name.get("lr", {}).get("factor", 1.0))
+        self.warmup = int(self._by_name.get("warmup", {}).get("steps", 0))
+        self.attached: Attached | None = None
+        self.notes: list[str] = []
+        self._layers = WeakModules()
+        self._drawn: set[int] = set()
+
+    def start(self, patches: Patches) -> None:
+        """Treat the process from now on; rates are changed by ``Steps``."""
+        if "clip" in self._by_name:
+            patches.on_undo(register_optimizer_step_pre_hook(self._clip).remove)
+        if "init" in self._by_name:
+            self._hear_layers(patches)
+        if "revive" in self._by_name:
+            options = dict(self._by_name["revive"])
+            rule, every = str(options.pop("rule")), int(options.pop("every"))
+            self.attached = Attached(lambda model, optimizer: reviver(model, optimizer, rule, options, every))
+            self.attached.start()
+            patches.on_undo(self.attached.stop)
+
+    def _clip(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if len(args) > 1 or kwargs.get("closure"):
+            self._note("an optimizer step with a closure computes its gradients itself: they were not clipped")
+            return
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(held, self._by_name["clip"]["norm"])
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _hear_layers(self, patches: Patches) -> None:
+        """Layers as they are made, and the first optimizer that holds each: then it is drawn anew."""
+        add, draw = self._layers.add, self._draw
+
+        def layer_made(original: Any) -> Any:
+            @functools.wraps(original)
+            def init(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+                original(self, *args, **kwargs)
+                add(self)
+
+            return init
+
+        for kind in (nn.Linear, _ConvNd):
+            patches.put(kind, "__init__", layer_made(kind.__init__))
+        made = Optimizer.__init__
+
+        @functools.wraps(made)
+        def optimizer_made(self: Optimizer, *args: Any, **kwargs: Any) -> None:
+            made(self, *args, **kwargs)
+            draw(self)
+
+        patches.put(Optimizer, "__init__", optimizer_made)
+
+    def _draw(self, optimizer: Optimizer) -> None:
+        order = {id(p): place for place, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
+        layers = [layer for layer in self._layers if id(layer) not in self._drawn and id(layer.weight) in order]
+        for layer in sorted(layers, key=lambda layer: order[id(layer.weight)]):
+            self._drawn.add(id(layer))
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,119 @@
+"""``relume fix``: from dead units to a proven edit, and what is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from relume.cli import Exit
+
+_spec = importlib.util.spec_from_file_location("commands", Path(__file__).with_name("commands.py"))
+commands = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(commands)
+relume = commands.relume
+
+SCRIPT = """\
+import sys
+import torch
+from torch import nn
+
+net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
+opt = OPT
+for step in range(150):
+    x = torch.randn(64, 8)
+    loss = (net(x) - x.sum(1, keepdim=True)).square().mean()
+    opt.zero_grad()
+    loss.backward()
+    opt.step()
+print(f"loss: {loss.item():.4f}")
+"""
+ADAM = "torch.optim.Adam(net.parameters(), lr=0.1)"
+"""With it about a quarter of the units dies."""
+
+
+FEWER = ("--seeds", 6, "--max-dead", "12%", "--delta", 1)
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "train.py").write_text(SCRIPT.replace("OPT", ADAM))
+    return tmp_path / "train.py"
+
+
+def test_the_first_cure_that_holds_is_shown_proven_and_written(relume, script):
+    status, out, said = relume("fix", *FEWER, "--try", "clip:1e9,lr:1/16,elu", "train.py")
+    assert status == Exit.DONE, said
+    assert "Cured by lr:1/16: multiply the learning rate by 0.0625." in out
+    assert "Not tried, because one holds: elu." in out
+    assert "the edited script ends with the same weights as the cure's run, to the bit" in out
+    assert "+opt = torch.optim.Adam(net.parameters(), lr=0.1 * 0.0625)" in out
+    assert "Next: relume fix --write --try clip:1e9,lr:1/16,elu --seeds 6 --max-dead 0.12 --delta 1.0 train.py" in out
+    assert script.read_text() == SCRIPT.replace("OPT", ADAM)
+    kept = {file: file.stat().st_mtime_ns for file in script.parent.glob("relume-fix/trials/*.json")}
+    status, out, _ = relume("fix", *FEWER, "--try", "clip:1e9,lr:1/16,elu", "--write", "train.py")
+    assert status == Exit.DONE
+    assert "The edit was applied" in out
+    assert "lr=0.1 * 0.0625" in script.read_text()
+    assert kept == {file: file.stat().st_mtime_ns for file in script.parent.glob("relume-fix/trials/*.json")}
+
+
+def test_a_cure_that_does_nothing_is_not_called_one(relume, script):
+    status, out, _ = relume("fix", "--seeds", 6, "--try", "clip:1e9", "--max-dead", "100%", "--json", "train.py")
+    assert status == Exit.CHECK_FAILED
+    told = json.loads(out)
+    (tried,) = told["tried"]
+    assert tried["outcome"] == "no effect"
+    assert tried["dead"][1] > 0.1
+    assert (told["cure"], told["edit"]) == (None, None)
+
+
+CURABLE = {
+    "clip:0.5": "torch.optim.SGD(net.parameters(), lr=0.15, momentum=0.9)",
+    "init": "torch.optim.Adam(net.parameters())",
+    "warmup:100": ADAM,
+    "leaky_relu:0.1": ADAM,
+}
+"""An optimizer under which each helps; for init, biases that nobody should begin with are added."""
+
+
+@pytest.mark.parametrize("cure", CURABLE)
+def test_every_edit_does_to_the_bit_what_its_cure_did(relume, script, cure):
+    start = "net[0].bias.data -= 5\n" if cure == "init" else ""
+    script.write_text(SCRIPT.replace("opt = OPT", f"{start}opt = {CURABLE[cure]}"))
+    status, out, said = relume("fix", "--seeds", 5, "--max-dead", "60%", "--delta", 9, "--try", cure, "train.py")
+    assert status == Exit.DONE, out + said
+    assert "the edited script ends with the same weights as the cure's run, to the bit" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        (SCRIPT.replace("OPT", ADAM.replace("0.1", "0.001")), "nothing-dead"),
+        (SCRIPT.replace("OPT", ADAM) + "raise ValueError('late')\n", "script-failed"),
+        (SCRIPT.replace("OPT", ADAM).replace("nn.ReLU()", "nn.Tanh()"), "nothing-to-swap"),
+    ],
+)
+def test_where_there_is_nothing_to_cure_it_says_so(relume, script, text, slug):
+    script.write_text(text)
+    status, _, said = relume("fix", "train.py")
+    assert status == Exit.NOTHING_TO_COMPARE
+    assert f"[{slug}]" in said
+
+
+def test_too_few_seeds_for_the_cures_that_are_asked_for_are_refused(relume, script):
+    status, _, said = relume("fix", "--seeds", 4, "--try", "lr:1/2,lr:1/4", "train.py")
+    assert status == Exit.USAGE
+    assert "at least 6 are needed" in said
+
+
+def test_a_script_without_a_metric_is_judged_by_its_training_loss(relume, script):
+    script.write_text(script.read_text().replace("print(", "str("))
+    status, out, _ = relume("fix", *FEWER, "--try", "lr:1/16", "--json", "train.py")
+    assert status == Exit.DONE
+    told = json.loads(out)
+    assert (told["metric"], told["mode"], told["cure"]) == ("training_loss", "min", "lr:1/16")

@@ -1,0 +1,103 @@
+"""When a cure holds: fewer units dead on the same seeds, few enough, and a metric that is not worse."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from relume.artifacts.trial import BASELINE, Contender, Trial, TrialKey
+from relume.lab.judging.cured import Terms, delta_of, hopeless, least_seeds, tried
+
+CURE = Contender("clip:1", parameters={"norm": 1.0}, treatment="clip")
+
+
+def runs(name, shares, values, status="finished"):
+    """One trial a seed, with this dead share and this accuracy."""
+    return [
+        Trial(TrialKey(name, seed, 1.0, "confirm"), status, {"acc": ((0.0, float(v)),)}, dead_share=d, seconds=2.0)
+        for seed, (d, v) in enumerate(zip(shares, values, strict=True))
+    ]
+
+
+def terms(**other):
+    return Terms(
+        **{"metric": "acc", "mode": "max", "at": "last", "delta": 0.02, "max_dead": 0.01, "candidates": 6} | other
+    )
+
+
+BEFORE = [0.3, 0.25, 0.4, 0.35, 0.3, 0.28, 0.33, 0.31]
+ACCURACY = [0.90, 0.91, 0.92, 0.90, 0.91, 0.93, 0.90, 0.92]
+
+
+def outcome(after, values, base=None, **other):
+    base = base or runs(BASELINE, BEFORE, ACCURACY)
+    return tried(CURE, base, runs("clip:1", after, values), terms(**other), 8)
+
+
+def test_a_cure_that_leaves_no_unit_dead_and_the_metric_as_it_was_holds():
+    found = outcome([0.0] * 8, ACCURACY)
+    assert (found.outcome, found.why, found.pairs) == ("cured", "", 8)
+    assert found.dead == (pytest.approx(np.mean(BEFORE)), 0.0)
+    assert found.cost == 1.0
+
+
+def test_a_cure_that_does_nothing_is_never_called_one():
+    found = outcome(BEFORE, ACCURACY, max_dead=0.9)
+    assert found.outcome == "no effect"
+    assert found.p_dead == 1.0
+
+
+def test_a_cure_that_costs_quality_is_worse():
+    assert outcome([0.0] * 8, [v - 0.1 for v in ACCURACY]).outcome == "worse"
+
+
+def test_less_is_better_where_the_metric_is_a_loss():
+    assert outcome([0.0] * 8, [v - 0.1 for v in ACCURACY], mode="min").outcome == "cured"
+    assert outcome([0.0] * 8, [v + 0.1 for v in ACCURACY], mode="min").outcome == "worse"
+
+
+def test_units_that_stay_dead_are_fewer_at_best():
+    found = outcome([0.05] * 8, ACCURACY)
+    assert found.outcome == "fewer"
+    assert "5 % of the units are still dead" in found.why
+
+
+def test_a_run_without_a_value_fails_the_cure_and_one_of_the_script_counts_as_its_worst():
+    assert outcome([0.0] * 8, [math.nan, *ACCURACY[1:]]).outcome == "failed"
+    base = runs(BASELINE, BEFORE, [math.nan, *ACCURACY[1:]])
+    assert outcome([0.0] * 8, ACCURACY, base).outcome == "cured"
+
+
+def test_without_a_delta_the_scripts_own_spread_is_what_matters():
+    base = runs(BASELINE, BEFORE, ACCURACY)
+    assert delta_of(base, terms(delta=None)) == pytest.approx(np.std(ACCURACY, ddof=1))
+
+
+def test_a_cure_is_given_up_only_after_two_runs_that_show_it_hopeless():
+    base = runs(BASELINE, BEFORE, ACCURACY)
+    assert hopeless(base, runs("clip:1", [0.3], [0.9]), terms()) == ""
+    assert "more than half" in hopeless(base, runs("clip:1", [0.3, 0.2], [0.9, 0.9]), terms())
+    assert hopeless(base, runs("clip:1", [0.1, 0.1], [0.9, 0.9]), terms()) == ""
+    assert "failed" in hopeless(base, runs("clip:1", [None, None], [0.9, 0.9], "failed"), terms())
+    found = tried(CURE, base, runs("clip:1", [0.3, 0.2], [0.9, 0.9]), terms(), 8)
+    assert (found.outcome, found.pairs) == ("given up", 2)
+
+
+def test_the_default_seeds_are_enough_for_all_cures_there_are():
+    assert least_seeds(12) <= 8
+    assert least_seeds(1) == 5
+
+
+def test_in_searches_among_cures_that_do_nothing_one_in_twenty_finds_a_cure_at_most():
+    """The dead share varies from run to run whatever is done; 2,000 searches through 6 cures, two standard errors."""
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(2000):
+        base = runs(BASELINE, rng.beta(2, 6, 8), ACCURACY)
+        found += any(
+            tried(CURE, base, runs("clip:1", rng.beta(2, 6, 8), ACCURACY), terms(max_dead=1.0), 8).outcome == "cured"
+            for _ in range(6)
+        )
+    assert found / 2000 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 2000)
