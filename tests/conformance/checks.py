@@ -41,9 +41,15 @@ def check(adapter: Any, activation: str, parameters: dict[str, Any], dtype: str,
         allowed = tolerance(adapter.name, activation, part, dtype)
         if adapter.flushes:
             expected = taken_for_zero(got, expected, activation, parameters, x, dtype, part, allowed)
-        if activation in SQUARES and part != "value":
-            got, expected = got + got.dtype.type(0), expected + 0.0  # −0 becomes 0
+        got, expected = unsigned_slopes(activation, part, got, expected)
         compare(adapter, got, expected, x, dtype, allowed, f"{dtype}, {name}")
+
+
+def unsigned_slopes(activation: str, part: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The arrays; slopes of a square with 0 for −0."""
+    if activation not in SQUARES or part == "value":
+        return arrays
+    return tuple(array + array.dtype.type(0) for array in arrays)
 
 
 def taken_for_zero(
