@@ -117,7 +117,7 @@ def watch(
     """Watch one model's activations while it trains, or while it is evaluated (``phase="all"``).
 
     Args:
-        model: a ``torch.nn.Module``.
+        model: a ``torch.nn.Module`` or a ``keras.Model``.
         budget: share of the step time that watching may cost, in (0, 1]; 1.0 sees every step.
         window: steps over which counts are kept; None: as many as show 1,000 examples.
         every: look at each k-th step instead of within a budget: the same counts on every run.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -43,11 +43,12 @@ class Look(Enum):
 
 
 class Plan(NamedTuple):
-    """What a probe does before it asks again: pass over ``off`` steps, then look at ``steps``."""
+    """What a probe does before it asks again: pass over ``off`` steps and look at ``steps``, ``cycles`` times."""
 
     look: Look
     steps: int
     off: int = 0
+    cycles: int = 1
 
 
 class Rows(NamedTuple):
@@ -95,24 +96,24 @@ class Seen:
 
 
 class Steps(NamedTuple):
-    """Consecutive steps of a clock: some that were passed over, then some that were seen alike.
+    """Consecutive steps of a clock.
 
     Attributes:
-        look: what was seen of the latter. ``number``: how many steps there are. ``off``: how many were passed over.
+        plan: by which they were seen, from its beginning. ``number``: how many.
         losses: one each, None if it is not known.
         rates: (step, learning rate of each parameter group) of those in which a rate is another than before.
     """
 
-    look: Look
+    plan: Plan
     number: int
     losses: Sequence[float | None] = ()
     rates: Sequence[tuple[int, tuple[float, ...]]] = ()
-    off: int = 0
 
     @property
-    def looks(self) -> int:
-        """How many were looked at."""
-        return 0 if self.look is Look.OFF else self.number - self.off
+    def looked(self) -> list[int]:
+        """Those that were looked at, counted from 0."""
+        look, steps, off, _ = self.plan
+        return [] if look is Look.OFF else [n for n in range(self.number) if n % (off + steps) >= off]
 
 
 class Listener(Protocol):
@@ -120,6 +121,9 @@ class Listener(Protocol):
 
     def new_clock(self, name: str, kind: str) -> int:
         """A source of steps was met: an optimiser, the backward passes or the root forwards."""
+
+    def timed_by(self, clock: Callable[[], int]) -> None:
+        """Steps, and own work, are timed by this clock from now on instead of :data:`now_ns`."""
 
     def new_site(self, site: Site) -> int:
         """An activation was met for the first time; returns its number."""
@@ -321,9 +325,9 @@ FRAMEWORKS = (
         checkpoints="relume.torch.checkpoints",
         surgery="relume.torch.surgery.verbs",
     ),
-    Framework("Keras", "keras"),
-    Framework("TensorFlow", "tensorflow"),
-    Framework("JAX", "jax"),
+    Framework("TensorFlow", "tensorflow", probe="relume.tensorflow.watching.probe:TensorFlowProbe"),
+    Framework("Keras", "keras", probe="relume.keras.watching.probe:KerasProbe"),
+    Framework("JAX", "jax", probe="relume.jax.watching.probe:JaxProbe"),
 )
 """The frameworks by the name of their package, the watched ones first."""
 

@@ -258,7 +258,7 @@ def test_script_that_raises_and_one_that_exits_3_pass_their_status_through(tmp_p
 def test_script_without_a_framework(tmp_path):
     done = run(tmp_path, script(tmp_path, "print('x')\n"))
     assert done.returncode == 0
-    assert "No activation was watched. The script did not import PyTorch." in done.stderr
+    assert "No activation was watched. The script imported none of PyTorch, TensorFlow, Keras and JAX." in done.stderr
 
 
 def test_script_that_imports_torch_and_does_nothing(tmp_path):
@@ -283,7 +283,7 @@ def test_script_that_trains_without_an_activation(tmp_path):
     assert "No activation was watched. relume saw training, but no supported activation" in done.stderr
 
 
-def test_script_that_trains_with_jax_is_told_that_this_is_not_watched(tmp_path):
+def test_script_that_trains_in_jax_without_jit_is_told_what_is_watched(tmp_path):
     pytest.importorskip("jax")
     text = """
         import jax, jax.numpy as jnp
@@ -295,35 +295,7 @@ def test_script_that_trains_with_jax_is_told_that_this_is_not_watched(tmp_path):
     """
     done = run(tmp_path, script(tmp_path, text))
     assert done.returncode == 0, done.stderr
-    assert (
-        "No activation was watched. The script trains with JAX, which relume cannot watch yet. It watches PyTorch."
-        in done.stderr
-    )
-
-
-KERAS = """
-    import numpy as np
-    import keras
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.layers.Dense(8, activation="relu"), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    x = np.random.default_rng(0).normal(size=(32, 4))
-    model.fit(x, x[:, :1], epochs=1, verbose=0)
-    print(model.count_params())
-"""
-
-
-@pytest.mark.parametrize("backend", ["jax", pytest.param("tensorflow", marks=pytest.mark.slow)])
-def test_script_that_trains_with_keras_is_told_that_this_is_not_watched(tmp_path, backend):
-    pytest.importorskip("keras")
-    env = {**ENV, "KERAS_BACKEND": backend, "HOME": str(tmp_path)}
-    done = run(tmp_path, script(tmp_path, KERAS), env=env)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "49\n"
-    assert (
-        "No activation was watched. The script trains with Keras, which relume cannot watch yet. It watches PyTorch."
-        in done.stderr
-    )
+    assert "a function under jax.jit that takes gradients" in " ".join(done.stderr.split())
 
 
 # ---- light ----

@@ -114,10 +114,10 @@ def test_a_run_that_was_cut_off_a_fault_and_the_files_of_the_run_are_told():
 
 
 def test_a_run_without_sites_says_why():
-    said = markdown(meta={"unwatched": "Keras"})
+    said = markdown(meta={})
     assert said == (
         "### relume: No activation was watched.\n\n"
-        "The script trains with Keras, which relume cannot watch yet. It watches PyTorch.\n"
+        "The script imported none of PyTorch, TensorFlow, Keras and JAX.\n"
     )  # fmt: skip
 
 

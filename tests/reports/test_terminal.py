@@ -65,8 +65,8 @@ def test_provisional_counts_are_marked():
     ("meta", "clocks", "expected"),
     [
         ({"script": "a.py"}, (), "was cut off"),
-        ({}, (), "did not import PyTorch"),
-        ({"unwatched": "Keras"}, (), "Keras, which relume cannot watch yet"),
+        ({}, (), "imported none of PyTorch, TensorFlow, Keras and JAX"),
+        ({"jax": "0.10"}, (), "on JAX, a function under jax.jit"),
         ({"torch": "2.13"}, (), "took no training step"),
         ({"torch": "2.13"}, (Clock(0, "SGD", "optimizer", 5, 1),), "no supported activation"),
     ],

@@ -151,7 +151,7 @@ class _Ending:
         if self._status_line is not None:
             self._status_line.close()
         try:
-            self._process.end(status if status <= 256 else 256 - status, unwatched=_unwatched())
+            self._process.end(status if status <= 256 else 256 - status)
             if not self._quiet and sys.__stderr__ is not None:
                 if status == 0:
                     _wait_for_ranks(self._path)
@@ -217,16 +217,6 @@ def _wait_for_ranks(first: Path) -> None:
             if not any(is_being_written(file) for file in others(first) if not roles(file)[1]):
                 return
             time.sleep(0.02)
-
-
-def _unwatched() -> str | None:
-    """The framework that the script loaded and relume does not watch, where it is the only one."""
-    from relume.framework import FRAMEWORKS
-
-    loaded = [f for f in FRAMEWORKS if f.package in sys.modules]
-    if any(f.probe is not None for f in loaded) or not loaded:
-        return None
-    return loaded[0].name
 
 
 def _say(text: str, end: str = "\n") -> None:

@@ -50,12 +50,13 @@ class Observer:
         self._thorough = every is not None or budget >= 1.0  # what is asked for exactly is seen to the last call
         self._complain = complain
         self._progress = progress
-        self._probe: Probe | None = None
+        self._probes: list[Probe] = []  # a script may import several frameworks
         self._clocks: list[ClockTrack] = []
         self._sites: list[SiteTrack] = []
         self._rates: list[Rates] = []
         self._losses: list[LossCurve] = []
         self._closed: list[tuple[Window, list[tuple[int, int, int]]]] = []
+        self._clock_ns = now_ns
         self._now, self._flushed = now_ns(), time.perf_counter_ns()
         self._flush_gap = _FLUSH_NS
         self._own = 0
@@ -73,22 +74,27 @@ class Observer:
 
     def watch(self, framework: Framework, model: Any | None = None) -> None:
         """Begin to watch with a framework's probe; the framework is imported already."""
-        self._probe = framework.load_probe()(self, self._phase, thorough=self._thorough)
-        self.writer.meta(**{framework.package: self._probe.version})
-        self.resume(model)
+        probe: Probe = framework.load_probe()(self, self._phase, thorough=self._thorough)
+        self.writer.meta(**{framework.package: probe.version})
+        self._probes.append(probe)
+        if not self.failed:
+            probe.start(model)
+            self._now = self._clock_ns()
 
     def resume(self, model: Any | None) -> None:
         """Go on after :meth:`pause`."""
-        if self._probe is not None and not self.failed:
-            self._probe.start(model)
-            self._now = now_ns()
+        if not self.failed:
+            for probe in self._probes:
+                probe.start(model)
+            self._now = self._clock_ns()
 
     def pause(self) -> None:
         """Stop watching and write what was seen."""
-        if self._probe is None:
+        if not self._probes:
             return
         try:
-            self._probe.stop()
+            for probe in reversed(self._probes):
+                probe.stop()
             if not self.failed:
                 self._fold(last=True)
                 for site in self._sites:
@@ -111,18 +117,19 @@ class Observer:
         frames = traceback.extract_tb(error.__traceback__)
         where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
         text = f"{type(error).__name__}: {error}{where}"
-        with contextlib.suppress(Exception):
-            self._complain(
-                f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
-                "Please report it with this line. [own-fault]"
-            )
-        with contextlib.suppress(Exception):
-            if self._probe is not None:
-                self._probe.stop()
-        with contextlib.suppress(Exception):
-            self._fold()
-        with contextlib.suppress(Exception):
-            self.writer.meta(fault=text)
+        said = (
+            f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
+            "Please report it with this line. [own-fault]"
+        )
+        works: list[Callable[[], Any]] = [
+            lambda: self._complain(said),
+            *(probe.stop for probe in reversed(self._probes)),
+            self._fold,
+            lambda: self.writer.meta(fault=text),
+        ]
+        for work in works:
+            with contextlib.suppress(Exception):
+                work()
 
     # ---- what a probe tells ----------------------------------------------------------------------------------------
 
@@ -131,6 +138,10 @@ class Observer:
         self._clocks.append(ClockTrack(name, kind))
         self._losses.append(LossCurve(len(self._losses)))
         return len(self._clocks) - 1
+
+    def timed_by(self, clock: Callable[[], int]) -> None:
+        """Steps are timed by another clock than the calling thread's."""
+        self._clock_ns, self._now = clock, clock()
 
     def new_site(self, site: Site) -> int:
         """Number an activation that was met for the first time."""
@@ -152,16 +163,15 @@ class Observer:
             self.fault(error)
 
     def _steps_ended(self, clock: int, steps: Steps) -> None:
-        assert self._probe is not None
         track = self._clocks[clock]
         first = not track.steps
-        now, own = now_ns(), self._probe.cost
+        now, own = self._clock_ns(), sum(probe.cost for probe in self._probes)
         self._budget.book(steps, now - self._now, own - self._own)
         self._now, self._own = now, own
         self._losses[clock].add(track.steps, steps.losses)
         self._rates += [Rates(clock, step, rates) for step, rates in steps.rates]
         track.take(steps)
-        if self._probe.kept() > _MOST_KEPT:
+        if sum(probe.kept() for probe in self._probes) > _MOST_KEPT:
             self._fold()
         wall = time.perf_counter_ns()
         if first:  # what came before it may have been long
@@ -186,8 +196,8 @@ class Observer:
 
         On small networks this costs more than a look, so it is done when there is time. ``last``: the open buckets end.
         """
-        if self._probe is not None:
-            for seen in self._probe.drain():
+        for probe in self._probes:
+            for seen in probe.drain():
                 self._sites[seen.site].take(seen)
         for clock, track in enumerate(self._clocks):
             sites = self._sites_of(clock)
@@ -254,13 +264,12 @@ def framework_of(model: Any) -> Framework:
 
     Raises: WatchError: it belongs to none that is watched.
     """
-    packages = {cls.__module__.partition(".")[0] for cls in type(model).__mro__}
-    framework = next((f for f in FRAMEWORKS if f.package in packages), None)
-    if framework is None or framework.probe is None:
-        belongs = f", of {framework.name}, which is not watched yet" if framework is not None else ""
+    packages = [cls.__module__.partition(".")[0] for cls in type(model).__mro__]
+    framework = next((f for package in packages for f in FRAMEWORKS if f.package == package), None)
+    if framework is None or framework.probe is None or framework.package not in ("torch", "keras"):
         raise WatchError(
-            f"watch() was given a {type(model).__name__}{belongs}; it watches a torch.nn.Module. "
-            "Give the model itself; a whole script is watched by `relume run`.",
+            f"watch() was given a {type(model).__name__}; it watches a torch.nn.Module or a keras.Model. "
+            "Give the model itself; a whole script, of JAX too, is watched by `relume run`.",
             slug="not-a-module",
         )
     return framework

@@ -129,6 +129,10 @@ def failed(findings: Findings) -> str:
     return f"the script ended with exit status {status} after {steps:,} step{'s' * (steps != 1)}" if status else ""
 
 
+WATCHED = ("torch", "tensorflow", "keras", "jax")
+"""The packages of the frameworks that are watched; a run keeps the version of each that was imported."""
+
+
 def why_nothing(findings: Findings) -> str:
     """Why no activation was watched."""
     run = findings.run
@@ -136,15 +140,16 @@ def why_nothing(findings: Findings) -> str:
         return "The checkpoint has no linear layer, no convolution and no batch normalization."
     if unfinished(findings):
         return "The run is not finished, or it was cut off before anything was written."
-    unwatched = run.get("unwatched")
-    if unwatched:
-        return f"The script trains with {unwatched}, which relume cannot watch yet. It watches PyTorch."
-    if "torch" not in run:
-        return "The script did not import PyTorch."
+    if not any(package in run for package in WATCHED):
+        return "The script imported none of PyTorch, TensorFlow, Keras and JAX."
     if not run["steps"]:
+        if "torch" in run or "tensorflow" in run:
+            return (
+                "The script took no training step: no optimizer step and no backward pass. "
+                "A trained model of PyTorch is watched by relume.watch(model, phase='all')."
+            )
         return (
-            "The script took no training step: no optimizer step and no backward pass. "
-            "A trained model is watched by relume.watch(model, phase='all')."
+            "The script took no training step that is watched: on JAX, a function under jax.jit that takes gradients."
         )
     return "relume saw training, but no supported activation in train mode."
 
@@ -225,6 +230,8 @@ def names(sites: Sequence[Site]) -> dict[str, str]:
 
 
 def _name(site: Site, several: bool) -> str:
+    if f"{site.module}/".startswith(f"{site.model}/"):  # Keras's paths begin with the model
+        return site.module
     if site.model and (several or site.module.replace(".", "").isdigit() or not site.module):
         return f"{site.model}.{site.module}" if site.module else site.model
     return site.module

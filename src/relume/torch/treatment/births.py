@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from relume.artifacts.swap_plan import Birth
-from relume.torch.treatment.patches import Patches
+from relume.watching.patches import Patches
 
 _MARK = "_relume_birth"
 

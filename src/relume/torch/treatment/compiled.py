@@ -19,10 +19,10 @@ import torch
 from torch import nn
 
 from relume.artifacts.swap_plan import Spot
-from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.placed import Placed
 from relume.torch.treatment.routes import Routes, local_of, resumed
 from relume.torch.watching.where import places
+from relume.watching.patches import Patches
 
 _BETWEEN = (os.path.join(os.path.dirname(torch.__file__), "_dynamo", ""), os.path.dirname(__file__))
 LEFT, PLAIN, UNTRACED = -1, -2, -3

@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 
 from relume.artifacts.trial import Contender
 from relume.torch.treatment.named import Asked, NamedSwaps
-from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.rates import Steps
 from relume.torch.treatment.remedies import Remedies
+from relume.watching.patches import Patches
 
 
 class TorchCures:

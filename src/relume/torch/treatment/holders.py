@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from relume.torch.treatment.originals import builtin
-from relume.torch.treatment.patches import Patches
+from relume.watching.patches import Patches
 
 _LONGEST_TABLE = 1_000
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from relume.artifacts.trial import Contender
 from relume.torch.treatment import originals
-from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.routes import Route
 from relume.torch.treatment.slopes import Learned, maker
+from relume.watching.patches import Patches
 
 
 class Placed(Protocol):

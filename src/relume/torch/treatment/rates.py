@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from relume.torch.treatment.patches import Patches
+from relume.watching.patches import Patches
 
 _Scaled = tuple[dict[str, Any], Any, Any]
 """A group whose rate is multiplied: the group, what its rate was, and what it was set to."""

@@ -16,7 +16,7 @@ from relume.artifacts.trial import Contender
 from relume.torch.surgery.attached import Attached
 from relume.torch.surgery.verbs import reviver
 from relume.torch.treatment.births import WeakModules
-from relume.torch.treatment.patches import Patches
+from relume.watching.patches import Patches
 
 
 class Remedies:

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from relume.torch.treatment.patches import Patches
 from relume.torch.watching.where import places
+from relume.watching.patches import Patches
 
 STRIDE = 0x9E3779B97F4A7C15
 _UNSEEDED = 67280421310721

@@ -19,9 +19,9 @@ from torch.optim import Optimizer
 from relume.artifacts.swap_plan import Birth, SwapSite
 from relume.artifacts.trial import Contender
 from relume.torch.treatment.births import WeakModules, birth_of, kind_of
-from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.routes import Route
 from relume.torch.watching.units.axes import assumed_axis
+from relume.watching.patches import Patches
 
 _NAMES = "_relume_learned"  # on a module: the key of a site's parameters → the name of the attribute
 _ADOPTED = "adopted"  # the key of what came with a checkpoint

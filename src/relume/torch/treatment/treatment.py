@@ -11,12 +11,12 @@ from relume.artifacts.swap_plan import NotSwapped, SwapPlan, Treated
 from relume.artifacts.trial import Contender
 from relume.torch.treatment.births import Births
 from relume.torch.treatment.digests import Digests
-from relume.torch.treatment.patches import Patches
 from relume.torch.treatment.rates import Steps
 from relume.torch.treatment.remedies import Remedies
 from relume.torch.treatment.seeding import STRIDE, Seeding
 from relume.torch.treatment.swapping import Swapping, not_swapped
-from relume.torch.watching.where import places
+from relume.watching import source
+from relume.watching.patches import Patches
 
 
 class TorchTreatment:
@@ -58,7 +58,7 @@ class TorchTreatment:
 
     def start(self) -> None:
         """Treat the process from here on: PyTorch is imported, the script has not gone on."""
-        self._patches.put(places, "folder", os.getcwd())  # a site has one name, wherever the script goes
+        self._patches.put(source, "folder", os.getcwd())  # a site has one name, wherever the script goes
         learned = self._learned
         if learned is not None:
             Births(learned.kinds, learned.owners, learned.born, learned.met).start(self._patches)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from relume.activations import ACTIVATIONS
-from relume.activations._namespace import NUMPY
-from relume.activations.definition import Activation
 from relume.framework import Rows
-from relume.torch.watching.calls.functions import Applied
-from relume.torch.watching.counts.tables import Batch, Table, Vector, table_of
+from relume.torch.watching.counts.tables import Batch, DeviceTable, Table, Vector, table_of
 from relume.torch.watching.units.axes import Tag
+from relume.watching.bounds import Bounds
 
 Floats = NDArray[np.float64]
 
@@ -25,48 +21,6 @@ MOST_ELEMENTS = 1 << 14
 """Of a larger tensor a slice of the batch is counted, unless each step is asked for: so much costs 10 to 20 µs."""
 
 FEWEST_EXAMPLES = 8  # in such a slice, however large an example is: 300 of them must be seen before a unit is dead
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Where an activation fires and where its curve is flat.
-
-    ``by_output``: the bounds are on the output, which an activation in place leaves to be read; otherwise they are on
-    the pre-activation.
-    """
-
-    fires_above: float
-    flat_below: float | None
-    flat_above: float | None
-    never_negative: bool  # the output: its magnitude is its sum
-    by_output: bool
-
-
-def bounds_of(applied: Applied) -> Bounds:
-    """The bounds of an activation as a call applies it."""
-    parameters = dict(applied.parameters)
-    bound = parameters.pop("max_val", None)
-    activation = ACTIVATIONS[applied.name]
-    below, above = activation.flat(**parameters)
-    return Bounds(
-        activation.fires_above(**parameters),
-        below,
-        above if bound is None else bound,
-        never_negative=activation.range.startswith(("[0", "(0")),
-        by_output=_keeps_signs(activation, activation.defaults() | parameters),
-    )
-
-
-def _keeps_signs(activation: Activation, parameters: dict[str, float]) -> bool:
-    """Whether the output is above 0 exactly where the input is, and flat where the input says so."""
-    if (
-        activation.learnable
-        or activation.fires_above(**parameters) != 0
-        or activation.flat(**parameters)[0] is not None
-    ):
-        return False
-    below = activation.value(np.array([-1e3, -1.0, -1e-3]), NUMPY, **parameters)
-    return bool((below <= 0).all()) and all(slope >= 0 for slope in parameters.values())
 
 
 class Kept:
@@ -108,19 +62,25 @@ class Accumulator:
     def input(self, x: Tensor, tag: Tag, step: int) -> None:
         """Count the pre-activation of a look; must come before a call that may write over it."""
         if not self.bounds.by_output:
-            self._put(self._inputs, self._visit(x, tag, step), tag)
+            self._put(self._inputs, x, tag, step)
 
     def output(self, y: Tensor, tag: Tag, step: int) -> None:
         """Count what the activation gave in the same look."""
-        self._put(self._outputs, self._visit(y, tag, step) if self.bounds.by_output else self._slice(y), tag)
+        self._put(self._outputs, y, tag, step if self.bounds.by_output else None)
 
-    def _visit(self, x: Tensor, tag: Tag, step: int) -> Tensor:
-        """Begin a look with the tensor on which the bounds are; returns what is counted of it."""
-        if x.shape != self._shape:
-            self._take_shape(x, tag)
-        self._visits.append((step, *self._extent))
-        self._kept.numbers += self.units
-        return x if self._sliced is None else self._slice(x)
+    def _put(self, batch: Batch, x: Tensor, tag: Tag, step: int | None) -> None:
+        """Put a small tensor by, and count a large one. With a step a look begins; ``x`` has the bounds' numbers."""
+        if step is not None:
+            if x.shape != self._shape:
+                self._take_shape(x, tag)
+            self._visits.append((step, *self._extent))
+            self._kept.numbers += self.units
+        if (part := self._sliced) is not None:
+            x = x.detach().narrow(0, len(self._visits) * part % (len(x) - part + 1), part)
+        if not batch.put(x, tag.axis, tag.inner):
+            self._settle()
+            if not batch.put(x, tag.axis, tag.inner):
+                self._count(batch, table_of(x.detach(), tag.axis), tag.inner)
 
     def _take_shape(self, x: Tensor, tag: Tag) -> None:
         """Decide what is counted of tensors of this shape: of a large batch a part, another one in each look."""
@@ -132,42 +92,24 @@ class Accumulator:
         samples = size // self.units
         self._extent = (min(number, samples) if tag.axis else min(1, samples), samples)
 
-    def _slice(self, x: Tensor) -> Tensor:
-        kept = self._sliced
-        if kept is None:
-            return x
-        return x.detach().narrow(0, len(self._visits) * kept % (len(x) - kept + 1), kept)
-
-    def _put(self, batch: Batch, x: Tensor, tag: Tag) -> None:
-        """Put a small tensor by, and count a large one."""
-        if not batch.put(x, tag.axis, tag.inner):
-            self._settle()
-            if not batch.put(x, tag.axis, tag.inner):
-                self._count(batch, table_of(x.detach(), tag.axis), tag.inner)
-
     def _settle(self) -> None:
         """Count what was put by."""
         for batch in (self._inputs, self._outputs):
             if batch:
                 self._count(batch, *batch.take())
 
-    def _count(self, batch: Batch, table: Table, inner: int) -> None:
-        bounds = self.bounds
+    def _count(self, batch: Batch, table: Table | DeviceTable, inner: int) -> None:
+        bounds, sums = self.bounds, []
         if batch is self._outputs:
-            self._keep(self._magnitude, table.magnitude(bounds.never_negative), inner)
-            if not bounds.by_output:
-                return
-        self._keep(self._fired, table.above(bounds.fires_above), inner)
-        flat = [] if bounds.flat_below is None else [table.below(bounds.flat_below)]
-        flat += [] if bounds.flat_above is None else [table.from_above(bounds.flat_above)]
-        if flat:
-            self._keep(self._flat, sum(flat[1:], flat[0]), inner)
-
-    def _keep(self, rows: list[Vector], sums: Vector, inner: int) -> None:
-        """Sums along the axis, of shape (rows, size) → sums of the units, which may lie on it in stretches."""
-        if sums.shape[1] != self.units:
-            sums = sums.reshape(len(sums), -1, self.units, inner).sum((1, 3))
-        rows.append(sums)
+            sums.append((self._magnitude, table.sums(None if bounds.never_negative else np.abs)))
+        if (batch is self._outputs) == bounds.by_output:
+            sums.append((self._fired, table.sums(np.greater, bounds.fires_above)))
+            flat = [] if bounds.flat_below is None else [table.sums(np.less, bounds.flat_below)]
+            flat += [] if bounds.flat_above is None else [table.sums(np.greater_equal, bounds.flat_above)]
+            sums += [(self._flat, sum(flat[1:], flat[0]))] if flat else []
+        for rows, sizes in sums:  # along the axis, on which the units may lie in stretches
+            is_of_units = sizes.shape[1] == self.units
+            rows.append(sizes if is_of_units else sizes.reshape(len(sizes), -1, self.units, inner).sum((1, 3)))
 
     def rows(self) -> Rows:
         """Hand over what was counted and begin anew: the only place at which a device is waited for."""

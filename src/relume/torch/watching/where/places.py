@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
-import sys
 import weakref
 from collections.abc import Iterator
 from types import CodeType, FrameType
@@ -20,6 +18,7 @@ from torch.nn.modules import activation as activation_modules
 
 from relume.torch import layers as our_modules
 from relume.torch.watching.calls import exported
+from relume.watching.source import shown_path as shown_path
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
@@ -176,35 +175,6 @@ def source(frame: FrameType) -> tuple[str, int, str]:
     return "", 0, ""
 
 
-folder = ""
-"""From which the user's files are named; "": the working folder, which a script may change."""
-
-_CELL = re.compile(r"<ipython-input-(\d+)-")
-
-
-def shown_path(name: str) -> str:
-    """A source file without the machine's part of its path; a notebook's cell by its number, ``In [3]``."""
-    if (cell := _cell_of(name)) is not None:
-        return f"In [{cell}]"
-    for marker in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"):
-        if marker in name:
-            return name.rpartition(marker)[2]
-    bases = [folder or os.getcwd(), *(entry for entry in sys.path if entry)]
-    for base in bases:
-        if name.startswith(base.rstrip(os.sep) + os.sep):
-            return os.path.relpath(name, base)
-    return os.path.basename(name) if os.path.isabs(name) else name
-
-
-def _cell_of(name: str) -> int | None:
-    """The number of the notebook cell whose code has this file name; IPython keeps it."""
-    if found := _CELL.match(name):
-        return int(found[1])
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    cells = getattr(getattr(shell, "compile", None), "_filename_map", None)
-    return cells.get(name) if isinstance(cells, dict) else None
-
-
 class Trees:
     """The names of modules: their paths in the trees that were seen, or class and order outside any tree."""
 
@@ -262,11 +232,6 @@ class Trees:
         if tree is None or path is None:
             return "", self.label(module)
         return self.label(tree), path
-
-    def layer(self, tree: nn.Module | None, weight: Any) -> str:
-        """The path of the module that owns a weight, "" if none in the tree does."""
-        tree, name = self.weight(tree, weight)
-        return name.rpartition(".")[0] or type(tree).__name__ if name else ""
 
     def weight(self, tree: nn.Module | None, weight: Any) -> tuple[nn.Module | None, str]:
         """The tree that owns a weight and the weight's name in it; (None, "") if none does."""

@@ -1,0 +1,1 @@
+"""Watching Keras on each of its backends: which layer, which line, which optimiser."""

@@ -1,0 +1,1 @@
+"""Watching TensorFlow: activations are counted inside the traced graphs."""

@@ -1,0 +1,133 @@
+"""Counting for Keras on PyTorch: the calls that Keras's probe names, each when it is made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from relume.framework import Listener, Look, Phase
+from relume.torch.watching.probe import TorchProbe
+from relume.torch.watching.schedule import taps
+from relume.watching.bounds import bounds_on_output
+from relume.watching.counted import CountedSite, CountingProbe, StepClock, Where
+
+running: list[EagerProbe] = []
+"""The probes that watch now, at most one for each listener."""
+
+
+class EagerProbe(CountingProbe):
+    """What counts for ``relume.keras.watching`` on PyTorch, in the place of the probe that follows modules."""
+
+    def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
+        super().__init__(listener, phase, thorough=thorough)
+        self.version = str(torch.__version__)
+        self.applying = 0
+        self._thread = threading.get_ident()
+        self._seen: list[tuple[CountedSite, int, int, Any]] = []  # site, examples, samples, counts of the step
+
+    def start(self, model: Any | None) -> None:
+        """Wait for an optimiser of Keras: a model of Keras's that PyTorch's own trains is left to PyTorch's probe."""
+        running.append(self)
+
+    def optimizer_made(self) -> None:
+        """Watch; PyTorch's own probe of this run ends, which would see the inside of Keras's layers."""
+        if not self.running and self in running:
+            self.running = self.looking = True
+            for probe in taps.subscribers():
+                if isinstance(probe, TorchProbe) and probe.listener is self.listener:
+                    probe.stop()
+
+    def stop(self) -> None:
+        """Count no more."""
+        if self in running:
+            running.remove(self)
+            self.running = False
+
+    def trains(self) -> bool:
+        """Whether calls belong to a training pass on the thread that is watched."""
+        return self.running and self.looking and threading.get_ident() == self._thread and torch.is_grad_enabled()
+
+    def aside(self, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call something in which no activation is a site."""
+        self.applying += 1
+        try:
+            return real(*args, **kwargs)
+        finally:
+            self.applying -= 1
+
+    def applied(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        where: Callable[[], Where | None],
+        real: Callable[..., Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Apply an activation and count it."""
+        y = self.aside(real, *args, **kwargs)
+        self.guarded(self._count, name, parameters, where, args[0] if args else next(iter(kwargs.values())), y)
+        return y
+
+    def _count(
+        self, name: str, parameters: Mapping[str, Any], where: Callable[[], Where | None], x: Any, y: Any
+    ) -> None:
+        place = where()
+        if place is None or not isinstance(y, torch.Tensor) or y.device.type == "meta" or y.ndim < 2:
+            return
+        axis, units = place.axis % y.ndim, int(y.shape[place.axis])
+        key = (place.model, place.module, place.call, place.file, place.line, place.place, units, name)
+        if key not in self.sites:
+            self.sites[key] = CountedSite(
+                place, name, dict(parameters), units, bounds_on_output(name, parameters), rank=y.ndim
+            )
+        site, others = self.sites[key], [i for i in range(y.ndim) if i != axis]
+        bounds, y = site.bounds, y.detach()
+        source = y if bounds.by_output else torch.as_tensor(x).detach()
+        parts = [(source > bounds.fires_above).sum(others), y.abs().sum(others, dtype=torch.float32)]
+        if bounds.flat_below is not None:
+            parts.append((source < bounds.flat_below).sum(others))
+        if bounds.flat_above is not None:
+            parts.append((source >= bounds.flat_above).sum(others))
+        counts = torch.stack([part.to(torch.float32) for part in parts])
+        samples = y.numel() // units
+        self._seen.append((site, min(len(y), samples), samples, counts))
+
+    def stepped(self, optimizer: Any) -> None:
+        """An optimiser has stepped."""
+        self.guarded(self._stepped, optimizer)
+
+    def _stepped(self, optimizer: Any) -> None:
+        clock = next((clock for clock in self.clocks if clock.source is optimizer), None)
+        if clock is None:
+            clock = StepClock(type(optimizer).__name__, "optimizer", source=optimizer)
+            clock.number = self.listener.new_clock(clock.name, clock.kind)
+            self.clocks.append(clock)
+        for site, examples, samples, counts in self._seen:
+            if site.clock is None:
+                self.announce(site, self.clock_of(site))
+            assert site.clock is not None
+            fired, magnitude, *flat = counts.cpu().numpy()
+            step = site.clock.steps + site.clock.pending
+            site.rows.append((step, examples, samples, fired, sum(flat, 0.0 * fired), magnitude))
+        self._seen.clear()
+        clock.pending += 1
+        self.left -= 1
+        if self.left <= 0:
+            for each in [each for each in self.clocks if each.pending]:
+                number, each.pending = each.pending, 0
+                rate = (float(each.source.learning_rate),) if self.look is Look.WIDE else ()
+                self.steps_over(each, number, (), rate)
+            self.ask(clock)
+
+    def call_begins(self) -> None:
+        """A model is called."""
+
+    def call_ends(self) -> None:
+        """It has been called."""
+
+
+ENGINE = EagerProbe
