@@ -115,6 +115,7 @@ class Activation:
         aliases: other names by which it is known; spelling (case, ``-``, ``_``) does not matter.
         rectifier: a member of the family proper, or one of its relatives; the others are only compared with
             it.
+        composed: no framework has it as one function: it is written as several.
         elementwise: one number in, one number out (all but softmax).
     """
 
@@ -143,6 +144,7 @@ class Activation:
     aliases: tuple[str, ...] = ()
     random: bool = False
     rectifier: bool = True
+    composed: bool = False
     elementwise: bool = True
 
     @property

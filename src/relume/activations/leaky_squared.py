@@ -64,6 +64,7 @@ ACTIVATION = Activation(
     slope=slope,
     gain=gain,
     dies=lambda negative_slope=0.5, **_: bool(negative_slope == 0),
+    composed=True,
     can_die="no, unless negative_slope is 0",
     saturates="nowhere",
     advantages="ReLUSquared with a gradient below 0 too, so that no unit can die.",

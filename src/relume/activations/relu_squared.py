@@ -61,6 +61,7 @@ ACTIVATION = Activation(
     gain=gain,
     flat=lambda **_: (FLAT_SLOPE / 2, None),
     dies=lambda **_: True,
+    composed=True,
     can_die="yes, as ReLU: below 0 on all data its slope is 0",
     saturates="below 0",
     advantages="Better language models than GELU at the same compute; sparse; as cheap as ReLU.",

@@ -13,16 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from relume.activations import ACTIVATIONS, Activation
 from relume.artifacts.swap_plan import SwapPlan, SwapSite
 from relume.artifacts.treatments import EVERY, REVIVER_RULES
 from relume.artifacts.trial import Contender
 from relume.artifacts.tried import Edit
-
-_CLASSES = {
-    "relu": "ReLU", "leaky_relu": "LeakyReLU", "rrelu": "RReLU", "relu6": "ReLU6", "elu": "ELU", "celu": "CELU",
-    "selu": "SELU", "gelu": "GELU", "silu": "SiLU",
-}  # fmt: skip
-"""In ``torch.nn``; their parameters come in the order in which the definition has them."""
 
 
 class _NoEdit(Exception):
@@ -297,8 +292,10 @@ def _revive(contender: Contender, sources: list[_Source], plan: SwapPlan) -> Non
 
 
 def _swap(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
-    if contender.activation not in _CLASSES:
+    if contender.target or _definition(contender).learnable:
         raise _NoEdit(f"{contender.name} needs sizes that are not in the source; write it by hand")
+    if _definition(contender).composed:
+        raise _NoEdit(f"torch.nn has no {_definition(contender).title}; write relume.torch's by hand")
     chosen = plan.chosen()
     by_name = {source.name: source for source in sources}
     for site in chosen:
@@ -368,9 +365,13 @@ def _constructors(contender: Contender, kind: str, sources: Iterable[_Source]) -
             if isinstance(node, ast.Name) and not source.imports("torch"):
                 raise _NoEdit(f"{source.name} does not import torch; edit line {node.lineno} by hand")
             numbers = [*_numbers(contender), *_in_place(contender, parent.args, parent, source)]
-            source.replace(parent, f"{prefix}{_CLASSES[contender.activation]}({', '.join(numbers)})")
+            source.replace(parent, f"{prefix}{_definition(contender).title}({', '.join(numbers)})")
             count += 1
     return count
+
+
+def _definition(contender: Contender) -> Activation:
+    return ACTIVATIONS[contender.activation]
 
 
 def _numbers(contender: Contender) -> list[str]:
