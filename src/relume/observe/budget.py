@@ -145,7 +145,8 @@ class Budget:
             self._lean.start = self._wide.start = 0.0
         granted = self._granted(steps.number, step_ns)
         self._earned += steps.number * self._allowed(step_ns, 1.0)
-        self._wide.add((1 - LEAN_PART) * granted + self._lean.add(LEAN_PART * granted))
+        over = self._lean.add(LEAN_PART * granted)
+        self._wide.add((1 - LEAN_PART) * steps.number * self._allowed(step_ns) + over)
         bucket = self._wide if wide else self._lean
         if wide or (looks and steps.plan.steps >= min(FEWEST_IN_ROW, self._row())):
             bucket.price.add(COLD * own / looks + IDLE_NS)
