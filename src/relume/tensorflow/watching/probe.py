@@ -138,7 +138,8 @@ class TensorFlowProbe(CountingProbe):
     def _executing(self, real: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(real)
         def call(function: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._inside or not self.running or threading.get_ident() != self._thread:
+            mine = self.running and threading.get_ident() == self._thread
+            if self._inside or not mine or not tf.executing_eagerly():  # a part of a trace, or of an export
                 return real(function, *args, **kwargs)
             self._inside = True
             try:
