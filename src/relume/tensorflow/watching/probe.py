@@ -73,7 +73,6 @@ class TensorFlowProbe(CountingProbe):
         self._per_call = 1  # steps of an execution
         self._made = False  # whether there are variables
         self._loss: Any = None  # what was differentiated last
-        self._scaled = False  # the losses are multiplied by a loss scale
         self._has_optimizers = False  # otherwise the backward passes are the steps
         self._graph: Any = None  # that of the model's call under way,
         self._pending: list[tuple[CountedSite, Any, Any, int]] = []  # and what is counted at its end
@@ -164,7 +163,6 @@ class TensorFlowProbe(CountingProbe):
     def stepped(self, optimizer: Any) -> None:
         """An optimiser has stepped, or its step was traced."""
         if self._made and self.running:
-            self._scaled |= hasattr(optimizer, "dynamic_scale")
             clock = next((clock for clock in self.clocks if clock.source is optimizer), None)
             if clock is None:
                 clock = StepClock(type(optimizer).__name__, "optimizer", source=optimizer)
@@ -298,9 +296,9 @@ class TensorFlowProbe(CountingProbe):
             loss = None
 
         def write() -> Any:
-            value = tf.constant(np.nan, tf.float32) if loss is None else tf.cast(loss, tf.float32)
+            value = tf.constant(0.0) if loss is None else tf.cast(loss, tf.float32)
             index = tf.minimum(tf.reduce_sum(self._ticks), ROWS)
-            entry = tf.stack([tf.constant(float(number)), value])
+            entry = tf.stack([tf.constant(float(number)), value, tf.constant(float(loss is not None))])
             tf.raw_ops.ResourceScatterUpdate(resource=self._log.handle, indices=index, updates=entry)
             return tf.constant(0)
 
@@ -323,7 +321,7 @@ class TensorFlowProbe(CountingProbe):
             if not self._made:
                 self._look = ResourceVariable(self.looking, trainable=False)
                 self._ticks = ResourceVariable(np.zeros(MOST_CLOCKS, np.int32), trainable=False)
-                self._log = ResourceVariable(np.zeros((ROWS + 1, 2), np.float32), trainable=False)
+                self._log = ResourceVariable(np.zeros((ROWS + 1, 3), np.float32), trainable=False)
                 self._made = True
             return ResourceVariable(value, trainable=False)
 
@@ -343,7 +341,7 @@ class TensorFlowProbe(CountingProbe):
             return
         self._ticks.assign(np.zeros(MOST_CLOCKS, np.int32))
         over = [(clock, int(n)) for clock, n in zip(self.clocks, ticks, strict=False) if n]
-        log = np.zeros((0, 2))
+        log = np.zeros((0, 3))
         if self.looking:
             log = self._log.numpy()[: min(total, ROWS)]
             self._announce(over[0][0])
@@ -391,8 +389,9 @@ class TensorFlowProbe(CountingProbe):
             self.cost += int(SITE_NS + ELEMENT_NS * samples * site.units)
 
     def _losses(self, log: Any, clock: StepClock, number: int) -> list[float | None]:
-        """The loss of each step; None after the rows are full, and if it is multiplied by a scale."""
-        losses = [None if self._scaled else float(loss) for who, loss in log if int(who) == self.clocks.index(clock)]
+        """The loss of each step; None if it is not known, as after the rows are full or under a loss scale."""
+        own = [row for row in log if int(row[0]) == self.clocks.index(clock)]
+        losses = [float(loss) if known else None for _, loss, known in own]
         return [*losses, *[None] * (number - len(losses))]
 
     def _rate(self, clock: StepClock) -> tuple[float, ...]:
