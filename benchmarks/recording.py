@@ -63,7 +63,7 @@ def write(path: Path, sites: int, units: int, windows: int, dying: float = 0.05)
         with writer.transaction():
             writer.clock(Clock(0, "Adam", "optimizer", first + STEPS, first + STEPS))
             silent = [(number, int((w <= window).sum()), STEPS * BATCH) for number, w in enumerate(when)]
-            writer.window(Window(0, first, first + STEPS - 1, STEPS, (1e-3,), 1 / (window + 1)), silent)
+            writer.window(Window(0, first, first + STEPS - 1, STEPS), silent)
             for number, (d, w) in enumerate(zip(dead, when, strict=True)):
                 fallen = d[w == window].tolist()
                 events = [(unit, first, "died") for unit in fallen]

@@ -195,7 +195,7 @@ def _findings() -> dict[str, Any]:
     record.non_finite_since = np.array([-1, -1, 50])
     record.slope = np.array([0.0, 0.0, 0.0])
     meta = {"script": "train.py", "argv": ["--fast"], "exit": 0, "overhead": 0.02, "torch": "2.13", "finished": True}
-    windows = [Window(0, 0, 49, 10, (0.1,), 2.0), Window(0, 50, 99, 10, (0.1,), 1.0)]
+    windows = [Window(0, 0, 49, 10), Window(0, 50, 99, 10)]
     rates, losses = [Rates(0, 0, (0.1,))], [LossPoint(0, 3, 3, 1, 2.0, 2.0, 2.0, 0, -1)]
     clock = Clock(0, "SGD", "optimizer", 100, 20)
     unseen = [("F.mish", "train.py:9", "it is not watched")]

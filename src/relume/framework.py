@@ -43,11 +43,12 @@ class Look(Enum):
 
 
 class Plan(NamedTuple):
-    """What a probe does before it asks again: pass over ``off`` steps, then look at ``steps``."""
+    """What a probe does before it asks again: pass over ``off`` steps and look at ``steps``, ``cycles`` times."""
 
     look: Look
     steps: int
     off: int = 0
+    cycles: int = 1
 
 
 class Rows(NamedTuple):
@@ -95,24 +96,24 @@ class Seen:
 
 
 class Steps(NamedTuple):
-    """Consecutive steps of a clock: some that were passed over, then some that were seen alike.
+    """Consecutive steps of a clock.
 
     Attributes:
-        look: what was seen of the latter. ``number``: how many steps there are. ``off``: how many were passed over.
+        plan: by which they were seen, from its beginning. ``number``: how many.
         losses: one each, None if it is not known.
         rates: (step, learning rate of each parameter group) of those in which a rate is another than before.
     """
 
-    look: Look
+    plan: Plan
     number: int
     losses: Sequence[float | None] = ()
     rates: Sequence[tuple[int, tuple[float, ...]]] = ()
-    off: int = 0
 
     @property
-    def looks(self) -> int:
-        """How many were looked at."""
-        return 0 if self.look is Look.OFF else self.number - self.off
+    def looked(self) -> list[int]:
+        """Those that were looked at, counted from 0."""
+        look, steps, off, _ = self.plan
+        return [] if look is Look.OFF else [n for n in range(self.number) if n % (off + steps) >= off]
 
 
 class Listener(Protocol):

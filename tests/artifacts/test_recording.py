@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import random
@@ -104,7 +105,7 @@ def test_every_field_comes_back(path, rng, close):
     }
     clocks = [Clock(0, "Adam", "optimizer", 2**40, 17), Clock(1, "backward passes", "backward", 5, 5)]
     clocks.append(Clock(2, "forward passes", "forward", 0, 0))
-    windows = [Window(0, 0, 9, 4, (0.1, 1e-3), 0.25), Window(1, 0, 2**40, 1, (), None)]
+    windows = [Window(0, 0, 9, 4), Window(1, 0, 2**40, 1)]
     unseen = [("gelu", "x.py:3", "because"), ("gelu", "x.py:3", "because")]
     rates = [Rates(0, 0, (0.1, 1e-3)), Rates(1, 2**40, ()), Rates(0, 7, (0.2, 1e-3))]
     curve = LossCurve(1)
@@ -171,14 +172,18 @@ def test_a_recording_of_version_2_is_read_with_the_rates_and_losses_of_its_windo
     writer = RecordingWriter(path)
     fill(writer, [a_record(a_site(), rng)])
     rows = [(0.1, 2.0), (0.1, None), (0.05, 1.0), (0.05, math.nan)]
-    for n, (rate, loss) in enumerate(rows):
-        writer.window(Window(0, 10 * n, 10 * n + 9, 4, (rate,), loss), [])
+    for n in range(len(rows)):
+        writer.window(Window(0, 10 * n, 10 * n + 9, 4), [])
     writer.close()
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.executescript(
-            "DROP TABLE rate; DROP TABLE loss; PRAGMA user_version = 2;"
+            "DROP TABLE rate; DROP TABLE loss; PRAGMA user_version = 2; ALTER TABLE statistic RENAME TO vital;"
+            "ALTER TABLE window ADD COLUMN rates TEXT; ALTER TABLE window ADD COLUMN loss REAL;"
             "DELETE FROM unit WHERE name LIKE 'recent_%' OR name = 'non_finite_since'"
         )
+        kept = [(json.dumps([rate]), loss, 10 * n) for n, (rate, loss) in enumerate(rows)]
+        db.executemany("UPDATE window SET rates = ?, loss = ? WHERE first_step = ?", kept)
+        db.commit()
     got = read(path)
     assert got.rates == [Rates(0, 9, (0.1,)), Rates(0, 29, (0.05,))]
     assert [(p.first_step, p.last_step, p.number, p.mean) for p in got.losses] == [(0, 9, 4, 2.0), (20, 29, 4, 1.0)]

@@ -38,7 +38,7 @@ def write(path, *, dead=(5,), units=100, examples=2560, lines=(12, 13), not_fini
         record.silent_since = np.where(fired > 0, -1, 100)
         writer.site(number, record)
         writer.events(number, [(unit, 100, "died") for unit in dead])
-    writer.window(Window(0, 100, 4999, 40, (0.1,), 0.5), [(n, len(dead), examples) for n in range(len(lines))])
+    writer.window(Window(0, 100, 4999, 40), [(n, len(dead), examples) for n in range(len(lines))])
     writer.close()
     return path
 

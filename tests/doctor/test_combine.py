@@ -42,7 +42,9 @@ def recorded(tmp_path, monkeypatch):
         observer = Observer(RecordingWriter(tmp_path / name), **{"every": 1} | options)
         observer.writer.meta(script="train.py", argv=[])
         observer.watch(Framework("Planted", "planted", "planted_framework:Planted"))
-        probe = observer._probe.plant(lambda site, step: history[step], sites=sites, units=history.shape[1], kind=kind)
+        probe = observer._probes[0].plant(
+            lambda site, step: history[step], sites=sites, units=history.shape[1], kind=kind
+        )
         probe.train(len(history))
         if finish:
             observer.finish(**{"exit": 0} | (facts or {}))

@@ -1,4 +1,4 @@
-"""The timeline of a run: windows with learning rates and loss, and what died in them."""
+"""The timeline of a run: its windows, and what died in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from relume.artifacts.recording import Clock, Count, Recording, Site, SiteRecord, Window
 from relume.doctor.diagnosis import diagnose
@@ -27,9 +26,7 @@ def site(events, clock=0, **facts):
 
 
 def windows(number, clock=0, length=10, looked=2):
-    return [
-        Window(clock, n * length, (n + 1) * length - 1, looked, (0.1 / (n + 1), 0.5), float(n)) for n in range(number)
-    ]
+    return [Window(clock, n * length, (n + 1) * length - 1, looked) for n in range(number)]
 
 
 def recording(sites, windows, timeline):
@@ -37,19 +34,18 @@ def recording(sites, windows, timeline):
     return Recording({}, [Clock(c, "SGD", "optimizer", 100, 20) for c in clocks], sites, windows, timeline, [])
 
 
-def test_a_span_is_a_window_with_its_rates_its_loss_and_the_units_that_were_dead_behind_it():
+def test_a_span_is_a_window_with_the_units_that_were_dead_after_it():
     events = [(0, 10, "died"), (2, 15, "died"), (2, 30, "revived")]
     rows = [(0, 0, 0, 500), (0, 10, 2, 500), (0, 20, 2, 500), (0, 30, 1, 500)]
     findings = diagnose(recording([site(events)], windows(4), rows))
     (line,) = findings.timelines
     assert (line.clock, line.name, line.kind, line.steps, line.looked) == (0, "SGD", "optimizer", 100, 20)
-    assert [(s.first_step, s.last_step, s.looked, s.loss, s.dead) for s in line.spans] == [
-        (0, 9, 2, 0.0, 0),
-        (10, 19, 2, 1.0, 2),
-        (20, 29, 2, 2.0, 2),
-        (30, 39, 2, 3.0, 1),
+    assert [(s.first_step, s.last_step, s.looked, s.dead) for s in line.spans] == [
+        (0, 9, 2, 0),
+        (10, 19, 2, 2),
+        (20, 29, 2, 2),
+        (30, 39, 2, 1),
     ]
-    assert line.spans[1].rates == (0.05, 0.5)
     assert findings.sites[0].timeline == ((9, 0, 0), (19, 2, 2), (39, 1, 1))
 
 
@@ -69,23 +65,21 @@ def test_a_unit_that_cannot_die_is_silent_and_never_counted_as_dead():
     assert findings.sites[0].timeline == ((9, 0, 0), (19, 1, 0))
 
 
-def test_a_thousand_windows_are_put_together_and_a_mean_loss_weighs_its_looks():
+def test_a_thousand_windows_are_put_together():
     uneven = [replace(w, looked=3 if n % 4 == 3 else 1) for n, w in enumerate(windows(1000))]
     (line,) = diagnose(recording([site([(0, 4005, "died")])], uneven, [])).timelines
     assert len(line.spans) == MOST_SPANS == 250
     assert (line.spans[0].first_step, line.spans[0].last_step, line.spans[-1].last_step) == (0, 39, 9999)
-    assert line.spans[0].loss == pytest.approx((0 + 1 + 2 + 3 * 3) / 6)
-    assert line.spans[0].rates == (0.1 / 4, 0.5)
+    assert line.spans[0].looked == 1 + 1 + 1 + 3
     assert [span.dead for span in line.spans] == [0] * 100 + [1] * 150
 
 
-def test_the_dict_has_the_timelines_and_null_for_a_loss_that_is_not_finite():
-    made = [replace(windows(1)[0], loss=float("inf"), rates=(float("nan"),)), *windows(2)[1:]]
-    data = diagnose(recording([site([(0, 10, "died")])], made, [(0, 0, 0, 9), (0, 10, 1, 9)])).to_dict()
+def test_the_dict_has_the_timelines():
+    data = diagnose(recording([site([(0, 10, "died")])], windows(2), [(0, 0, 0, 9), (0, 10, 1, 9)])).to_dict()
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert data["timelines"][0]["spans"] == [
-        {"first_step": 0, "last_step": 9, "looked": 2, "rates": [None], "loss": None, "dead": 0},
-        {"first_step": 10, "last_step": 19, "looked": 2, "rates": [0.05, 0.5], "loss": 1.0, "dead": 1},
+        {"first_step": 0, "last_step": 9, "looked": 2, "dead": 0},
+        {"first_step": 10, "last_step": 19, "looked": 2, "dead": 1},
     ]
     assert (data["sites"][0]["clock"], data["sites"][0]["timeline"]) == (0, [[9, 0, 0], [19, 1, 1]])
 

@@ -79,7 +79,7 @@ def test_an_error_of_the_watching_is_said_once_and_ends_the_logging(kept, capsys
     net, optimizer = net_and_optimizer()
     with WatchLog(net, kept, every_n_steps=5, budget=1.0) as log:
         train(net, optimizer, steps=5, after=log.step)
-        for site in log._session._watch._observer._probe.sites:
+        for site in log._session._watch._observer._probes[0].sites:
             site.accumulator._visits = None  # planted
         train(net, optimizer, steps=15, after=log.step)
     assert [step for step, _ in kept] == [5]

@@ -34,28 +34,30 @@ class Machine:
     base: float = 0.0
     spent: float = 0.0
     step: int = 0
+    stale: int = 0
     seen: dict[Look, list[int]] = field(default_factory=lambda: {look: [] for look in Look})
 
     def train(self, steps, duration, noise=0.1, pause=None):
         """Take steps of a duration (ns), lognormal noise; ``pause``: {step: ns} beside the training."""
         end = self.step + steps
         while self.step < end:
-            look, looks, off = self.budget.plan(self.step, 0) if self.step else Plan(Look.WIDE, 1)
-            assert looks >= 1
-            assert off >= 0
-            number = min(off + looks, end - self.step)
-            off = min(off, number)
-            looks = number - off
+            plan = self.budget.plan(self.step, self.stale) if self.step else Plan(Look.WIDE, 1)
+            assert plan.steps >= 1
+            assert plan.off >= 0
+            assert plan.cycles >= 1
+            number = min((plan.off + plan.steps) * plan.cycles, end - self.step)
+            told = Steps(plan, number)
+            self.stale = number - told.looked[-1] - 1 if told.looked else self.stale + number
             base = sum(
                 duration * self.rng.lognormal(0, noise) + (pause or {}).get(self.step + n, 0) for n in range(number)
             )
-            each = {Look.LEAN: self.lean, Look.WIDE: self.wide}[look]
-            cost = sum(each * self.rng.lognormal(0, noise) for _ in range(looks))
+            each = {Look.LEAN: self.lean, Look.WIDE: self.wide}[plan.look]
+            cost = sum(each * self.rng.lognormal(0, noise) for _ in told.looked)
             self.base += base
             self.spent += cost + PASSED * number
-            self.seen[look] += range(self.step + off, self.step + number)
+            self.seen[plan.look] += [self.step + n for n in told.looked]
             self.step += number
-            self.budget.book(Steps(look, number, off=off), base + cost + PASSED * number, cost * SEEN)
+            self.budget.book(told, base + cost + PASSED * number, cost * SEEN)
         return self
 
     @property

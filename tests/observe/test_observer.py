@@ -83,8 +83,7 @@ class Planted:
     def tell(self):
         steps, self.told = self.step - self.told, self.step
         if steps:
-            off = min(self.plan.off, steps)
-            self.listener.steps_ended(self.clock, Steps(self.plan.look, steps, [0.5] * steps, self.rates(), off))
+            self.listener.steps_ended(self.clock, Steps(self.plan, steps, [0.5] * steps, self.rates()))
 
     def rates(self):
         return [(0, (0.1,))] if self.told == self.step and self.step == 1 else []
@@ -93,14 +92,14 @@ class Planted:
         """As a framework's probe does it: look, tell, and ask again when the plan is over."""
         end = self.step + steps
         while self.step < end and self.started > self.stopped:
-            if self.plan.look is not Look.OFF and self.left <= self.plan.steps:
+            if self.step - self.told in Steps(self.plan, self.step - self.told + 1).looked:
                 self.look()
             self.step += 1
             self.left -= 1
             if self.left <= 0:
                 self.tell()
                 self.plan = self.listener.plan(self.clock, urgent=False)
-                self.left = self.plan.off + self.plan.steps
+                self.left = (self.plan.off + self.plan.steps) * self.plan.cycles
 
 
 @pytest.fixture
@@ -411,7 +410,7 @@ def test_an_error_in_a_probe_is_said_once_and_ends_the_watching(observed, what):
     probe.breaks[what] = RuntimeError("the probe broke")
     observer._flush_gap = 0  # it is time to write
     probe.train(50)
-    observer.steps_ended(probe.clock, Steps(Look.WIDE, 20))
+    observer.steps_ended(probe.clock, Steps(Plan(Look.WIDE, 20), 20))
     assert observer.plan(probe.clock, urgent=False).steps > 0
     assert len(said) == 1
     assert "RuntimeError: the probe broke" in said[0]

@@ -20,7 +20,7 @@ import pytest
 
 from relume.artifacts.recent import MEMORY, Recent
 from relume.artifacts.recording import Site
-from relume.framework import Look, Rows, Seen, Steps
+from relume.framework import Look, Plan, Rows, Seen, Steps
 from relume.observe.tracks import ClockTrack, SiteTrack
 
 BATCH, UNITS, STEPS = 32, 100, 3000
@@ -35,7 +35,7 @@ def watched(rate, steps=STEPS):
     for step in range(steps):
         fired = rng.binomial(BATCH, rate(step), (1, UNITS)) * 1.0
         track.take(Seen(0, 0, Rows(np.full(1, step), examples, examples, fired, None, fired)))
-        clock.take(Steps(Look.LEAN, 1))
+        clock.take(Steps(Plan(Look.LEAN, 1), 1))
     while (end := clock.bucket_end(None, [track])) is not None:
         close(track, clock, end)
     close(track, clock, steps - 1)

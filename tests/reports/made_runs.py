@@ -47,14 +47,16 @@ def run(*records, meta=None, windows=(), not_observed=()):
     known = {"script": "train.py", "argv": ["--lr", "0.1"], "exit": 0, "torch": "2.13", "finished": True}
     known |= {"budget": 0.02, "overhead": 0.018} | (meta or {})
     clock = Clock(0, "SGD", "optimizer", 100, 20)
-    rates = [Rates(0, w.first_step, w.rates) for w in windows]
-    losses = [LossPoint(0, w.first_step, w.last_step, w.looked, w.loss, w.loss, w.loss, 0, -1) for w in windows]
+    rates = [Rates(0, w.first_step, (0.1 / (1 + n), 0.01)) for n, w in enumerate(windows)]
+    losses = [
+        LossPoint(0, w.first_step, w.last_step, w.looked, *[2.0 / (1 + n)] * 3, 0, -1) for n, w in enumerate(windows)
+    ]
     return diagnose(Recording(known, [clock], list(records), list(windows), [], list(not_observed), rates, losses))
 
 
-def windows(count=10, rate=0.1):
-    """Windows in which the learning rate falls and the loss too."""
-    return [Window(0, 10 * i, 10 * i + 9, 5, (rate / (1 + i), rate / 10), 2.0 / (1 + i)) for i in range(count)]
+def windows(count=10):
+    """Windows; in a run of them the learning rate falls and the loss too."""
+    return [Window(0, 10 * i, 10 * i + 9, 5) for i in range(count)]
 
 
 def small():

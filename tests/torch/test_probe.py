@@ -434,7 +434,7 @@ def test_an_error_in_the_counting_is_said_once_and_the_training_goes_on(capsys):
     watch = relume.watch(net, budget=1.0)
     with watch:
         steps(net, optimizer, 2)
-        for site in watch._observer._probe.sites:
+        for site in watch._observer._probes[0].sites:
             site.accumulator._visits = None  # planted
         steps(net, optimizer, 20)
     assert capsys.readouterr().err.count("own-fault") == 1
@@ -449,7 +449,7 @@ def test_an_error_anywhere_around_a_look_never_reaches_the_training(part, capsys
     watch = relume.watch(net, budget=1.0)
     with watch:
         steps(net, optimizer, 3)
-        looking = watch._observer._probe._looking
+        looking = watch._observer._probes[0]._looking
         looking._observer.leave()
         setattr(looking, part, None)  # planted
         steps(net, optimizer, 20)

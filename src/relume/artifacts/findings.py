@@ -58,15 +58,12 @@ class Cause:
 class Span(NamedTuple):
     """One or more consecutive windows of a clock: ``first_step`` … ``last_step``, of which ``looked`` were looked at.
 
-    ``rates``: the learning rate of each parameter group at its end. ``loss``: mean of the looked-at steps, None where
-    no backward told one. ``dead``: units of the clock's sites that were dead behind ``last_step``, by their events.
+    ``dead``: units of the clock's sites that were dead after ``last_step``, by their events.
     """
 
     first_step: int
     last_step: int
     looked: int
-    rates: tuple[float, ...]
-    loss: float | None
     dead: int
 
 
@@ -115,10 +112,7 @@ class Timeline:
             "kind": self.kind,
             "steps": self.steps,
             "looked": self.looked,
-            "spans": [
-                {**span._asdict(), "rates": [_known(rate) for rate in span.rates], "loss": _known(span.loss)}
-                for span in self.spans
-            ],
+            "spans": [span._asdict() for span in self.spans],
             "rates": [{"step": step, "rates": [_known(rate) for rate in rates]} for step, rates in self.rates],
             "losses": [
                 {name: _known(value) for name, value in point._asdict().items() if name not in _NOT_OF_A_LOSS}

@@ -95,15 +95,14 @@ def read_database(db: sqlite3.Connection) -> Recording:
         for number, unit, facts in db.execute("SELECT * FROM death"):
             if (death := _death(facts)) is not None:
                 sites[number].deaths[unit] = death
-        for number, name, value in db.execute("SELECT * FROM statistic"):
+        for number, name, value in db.execute(f"SELECT * FROM {'statistic' if version >= 4 else 'vital'}"):
             sites[number].statistics[name] = value
     recording = Recording(
         meta={key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")},
         clocks=[Clock(*row) for row in db.execute("SELECT * FROM clock ORDER BY id")],
         sites=list(sites.values()),
         windows=[
-            Window(clock, first, last, looked, tuple(json.loads(rates)), loss)
-            for clock, first, last, looked, rates, loss in db.execute("SELECT * FROM window ORDER BY rowid")
+            Window(*row) for row in db.execute("SELECT clock, first_step, last_step, looked FROM window ORDER BY rowid")
         ],
         timeline=db.execute("SELECT * FROM timeline ORDER BY rowid").fetchall(),
         not_observed=db.execute("SELECT * FROM not_observed ORDER BY rowid").fetchall(),
@@ -114,7 +113,7 @@ def read_database(db: sqlite3.Connection) -> Recording:
         rows = db.execute("SELECT * FROM loss ORDER BY clock, first_step")
         recording.losses = [LossPoint(*row[:4], *_numbers(row[4:7]), *row[7:]) for row in rows]
     else:
-        _take_from_windows(recording)
+        _take_from_windows(recording, db)
     _verify(recording)
     return recording
 
@@ -143,14 +142,16 @@ def _verify(recording: Recording) -> None:
             _demand(fits, f"site {site.key} has an event of unit {unit}: {kind} at {step}")
 
 
-def _take_from_windows(recording: Recording) -> None:
+def _take_from_windows(recording: Recording, db: sqlite3.Connection) -> None:
     """Before version 3 a window kept its last learning rates and its mean loss, and nothing else was kept of them."""
-    for w in recording.windows:
-        if w.rates and w.rates != next((r.rates for r in reversed(recording.rates) if r.clock == w.clock), ()):
-            recording.rates.append(Rates(w.clock, w.last_step, w.rates))
-        if w.loss is not None:
-            finite = math.isfinite(w.loss)
-            mean, broken = (w.loss, 0) if finite else (math.nan, w.looked)
+    rows = db.execute("SELECT rates, loss FROM window ORDER BY rowid")
+    for w, (text, loss) in zip(recording.windows, rows, strict=True):
+        rates = tuple(json.loads(text))
+        if rates and rates != next((r.rates for r in reversed(recording.rates) if r.clock == w.clock), ()):
+            recording.rates.append(Rates(w.clock, w.last_step, rates))
+        if loss is not None:
+            finite = math.isfinite(loss)
+            mean, broken = (loss, 0) if finite else (math.nan, w.looked)
             since = -1 if finite else w.first_step
             recording.losses.append(
                 LossPoint(w.clock, w.first_step, w.last_step, w.looked, mean, mean, mean, broken, since)

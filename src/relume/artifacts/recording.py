@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from relume.artifacts.curve import LossPoint
 from relume.artifacts.recent import Recent
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """1: the first. 2: how units fell silent (``death``). 3: each change of a learning rate (``rate``), the loss of every
 step that told one (``loss``), since when units are not finite and how often they fired lately (``unit``), and deaths
-that are compared on like inputs."""
+that are compared on like inputs. 4: a window keeps no rates and no loss (``rate`` and ``loss`` have them), and the
+numbers of a layer have another name (``statistic``)."""
 
 APPLICATION_ID = 0x524C4D45  # "RLME": how a recording is told from any other SQLite file
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -48,8 +49,7 @@ CREATE TABLE death (            -- how a unit fell silent that is silent: the fa
 CREATE TABLE statistic (        -- a number of a whole site, by its name
     site INTEGER NOT NULL, name TEXT NOT NULL, number REAL NOT NULL, PRIMARY KEY (site, name));
 CREATE TABLE window (           -- a closed window of a clock
-    clock INTEGER NOT NULL, first_step INTEGER NOT NULL, last_step INTEGER NOT NULL, looked INTEGER NOT NULL,
-    rates TEXT NOT NULL, loss REAL);
+    clock INTEGER NOT NULL, first_step INTEGER NOT NULL, last_step INTEGER NOT NULL, looked INTEGER NOT NULL);
 CREATE TABLE rate (             -- the learning rate of each parameter group from a step on: the first, each change
     clock INTEGER NOT NULL, step INTEGER NOT NULL, rates TEXT NOT NULL);
 CREATE TABLE loss (             -- the losses of a stretch of steps; mean, low and high are of the finite ones
@@ -265,14 +265,12 @@ class Clock:
 
 @dataclass(frozen=True)
 class Window:
-    """A closed window of a clock: steps ``first_step`` … ``last_step``, its last learning rates, its mean loss."""
+    """A closed window of a clock: steps ``first_step`` … ``last_step``, of which ``looked`` were looked at."""
 
     clock: int
     first_step: int
     last_step: int
     looked: int
-    rates: tuple[float, ...]
-    loss: float | None
 
 
 class Rates(NamedTuple):

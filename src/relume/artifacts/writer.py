@@ -196,8 +196,8 @@ class RecordingWriter:
     def window(self, window: Window, silent: Iterable[tuple[int, int, int]]) -> None:
         """Append a closed window, and for each of its sites (site, silent units, examples)."""
         self._db.execute(
-            "INSERT INTO window VALUES (?, ?, ?, ?, ?, ?)",
-            (window.clock, window.first_step, window.last_step, window.looked, json.dumps(window.rates), window.loss),
+            "INSERT INTO window VALUES (?, ?, ?, ?)",
+            (window.clock, window.first_step, window.last_step, window.looked),
         )
         self._db.executemany(
             "INSERT INTO timeline VALUES (?, ?, ?, ?)", ((s, window.first_step, n, e) for s, n, e in silent)

@@ -109,8 +109,11 @@ def _request(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Req
     from relume.lab.trials.spec import Script
 
     tail_length(options["at"])
+    contenders = parse_contenders(options["contenders"])
+    if options["lr_factors"] != (1.0,) and any(each.treatment == "lr" for each in contenders):
+        raise click.UsageError("lr:FACTOR changes the rate that compare tunes. Give --lr-factors 1 with it.")
     design = Design(
-        parse_contenders(options["contenders"]),
+        contenders,
         seeds=options["seeds"],
         factors=options["lr_factors"],
         at=options["at"],

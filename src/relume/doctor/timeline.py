@@ -1,4 +1,4 @@
-"""What happened when: a clock's windows with learning rates and loss, and how many units were dead in each of them.
+"""What happened when: a clock's windows, its learning rates and losses, and how many units were dead in each window.
 
 A long run closes a thousand windows. A chart shows no more than :data:`MOST_SPANS` points, so neighbouring windows are
 put together, as many in each span.
@@ -59,16 +59,7 @@ def _timeline(clock: Clock, windows: Sequence[Window], sites: Sequence[Judged]) 
 
 
 def _span(windows: Sequence[Window], dead: int) -> Span:
-    losses = [(window.loss, window.looked) for window in windows if window.loss is not None and window.looked]
-    looks = sum(looked for _, looked in losses)
-    return Span(
-        first_step=windows[0].first_step,
-        last_step=windows[-1].last_step,
-        looked=sum(window.looked for window in windows),
-        rates=windows[-1].rates,
-        loss=sum(loss * looked for loss, looked in losses) / looks if looks else None,
-        dead=dead,
-    )
+    return Span(windows[0].first_step, windows[-1].last_step, sum(window.looked for window in windows), dead)
 
 
 def _dead_at(judged: Judged, steps: NDArray[np.int64]) -> NDArray[np.int64]:

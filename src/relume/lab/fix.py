@@ -139,9 +139,10 @@ class Search:
                 slug="nothing-watched",
             )
         if not first.dead_share:
+            diverged = " Its numbers became NaN or infinite." if first.status == "diverged" else ""
             raise NothingToCompare(
-                "No unit is dead at the end of the script, so there is nothing to cure. `relume run` shows what else "
-                "it finds.",
+                f"No unit is dead at the end of the script, so there is nothing to cure.{diverged} `relume run` shows "
+                "what else it finds.",
                 slug="nothing-dead",
             )
         why = "; ".join(f"{each.site}: {each.why}" for each in made.open)

@@ -24,7 +24,7 @@ FULL_BUDGET = 0.02  # the budget at which allowance and floor are whole; a small
 AIM = 0.75
 """The part of the budget that is planned with: a stopwatch outside scatters by half a percent around what is booked."""
 
-IDLE_NS = 8_000
+IDLE_NS = 6_500
 """What a step costs that is passed over: its loss, its learning rates, one hook (by a stopwatch: 9 µs, 6 to 14, of
 which our own clock sees 1)."""
 
@@ -35,22 +35,27 @@ to 57 ms the difference is within the noise.
 """
 
 LEAN_PART = 0.92  # of what is earned: on a 0.46 ms step it buys 13 % of the steps, and 0.85 would buy 11 %
-BEGIN = 0.25
-"""This part of what a run may cost in any case is there from the first step: it pays for 440 steps of 0.6 ms, each
-looked at. Steps earn the other part, so a run of some seconds has looks to its end.
+BEGIN = 0.18
+"""This part of the allowance is there from the first step: with what follows it pays for 440 steps of 0.5 ms, each
+looked at.
 """
 
 FUND, PACE = 0.25, 0.15
-"""A quarter of what is there is for wide looks, and they take at most this share of any stretch: of 440 steps of 0.6 ms
+"""This part of what is there is for wide looks, and they take at most this share of any stretch: of 440 steps of 0.6 ms
 one in ten is seen so.
 """
 
-ROW_NS, FEWEST_IN_ROW, MOST_IN_ROW = 16_000_000, 4, 32
+ROW_NS, FEWEST_IN_ROW, MOST_IN_ROW = 16_000_000, 8, 32
 """Lean looks come in rows, of this duration at most: a look by itself costs twice one in a row, for the caches are cold
 (0.46 ms a step: 80 µs against 42).
 """
 
-SAVED = 8  # rows of looks that a bucket holds at most: a long evaluation must not buy a hundred looks in a row
+CYCLES, CYCLES_NS = 4, 250_000_000
+"""So many single looks, and for this long, are one plan: to tell of each and to plan the next would be half of their
+cost (60 of 110 calls of ours).
+"""
+
+SAVED, SAVED_WIDE = 256, 8  # looks that a bucket holds at most: a long evaluation must not buy a thousand in a row
 FRESH, FRESH_PART = 16, 100
 """The latest look is at most 16 steps old, or 1 % of the run."""
 
@@ -74,14 +79,15 @@ class Mean:
 class Bucket:
     """What may be spent on one kind of look; below 0 it is in debt. ``price``: the recent cost of such a look."""
 
-    def __init__(self, ns: float) -> None:
+    def __init__(self, ns: float, most: int) -> None:
+        """``most``: looks that are saved up at most, unless there was more from the beginning."""
         self.ns = self._start = ns
+        self._most = most
         self.price = Mean()
 
-    def add(self, ns: float, row: int = 1) -> float:
-        """Add to it; returns what it cannot hold. ``row``: the number of looks taken together."""
-        most = max(SAVED * row * self.price.value, min(self.ns, self._start))
-        over = max(self.ns + ns - most, 0.0)
+    def add(self, ns: float) -> float:
+        """Add to it; returns what it cannot hold."""
+        over = max(self.ns + ns - max(self._most * self.price.value, min(self.ns, self._start)), 0.0)
         self.ns += ns - over
         return over
 
@@ -102,7 +108,8 @@ class Budget:
         self._share, self._every = share, every
         part = min(share / FULL_BUDGET, 1.0)
         self._floor, self._allowance = FLOOR_NS * part, ALLOWANCE_NS * part
-        self._lean, self._wide = (Bucket(BEGIN * of * self._allowance) for of in (1 - FUND, FUND))
+        begin = BEGIN * self._allowance
+        self._lean, self._wide = Bucket((1 - FUND) * begin, SAVED), Bucket(FUND * begin, SAVED_WIDE)
         self._step = Mean()
         self._earned = 0.0
         self._narrow = 0  # steps since the latest wide look
@@ -121,7 +128,8 @@ class Budget:
 
     def book(self, steps: Steps, duration: float, own: float) -> None:
         """Book steps: how long they took together, and what a clock of ours saw of our own cost."""
-        looks, wide = steps.looks, steps.look is Look.WIDE
+        looks = len(steps.looked)
+        wide = looks > 0 and steps.plan.look is Look.WIDE
         cost = COLD * own + IDLE_NS * steps.number
         first = not self.steps
         if first:  # its duration holds the script's preparations
@@ -132,29 +140,27 @@ class Budget:
             return  # the very first look meets the sites and warms the code
         step_ns = max(duration - cost, 0.0) / steps.number
         self._step.add(step_ns)
-        self._earn(step_ns, steps.number)
+        granted = self._granted(steps.number, step_ns)
+        self._earned += steps.number * self._allowed(step_ns)
+        self._wide.add((1 - LEAN_PART) * granted + self._lean.add(LEAN_PART * granted))
         bucket = self._wide if wide else self._lean
-        if wide or looks >= min(FEWEST_IN_ROW, self._row()):
+        if wide or (looks and steps.plan.steps >= min(FEWEST_IN_ROW, self._row())):
             bucket.price.add(COLD * own / looks + IDLE_NS)
-        bucket.pay(cost, max(steps.number, self._row()))
-
-    def _earn(self, step_ns: float, steps: int) -> None:
-        earned = self._earnings(step_ns) * steps
-        self._earned += self._allowed(step_ns) * steps
-        over = self._lean.add(LEAN_PART * earned, self._row())
-        self._wide.add((1 - LEAN_PART) * earned + over)
+        bucket.pay(cost, max(looks, self._row()))
+        if self.spent < self._allowance:  # it pays for lean looks that cannot wait
+            self._lean.ns = max(self._lean.ns, 0.0)
 
     def _allowed(self, step_ns: float) -> float:
-        """What a step of this duration may cost."""
+        """What a step of this duration may cost in the long run."""
         return max(self._share * AIM * step_ns, min(self._floor, FLOOR_SHARE * step_ns))
 
-    def _earnings(self, step_ns: float) -> float:
-        """What it adds to the buckets.
+    def _granted(self, steps: int, step_ns: float) -> float:
+        """What so many steps add to the buckets.
 
         The buckets begin with a part of the allowance, and until steps have earned the allowance they add so much less:
         a run costs at most the allowance or what its steps have earned, whichever is larger.
         """
-        return self._allowed(step_ns) * (1 - BEGIN if self._earned < self._allowance else 1.0)
+        return steps * self._allowed(step_ns) * (1 - BEGIN if self._earned < self._allowance else 1.0)
 
     def _row(self) -> int:
         """How many lean looks are planned together."""
@@ -173,7 +179,7 @@ class Budget:
             return Plan(Look.WIDE, 1)
         bucket, row = self._lean, self._row()
         price = max(bucket.price.value, 1.0)
-        each = LEAN_PART * self._earnings(self._step.value) - IDLE_NS  # a step that is passed over adds so much
+        each = LEAN_PART * self._granted(1, self._step.value) - IDLE_NS  # a step that is passed over adds so much
         short = min(FEWEST_IN_ROW, row) * price - bucket.ns
         off = 0
         if short > 0:
@@ -181,12 +187,15 @@ class Budget:
             off = max(0, min(fresh, math.ceil(short / each) if each > 0 else fresh))
         if off >= until_wide:
             return Plan(Look.WIDE, 1, until_wide)
-        looks = int(min((bucket.ns + off * max(each, 0.0)) / price, row, until_wide - off))
-        return Plan(Look.LEAN, max(looks, 1), off)
+        looks = max(int(min((bucket.ns + off * max(each, 0.0)) / price, row, until_wide - off)), 1)
+        if looks > 1 or not off:
+            return Plan(Look.LEAN, looks, off)
+        cycles = min(CYCLES, until_wide // (off + 1), int(CYCLES_NS / ((off + 1) * max(self._step.value, 1.0))))
+        return Plan(Look.LEAN, 1, off, max(cycles, 1))
 
     def _steps_to_a_wide_look(self, step: int) -> int:
         doubled = (1 << (step - 1).bit_length()) - step  # the steps 1, 2, 4, 8 …: a run of any length has some
         step_ns, price = max(self._step.value, 1.0), self._wide.price.value
-        paid = (price - self._wide.ns) / ((1 - LEAN_PART) * self._earnings(step_ns))
+        paid = (price - self._wide.ns) / ((1 - LEAN_PART) * self._granted(1, step_ns))
         apart = price / (PACE * step_ns) - self._narrow
         return min(doubled, math.ceil(max(paid, apart)))

@@ -117,18 +117,19 @@ class Observer:
         frames = traceback.extract_tb(error.__traceback__)
         where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
         text = f"{type(error).__name__}: {error}{where}"
-        with contextlib.suppress(Exception):
-            self._complain(
-                f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
-                "Please report it with this line. [own-fault]"
-            )
-        for probe in reversed(self._probes):
+        said = (
+            f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
+            "Please report it with this line. [own-fault]"
+        )
+        works: list[Callable[[], Any]] = [
+            lambda: self._complain(said),
+            *(probe.stop for probe in reversed(self._probes)),
+            self._fold,
+            lambda: self.writer.meta(fault=text),
+        ]
+        for work in works:
             with contextlib.suppress(Exception):
-                probe.stop()
-        with contextlib.suppress(Exception):
-            self._fold()
-        with contextlib.suppress(Exception):
-            self.writer.meta(fault=text)
+                work()
 
     # ---- what a probe tells ----------------------------------------------------------------------------------------
 

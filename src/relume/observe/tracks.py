@@ -51,17 +51,14 @@ class ClockTrack:
     first_step: int = 0
     _looks_before: int = 0  # the open bucket
     _looks: list[int] = field(default_factory=list)  # the steps that were looked at from the open bucket on
-    _losses: list[float | None] = field(default_factory=list)  # of all steps from there on
-    _rates: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
 
     def take(self, steps: Steps) -> None:
         """Count steps that are over."""
+        looked, begin = steps.looked, self.steps
         self.steps += steps.number
-        self._losses += [*steps.losses, *[None] * (steps.number - len(steps.losses))]
-        self._rates += steps.rates
-        self.stale = 0 if steps.looks else self.stale + steps.number
-        self.looked += steps.looks
-        self._looks += range(self.steps - steps.looks, self.steps)
+        self.stale = steps.number - looked[-1] - 1 if looked else self.stale + steps.number
+        self.looked += len(looked)
+        self._looks += [begin + step for step in looked]
 
     def bucket_end(self, window: int | None, sites: Sequence[SiteTrack]) -> int | None:
         """The last step of the open bucket, None while it goes on: by what was looked at, whenever this is asked.
@@ -87,13 +84,10 @@ class ClockTrack:
 
     def close_bucket(self, clock: int, last_step: int) -> Window:
         """Begin the next bucket behind this step."""
-        number, looks = last_step + 1 - self.first_step, bisect_right(self._looks, last_step)
-        losses = [loss for loss in self._losses[:number] if loss is not None]
-        changes = bisect_right(self._rates, last_step, key=lambda change: change[0])
-        rates = self._rates[changes - 1][1] if changes else ()
-        bucket = Window(clock, self.first_step, last_step, looks, rates, sum(losses) / len(losses) if losses else None)
+        looks = bisect_right(self._looks, last_step)
+        bucket = Window(clock, self.first_step, last_step, looks)
         self.first_step, self._looks_before = last_step + 1, self._looks_before + looks
-        del self._looks[:looks], self._losses[:number], self._rates[: max(changes - 1, 0)]
+        del self._looks[:looks]
         return bucket
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,53 @@ def read(path: Path) -> Any:
 
     Raises: CheckpointError: damaged, too large to be loaded, or it holds what only unpickling could make.
     """
+    return _plain(_loaded(path), {})
+
+
+def lower_rates(path: Path, out: Path, factor: float) -> list[tuple[float, float]]:
+    """Write the file again with its optimizers' learning rates times ``factor``, and those of its schedulers.
+
+    Returns: (rate before, rate after) of each parameter group.
+
+    Raises: CheckpointError: as :func:`read`, it holds no optimizer's state, or ``out`` exists or cannot be written.
+    """
+    loaded, changed = _loaded(path), []
+    for state in _mappings(loaded, set()):
+        for name in ("base_lrs", "_last_lr"):  # of a scheduler
+            if isinstance(state.get(name), list):
+                state[name] = [rate * factor for rate in state[name]]
+        for group in state["param_groups"] if isinstance(state.get("param_groups"), list) else ():
+            if "lr" in group:
+                changed.append((float(group["lr"]), float(group["lr"] * factor)))
+                group |= {name: group[name] * factor for name in ("lr", "initial_lr") if name in group}
+    if not changed:
+        raise CheckpointError(
+            f"{path} holds no state of an optimizer, so no learning rate. Give the checkpoint from which a training "
+            "goes on, saved with optimizer.state_dict().",
+            slug="checkpoint-without-optimizer",
+        )
+    try:
+        with out.open("xb") as file:
+            torch.save(loaded, file)
+    except OSError as error:
+        raise CheckpointError(
+            f"Cannot write {out}: {error.strerror or error}. Give the name of a new file with -o.",
+            slug="checkpoint-not-writable",
+        ) from error
+    return changed
+
+
+def _mappings(found: Any, seen: set[int]) -> Iterator[Any]:
+    """Every mapping in a loaded file, once."""
+    if isinstance(found, (dict, list, tuple)) and id(found) not in seen:
+        seen.add(id(found))
+        if isinstance(found, dict):
+            yield found
+        for part in found.values() if isinstance(found, dict) else found:
+            yield from _mappings(part, seen)
+
+
+def _loaded(path: Path) -> Any:
     mapped = _is_archive(path)
     if not mapped and path.stat().st_size > MOST_IN_MEMORY:
         raise CheckpointError(
@@ -39,7 +86,7 @@ def read(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        return _plain(loaded, {})
+        return loaded
     except pickle.UnpicklingError as error:
         raise _not_plain(path, error) from error
     except Exception as error:  # whatever a damaged file makes of the reader

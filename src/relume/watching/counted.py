@@ -126,7 +126,7 @@ class CountingProbe:
         self.clocks: list[StepClock] = []
         self.sites: dict[Any, CountedSite] = {}
         self._keys: dict[str, int] = {}
-        self._next: Plan | None = None  # what is looked at after the steps that are passed over
+        self._ahead: list[tuple[Look, int]] = []  # what is planned, each for so many steps
         self._timed = False
         self._said: set[tuple[str, str]] = set()
 
@@ -194,17 +194,16 @@ class CountingProbe:
         changes = [(clock.steps, rates)] if rates and rates != clock.rates else []
         clock.rates = rates or clock.rates
         clock.steps += number
-        off = number if self.look is Look.OFF else 0
-        self.listener.steps_ended(clock.number, Steps(self.look, number, losses, changes, off))
+        self.listener.steps_ended(clock.number, Steps(Plan(self.look, number), number, losses, changes))
 
     def ask(self, clock: StepClock) -> None:
         """Go on with the plan, or ask the listener for the next."""
-        plan, self._next = self._next or self.listener.plan(clock.number, urgent=False), None
-        if plan.off:
-            self._next = plan._replace(off=0)
-            plan = Plan(Look.OFF, plan.off)
-        self.look, self.left = plan.look, plan.steps
-        self.looking = self.running and plan.look is not Look.OFF
+        if not self._ahead:
+            plan = self.listener.plan(clock.number, urgent=False)
+            cycle = [(Look.OFF, plan.off)] * bool(plan.off) + [(plan.look, plan.steps)]
+            self._ahead = cycle * plan.cycles
+        self.look, self.left = self._ahead.pop(0)
+        self.looking = self.running and self.look is not Look.OFF
 
     def clock_of(self, site: CountedSite) -> StepClock:
         """The optimiser that holds the parameters nearest to a site."""

@@ -59,7 +59,8 @@ def run_trial(order: TrialSpec, log: Path) -> tuple[Trial, dict[str, Any]]:
     """
     filled = fill(order.script.args, order.key.seed, order.key.lr_factor)
     for name, text in order.sources.items():
-        Path(name).write_text(text, encoding="utf-8", newline="")  # into this trial's own layer
+        Path(name).unlink(missing_ok=True)  # in this trial's own layer, where it may be a link
+        Path(name).write_text(text, encoding="utf-8", newline="")
     program = (load_module if order.script.is_module else load_script)(order.script.script, filled.args)
     trial = _Running(order, filled)
     forget = before_hard_exit(lambda status: deliver(*trial.finish(status, log)))  # a script may end by os._exit

@@ -18,7 +18,7 @@ from relume.torch.treatment import originals
 from relume.torch.treatment.placed import Drawn
 from relume.torch.treatment.routes import Route, Routes
 from relume.torch.treatment.slopes import Learned
-from relume.torch.treatment.swapping import Replacement, is_two_sided, made_of
+from relume.torch.treatment.swapping import Replacement, is_hardtanh, is_two_sided, made_of
 from relume.torch.watching.where import places
 from relume.watching.patches import Patches
 
@@ -89,8 +89,10 @@ class NamedSwaps(Replacement):
         return (lambda function: function) if model is None else model
 
     def _call(self, stem: str, original: Any, inplace_of: Any) -> Any:
+        hardtanh = is_hardtanh(original)
+
         def call(input: Tensor, *own: Any, **named: Any) -> Tensor:
-            if is_two_sided(original, own, named):
+            if hardtanh and is_two_sided(own, named):
                 return original(input, *own, **named)
             frame = sys._getframe(2)  # from behind the entry
             number, route = self._choice(self._routes.at(frame), stem, frame)

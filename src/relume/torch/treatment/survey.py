@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +36,9 @@ from relume.torch.watching.calls.functions import (
     Applied,
 )
 from relume.torch.watching.calls.observer import CallObserver
-from relume.torch.watching.units.axes import Tag, assumed_axis
+from relume.torch.watching.units.axes import Tag, fitting
 from relume.torch.watching.units.following import PARAMETER
+from relume.torch.watching.units.values import Values
 from relume.torch.watching.where import places
 from relume.torch.watching.where.naming import written
 from relume.watching import source
@@ -58,7 +58,7 @@ class TorchSurvey:
     def __init__(self, seed: int = 0) -> None:
         self._patches = Patches()
         self._births = Births(met=self._met)
-        self._made_by: dict[int, tuple[weakref.ref[Any], Birth]] = {}  # parameter → the module that has it
+        self._made_by = Values()  # parameter: the module that has it
         self._modules = WeakModules()
         self._seeding = Seeding(seed)
         self._steps = Steps(1.0, None, self._step_begins)
@@ -101,15 +101,14 @@ class TorchSurvey:
         """The module whose parameter a weight is."""
         if not isinstance(weight, Tensor):
             return None
-        known = self._made_by.get(id(weight))
-        if known is None or known[0]() is not weight:
+        if self._made_by.of(weight) is None:
             for module in self._modules:
                 for parameter in module.parameters(recurse=False):
                     birth = birth_of(module)
                     if birth is not None:
-                        self._made_by[id(parameter)] = (weakref.ref(parameter), birth)
-            known = self._made_by.get(id(weight))
-        return known[1] if known is not None and known[0]() is weight else None
+                        self._made_by.put(parameter, birth)
+        known: Birth | None = self._made_by.of(weight)
+        return known
 
     def called(self, module: nn.Module | None) -> None:
         """A module was seen in a call; it may be a copy, which nobody constructed."""
@@ -176,11 +175,11 @@ class _Surveyor(CallObserver):
         self._found: dict[Any, SwapSite] = {}
         self._hidden: frozenset[Any] = frozenset()
         self._applied: Any = None  # the site of the call under way
-        self._marks: dict[int, tuple[weakref.ref[Any], frozenset[Any]]] = {}  # tensor → the sites it comes from
+        self._marks = Values()  # tensor: the sites it comes from
         self._keys: dict[str, int] = {}
         self.not_swapped: list[NotSwapped] = []
         self.at_rest = False
-        super().__init__(self)
+        super().__init__(cast(Any, self))
         self._forms = arithmetic.Forms(self.tags, of_units=False)
 
     def found(self) -> Iterator[SwapSite]:
@@ -195,10 +194,7 @@ class _Surveyor(CallObserver):
         """Drop what is known of tensors that are gone."""
         self.tags.forget_the_dead()
         self._forms.forget_the_dead()
-        self._marks = {own: known for own, known in self._marks.items() if known[0]() is not None}
-
-    def weary(self) -> None:
-        """A survey sees all."""
+        self._marks.forget_the_dead()
 
     def fail(self, error: BaseException) -> None:
         """An error of ours ends the survey; the script goes on."""
@@ -222,28 +218,21 @@ class _Surveyor(CallObserver):
             marks, self._applied = marks | {self._applied}, None
         if marks:
             for x in _tensors((out,), {}):
-                self._marks[id(x)] = (weakref.ref(x), marks)
+                self._marks.put(x, marks)
             if func is Tensor.__setitem__:
-                self._marks[id(args[0])] = (weakref.ref(args[0]), marks)
+                self._marks.put(args[0], marks)
         return out
 
     def _is_layer(self, func: Any, args: Any, kwargs: Any) -> bool:
         """Whether a parameter takes part, otherwise than in a sum (a penalty in a loss)."""
         return func not in _HIDES_NOTHING and any(
-            (isinstance(x, Parameter) or self.tags.of(x) is PARAMETER) and not self._marked(x)
+            (isinstance(x, Parameter) or self.tags.of(x) is PARAMETER) and not self._marks.of(x)
             for x in _tensors(args, kwargs)
         )
 
-    def _marked(self, x: Any) -> frozenset[Any]:
-        known = self._marks.get(id(x))
-        return known[1] if known is not None and known[0]() is x else _NONE
-
     def _marks_of(self, args: Any, kwargs: Any) -> frozenset[Any]:
-        """The marks of all tensors of a call; of most there are none at all."""
-        marks = _NONE
-        for x in _tensors(args, kwargs) if self._marks else ():
-            marks |= self._marked(x)
-        return marks
+        """The marks of all tensors of a call; most have none."""
+        return _NONE.union(*(self._marks.of(x) or _NONE for x in _tensors(args, kwargs)))
 
     def _look(self, func: Any, args: Any, kwargs: Any, frame: Any) -> None:
         """An activation is applied: keep where, and of what."""
@@ -266,9 +255,7 @@ class _Surveyor(CallObserver):
             tag, why = None, "it works on a parameter, not on what a layer gives"
         elif not x.dtype.is_floating_point:
             why = f"its tensor is {str(x.dtype).removeprefix('torch.')}"
-        if tag is None or tag.axis >= x.ndim or x.shape[tag.axis] % max(tag.units * tag.inner, 1):
-            axis = assumed_axis(x.shape)
-            tag = Tag(axis, x.shape[axis] if x.ndim else 1)
+        tag, _ = fitting(tag, x)
         self._survey.called(places.root(frame))
         layer = self._survey.layer_of(tag.layer)
         key = (birth_of(place.module), spot_of(place.code, place.instruction), layer, tag.units)

@@ -82,9 +82,14 @@ class Replacement(ABC):
         _switch_fast_path_off(self.contender, patches)
 
 
-def is_two_sided(function: Any, own: Sequence[Any], named: Mapping[str, Any]) -> bool:
-    """Whether a call is hardtanh with a lower bound other than 0, which is not a ReLU6."""
-    return function is originals.functional.hardtanh and (own[0] if own else named.get("min_val", -1.0)) != 0
+def is_hardtanh(function: Any) -> bool:
+    """Whether a function is hardtanh, which is a ReLU6 only if its lower bound is 0."""
+    return function is originals.functional.hardtanh
+
+
+def is_two_sided(own: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Whether a call of hardtanh has another lower bound."""
+    return bool((own[0] if own else named.get("min_val", -1.0)) != 0)
 
 
 def made_of(contender: Contender, sites: Sequence[SwapSite], seed: int) -> tuple[Any, Any]:
@@ -133,11 +138,12 @@ class Swapping(Replacement):
     def _call(self, stem: str, original: Any, inplace_of: Any) -> Any:
         mixed = any(site.activation == stem and site not in self.sites for site in self._plan.sites)
         act, placed, routes = self._act, self._placed, self._routes
-        if act is not None and not mixed and original is not originals.functional.hardtanh:
+        hardtanh = is_hardtanh(original)
+        if act is not None and not mixed and not hardtanh:
             return lambda input, *own, **named: act(input, inplace_of(*own, **named))
 
         def call(input: Tensor, *own: Any, **named: Any) -> Tensor:
-            if is_two_sided(original, own, named):
+            if hardtanh and is_two_sided(own, named):
                 return original(input, *own, **named)
             if not torch.compiler.is_compiling():
                 return decided(routes.at(sys._getframe(2)), input, *own, **named)  # from behind the entry

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,6 @@ from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, living_o
 from relume.torch.watching.schedule.looking import Looking, State, compiles
 from relume.torch.watching.where import places
 from relume.torch.watching.where.sites import Sites
-
-if TYPE_CHECKING:
-    from relume.torch.watching.calls.compiled import GraphCall
 
 _FOLLOWED = 8  # steps for which a clock follows the one that began a look: a GAN's generator steps as seldom as that
 _SEEN_NS = 6_000  # what an operation of ours in a compiled graph costs, also in a step that is passed over
@@ -164,7 +161,7 @@ class TorchProbe:
         clock.count(source, loss)
         if clock.left:
             self._looking.resume()
-        elif clock.begins_to_look():
+        elif clock.goes_on():
             self._look_like(clock)
         else:
             self._tell(clock)
@@ -216,7 +213,7 @@ class TorchProbe:
 
     def _attend(self) -> None:
         """Be told of the begins of optimizers' steps and of the ends of backward passes, while that is wanted."""
-        attention = (self._looking.stays, self._clocks.best > KINDS.index("optimizer"))
+        attention = (self._looking.has_mode, self._clocks.best > KINDS.index("optimizer"))
         if attention != self._attention:
             self._attention = attention
             taps.attend(self, begins=attention[0], backwards=attention[1])
@@ -269,23 +266,11 @@ class TorchProbe:
         self._guarded(count_in, graph, inputs, self)
         self.sites.graphs += 1
 
-    def met_in_graph(self, met: GraphCall) -> int:
-        """The slot of an activation in a graph; −1 where it is not judged."""
-        return self.sites.meet_in_graph(met)
-
-    def unjudged_in_graph(self, name: str, modules: tuple[nn.Module, ...], file: str, line: int, why: str) -> None:
-        """An activation in a graph that is not judged."""
-        self.sites.unjudged_in_graph(name, modules, file, line, why)
-
     def seen_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
         """Compiled code has come to an activation, has applied it, or both."""
         self._own_cost += _SEEN_NS
         if self._looking.state is not State.OFF and self._concerns():
             self._guarded(self.sites.count_in_graph, slot, x, y)
-
-    def is_here(self) -> bool:
-        """Whether the calling thread is the one that is looked at."""
-        return self._looking.is_here()
 
     @property
     def look_cap(self) -> float:

@@ -7,6 +7,7 @@ Eager calls and compiled graphs are read by the same code; what differs is how a
 from __future__ import annotations
 
 import operator
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from relume.torch.watching.calls.functions import Applied
 from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.units.following import Follower
+from relume.torch.watching.units.values import Values
 
 WHY = "it is written as arithmetic and is not the same as a ReLU; one call, such as F.leaky_relu(x), would be judged"
 
@@ -83,22 +85,13 @@ JOINS = _calls((*_SUMS, *_PRODUCTS, *_MAXIMA, *_FILLS, *_CHOICES, *_SETS))
 """Calls that may complete an activation, by their names."""
 
 
-class Forms:
+class Forms(Values):
     """The operands of one look, by the values that a follower follows; ``of_units``: of those that have units."""
 
     def __init__(self, follower: Follower, *, of_units: bool = True) -> None:
+        super().__init__()
         self._follower = follower
         self._of_units = of_units
-        self._reference = follower.reference
-        self._notes: dict[int, tuple[Callable[[], Any], _Note]] = {}
-
-    def clear(self) -> None:
-        """A look is over."""
-        self._notes.clear()
-
-    def forget_the_dead(self) -> None:
-        """Forget the operands that are gone."""
-        self._notes = {number: known for number, known in self._notes.items() if known[0]() is not None}
 
     def _is_tensor(self, x: Any) -> bool:
         return self._follower.shaped(x) is not None
@@ -112,21 +105,21 @@ class Forms:
         """Remember what a call's result is."""
         name = NOTED[func]
         first = args[0] if args else None
-        known = self._note_of(first)
+        known = self.of(first)
         note: _Note | None = None
         if name in _ZEROS:
             note = _Note("zeros", lambda: None)
         elif name in _UP or name in _DOWN:
             note = self._comparison(args, 1 if name in _UP else -1)
         elif name in _ABSOLUTE and self._has_units(first):
-            note = _Note("magnitude", self._reference(first))
+            note = _Note("magnitude", weakref.ref(first))
         elif known is not None and known.kind == "comparison":
             note = known if name in _CASTS else known._replace(sign=-known.sign) if name in _OPPOSITE else None
         elif name in _PRODUCTS and len(args) > 1 and sum(self._is_tensor(x) for x in args[:2]) == 1:
             scaled = args[0] if self._is_tensor(args[0]) else args[1]
-            note = _Note("multiple", self._reference(scaled)) if self._has_units(scaled) else None
+            note = _Note("multiple", weakref.ref(scaled)) if self._has_units(scaled) else None
         if note is not None and self._is_tensor(out):
-            self._notes[id(out)] = (self._reference(out), note)
+            self.put(out, note)
 
     def _comparison(self, args: Any, sign: int) -> _Note | None:
         if len(args) < 2:
@@ -136,17 +129,13 @@ class Forms:
             x, bound, sign = bound, x, -sign
         if not self._has_units(x):
             return None
-        return _Note("comparison", self._reference(x), sign if self.is_zero(bound) else 0)
-
-    def _note_of(self, x: Any) -> _Note | None:
-        known = self._notes.get(id(x))
-        return known[1] if known is not None and known[0]() is x else None
+        return _Note("comparison", weakref.ref(x), sign if self.is_zero(bound) else 0)
 
     def is_zero(self, x: Any) -> bool:
         """Whether a value is 0 everywhere; a tensor on an accelerator is not read, as that would wait for it."""
         if isinstance(x, (int, float)):
             return x == 0
-        note = self._note_of(x)
+        note = self.of(x)
         if note is not None or type(x) is not Tensor or x.device.type != "cpu" or x.numel() > _MOST_ZEROS:
             return note is not None and note.kind == "zeros"
         if torch._C._functorch.is_functorch_wrapped_tensor(x) or torch._C._len_torch_dispatch_stack():
@@ -160,7 +149,7 @@ class Forms:
         name = JOINS[func]
         if name in _MAXIMA:
             return self._maximum((*args, kwargs["other"]) if "other" in kwargs else args)
-        if not self._notes or len(args) < 2:
+        if not self._known or len(args) < 2:
             return None
         if name in _PRODUCTS:
             return self._product(args[:2])
@@ -172,7 +161,7 @@ class Forms:
 
     def _compared(self, mask: Any, *with_: Any) -> tuple[Any, int] | None:
         """The tensor among some whose comparison a mask is, and the sign."""
-        note = self._note_of(mask)
+        note = self.of(mask)
         if note is None or note.kind != "comparison":
             return None
         x = note.of()
@@ -187,7 +176,7 @@ class Forms:
 
     def _sum(self, args: Any) -> Form | None:
         for x, magnitude in (args, args[::-1]):
-            note = self._note_of(magnitude)
+            note = self.of(magnitude)
             if note is not None and note.kind == "magnitude" and note.of() is x:
                 return Form("(x + |x|) / 2", x, True)  # before it is halved: it fires where a ReLU does
         return None
@@ -196,7 +185,7 @@ class Forms:
         if len(args) < 2 or not self._is_tensor(args[0]) or not self._is_tensor(args[1]):
             return None
         for x, other in (args[:2], args[1::-1]):
-            note = self._note_of(other)
+            note = self.of(other)
             if not self._has_units(x):
                 continue
             if self.is_zero(other):

@@ -13,7 +13,7 @@ import operator
 import weakref
 from collections import Counter as Counts
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -37,7 +37,6 @@ class GraphCall(NamedTuple):
 
     applied: Applied
     call: Callable[..., Any]
-    args: tuple[Any, ...]
     tag: Tag | None
     x: Shaped
     modules: tuple[nn.Module, ...]
@@ -58,43 +57,33 @@ class GraphCall(NamedTuple):
         return ""
 
 
-class Counter(Protocol):
-    """Who counts what a compiled graph shows: the probe."""
+if TYPE_CHECKING:
+    from relume.torch.watching.probe import TorchProbe
+    from relume.torch.watching.where.sites import Sites
 
-    def met_in_graph(self, met: GraphCall) -> int:
-        """The number of the slot that counts this activation; −1 where it is not judged."""
-
-    def unjudged_in_graph(self, name: str, modules: tuple[nn.Module, ...], file: str, line: int, why: str) -> None:
-        """An activation that is not judged is in a graph."""
-
-    def seen_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
-        """At run time: a pre-activation, an activation's result, or both."""
-
-
-_counters: list[weakref.ref[Any]] = []
-
+_probes: list[weakref.ref[TorchProbe]] = []
 
 _library = torch.library.Library("relume", "FRAGMENT")
-_library.define("seen(Tensor? x, Tensor? y, int counter, int slot) -> ()")
+_library.define("seen(Tensor? x, Tensor? y, int probe, int slot) -> ()")
 
 
-def _seen(x: Tensor | None, y: Tensor | None, counter: int, slot: int) -> None:
-    who = _counters[counter]()
-    if who is not None:
-        who.seen_in_graph(slot, x, y)
+def _seen(x: Tensor | None, y: Tensor | None, probe: int, slot: int) -> None:
+    watching = _probes[probe]()
+    if watching is not None:
+        watching.seen_in_graph(slot, x, y)
 
 
 _library.impl("seen", _seen, "CompositeExplicitAutograd")  # a custom_op costs ten times as much a call
-torch.library.register_fake("relume::seen", lambda x, y, counter, slot: None, lib=_library)
+torch.library.register_fake("relume::seen", lambda x, y, probe, slot: None, lib=_library)
 _register_effectful_op(torch.ops.relume.seen.default, _EffectType.ORDERED)  # or it would be taken for dead code
 
 
-def count_in(graph: fx.GraphModule, inputs: Any, counter: Counter) -> None:
+def count_in(graph: fx.GraphModule, inputs: Any, probe: TorchProbe) -> None:
     """Put the counting into a graph that is about to be compiled."""
-    known = [n for n, found in enumerate(_counters) if found() is counter]
-    if not known:
-        _counters.append(weakref.ref(counter))
-    _Walk(graph, inputs, counter, known[0] if known else len(_counters) - 1).insert()
+    reference = weakref.ref(probe)  # the same one for the same probe
+    if reference not in _probes:
+        _probes.append(reference)
+    _Walk(graph, inputs, probe.sites, _probes.index(reference)).insert()
 
 
 class Shaped:
@@ -113,20 +102,11 @@ class Shaped:
 class _GraphFollower(Follower):
     """The tags of a graph's nodes; ``given``: what its placeholders stand for."""
 
+    kinds = (fx.Node,)
+
     def __init__(self, given: Mapping[fx.Node, Any]) -> None:
         super().__init__()
         self._given = given
-        self._of_nodes: dict[fx.Node, Any] = {}
-
-    def of(self, x: Any) -> Any:
-        return self._of_nodes.get(x) if isinstance(x, fx.Node) else None
-
-    def put(self, x: Any, tag: Any) -> None:
-        if isinstance(x, fx.Node):
-            self._of_nodes[x] = tag
-
-    def reference(self, x: Any) -> Callable[[], Any]:
-        return lambda: x
 
     def shaped(self, x: Any) -> Any:
         value = x.meta.get("example_value") if isinstance(x, fx.Node) else None
@@ -143,9 +123,9 @@ class _GraphFollower(Follower):
 class _Walk:
     """One graph."""
 
-    def __init__(self, graph: fx.GraphModule, inputs: Any, counter: Counter, number: int) -> None:
+    def __init__(self, graph: fx.GraphModule, inputs: Any, sites: Sites, number: int) -> None:
         self._graph = graph
-        self._counter = counter
+        self._sites = sites
         self._number = number
         places = [node for node in graph.graph.nodes if node.op == "placeholder"]
         self._given = dict(zip(places, inputs, strict=False))
@@ -172,7 +152,7 @@ class _Walk:
 
     def _say(self, node: fx.Node, what: str, why: str) -> None:
         file, line, _ = _source(node.meta.get("stack_trace") or "")
-        self._counter.unjudged_in_graph(what, self._around(node), file, line, why)
+        self._sites.unjudged_in_graph(what, self._around(node), file, line, why)
 
     def _applies(self, node: fx.Node, call: Any) -> bool:
         """Whether a call applies an activation that is judged; the counting is in the graph then."""
@@ -191,7 +171,7 @@ class _Walk:
             return False
         tag = self._tags.of(x)
         tag = tag if isinstance(tag, Tag) else None
-        slot = self._counter.met_in_graph(self._met(node, what, applied, tag, shape))
+        slot = self._sites.meet_in_graph(self._met(node, what, applied, tag, shape))
         if slot >= 0:
             self._count_around(node, call, x, slot)
         if tag is not None:
@@ -221,7 +201,7 @@ class _Walk:
         self._orders[place] += 1
         slope = self._given.get(node.args[1]) if applied.name == "prelu" and len(node.args) > 1 else None
         order = self._orders[place]
-        return GraphCall(applied, call, node.args, tag, shape, modules, file, line, function, order, slope)
+        return GraphCall(applied, call, tag, shape, modules, file, line, function, order, slope)
 
     def _around(self, node: fx.Node) -> tuple[nn.Module, ...]:
         """The modules around a node, the outermost first."""

@@ -22,7 +22,7 @@ from relume.torch.watching.where.known_calls import KnownCall
 from relume.torch.watching.where.sites import WatchedSite
 
 if TYPE_CHECKING:
-    from relume.torch.watching.calls.observer import Keeper
+    from relume.torch.watching.probe import TorchProbe
 
 _CALLED_NS = 1_500  # what each module's call pays while there is a global hook (measured: 1.5 µs)
 
@@ -30,8 +30,8 @@ _CALLED_NS = 1_500  # what each module's call pays while there is a global hook 
 class LeanHook:
     """Counts the calls of the sites' modules from :meth:`enter` to :meth:`leave`."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(self, probe: TorchProbe) -> None:
+        self._probe = probe
         self._known: dict[int, KnownCall] = {}
         self._made_for = -1
         self._visited: set[WatchedSite] = set()
@@ -40,7 +40,7 @@ class LeanHook:
         self._own = 0
         self._calls = 0
         self._thread = 0
-        self._fits = keeper.sites.fits_phase
+        self._fits = probe.sites.fits_phase
 
     @property
     def cost(self) -> int:
@@ -49,7 +49,7 @@ class LeanHook:
 
     def may_serve(self) -> bool:
         """Whether each known site is a module of its own."""
-        sites = self._keeper.sites
+        sites = self._probe.sites
         if self._made_for != sites.met:
             self._made_for = sites.met
             self._known = {id(met.module): met for met in sites.modules_alone()}
@@ -78,7 +78,7 @@ class LeanHook:
             if met.module is module and get_ident() == self._thread and is_countable(y) and self._fits(module):
                 self._count(met, args, y)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            self._keeper.fail(error)
+            self._probe.fail(error)
         self._own += now_ns() - began
 
     def _count(self, met: KnownCall, args: Any, y: Any) -> None:
@@ -86,10 +86,10 @@ class LeanHook:
         if site is None:
             return
         if (y.shape != met.shape and not met.fits(y)) or not self._is_called_at(met.at):
-            self._keeper.sites.meet_stranger()
+            self._probe.sites.meet_stranger()
             return
-        if site in self._visited and self.cost - self._opened_at > self._keeper.look_cap:
-            self._keeper.visited_again()
+        if site in self._visited and self.cost - self._opened_at > self._probe.look_cap:
+            self._probe.visited_again()
         self._visited.add(site)
         step = site.clock.step
         site.accumulator.input(args[0], met.tag, step)

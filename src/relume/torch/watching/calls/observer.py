@@ -7,9 +7,8 @@ in the counting goes to ``fail`` and never to the user.
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -31,39 +30,24 @@ from relume.torch.watching.calls.warned import Warned
 from relume.torch.watching.causes.layer_calls import NormCall, call_of
 from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.units.following import LAYERS, NORMS, PARAMETER, Follow, Follower, is_countable
+from relume.torch.watching.units.values import Values
 from relume.torch.watching.where import places
 from relume.torch.watching.where.naming import written
-from relume.torch.watching.where.sites import Sites, WatchedSite
+from relume.torch.watching.where.sites import WatchedSite
+
+if TYPE_CHECKING:
+    from relume.torch.watching.probe import TorchProbe
 
 _PASS_THROUGH_NS = 2_000  # what a call pays for the way into and out of this mode, and for a tag carried on
 _TAGGED_NS = 3_000  # what tagging a layer's result takes
 _ACTIVATIONS, _UNJUDGED = with_exported(ACTIVATION_CALLS), with_exported(UNJUDGED_CALLS)
 
 
-class Keeper(Protocol):
-    """Whom the call observer works for: the probe."""
-
-    sites: Sites
-
-    def is_here(self) -> bool:
-        """Whether the calling thread is the one that is looked at."""
-
-    @property
-    def look_cap(self) -> float:
-        """Nanoseconds that a look may cost."""
-
-    def visited_again(self) -> None:
-        """A further forward begins of a look that has cost more."""
-
-    def fail(self, error: BaseException) -> None:
-        """An error of ours."""
-
-
 class CallObserver(TorchFunctionMode):
     """Sees one thread's calls from :meth:`open` to :meth:`shut`."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(self, probe: TorchProbe) -> None:
+        self._probe = probe
         self.cost = 0
         self._opened_at = 0
         self._seen: set[int] = set()
@@ -71,7 +55,7 @@ class CallObserver(TorchFunctionMode):
         self._warned = Warned(__file__, globals())
         self.tags = Follower()
         self._forms = arithmetic.Forms(self.tags)
-        self._softmaxes: dict[int, tuple[weakref.ref[Tensor], Any]] = {}  # results, and the places that gave them
+        self._softmaxes = Values()  # results: the places that gave them
         self._outputs: set[Any] = set()  # places whose softmax a loss takes
         self._blind = False
         self._handlers = self._table()
@@ -166,13 +150,12 @@ class CallObserver(TorchFunctionMode):
 
     def _fail(self, error: Exception) -> None:
         self.blind()
-        self._keeper.fail(error)
+        self._probe.fail(error)
 
     def _table(self) -> dict[Any, Callable[..., Any]]:
         ways: dict[Any, Follow] = {
             **self.tags.ways,
-            **dict.fromkeys(LAYERS, self._layer),
-            **dict.fromkeys(NORMS, self._norm),
+            **dict.fromkeys((*LAYERS, *NORMS), self._layer),
             **dict.fromkeys(arithmetic.NOTED, self._operand),
         }
         table: dict[Any, Callable[..., Any]] = {func: self._then(way) for func, way in ways.items()}
@@ -212,23 +195,13 @@ class CallObserver(TorchFunctionMode):
     # ---- activations ------------------------------------------------------------------------------------------
 
     def _activation(self, func: Any, args: Any, kwargs: Any) -> Any:
-        began = now_ns()
-        looked = None
-        try:
-            looked = self._look(func, args, kwargs, sys._getframe(1))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            self._fail(error)
-        self.cost += now_ns() - began
+        looked = self._guarded(self._look, func, args, kwargs, sys._getframe(1))
         out = func(*args, **kwargs)
-        began = now_ns()
-        try:
-            self._look_after(looked, args, args[0] if func is Tensor.__setitem__ else out)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._fail(error)
-        self.cost += now_ns() - began
+        self._guarded(self._look_after, looked, args, args[0] if func is Tensor.__setitem__ else out)
         return out
 
     def _look(self, func: Any, args: Any, kwargs: Any, frame: Any) -> tuple[WatchedSite, Tag] | None:
+        """Find the site of a call and count its input; None for a call that is not counted."""
         if torch._C._current_graph_task_id() != -1:
             return None  # inside a backward pass: a checkpoint's second forward
         applied = _ACTIVATIONS[func](args, kwargs) if func in _ACTIVATIONS else None
@@ -240,14 +213,14 @@ class CallObserver(TorchFunctionMode):
                 return None
             applied, x, call = form.applied, form.x, form.name
             if applied is None:
-                self._keeper.sites.unjudged(form.name, frame, arithmetic.WHY)
+                self._probe.sites.unjudged(form.name, frame, arithmetic.WHY)
         if applied is None or not isinstance(x, Tensor):
             return None
         tag = self.tags.of(x)
         if tag is PARAMETER or (type(x) is not Tensor and isinstance(x, Parameter)):
-            self._keeper.sites.unjudged(written(call), frame, "it works on a parameter, not on what a layer gives")
+            self._probe.sites.unjudged(written(call), frame, "it works on a parameter, not on what a layer gives")
             return None
-        return self._look_at(applied, call, args, x, tag, frame)
+        return self._count_input(applied, call, args, x, tag, frame)
 
     def _form(self, func: Any, args: Any, kwargs: Any, frame: Any) -> arithmetic.Form | None:
         """The activation that a call completes; None for what outside the model looks like a part of the loss."""
@@ -255,32 +228,32 @@ class CallObserver(TorchFunctionMode):
         tag = self.tags.of(form.x) if form is not None else None
         if form is None or not isinstance(tag, Tag):
             return None
-        if not tag.direct and not self._keeper.sites.is_inside(frame, tag):
+        if not tag.direct and not self._probe.sites.is_inside(frame, tag):
             return None
         return form if form.at_zero or places.is_in_a_call(frame) else None
 
-    def _look_at(
+    def _count_input(
         self, applied: Applied, call: Any, args: Any, x: Tensor, tag: Tag | None, frame: Any
     ) -> tuple[WatchedSite, Tag] | None:
-        found = self._keeper.sites.find(applied, call, args, x, tag, frame)
+        found = self._probe.sites.find(applied, call, args, x, tag, frame)
         if found is None:
             return None
         site, tag = found
-        if site.number in self._seen and self.cost - self._opened_at > self._keeper.look_cap:
-            self._keeper.visited_again()
+        if site.number in self._seen and self.cost - self._opened_at > self._probe.look_cap:
+            self._probe.visited_again()
         self._seen.add(site.number)
         if not is_countable(x):
             return None
-        site.count_input(x, tag)
+        site.accumulator.input(x, tag, site.clock.step)
         if tag.layer_call is not None:
-            self._keeper.sites.keep_terms(site, x, tag)
+            self._probe.sites.keep_terms(site, x, tag)
         return site, tag._replace(output=applied.name)
 
     def _look_after(self, looked: tuple[WatchedSite, Tag] | None, args: Any, out: Any) -> None:
         if looked is not None:
             site, tag = looked
-            site.count_output(out, tag)
-            if not self._keeper.sites.known_only and out.numel():
+            site.accumulator.output(out, tag, site.clock.step)
+            if not self._probe.sites.known_only and out.numel():
                 site.statistics.output(out)
             self.tags.put(out, tag._replace(layer_call=None, site=site.number))
         elif isinstance(out, Tensor):
@@ -296,15 +269,15 @@ class CallObserver(TorchFunctionMode):
         place = next(n for n, arg in enumerate(args) if isinstance(arg, (list, tuple)))
         weights, layers = args[place], args[place + 2]
         tag = Tag(y.ndim - 1, y.shape[-1], layer=weights[-(len(weights) // layers)])
-        self._look_after(self._look_at(RECURRENT_CALLS[func], func, args, y, tag, frame), (), y)
+        self._look_after(self._count_input(RECURRENT_CALLS[func], func, args, y, tag, frame), (), y)
         if layers > 1:
             why = "PyTorch computes all layers in one call; only the last one's activations are seen"
-            self._keeper.sites.unjudged("relu in the lower layers of nn.RNN", frame, why)
+            self._probe.sites.unjudged("relu in the lower layers of nn.RNN", frame, why)
 
     def _unjudged(self, func: Any, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
         name, why = _UNJUDGED[func]
-        self._guarded(self._keeper.sites.unjudged, name, sys._getframe(1), why)
+        self._guarded(self._probe.sites.unjudged, name, sys._getframe(1), why)
         self._guarded(self.tags.carry, args, out)
         return out
 
@@ -317,7 +290,7 @@ class CallObserver(TorchFunctionMode):
             return self._activation(func, args, kwargs)
         out = func(*args, **kwargs)
         self._guarded(self.tags.carry, args, out)
-        self._softmaxes[id(out)] = (weakref.ref(out), place)
+        self._softmaxes.put(out, place)
         return out
 
     def _spot(self, frame: Any) -> tuple[Any, int]:
@@ -328,13 +301,13 @@ class CallObserver(TorchFunctionMode):
         """See what a loss takes; features that two networks give are compared on purpose."""
         x = args[0] if args else kwargs.get("input")
         targets = args[1] if len(args) > 1 else kwargs.get("target")
-        known, tag, number = self._softmaxes.get(id(x)), self.tags.of(x), LOSS_CALLS[func]
+        place, tag, number = self._softmaxes.of(x), self.tags.of(x), LOSS_CALLS[func]
         unfit = UNFIT[func.__name__]
-        if known is not None and known[0]() is x and "softmax" in unfit:
-            self._outputs.add(known[1])
+        if place is not None and "softmax" in unfit:
+            self._outputs.add(place)
         is_output = isinstance(tag, Tag) and tag.site >= 0 and tag.output in unfit
         if is_output and self.tags.of(targets) is None:
-            self._keeper.sites.feeds(tag.site, number, targets)
+            self._probe.sites.feeds(tag.site, number, targets)
 
     # ---- tags -------------------------------------------------------------------------------------------------
 
@@ -343,28 +316,22 @@ class CallObserver(TorchFunctionMode):
         self._forms.note(func, args, out)
 
     def _layer(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """A layer or a normalization: tag its result, and in a wide look keep its call, for the causes of deaths."""
         before = self.tags.of(args[0]) if args else None
-        self.tags.layer(func, args, kwargs, out)
-        if not self._keeper.sites.known_only:
-            upstream = before.site if isinstance(before, Tag) else -1
-            tag = self.tags.of(out)
-            if isinstance(tag, Tag):  # a tracer's result has none
-                call = call_of(ORIGINAL.get(func, func), args, kwargs, out, upstream)
-                self.tags.put(out, tag._replace(layer_call=call))
-
-    def _norm(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        before = self.tags.of(args[0])
-        self.tags.norm(func, args, kwargs, out)
+        self.tags.follow(func, args, kwargs, out)
         tag = self.tags.of(out)
-        if isinstance(tag, Tag) and tag.layer is not None and not self._keeper.sites.known_only:
-            place, name, _ = NORMS[func]
-            weight = args[place] if len(args) > place else kwargs.get(name)
-            if tag.layer is weight:
-                upstream = (
-                    before.layer_call.upstream if isinstance(before, Tag) and before.layer_call is not None else -1
-                )
-                bias = args[place + 1] if len(args) > place + 1 else kwargs.get("bias")
-                self.tags.put(out, tag._replace(layer_call=NormCall(out, args[0], weight, bias, upstream, tag.axis)))
+        if not isinstance(tag, Tag) or self._probe.sites.known_only:  # a tracer's result has no tag
+            return
+        upstream = before.site if isinstance(before, Tag) else -1
+        if func in LAYERS:
+            self.tags.put(out, tag._replace(layer_call=call_of(ORIGINAL.get(func, func), args, kwargs, out, upstream)))
+            return
+        place, name, _ = NORMS[func]
+        weight = args[place] if len(args) > place else kwargs.get(name)
+        if weight is not None and tag.layer is weight:
+            upstream = before.layer_call.upstream if isinstance(before, Tag) and before.layer_call is not None else -1
+            bias = args[place + 1] if len(args) > place + 1 else kwargs.get("bias")
+            self.tags.put(out, tag._replace(layer_call=NormCall(out, args[0], weight, bias, upstream, tag.axis)))
 
 
 def _unstack() -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 
 class Warned:
@@ -31,32 +31,19 @@ class Warned:
         if warnings.showwarning == self._show:
             warnings.showwarning = self._shown
 
-    def _show(
-        self,
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def _show(self, message: Any, category: Any, filename: str, lineno: int, *rest: Any, **named: Any) -> None:
         frame = self._named_without_us(sys._getframe(1)) if filename == self._file else None
         if frame is None:
-            self._shown(message, category, filename, lineno, file, line)
+            self._shown(message, category, filename, lineno, *rest, **named)
             return
         self._globals.pop("__warningregistry__", None)  # "once a line" is not about our line
         there = frame.f_globals
-        warnings.warn_explicit(
-            message,
-            category,
-            frame.f_code.co_filename,
-            frame.f_lineno,
-            module=there.get("__name__"),
-            registry=there.setdefault("__warningregistry__", {}),
-        )
+        registry = there.setdefault("__warningregistry__", {})
+        where = (frame.f_code.co_filename, frame.f_lineno, there.get("__name__"))
+        warnings.warn_explicit(message, category, *where, registry=registry)
 
     def _named_without_us(self, frame: FrameType | None) -> FrameType | None:
-        """Find the caller of the call: behind our frames, and behind the function that handed itself to the mode."""
+        """Find the caller of the call: outside our frames, and outside the function that handed itself to the mode."""
         while frame is not None and frame.f_code.co_filename != self._file:
             frame = frame.f_back
         while frame is not None and frame.f_code.co_filename == self._file:

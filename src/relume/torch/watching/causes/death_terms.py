@@ -43,25 +43,11 @@ class Reference(NamedTuple):
     rate: Array
 
 
-class Silence(NamedTuple):
-    """The units at the look in which they fell silent; vectors of shape (units,).
-
-    ``without``: the level if the parameters were still those of the reference; ``error``: its standard error.
-    ``shift``: the change of the bias.
-    """
-
-    step: Array
-    level: Array
-    offset: Array
-    rate: Array
-    square: Array
-    without: Array
-    error: Array
-    bias: Array
-    shift: Array
-    norm: Array
-    shrinking: Array
-    leap: Array
+_AT_FALL = (
+    "before", "after", "level_before", "level_after", "by_weight", "by_bias", "by_input", "luck", "leap", "shrinking",
+    "weight_after", "bias_after", "input_after", "offset_before", "offset_after", "rate_before", "rate_after",
+)  # fmt: skip
+"""What is kept of a fall, by the names of :class:`~relume.artifacts.recording.Death`."""
 
 
 class DeathTerms:
@@ -110,9 +96,9 @@ class DeathTerms:
 
     def _begin(self, weight: Array, bias: Array, level: Array, step: int) -> None:
         self._weight, self._bias, self._step = weight + 0, bias + 0, step
-        self._first = _rows(level, level, bias, _square(weight) ** 0.5)
+        self._first = _rows(level, level, bias, _square(weight) ** 0.5)  # level, bias, norm
         self._reference = _rows(level, *[-1.0] * len(Reference._fields))
-        self._silence = _rows(level, *[-1.0] * len(Silence._fields))
+        self._falls = _rows(level, *[-1.0] * len(_AT_FALL))
         self._fired = self._ever = self._settling = level != level
         self._last = level * 0
         self._tops = self._firings = level * 0
@@ -127,23 +113,21 @@ class DeathTerms:
         """Keep how these units fell silent. On a device all are compared, for to ask which would wait for it."""
         units = slice(None) if isinstance(fell, Tensor) else np.flatnonzero(fell)
         change, weight = weight[units] - self._weight[units], self._weight[units]
-        shift, bias = shift[units], self._bias[units]
-        without, error = call.level_without(units, change, shift, Reference(*self._reference).level[units])
-        parts = (
-            *(part[units] if getattr(part, "ndim", 0) else part for part in now),
-            call.square,
+        shift, bias, before = shift[units], self._bias[units], Reference(*self._reference[:, units])
+        step, level, offset, rate = (part[units] if getattr(part, "ndim", 0) else part for part in now)
+        without, error = call.level_without(units, change, shift, before.level)
+        parts = _rows(
             without,
-            error,
-            bias + shift,
-            shift,
-            _square(weight + change) ** 0.5,
+            *(before.step, step, before.level, level),
+            *(level - without - shift, shift, without - before.level, error, self._motion.leap[units]),
             -(change * weight).sum(1) / (_square(change) * _square(weight)) ** 0.5,
-            self._motion.leap[units],
+            *(_square(weight + change) ** 0.5, bias + shift, call.square**0.5),
+            *(before.offset, offset, before.rate, rate),
         )
         if isinstance(fell, Tensor):
-            self._silence = torch.where(fell, _rows(without, *parts), self._silence)
+            self._falls = torch.where(fell, parts, self._falls)
         else:
-            self._silence[:, units] = _rows(without, *parts)
+            self._falls[:, units] = parts
 
     def _refer(self, usual: Array, weight: Array, bias: Array, now: tuple[Any, ...]) -> None:
         """Make this look the reference of the units that are as usual."""
@@ -165,50 +149,31 @@ class DeathTerms:
         """
         if self._weight is None:
             return []
-        silence, fired, ever = Silence(*_host(self._silence)), _host(self._fired) > 0, _host(self._ever) > 0
-        again = ~fired & ever & (last_fired >= silence.step)  # it fell silent later: the next call tells how
+        falls = dict(zip(_AT_FALL, _host(self._falls), strict=True))
+        fired, ever, after = _host(self._fired) > 0, _host(self._ever) > 0, falls["after"]
+        again = ~fired & ever & (last_fired >= after)  # it fell silent later: the next call tells how
         self._fired = self._fired | (torch.from_numpy(again).to(self._fired) if self._on_device() else again)
-        units = np.flatnonzero(~fired & ~again & ((silence.step > self._told) | ~ever))
-        self._told = int(silence.step.max(initial=self._told))
+        units = np.flatnonzero(~fired & ~again & ((after > self._told) | ~ever))
+        self._told = int(after.max(initial=self._told))
         if not len(units):
             return []
-        facts = self._numbers_of(silence, ever)
+        facts = self._numbers_of(falls, ever)
         return [
             Death(unit=int(unit), **{name: numbers[unit].item() for name, numbers in facts.items()}, **self._facts)
             for unit in units
         ]
 
-    def _numbers_of(self, silence: Silence, ever: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    def _numbers_of(self, falls: dict[str, NDArray[Any]], ever: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         """The numbers of each unit's death; of one that never fired, as it is now."""
-        reference, first = Reference(*_host(self._reference)), _host(self._first)
-        motion = self._motion
-        path, falls = _host(motion.path), _host(motion.falls) / _host(motion.looks)
+        level_first, bias_first, weight_first = _host(self._first)
+        path = _host(self._motion.path)
         self._facts["trained"] |= bool(path.any())
-        never = np.where(ever, 0.0, math.nan)
-        return {
-            "before": np.where(ever, reference.step, -1).astype(int),
-            "after": np.where(ever, silence.step, self._step).astype(int),
-            "level_first": first[0],
-            "level_before": np.where(ever, reference.level, first[0]),
-            "level_after": np.where(ever, silence.level, _host(self._level)),
-            "by_weight": silence.level - silence.without - silence.shift + never,
-            "by_bias": silence.shift + never,
-            "by_input": silence.without - reference.level + never,
-            "luck": silence.error + never,
-            "leap": silence.leap + never,
-            "path": path,
-            "shrinking": silence.shrinking + never,
-            "weight_first": first[2],
-            "weight_after": silence.norm + never,
-            "bias_first": first[1],
-            "bias_after": silence.bias + never,
-            "bias_falls": falls,
-            "input_after": np.where(ever, silence.square, float(self._square)) ** 0.5,
-            "offset_before": reference.offset + never,
-            "offset_after": silence.offset + never,
-            "rate_before": reference.rate + never,
-            "rate_after": silence.rate + never,
-        }
+        instead = {"before": -1, "after": self._step, "level_before": level_first, "level_after": _host(self._level)}
+        instead["input_after"] = float(self._square) ** 0.5
+        numbers = {name: np.where(ever, row, instead.get(name, math.nan)) for name, row in falls.items()}
+        numbers |= {name: numbers[name].astype(int) for name in ("before", "after")}
+        firsts = {"level_first": level_first, "bias_first": bias_first, "weight_first": weight_first, "path": path}
+        return numbers | firsts | {"bias_falls": _host(self._motion.falls) / _host(self._motion.looks)}
 
     def _on_device(self) -> bool:
         return isinstance(self._fired, Tensor)

@@ -144,7 +144,7 @@ class ConvolutionCall(LayerCall):
 
     def __init__(self, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, upstream: int, how: Any) -> None:
         super().__init__(out, x, weight, bias, upstream)
-        self._stride, self._padding, self._dilation, self._groups = how
+        self._how = how
         self._skip = 1
 
     def _samples(self, z: Tensor, x: Tensor) -> tuple[Array, Array]:
@@ -158,33 +158,18 @@ class ConvolutionCall(LayerCall):
     def _unit_axis(self) -> int:
         return 1
 
-    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> Array:
-        """As :meth:`LayerCall.level_without`; the convolution is a product of matrices at the sampled positions."""
+    def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> tuple[Array, Array]:  # noqa: D102
         assert self.weight is not None
-        patches = self._patches()
-        rows = torch.as_tensor(weight)
-        if self._groups > 1:
-            every = rows.new_zeros(len(self.weight), rows.shape[1])
-            every[units] = rows
-            inputs = patches.reshape(len(patches), self._groups, -1).movedim(1, 0)
-            change = torch.bmm(inputs, every.reshape(self._groups, -1, rows.shape[1]).mT).movedim(0, 1)
-            change = change.reshape(len(patches), -1)[:, units]
-        else:
-            change = patches @ rows.mT
-        z = torch.as_tensor(self.z).flatten(2)
-        change = change.reshape(len(z), z.shape[2], -1).mT
-        level, error = _level(plain(z[:, units] - change))
+        change = torch.as_tensor(weight).reshape(-1, *self.weight.shape[1:])
+        grouped = self._how["groups"] > 1
+        if grouped:  # a unit sees the inputs of its group only: all units at once, most of them unchanged
+            change = change.new_zeros(self.weight.shape).index_put_((torch.arange(len(self.weight))[units],), change)
+        axes, stride = self.weight.ndim - 2, self._how["stride"]
+        stride = [each * self._skip for each in np.broadcast_to(stride, axes).tolist()]
+        moved = _CONVOLUTIONS[axes - 1](torch.as_tensor(self.x), change, **self._how | {"stride": stride})
+        z = torch.as_tensor(self.z)[:, units] - (moved[:, units] if grouped else moved)
+        level, error = _level(plain(z))
         return level - bias, error
-
-    def _patches(self) -> Tensor:
-        """The inputs of each sampled position; shape (positions, channels · kernel)."""
-        assert self.weight is not None
-        x = torch.as_tensor(self.x)
-        kernel = self.weight.shape[2:]
-        x = F.pad(x, [side for pad in reversed(self._padding) for side in (pad, pad)])
-        for axis, (size, stride, dilation) in enumerate(zip(kernel, self._stride, self._dilation, strict=True)):
-            x = x.unfold(axis + 2, dilation * (size - 1) + 1, stride * self._skip)[..., ::dilation]
-        return x.movedim(1, len(kernel) + 1).flatten(len(kernel) + 1).flatten(0, -2)
 
 
 class NormCall(LayerCall):
@@ -237,30 +222,16 @@ def _largest(z: Array) -> Array:
 
 def call_of(func: Callable[..., Any], args: Any, kwargs: Any, out: Tensor, upstream: int) -> LayerCall | None:
     """A layer's call; None if terms are not kept of such layers."""
-    if not args or not isinstance(args[0], Tensor):
+    if len(args) < 2 or not isinstance(args[0], Tensor):
         return None
-    if func is F.linear and len(args) >= 2:
-        return LinearCall(out, args[0], args[1], _given(args, kwargs, 2, "bias"), upstream)
-    if func in (F.conv1d, F.conv2d, F.conv3d) and len(args) >= 2 and args[0].ndim == args[1].ndim:
-        axes = args[1].ndim - 2
-        how = [_each(_given(args, kwargs, 3 + n, name, default), axes) for n, (name, default) in enumerate(_CONV)]
-        if any(h is None for h in how):
-            return None
-        groups = _given(args, kwargs, 6, "groups", 1)
-        return ConvolutionCall(out, args[0], args[1], _given(args, kwargs, 2, "bias"), upstream, (*how, groups))
-    return None
-
-
-_CONV = (("stride", 1), ("padding", 0), ("dilation", 1))
-
-
-def _given(args: Any, kwargs: Any, place: int, name: str, default: Any = None) -> Any:
-    return args[place] if len(args) > place else kwargs.get(name, default)
-
-
-def _each(value: Any, axes: int) -> tuple[int, ...] | None:
-    if isinstance(value, int):
-        return (value,) * axes
-    if not isinstance(value, (tuple, list)) or len(value) not in (1, axes):
+    x, weight = args[:2]
+    how = _DEFAULTS | kwargs | dict(zip(_DEFAULTS, args[2:], strict=False))
+    if func is F.linear:
+        return LinearCall(out, x, weight, how["bias"], upstream)
+    if func not in _CONVOLUTIONS or x.ndim != weight.ndim or isinstance(how["padding"], str):
         return None  # padding="same" is worked out by the layer
-    return tuple(value) * (axes // len(value))
+    return ConvolutionCall(out, x, weight, how.pop("bias"), upstream, how)
+
+
+_CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
+_DEFAULTS: dict[str, Any] = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}

@@ -18,9 +18,6 @@ _COMPARED = 64
 _SAMPLED = 4_096
 """Numbers of a weight's gradient that are used: its root mean square is within 2 %, where they are normal."""
 
-_COMPARED = 64
-"""Numbers of a weight that are compared to tell a copy: no two weights that were drawn apart share one of them."""
-
 
 class LayerStatistics:
     """The statistics of one site; what is not finite or not known is left out when they are read.
@@ -98,8 +95,6 @@ class LayerStatistics:
         if self._gradients > 1:
             numbers["gradients"] = float(self._gradients)
             numbers["noise"] = self._noise()
-        if bool(self._loaded):
-            numbers["copy_of"] = float(min((float(apart), number) for apart, number in self._apart)[1])
         return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
     def _noise(self) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relume.framework import Rows
-from relume.torch.watching.counts.tables import Batch, Table, Vector, table_of
+from relume.torch.watching.counts.tables import Batch, DeviceTable, Table, Vector, table_of
 from relume.torch.watching.units.axes import Tag
 from relume.watching.bounds import Bounds
 
@@ -62,19 +62,25 @@ class Accumulator:
     def input(self, x: Tensor, tag: Tag, step: int) -> None:
         """Count the pre-activation of a look; must come before a call that may write over it."""
         if not self.bounds.by_output:
-            self._put(self._inputs, self._visit(x, tag, step), tag)
+            self._put(self._inputs, x, tag, step)
 
     def output(self, y: Tensor, tag: Tag, step: int) -> None:
         """Count what the activation gave in the same look."""
-        self._put(self._outputs, self._visit(y, tag, step) if self.bounds.by_output else self._slice(y), tag)
+        self._put(self._outputs, y, tag, step if self.bounds.by_output else None)
 
-    def _visit(self, x: Tensor, tag: Tag, step: int) -> Tensor:
-        """Begin a look with the tensor on which the bounds are; returns what is counted of it."""
-        if x.shape != self._shape:
-            self._take_shape(x, tag)
-        self._visits.append((step, *self._extent))
-        self._kept.numbers += self.units
-        return x if self._sliced is None else self._slice(x)
+    def _put(self, batch: Batch, x: Tensor, tag: Tag, step: int | None) -> None:
+        """Put a small tensor by, and count a large one. With a step a look begins; ``x`` has the bounds' numbers."""
+        if step is not None:
+            if x.shape != self._shape:
+                self._take_shape(x, tag)
+            self._visits.append((step, *self._extent))
+            self._kept.numbers += self.units
+        if (part := self._sliced) is not None:
+            x = x.detach().narrow(0, len(self._visits) * part % (len(x) - part + 1), part)
+        if not batch.put(x, tag.axis, tag.inner):
+            self._settle()
+            if not batch.put(x, tag.axis, tag.inner):
+                self._count(batch, table_of(x.detach(), tag.axis), tag.inner)
 
     def _take_shape(self, x: Tensor, tag: Tag) -> None:
         """Decide what is counted of tensors of this shape: of a large batch a part, another one in each look."""
@@ -86,42 +92,24 @@ class Accumulator:
         samples = size // self.units
         self._extent = (min(number, samples) if tag.axis else min(1, samples), samples)
 
-    def _slice(self, x: Tensor) -> Tensor:
-        kept = self._sliced
-        if kept is None:
-            return x
-        return x.detach().narrow(0, len(self._visits) * kept % (len(x) - kept + 1), kept)
-
-    def _put(self, batch: Batch, x: Tensor, tag: Tag) -> None:
-        """Put a small tensor by, and count a large one."""
-        if not batch.put(x, tag.axis, tag.inner):
-            self._settle()
-            if not batch.put(x, tag.axis, tag.inner):
-                self._count(batch, table_of(x.detach(), tag.axis), tag.inner)
-
     def _settle(self) -> None:
         """Count what was put by."""
         for batch in (self._inputs, self._outputs):
             if batch:
                 self._count(batch, *batch.take())
 
-    def _count(self, batch: Batch, table: Table, inner: int) -> None:
-        bounds = self.bounds
+    def _count(self, batch: Batch, table: Table | DeviceTable, inner: int) -> None:
+        bounds, sums = self.bounds, []
         if batch is self._outputs:
-            self._keep(self._magnitude, table.magnitude(bounds.never_negative), inner)
-            if not bounds.by_output:
-                return
-        self._keep(self._fired, table.above(bounds.fires_above), inner)
-        flat = [] if bounds.flat_below is None else [table.below(bounds.flat_below)]
-        flat += [] if bounds.flat_above is None else [table.from_above(bounds.flat_above)]
-        if flat:
-            self._keep(self._flat, sum(flat[1:], flat[0]), inner)
-
-    def _keep(self, rows: list[Vector], sums: Vector, inner: int) -> None:
-        """Sums along the axis, of shape (rows, size) → sums of the units, which may lie on it in stretches."""
-        if sums.shape[1] != self.units:
-            sums = sums.reshape(len(sums), -1, self.units, inner).sum((1, 3))
-        rows.append(sums)
+            sums.append((self._magnitude, table.sums(None if bounds.never_negative else np.abs)))
+        if (batch is self._outputs) == bounds.by_output:
+            sums.append((self._fired, table.sums(np.greater, bounds.fires_above)))
+            flat = [] if bounds.flat_below is None else [table.sums(np.less, bounds.flat_below)]
+            flat += [] if bounds.flat_above is None else [table.sums(np.greater_equal, bounds.flat_above)]
+            sums += [(self._flat, sum(flat[1:], flat[0]))] if flat else []
+        for rows, sizes in sums:  # along the axis, on which the units may lie in stretches
+            is_of_units = sizes.shape[1] == self.units
+            rows.append(sizes if is_of_units else sizes.reshape(len(sizes), -1, self.units, inner).sum((1, 3)))
 
     def rows(self) -> Rows:
         """Hand over what was counted and begin anew: the only place at which a device is waited for."""

@@ -1,8 +1,7 @@
-"""One tensor's numbers, summed per unit, without touching it: on the host by NumPy, elsewhere where the tensor lies.
+"""Sums for each unit of one tensor, without touching it: by NumPy on the host, elsewhere where the tensor lies.
 
-Comparisons are summed as bytes if a byte holds the sum. Otherwise they are written as 0 and 1 into floats and summed
-by a product with ones: on a CPU that is four times as fast as summing booleans. NumPy is the faster one if a tensor is
-small, for most of the time goes into calls there.
+On the host, comparisons are summed as bytes if a byte holds the sum. Otherwise they are written as 0 and 1 into floats
+and summed by a product with ones, which is four times as fast as summing booleans.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import threading
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,70 +22,99 @@ Vector = Any
 _PUT_BY = 1 << 14  # elements up to which a copy costs less than a count (measured in a training: 4 to 10 µs against 37)
 _MOST_PUT_BY, _MOST_ROWS = 1 << 16, 64  # elements and tensors that are put by at most until they are counted together
 
-_SMALL = 1 << 16  # elements up to which NumPy is the faster one (measured: 4 µs against 9 at 8,192, 19 to 21 here)
 _MOST_BYTES = 255  # truth values of which a byte holds the sum; so summed they take half of the time
-_PART = 1 << 22  # elements of scratch at once: 16 MB, and far below float32's 2²⁴, up to which counts are exact
+_PART = 1 << 16  # elements of a large tensor that are worked on at once: their scratch stays in the processor's cache
 
 
 class _Scratch(threading.local):
-    """Memory on the host in which one table after the other is worked on.
-
-    It is kept: 4 MB asked for anew at each site are 1,000 page faults, which cost more than the counting.
-    """
+    """Memory on the host, kept: 4 MB asked for anew at each site are 1,000 page faults, and cost more than counting."""
 
     def __init__(self) -> None:
-        self._floats = np.empty(0, np.float32)
-        self._bools = np.empty(0, np.bool_)
-        self._ones: dict[tuple[int, torch.device | None], Any] = {}
+        self._memory: dict[Any, NDArray[Any]] = {}
 
-    def floats(self, size: int) -> NDArray[np.float32]:
-        """So many numbers, of which nothing is known."""
-        if size > len(self._floats):
-            self._floats = np.empty(size, np.float32)
-        return self._floats[:size]
+    def of(self, kind: Any, like: NDArray[Any]) -> NDArray[Any]:
+        """An array of this type and of the shape of another; of its content nothing is known."""
+        memory = self._memory.get(kind)
+        if memory is None or len(memory) < like.size:
+            memory = self._memory[kind] = np.empty(like.size, kind)
+        return memory[: like.size].reshape(like.shape)
 
-    def bools(self, size: int) -> NDArray[np.bool_]:
-        """So many truth values."""
-        if size > len(self._bools):
-            self._bools = np.empty(size, np.bool_)
-        return self._bools[:size]
-
-    def ones(self, size: int, device: torch.device | None = None) -> Any:
-        """So many ones: of NumPy, or on a device."""
-        ones = self._ones.get((size, device))
+    def ones(self, size: int) -> NDArray[np.float32]:
+        """So many ones."""
+        ones = self._memory.get(size)
         if ones is None:
-            with torch.inference_mode(False):
-                ones = np.ones(size, np.float32) if device is None else torch.ones(size, device=device)
-            self._ones[size, device] = ones
+            ones = self._memory[size] = np.ones(size, np.float32)
         return ones
 
 
 _scratch = _Scratch()
 
 
-class Table(Protocol):
-    """Tensors of one shape, seen as units × the rest; each answer has a row for each of them."""
+class Table:
+    """Arrays of one shape, seen as units × the rest."""
 
-    def above(self, bound: float) -> Vector:
-        """How many elements of each unit are greater than ``bound``."""
+    def __init__(self, x: NDArray[Any], axis: int) -> None:
+        """``x``: shape (tensors, …), of which ``axis`` is the one of the units in a tensor."""
+        shape = x.shape
+        self._x = x.reshape(shape[0], math.prod(shape[1 : axis + 1]), shape[axis + 1], math.prod(shape[axis + 2 :]))
 
-    def from_above(self, bound: float) -> Vector:
-        """How many are ``bound`` or greater."""
+    def sums(self, function: Any, *bound: float) -> Vector:
+        """For each unit, the sum of what a function of NumPy gives.
 
-    def below(self, bound: float) -> Vector:
-        """How many are less than ``bound``."""
+        Args:
+            function: ``np.greater``, ``np.greater_equal`` or ``np.less``: how many elements are that; ``np.abs``:
+                Σ |element|; None: Σ element. The last two are not finite if an element is not.
+            *bound: what elements are compared with.
+        """
+        x = self._x
+        if x.size <= _PART or len(x) > 1:
+            return _sums(function, x, *bound)
+        rows = max(1, _PART // x[0, 0].size)
+        parts = (_sums(function, x[:, first : first + rows], *bound) for first in range(0, x.shape[1], rows))
+        return sum(parts, np.zeros((1, x.shape[2])))
 
-    def magnitude(self, never_negative: bool) -> Vector:
-        """Σ |element|; if none is negative, that is their sum. Not finite if an element is not."""
+
+def _sums(function: Any, x: NDArray[Any], *bound: float) -> Vector:
+    tensors, before, size, behind = x.shape
+    if bound:
+        found = function(x, *bound, out=_scratch.of(np.bool_, x))
+        if behind == 1 and before <= _MOST_BYTES:
+            return np.add.reduce(found.view(np.uint8)[..., 0], axis=1, dtype=np.uint8)
+        numbers = _scratch.of(np.float32, x)
+        numbers[...] = found
+    else:
+        numbers = x if function is None else function(x, out=_scratch.of(x.dtype, x))
+    if behind == 1:
+        return np.matmul(_scratch.ones(before), numbers.reshape(tensors, before, size))
+    sums = numbers.reshape(tensors * before * size, behind).dot(_scratch.ones(behind))
+    return sums.reshape(tensors, before, size).sum(1)
 
 
-def table_of(x: Tensor, axis: int) -> Table:
+class DeviceTable:
+    """The same of one tensor that lies on a device."""
+
+    def __init__(self, x: Tensor, axis: int) -> None:
+        self._x = x if x.ndim > 1 else x[None]
+        axis += self._x.ndim - x.ndim
+        self._others = [other for other in range(self._x.ndim) if other != axis]
+
+    def sums(self, function: Any, *bound: float) -> Vector:
+        """As :meth:`Table.sums`."""
+        x = self._x if function is None else _ON_DEVICE[function](self._x, *bound)
+        return x.sum(self._others, dtype=None if bound else torch.float32)[None]
+
+
+_ON_DEVICE = {np.greater: torch.gt, np.greater_equal: torch.ge, np.less: torch.lt, np.abs: torch.abs}
+
+
+def table_of(x: Tensor, axis: int) -> Table | DeviceTable:
     """The table of a detached tensor whose units lie along ``axis``."""
-    return _HostTable(x.numpy()[None], axis) if _is_on_host(x, _SMALL) else _TensorTable(x, axis)
-
-
-def _is_on_host(x: Tensor, elements: int) -> bool:
-    return x.dtype is torch.float32 and x.is_cpu and x.numel() <= elements and x.is_contiguous()
+    if not x.is_cpu:
+        return DeviceTable(x, axis)
+    if not x.is_contiguous():  # channels_last: the units lie innermost
+        moved = x.movedim(axis, -1)
+        x, axis = (moved, x.ndim - 1) if moved.is_contiguous() else (x.contiguous(), axis)
+    return Table((x.float() if x.element_size() < 4 else x).numpy(force=True)[None], axis)
 
 
 class Batch:
@@ -132,108 +159,4 @@ class Batch:
         """What lies here, and the length of the stretches; it is gone then."""
         axis, inner = self._lie
         number, self._number = self._number, 0
-        return _HostTable(self._memory[:number], axis), inner
-
-
-class _HostTable:
-    """Small float32 tensors of the CPU, contiguous: an array of shape (tensors, …)."""
-
-    def __init__(self, x: NDArray[np.float32], axis: int) -> None:
-        shape = x.shape
-        self._x = x.reshape(shape[0], math.prod(shape[1 : axis + 1]), shape[axis + 1], math.prod(shape[axis + 2 :]))
-
-    def above(self, bound: float) -> Vector:
-        return self._number_of(np.greater, bound)
-
-    def from_above(self, bound: float) -> Vector:
-        return self._number_of(np.greater_equal, bound)
-
-    def below(self, bound: float) -> Vector:
-        return self._number_of(np.less, bound)
-
-    def magnitude(self, never_negative: bool) -> Vector:
-        x = self._x
-        return self._sum(x if never_negative else np.abs(x, out=_scratch.floats(x.size).reshape(x.shape)))
-
-    def _number_of(self, compare: Any, bound: float) -> Vector:
-        x = self._x
-        found = compare(x, bound, out=_scratch.bools(x.size).reshape(x.shape))
-        tensors, before, size, behind = x.shape
-        if behind == 1 and before <= _MOST_BYTES:
-            return np.add.reduce(found.view(np.uint8).reshape(tensors, before, size), axis=1, dtype=np.uint8)
-        numbers = _scratch.floats(x.size).reshape(x.shape)
-        numbers[...] = found
-        return self._sum(numbers)
-
-    def _sum(self, x: NDArray[np.float32]) -> Vector:
-        tensors, before, size, behind = x.shape
-        if behind == 1:
-            return np.matmul(_scratch.ones(before), x.reshape(tensors, before, size))
-        return (
-            x.reshape(tensors * before * size, behind).dot(_scratch.ones(behind)).reshape(tensors, before, size).sum(1)
-        )
-
-
-class _TensorTable:
-    """One tensor of any other kind: large, strided, of another type, or on a device."""
-
-    def __init__(self, x: Tensor, axis: int) -> None:
-        if not x.is_contiguous():
-            order = [i for i in range(x.ndim) if i != axis] + [axis]  # channels_last: the units lie innermost
-            moved = x.permute(order)
-            x, axis = (moved, x.ndim - 1) if moved.is_contiguous() else (x.contiguous(), axis)
-        size = x.shape[axis]
-        behind = math.prod(x.shape[axis + 1 :])
-        before = x.numel() // max(size * behind, 1)
-        self._innermost = behind == 1
-        self._table = x.view(before, size) if self._innermost else x.view(before, size, behind)
-
-    def above(self, bound: float) -> Vector:
-        return self._filled(lambda part, out: torch.gt(part, bound, out=out))
-
-    def from_above(self, bound: float) -> Vector:
-        return self._filled(lambda part, out: torch.ge(part, bound, out=out))
-
-    def below(self, bound: float) -> Vector:
-        return self._filled(lambda part, out: torch.lt(part, bound, out=out))
-
-    def magnitude(self, never_negative: bool) -> Vector:
-        if never_negative and self._table.dtype is torch.float32:
-            return _at_home(self._reduced(self._table))
-        return self._filled(lambda part, out: torch.abs(out.copy_(part), out=out))
-
-    def _filled(self, fill: Callable[[Tensor, Tensor], Any]) -> Vector:
-        """Sum what ``fill(part, scratch)`` writes, in parts whose scratch is small."""
-        if self._table.numel() <= _PART:
-            return _at_home(self._of_part(self._table, fill))
-        rows = max(1, _PART // self._table[0].numel())
-        return _at_home(torch.stack([self._of_part(part, fill).double() for part in self._table.split(rows)]).sum(0))
-
-    def _of_part(self, part: Tensor, fill: Callable[[Tensor, Tensor], Any]) -> Tensor:
-        scratch = _empty(part)
-        fill(part, scratch)
-        return self._reduced(scratch)
-
-    def _reduced(self, table: Tensor) -> Tensor:
-        if self._innermost:
-            return _product(table.t(), 1, len(table))
-        before, size, behind = table.shape
-        return _product(table.view(before * size, behind), 1, behind).view(before, size).sum(0)
-
-
-def _empty(like: Tensor) -> Tensor:
-    """Memory for numbers of a tensor's shape; on the host until the next call."""
-    if like.device.type != "cpu":
-        return torch.empty(like.shape, dtype=torch.float32, device=like.device)  # from a pool already
-    return torch.from_numpy(_scratch.floats(like.numel())).view(like.shape)
-
-
-def _product(table: Tensor, axis: int, size: int) -> Tensor:
-    """Sum along an axis. A product is not deterministic-safe on CUDA and loses digits under autocast."""
-    if table.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-        return table.sum(axis)
-    return torch.mv(table, _scratch.ones(size, table.device))
-
-
-def _at_home(vector: Tensor) -> Vector:
-    return vector.numpy()[None] if vector.device.type == "cpu" else vector[None]
+        return Table(self._memory[:number], axis), inner

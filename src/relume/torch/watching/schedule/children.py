@@ -6,7 +6,7 @@ Most children do not train. So they have no probe, only an ear for the first sig
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 import torch
 from torch.optim import Optimizer
@@ -18,7 +18,7 @@ from relume.torch.watching.schedule.clocks import living_optimizers
 def when_training(begin: Callable[[], None]) -> None:
     """Call ``begin`` once, when an optimizer is constructed, a backward pass ends or a step begins."""
     taps.forget()
-    dawn = _Dawn(begin)
+    dawn = cast(taps.Subscriber, _Dawn(begin))
     taps.subscribe(dawn)
     taps.attend(dawn, begins=True, backwards=True)
 
@@ -39,8 +39,12 @@ class _Dawn:
         self._stepped_by_one: bool | None = None
         self.countdowns: dict[int, taps.Countdown] = {}
 
+    def __getattr__(self, news: str) -> Callable[..., None]:
+        """Any other news of :class:`~.taps.Subscriber` is no concern yet, and there is nothing to hide."""
+        return lambda *what: None
+
     def _break(self) -> None:
-        taps.unsubscribe(self)
+        taps.unsubscribe(cast(taps.Subscriber, self))
         self._begin()
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
@@ -53,9 +57,6 @@ class _Dawn:
         self._break()
         taps.tell("optimizer_steps", closure)
 
-    def optimizer_stepped(self, optimizer: Optimizer, loss: float | None) -> None:
-        """Never first."""
-
     def backward_ended(self, loss: float | None) -> None:
         """There is a gradient: steps are told by an optimizer that was there before, or there is none."""
         if self._stepped_by_one is None:
@@ -64,25 +65,6 @@ class _Dawn:
             self._break()
             taps.tell("backward_ended", loss)
 
-    def hide(self) -> bool:
-        """There is nothing to hide."""
-        return False
-
-    def show(self) -> None:
-        """Nor to show."""
-
-    def forked(self) -> None:
-        """The child of a child listens for itself."""
-
-    def compiling(self) -> None:
-        """No concern yet."""
-
     def fail(self, error: Exception) -> None:
         """This process is not watched, and goes on."""
-        taps.unsubscribe(self)
-
-    def graph_traced(self, graph: Any, inputs: Any) -> None:
-        """No concern yet."""
-
-    def compiled_code_begins(self) -> None:
-        """No concern yet."""
+        taps.unsubscribe(cast(taps.Subscriber, self))

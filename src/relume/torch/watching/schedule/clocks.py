@@ -46,24 +46,29 @@ class Clock:
 
     def begin(self, plan: Plan) -> None:
         """Go on by a plan of the listener's."""
-        self._plan = plan
+        self._plan, self._cycles = plan, plan.cycles
         self._go_on(*((Look.OFF, plan.off) if plan.off else plan[:2]))
 
     def _go_on(self, look: Look, steps: int) -> None:
         self._until += steps - self.left
         self.look, self.left = look, steps
 
-    def begins_to_look(self) -> bool:
-        """Whether the plan's steps that are passed over have just ended; then its looks are under way."""
-        if self.left or self.look is not Look.OFF or not self._plan.off:
+    def goes_on(self) -> bool:
+        """Whether the plan does, of which a part has ended: its looks begin, or it passes over steps once more."""
+        look, steps, off, _ = self._plan
+        if self.look is Look.OFF and off:
+            self._go_on(look, steps)
+        elif self._cycles > 1:
+            self._cycles -= 1
+            self._go_on(Look.OFF, off)
+        else:
             return False
-        self._go_on(*self._plan[:2])
         return True
 
     def cut(self) -> None:
         """End the plan with the step under way."""
         self._until += 1 - self.left
-        self.left = 1
+        self.left = self._cycles = 1
 
     def count(self, source: Any, loss: float | None) -> None:
         """Count a step of an optimizer, or of None; ``loss``: None if it is not known."""
@@ -87,9 +92,7 @@ class Clock:
         steps, self._told = self.step - self._told, self.step
         losses, self._losses = self._losses, []
         changes, self._changes = self._changes, []
-        off = min(self._plan.off, steps)
-        look = self._plan.look if steps > off else Look.OFF
-        return Steps(look, steps, losses, changes, off) if steps else None
+        return Steps(self._plan, steps, losses, changes) if steps else None
 
     def add(self, optimizer: Optimizer) -> None:
         """Take an optimizer and its parameters in."""
@@ -101,6 +104,13 @@ class Clock:
         """Whether this parameter is stepped by it."""
         held = self._parameters.get(id(parameter))
         return held is not None and held() is parameter
+
+    def is_of(self, optimizer: Optimizer) -> bool:
+        """Whether it counts this optimizer's steps; an id may have gone to another one."""
+        for found in self._optimizers:
+            if found() is optimizer:
+                return True
+        return False
 
     def optimizers(self) -> Iterator[Optimizer]:
         """Its optimizers that are alive."""
@@ -124,7 +134,7 @@ class Clocks:
     def of(self, optimizer: Optimizer) -> Clock | None:
         """The clock of an optimizer, met before or new; None if it steps nothing of the watched model."""
         known = self.by_optimizer.get(id(optimizer))
-        if known is not None and any(found is optimizer for found in known.optimizers()):
+        if known is not None and known.is_of(optimizer):
             return known
         parameters = parameters_of(optimizer)
         if self.model is not None:

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.modules import module as modules
@@ -21,8 +21,11 @@ from torch.nn.modules.loss import _Loss
 
 from relume.framework import Look, now_ns
 from relume.torch.watching.calls.lean import LeanHook
-from relume.torch.watching.calls.observer import CallObserver, Keeper
+from relume.torch.watching.calls.observer import CallObserver
 from relume.torch.watching.where import places
+
+if TYPE_CHECKING:
+    from relume.torch.watching.probe import TorchProbe
 
 LOOK_CAP_NS = 10_000_000
 """A look that has cost this much ends before the step's next forward: one step may hold a whole rollout."""
@@ -53,14 +56,14 @@ def compiles() -> bool:
 class Looking:
     """The looks at one thread; ``thorough``: nothing of a look is left out, whatever it costs."""
 
-    def __init__(self, keeper: Keeper, thorough: bool) -> None:
+    def __init__(self, probe: TorchProbe, thorough: bool) -> None:
         self.state = State.OFF
-        self._observer = CallObserver(keeper)
-        self._lean = LeanHook(keeper)
+        self._observer = CallObserver(probe)
+        self._lean = LeanHook(probe)
         self._way: CallObserver | LeanHook = self._observer
         self.stays = False  # the mode is on the stack until an optimizer's step begins
-        self._sites = keeper.sites
-        self._fail = keeper.fail
+        self._sites = probe.sites
+        self._fail = probe.fail
         self._thorough = thorough
         self._before_hiding = State.OFF
         self._has_modules = False  # the script has called one; until then the mode does not wait for one
@@ -81,6 +84,11 @@ class Looking:
     def cost(self) -> int:
         """Nanoseconds of own work so far."""
         return self._hook_cost + self._observer.cost + self._lean.cost
+
+    @property
+    def has_mode(self) -> bool:
+        """Whether the mode may be on the stack."""
+        return self.state is not State.OFF and self._way is self._observer
 
     # ---- from look to look ------------------------------------------------------------------------------------
 

@@ -102,14 +102,15 @@ def unsubscribe(subscriber: Subscriber) -> None:
 
 
 def attend(subscriber: Subscriber, *, begins: bool, backwards: bool) -> None:
-    """Tell this probe of the begins of optimizers' steps and of the ends of backward passes, or of neither.
+    """Tell this probe of the begins of optimizers' steps and of compiled code, and of the ends of backward passes, or not.
 
-    Most steps must cost little.
+    Most steps must cost little: every optimizer's step asks dynamo twice, whether anything is compiled or not.
     """
     for attentive, wanted in ((_attentive, begins), (_without_optimizer, backwards)):
         (attentive.add if wanted else attentive.discard)(id(subscriber))
     if _attentive and not _undo_attention:
         _undo_attention.append(register_optimizer_step_pre_hook(_steps).remove)
+        _tap_compiled_calls()
     while _undo_attention and not _attentive:
         _undo_attention.pop()()
 
@@ -150,7 +151,6 @@ def _install() -> None:
     _undo.append(_replace(torch, "compile", _telling_compile))
     for wrapper in (torch._TorchCompileWrapper, torch._TorchCompileInductorWrapper):
         _undo.append(_replace(wrapper, "__call__", _telling_backend))
-    _tap_compiled_calls()
 
 
 def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Callable[[], None]:
@@ -230,7 +230,8 @@ def _unseen(original: Any) -> Any:
 def _telling_compile(original: Any) -> Any:
     def compile(*args: Any, **kwargs: Any) -> Any:
         compiled = original(*args, **kwargs)
-        _tap_compiled_calls()
+        if _attentive:
+            _tap_compiled_calls()  # dynamo has just been loaded
         tell("compiling")
         return compiled
 
@@ -272,4 +273,4 @@ def _tap_compiled_calls() -> None:
 
         return maybe_set_eval_frame
 
-    _undo.append(_replace(eval_frame, "_maybe_set_eval_frame", telling))
+    _undo_attention.append(_replace(eval_frame, "_maybe_set_eval_frame", telling))

@@ -197,4 +197,4 @@ def fitting(tag: Tag | None, x: Tensor) -> tuple[Tag, bool]:
     if tag is not None and tag.axis < x.ndim and x.shape[tag.axis] % max(tag.units * tag.inner, 1) == 0:
         return tag, False
     axis = assumed_axis(x.shape)
-    return Tag(axis, x.shape[axis]), True
+    return Tag(axis, x.shape[axis] if x.ndim else 1), True

@@ -7,7 +7,6 @@ compiled graphs are followed by the same rules; what differs is how a value is l
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.nn.parameter import Parameter
 from relume.torch.watching.calls.exported import with_exported
 from relume.torch.watching.calls.functions import ARITHMETIC_CALLS, LAYER_CALLS, MATMUL_CALLS, NORM_CALLS
 from relume.torch.watching.units.axes import RULES, Borrowed, Tag, kept
+from relume.torch.watching.units.values import Values
 from relume.torch.watching.where import places
 
 PARAMETER = object()
@@ -34,11 +34,14 @@ Follow = Callable[[Any, Any, Any, Any], None]
 """Takes a call and its result: ``(func, args, kwargs, out)``."""
 
 
-class Follower:
-    """The tags of tensors, while these are alive."""
+class Follower(Values):
+    """The tags of tensors, while these are alive: a :class:`Tag`, ``PARAMETER`` or None."""
+
+    kinds: tuple[type, ...] = _PLAIN_TENSORS
+    """The types of the values that are tagged."""
 
     def __init__(self) -> None:
-        self._tags: dict[int, tuple[weakref.ref[Tensor], Any]] = {}
+        super().__init__()
         self.ways: dict[Any, Follow] = {
             **dict.fromkeys(_ARITHMETIC, self.arithmetic),
             **dict.fromkeys(_RULES, self.by_rule),
@@ -47,29 +50,12 @@ class Follower:
             **dict.fromkeys(LAYERS, self.layer),
         }
 
-    def clear(self) -> None:
-        """Forget all tags."""
-        self._tags.clear()
-
-    def forget_the_dead(self) -> None:
-        """Forget the tags of tensors that are gone."""
-        self._tags = {number: known for number, known in self._tags.items() if known[0]() is not None}
+    def put(self, x: Any, what: Any) -> None:
+        """Tag a value; None: it has no units that are known."""
+        if type(x) in self.kinds:
+            super().put(x, what)
 
     # ---- what differs in a graph ------------------------------------------------------------------------------
-
-    def of(self, x: Any) -> Any:
-        """The tag of a value: a :class:`Tag`, ``PARAMETER`` or None."""
-        known = self._tags.get(id(x))
-        return known[1] if known is not None and known[0]() is x else None
-
-    def put(self, x: Any, tag: Any) -> None:
-        """Tag a value; None: it has no units that are known."""
-        if type(x) in _PLAIN_TENSORS:
-            self._tags[id(x)] = (weakref.ref(x), tag)
-
-    def reference(self, x: Any) -> Callable[[], Any]:
-        """What a value is remembered by without being kept alive."""
-        return weakref.ref(x)
 
     def shaped(self, x: Any) -> Any:
         """What has the shape of a value; None for one that is no tensor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -36,11 +37,11 @@ class KnownCall:
     def is_of(self, module: nn.Module | None, tag: Tag) -> bool:
         """Whether it is still of this module and this layer: an id may have gone to another object."""
         layer = tag.borrowed.owner if tag.borrowed is not None else tag.layer
-        return _is(self._module, module) and _is(self._layer, layer)
+        return self._module() is module and self._layer() is layer
 
     def is_gone(self) -> bool:
         """Whether its module or its layer is."""
-        return any(thing is not None and thing() is None for thing in (self._module, self._layer))
+        return any(thing is not _nothing and thing() is None for thing in (self._module, self._layer))
 
     def fits(self, x: Tensor) -> bool:
         """Whether a tensor has as many axes and units."""
@@ -49,13 +50,13 @@ class KnownCall:
     @property
     def module(self) -> nn.Module | None:
         """Its module, while it is alive."""
-        return None if self._module is None else self._module()
+        return self._module()
 
 
-def reference(thing: Any) -> weakref.ref[Any] | None:
-    """A weak reference to an object, None for None."""
-    return None if thing is None else weakref.ref(thing)
+def reference(thing: Any) -> Callable[[], Any]:
+    """A weak reference to an object; for None what gives None."""
+    return _nothing if thing is None else weakref.ref(thing)
 
 
-def _is(reference: weakref.ref[Any] | None, thing: Any) -> bool:
-    return thing is None if reference is None else reference() is thing
+def _nothing() -> None:
+    """There was no object."""

@@ -233,11 +233,6 @@ class Trees:
             return "", self.label(module)
         return self.label(tree), path
 
-    def layer(self, tree: nn.Module | None, weight: Any) -> str:
-        """The path of the module that owns a weight, "" if none in the tree does."""
-        tree, name = self.weight(tree, weight)
-        return name.rpartition(".")[0] or type(tree).__name__ if name else ""
-
     def weight(self, tree: nn.Module | None, weight: Any) -> tuple[nn.Module | None, str]:
         """The tree that owns a weight and the weight's name in it; (None, "") if none does."""
         for candidate in (self.model, tree):

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import Parameter
 
-from relume.artifacts.recording import Site
 from relume.framework import Listener, Look, Phase, Seen
 from relume.torch.watching.calls.functions import Applied
 from relume.torch.watching.causes.death_terms import DeathTerms
@@ -48,14 +47,6 @@ class WatchedSite:
         self._layer = reference(layer)
         self._slope = reference(slope)
 
-    def count_input(self, x: Tensor, tag: Tag) -> None:
-        """Count a pre-activation before the call."""
-        self.accumulator.input(x, tag, self.clock.step)
-
-    def count_output(self, y: Tensor, tag: Tag) -> None:
-        """Count what the activation gave."""
-        self.accumulator.output(y, tag, self.clock.step)
-
     def rebind(self, layer: Any, clock: Clock) -> None:
         """The layer that is met at this place now: the one before is gone, or was no parameter."""
         self._layer, self.clock = reference(layer), clock
@@ -63,12 +54,12 @@ class WatchedSite:
     @property
     def slope(self) -> Any:
         """A PReLU's learned slopes, None while there are none."""
-        return self._slope() if self._slope is not None else None
+        return self._slope()
 
     @property
     def layer(self) -> Any:
         """The producing layer's weight, None where it is unknown or gone."""
-        return self._layer() if self._layer is not None else None
+        return self._layer()
 
     def drain(self) -> Seen:
         """Hand over what was counted and begin anew; waits for a device."""
@@ -97,8 +88,7 @@ class Sites:
         self._copies = Copies(clocks)
         self._purge_at = _MOST_GONE
         self._keys: dict[str, int] = {}
-        self._said: set[tuple[str, int, int]] = set()
-        self._said_in_graphs: set[tuple[str, str, int]] = set()
+        self._said: set[tuple[str, Any, int]] = set()
         self._roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # that were looked through for scripted parts
         self.trees = places.Trees(None)
         self.graphs = 0  # compiled graphs that count
@@ -287,21 +277,16 @@ class Sites:
         key = (id(module), met.file, met.line, met.applied.name, met.order, id(tag.layer), tag.units)
         site = self._in_graphs.get(key)
         if site is None or site.layer is not tag.layer:  # an id may have gone to another object
-            clock = self._clocks.for_layer(tag.layer)
             where = Where(root, *self.trees.name(root, module, met.function), text, met.file, met.line)
-            described = self._described(met.applied, where, tag, assumed, clock)
-            number = self._listener.new_site(replace(described, compiled=True))
-            counts = self._counts(tag.units, met.applied)
-            slope = met.slope if met.slope is not None and met.slope.numel() in (1, tag.units) else None
-            site = self._in_graphs[key] = WatchedSite(number, clock, counts, tag.layer, slope)
+            site = self._in_graphs[key] = self._new_site(met.applied, where, tag, assumed, met.slope, compiled=True)
         self._slots.append((site, tag._replace(layer=None)))
         return len(self._slots) - 1
 
     def unjudged_in_graph(self, name: str, modules: Sequence[nn.Module], file: str, line: int, why: str) -> None:
         """Say once that an activation in a graph of the watched model is not judged."""
         inner = modules[-1] if modules else None
-        if self.fits_phase(inner) and self._is_around(modules, None) and (name, file, line) not in self._said_in_graphs:
-            self._said_in_graphs.add((name, file, line))
+        if self.fits_phase(inner) and self._is_around(modules, None) and (name, file, line) not in self._said:
+            self._said.add((name, file, line))
             self._listener.not_observed(name, f"{file}:{line}", why)
 
     def _is_around(self, modules: Sequence[nn.Module], layer: Any) -> bool:
@@ -309,7 +294,7 @@ class Sites:
         model = self.trees.model
         if model is None or any(self.trees.path(model, module) is not None for module in modules):
             return True
-        return bool(self.trees.layer(model, layer))
+        return bool(self.trees.weight(model, layer)[1])
 
     def count_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
         """Count what a compiled graph shows of an activation: before it, behind it, or both."""
@@ -317,9 +302,9 @@ class Sites:
         if site.clock.look is Look.OFF:
             return
         if x is not None and is_countable(x):
-            site.count_input(x, tag)
+            site.accumulator.input(x, tag, site.clock.step)
         if y is not None and is_countable(y):
-            site.count_output(y, tag)
+            site.accumulator.output(y, tag, site.clock.step)
 
     # ---- a first meeting --------------------------------------------------------------------------------------
 
@@ -333,23 +318,28 @@ class Sites:
             self.unjudged(written(call, place.kind), place.frame, why)
             return None
         self.outside_modules |= not places.is_in_a_call(place.frame)
-        clock = self._clocks.for_layer(tag.layer)
-        where = Where.of(place, call, self.trees)
-        number = self._listener.new_site(self._described(applied, where, tag, assumed, clock))
         slope = args[1] if applied.name == "prelu" and len(args) > 1 else None
+        return self._new_site(applied, Where.of(place, call, self.trees), tag, assumed, slope)
+
+    def _new_site(
+        self, applied: Applied, where: Where, tag: Tag, assumed: bool, slope: Any, *, compiled: bool = False
+    ) -> WatchedSite:
+        clock = self._clocks.for_layer(tag.layer)
+        order = self._keys[where.key] = self._keys.get(where.key, 0) + 1
+        site = site_of(self.trees, applied, where, tag, assumed=assumed, clock=clock.number, order=order)
+        number = self._listener.new_site(replace(site, compiled=compiled))
         if slope is not None and slope.numel() not in (1, tag.units):  # a slope for each position: none is a unit's
             slope = None
-        return WatchedSite(number, clock, self._counts(tag.units, applied), tag.layer, slope)
-
-    def _counts(self, units: int, applied: Applied) -> Accumulator:
-        return Accumulator(units, bounds_of(applied.name, applied.parameters), self.kept, whole=self._whole)
+        bounds = bounds_of(applied.name, applied.parameters)
+        counts = Accumulator(tag.units, bounds, self.kept, whole=self._whole)
+        return WatchedSite(number, clock, counts, tag.layer, slope)
 
     def _is_watched(self, place: places.Place, layer: Any) -> bool:
         model = self.trees.model
         if model is None:
             return True
         inside = place.module is not None and self.trees.path(model, place.module) is not None
-        return inside or places.root(place.frame) is model or bool(self.trees.layer(model, layer))
+        return inside or places.root(place.frame) is model or bool(self.trees.weight(model, layer)[1])
 
     def _unfit(self, applied: Applied, x: Tensor, tag: Tag, assumed: bool, place: places.Place) -> str:
         """Why a call is not judged, "" where it is."""
@@ -377,7 +367,3 @@ class Sites:
     def fits_phase(self, module: nn.Module | None) -> bool:
         """Whether a module's ``training`` flag is that of the passes which count."""
         return self._phase == "all" or module is None or module.training == (self._phase == "train")
-
-    def _described(self, applied: Applied, where: Where, tag: Tag, assumed: bool, clock: Clock) -> Site:
-        order = self._keys[where.key] = self._keys.get(where.key, 0) + 1
-        return site_of(self.trees, applied, where, tag, assumed=assumed, clock=clock.number, order=order)
