@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ import tensorflow as tf
 from tensorflow.python.eager import record
 from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
-from tensorflow.python.util import tf_stack
 
 from relume.framework import Listener, Look, Phase
+from relume.tensorflow.watching.names import frames, functions, weight_of
 from relume.watching.bounds import bounds_on_output
 from relume.watching.counted import CountedSite, CountingProbe, StepClock, Where
 from relume.watching.patches import Patches
@@ -35,29 +35,10 @@ SITE_NS, ELEMENT_NS = 45_000, 0.9
 ours sees it. By whole fits on one thread: 30 to 60 µs a site of 1,024 elements, 0.3 ms one of 262,144.
 """
 
-FUNCTIONS = {
-    "relu": ("nn.relu",),
-    "relu6": ("nn.relu6",),
-    "leaky_relu": ("nn.leaky_relu",),
-    "elu": ("nn.elu",),
-    "selu": ("nn.selu",),
-    "silu": ("nn.silu", "nn.swish"),
-    "gelu": ("nn.gelu",),
-    "sigmoid": ("nn.sigmoid", "sigmoid", "math.sigmoid"),
-    "tanh": ("nn.tanh", "tanh", "math.tanh"),
-}
-"""Activation → its names in TensorFlow."""
-
 _DEFAULTS: dict[str, dict[str, Any]] = {"leaky_relu": {"alpha": 0.2}, "gelu": {"approximate": False}}
-_LAYERS = {"MatMul", "BatchMatMulV2", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Einsum"}
 
 running: list[TensorFlowProbe] = []
 """The probes that watch now, at most one for each listener."""
-
-
-def frames() -> Iterator[tuple[str, int, str]]:
-    """(file, line, function) of the frames from the inside out, as the code was before AutoGraph."""
-    return ((frame.filename, frame.lineno, frame.name) for frame in reversed(tf_stack.extract_stack()))
 
 
 class TensorFlowProbe(CountingProbe):
@@ -87,11 +68,8 @@ class TensorFlowProbe(CountingProbe):
             return  # Keras's probe has begun already: TensorFlow imports Keras
         self.running = self.looking = True
         running.append(self)
-        for name, places in FUNCTIONS.items():
-            for place in places:
-                home, _, attribute = f"tf.{place}".rpartition(".")
-                module = {"tf.nn": tf.nn, "tf.math": tf.math, "tf": tf}[home]
-                self._patches.put(module, attribute, self._function(getattr(module, attribute), name, f"tf.{place}"))
+        for name, home, attribute, call in functions():
+            self._patches.put(home, attribute, self._function(getattr(home, attribute), name, call))
         self._patches.put(Function, "__call__", self._executing(Function.__call__))
         self._patches.put(tf.GradientTape, "gradient", self._differentiating(tf.GradientTape.gradient))
 
@@ -129,7 +107,7 @@ class TensorFlowProbe(CountingProbe):
         """A call outside any Keras layer."""
         found = (frame for frame in frames() if is_users(frame[0], "tensorflow", "keras"))
         file, line, function = next(found, ("", 0, ""))
-        producer = _weight_of(x)
+        producer = weight_of(x)
         return Where(
             "", function, call, shown_path(file), line, layer=producer.split(":")[0].rpartition("/")[2], place=producer
         )
@@ -403,23 +381,6 @@ class TensorFlowProbe(CountingProbe):
 def _graph() -> Any:
     """The graph that is traced; None in eager code."""
     return tf.compat.v1.get_default_graph() if tf.inside_function() else None
-
-
-def _weight_of(x: Any) -> str:
-    """The name of the layer's weight before a symbolic tensor, "" if none is found near it."""
-    if not isinstance(x, tf.Tensor) or not hasattr(x, "op") or tf.executing_eagerly():
-        return ""
-    operation = x.op
-    for _ in range(20):
-        if operation.type in _LAYERS:
-            weight = operation.inputs[1].op
-            while weight.type in {"ReadVariableOp", "Identity", "Cast", "Reshape"}:
-                weight = weight.inputs[0].op
-            return str(weight.name)
-        if not operation.inputs:
-            return ""
-        operation = operation.inputs[0].op
-    return ""
 
 
 ENGINE = TensorFlowProbe
