@@ -245,11 +245,10 @@ def published() -> str:
 def _experiment(experiment: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     link = experiment.get("link")
     source = f"[{experiment['source']}]({link})" if link else experiment["source"]
-    parts = [
-        f"## {experiment['name']}",
-        f"{experiment['title']}. Source: {source}.",
-        f"```text\n{rows[0]['command']}\n```",
-    ]
+    parts = [f"## {experiment['name']}", f"{experiment['title']}. Source: {source}."]
+    if not rows:
+        return "\n\n".join([*parts, f"Not run yet: `make reproduce ONLY={experiment['name']}`."])
+    parts.append(f"```text\n{rows[0]['command']}\n```")
     head = ("", "published", "must lie in", "ours", "95 % interval", "")
     lines = [
         (

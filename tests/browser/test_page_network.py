@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
+from pathlib import Path
+
 import pytest
+
+from relume.page.contents import SHOWN
 
 
 @pytest.fixture
@@ -43,11 +49,12 @@ def rate(shown, value):
 STORIES = [
     ("healthy", 0, 0, 0, 1, 10),
     ("healthy", 600, 0, 0, 0, 0.001),
-    ("dying", 119, 0, 0, 0, 0.01),
-    ("dying", 400, 12, 24, 0.1, 1),
+    ("dying", 119, 0, 0, 0, 0.02),
+    ("dying", 400, 6, 24, 0.1, 1),
+    ("dying", 2000, 6, 24, 0.1, 1),
     ("born", 0, 12, 24, 0.1, 1),
-    ("born", 400, 12, 24, 0.3, 1),
-    ("revived", 299, 12, 24, 0.1, 1),
+    ("born", 2000, 12, 24, 0.3, 1),
+    ("revived", 299, 6, 24, 0.1, 1),
     ("revived", 300, 0, 0, 0.1, 1),
     ("revived", 1000, 0, 1, 0, 0.002),
 ]
@@ -104,7 +111,7 @@ def test_a_learning_rate_too_high_kills_and_revival_changes_no_output(shown):
     found = shown("#net=healthy&at=120")
     assert dead(found) == 0
     assert found.locator("#revive").is_disabled()
-    rate(found, 0.2)
+    rate(found, 0.5)
     run(found, 100)
     assert dead(found) >= 10
     predict = "[...relume.page.session.network.predict(relume.page.session.network.x)]"
@@ -147,6 +154,46 @@ def test_another_activation_takes_the_weights_over_and_wakes_the_dead(shown):
     addressed(found, "0.act.leaky_relu~0.2")
 
 
+def test_activations_with_a_slope_below_zero_cure_the_dying_network_and_relu_does_not(shown):
+    ends = shown().evaluate("""() => Object.fromEntries(relume.family.names().map((name) => {
+      const session = new relume.session.Session("dying", [`200.act.${name}`]);
+      session.run(1200);
+      return [name, [session.step, session.network.count("dead", "stuck"), session.network.loss]];
+    }))""")
+    assert len(ends) == len(SHOWN)
+    assert all(step == 1200 and math.isfinite(lost) for step, _, lost in ends.values()), ends
+    _, gone, stuck = ends["relu"]
+    assert gone > 6
+    assert stuck > 0.1
+    for name in ("leaky_relu", "prelu", "elu", "gelu"):
+        assert ends[name][1] == 0, (name, ends)
+        assert ends[name][2] < stuck / 2, (name, ends)
+
+
+# Link of the docs → least and most dead units at its end, least and greatest loss there.
+ENDS = {
+    "#net=healthy": (0, 0, 0, 0.001),
+    "#net=dying&at=400": (6, 24, 0.1, 1),
+    "#net=born": (12, 24, 0.3, 1),
+    "#net=revived&at=1000": (0, 1, 0, 0.001),
+    "#net=dying&at=1200&do=200.act.elu~1": (0, 0, 0, 0.005),
+    "#net=dying&at=1200&do=200.act.relu": (6, 24, 0.1, 1),
+}
+
+
+def test_each_link_of_the_docs_ends_as_it_says(shown):
+    text = (Path(__file__).parents[2] / "docs/how-to/use-the-page.md").read_text(encoding="utf-8")
+    links = re.findall(r"`(#net=[^`]*)`", text)
+    assert sorted(links) == sorted(ENDS)
+    for link in links:
+        found = shown(link)
+        run(found, 1000)
+        least, most, low, high = ENDS[link]
+        assert least <= dead(found) <= most, link
+        assert low <= loss(found) <= high, link
+        assert found.told.errors == []
+
+
 def test_a_link_brings_back_all_that_was_done(shown):
     found = shown("#net=dying&at=200")
     found.locator("#revive").click()
@@ -165,7 +212,7 @@ def test_a_link_brings_back_all_that_was_done(shown):
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_says_so(shown):
-    found = shown("#do=0.lr.3,0.act.leaky_relu~1&at=2000")
+    found = shown("#do=0.act.elu~1e300&at=2000")
     assert found.evaluate("relume.page.session.broken")
     assert "no longer a number" in found.locator("#net-ended").inner_text()
     assert found.locator("#net-loss").inner_text() in ("nan", "∞")

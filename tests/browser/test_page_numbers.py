@@ -182,7 +182,8 @@ def in_pytorch(told, name, steps, lr):
     drawn = Slopes(told["slopes"])
     acts = {"prelu": learned, "rrelu": [drawn, drawn]}.get(name) or [ACTS[name]] * 2
     x, y = (torch.tensor(told[key], dtype=torch.float64)[:, None] for key in "xy")
-    optimizer = torch.optim.SGD([*sum(layers, ()), *(slopes if name == "prelu" else [])], lr=lr)
+    learning = [*sum(layers, ()), *(slopes if name == "prelu" else [])]
+    optimizer = torch.optim.SGD(learning, lr=lr)
     losses = []
     for _ in range(steps):
         h = x
@@ -192,6 +193,7 @@ def in_pytorch(told, name, steps, lr):
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(learning, 10)
         optimizer.step()
     return losses, layers, slopes
 

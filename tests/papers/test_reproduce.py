@@ -36,6 +36,8 @@ SHORT = {
     "deep-variance": "--networks 1 --epochs 1 --seeds 1",
     "collapse-relu-rai": "--networks 8 --steps 3",
     "mnist1d-mlp": "--steps 3 --seeds 2",
+    "slow-regression": "--steps 500 --networks 2",
+    "slow-regression-revived": "--steps 500 --networks 2",
 }
 
 

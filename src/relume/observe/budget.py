@@ -25,8 +25,9 @@ AIM = 0.75
 """The part of the budget that is planned with: a stopwatch outside scatters by half a percent around what is booked."""
 
 IDLE_NS = 6_500
-"""What a step costs that is passed over: its loss, its learning rates, one hook (by a stopwatch: 9 µs, 6 to 14, of
-which our own clock sees 1)."""
+"""What a step costs that is passed over: its loss, its learning rates, one hook. By a stopwatch it was 9 µs (6 to 14)
+while dynamo's two questions a step were heard too; our own clock sees none of it.
+"""
 
 COLD = 1.55
 """How much more ours costs than its own clock sees: caches are cold, and what it drives out of them is missed later.
@@ -34,25 +35,25 @@ By a stopwatch on steps of 0.46 ms: 1.5 for rows of lean looks, 1.6 for single o
 to 57 ms the difference is within the noise.
 """
 
-LEAN_PART = 0.92  # of what is earned: on a 0.46 ms step it buys 13 % of the steps, and 0.85 would buy 11 %
-BEGIN = 0.18
-"""This part of the allowance is there from the first step: with what follows it pays for 440 steps of 0.5 ms, each
-looked at.
+LEAN_PART = 0.91  # of what is earned: with 0.93, 20,000 steps of 0.3 ms had a tenth without any wide look
+BEGIN, SHORT = 0.5, 500
+"""This part of the allowance is there from the first step, for so many steps: each of 440 is looked at though a look
+takes 200 µs on a busy machine. What is left of it then pays for later looks that cannot wait.
 """
 
-FUND, PACE = 0.25, 0.15
-"""This part of what is there is for wide looks, and they take at most this share of any stretch: of 440 steps of 0.6 ms
-one in ten is seen so.
+FUND, PACE = 0.15, 0.15
+"""This part of what is there is for wide looks, and they take at most this share of any stretch: 500 steps of 0.7 ms
+have 11 to 13 of them, the first at 0, 1, 2, 4, 8 …
 """
 
 ROW_NS, FEWEST_IN_ROW, MOST_IN_ROW = 16_000_000, 8, 32
-"""Lean looks come in rows, of this duration at most: a look by itself costs twice one in a row, for the caches are cold
-(0.46 ms a step: 80 µs against 42).
+"""Lean looks come in rows, of this duration at most: the caches are cold after steps that are passed over. By our own
+clock (0.7 ms a step) a look costs 65 µs in a row of 20, 140 in one of 2, and 250 by itself.
 """
 
 CYCLES, CYCLES_NS = 4, 250_000_000
-"""So many single looks, and for this long, are one plan: to tell of each and to plan the next would be half of their
-cost (60 of 110 calls of ours).
+"""So many single looks, and for this long, are one plan. To tell of each and to plan the next are 60 of 130 calls of
+ours; by our own clock a single look costs 190 µs so, and 250 otherwise.
 """
 
 SAVED, SAVED_WIDE = 256, 8  # looks that a bucket holds at most: a long evaluation must not buy a thousand in a row
@@ -80,14 +81,14 @@ class Bucket:
     """What may be spent on one kind of look; below 0 it is in debt. ``price``: the recent cost of such a look."""
 
     def __init__(self, ns: float, most: int) -> None:
-        """``most``: looks that are saved up at most, unless there was more from the beginning."""
-        self.ns = self._start = ns
+        """``most``: looks that are saved up at most, unless more is there from the beginning (``start``)."""
+        self.ns = self.start = ns
         self._most = most
         self.price = Mean()
 
     def add(self, ns: float) -> float:
         """Add to it; returns what it cannot hold."""
-        over = max(self.ns + ns - max(self._most * self.price.value, min(self.ns, self._start)), 0.0)
+        over = max(self.ns + ns - max(self._most * self.price.value, min(self.ns, self.start)), 0.0)
         self.ns += ns - over
         return over
 
@@ -140,8 +141,10 @@ class Budget:
             return  # the very first look meets the sites and warms the code
         step_ns = max(duration - cost, 0.0) / steps.number
         self._step.add(step_ns)
+        if self.steps > SHORT:
+            self._lean.start = self._wide.start = 0.0
         granted = self._granted(steps.number, step_ns)
-        self._earned += steps.number * self._allowed(step_ns)
+        self._earned += steps.number * self._allowed(step_ns, 1.0)
         self._wide.add((1 - LEAN_PART) * granted + self._lean.add(LEAN_PART * granted))
         bucket = self._wide if wide else self._lean
         if wide or (looks and steps.plan.steps >= min(FEWEST_IN_ROW, self._row())):
@@ -150,17 +153,13 @@ class Budget:
         if self.spent < self._allowance:  # it pays for lean looks that cannot wait
             self._lean.ns = max(self._lean.ns, 0.0)
 
-    def _allowed(self, step_ns: float) -> float:
-        """What a step of this duration may cost in the long run."""
-        return max(self._share * AIM * step_ns, min(self._floor, FLOOR_SHARE * step_ns))
+    def _allowed(self, step_ns: float, part: float = AIM) -> float:
+        """What a step of this duration may cost; ``part``: of the share of time."""
+        return max(self._share * part * step_ns, min(self._floor, FLOOR_SHARE * step_ns))
 
     def _granted(self, steps: int, step_ns: float) -> float:
-        """What so many steps add to the buckets.
-
-        The buckets begin with a part of the allowance, and until steps have earned the allowance they add so much less:
-        a run costs at most the allowance or what its steps have earned, whichever is larger.
-        """
-        return steps * self._allowed(step_ns) * (1 - BEGIN if self._earned < self._allowance else 1.0)
+        """What so many steps add to the buckets: half if the run has cost its allowance and not yet earned it."""
+        return steps * self._allowed(step_ns) * (0.5 if self._earned < self._allowance <= self.spent else 1.0)
 
     def _row(self) -> int:
         """How many lean looks are planned together."""
@@ -187,7 +186,7 @@ class Budget:
             off = max(0, min(fresh, math.ceil(short / each) if each > 0 else fresh))
         if off >= until_wide:
             return Plan(Look.WIDE, 1, until_wide)
-        looks = max(int(min((bucket.ns + off * max(each, 0.0)) / price, row, until_wide - off)), 1)
+        looks = max(min(math.ceil((bucket.ns + off * each) / price), row, until_wide - off), 1)
         if looks > 1 or not off:
             return Plan(Look.LEAN, looks, off)
         cycles = min(CYCLES, until_wide // (off + 1), int(CYCLES_NS / ((off + 1) * max(self._step.value, 1.0))))
@@ -196,6 +195,6 @@ class Budget:
     def _steps_to_a_wide_look(self, step: int) -> int:
         doubled = (1 << (step - 1).bit_length()) - step  # the steps 1, 2, 4, 8 …: a run of any length has some
         step_ns, price = max(self._step.value, 1.0), self._wide.price.value
-        paid = (price - self._wide.ns) / ((1 - LEAN_PART) * self._granted(1, step_ns))
+        paid = (price - self._wide.ns) / ((1 - LEAN_PART) * self._allowed(step_ns))
         apart = price / (PACE * step_ns) - self._narrow
         return min(doubled, math.ceil(max(paid, apart)))

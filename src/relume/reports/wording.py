@@ -74,7 +74,8 @@ def _units(findings: Findings) -> int:
 
 def _places(findings: Findings, some: Sequence[Judged]) -> list[str]:
     known = names([judged.site for judged in findings.sites])
-    return [f"{known[judged.site.key]} ({short_source(judged.site)})" for judged in some[:3]]
+    how = "layer {} of {}" if audited(findings) else "{} ({})"
+    return [how.format(known[judged.site.key], short_source(judged.site)) for judged in some[:3]]
 
 
 def _are(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import networks
@@ -109,6 +110,67 @@ def test_linear_bounds_are_tighter_than_intervals_and_certify_more():
     dead = relume.certify(model, low, high).sites[-1].on_the_box
     assert dead == tuple(range(20))
     assert bool((Bounds(program, low, high, linear=False).of(last)[1] > 0).any())
+
+
+class Averaged(nn.Module):
+    """Means, constants and curves on the way."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Conv2d(2, 6, 3), nn.Conv2d(6, 8, 3, stride=2), nn.Linear(8, 5)
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        x = nn.functional.leaky_relu(self.first(x), 0.3) * 3.0 + 100.0
+        return torch.relu(self.last(torch.relu(self.norm(self.second(x / 7.0)).tanh()).mean([2, 3])))
+
+
+def averaged():
+    model = Averaged()
+    with torch.no_grad():
+        model.norm.running_mean.uniform_(-50, 50)
+        model.norm.running_var.uniform_(0.5, 2)
+    return model, (2, 9, 9)
+
+
+class Cancelling(nn.Module):
+    """Large terms that cancel: the rounding of the first layer is more than all that follows adds."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(256, 4), nn.Linear(4, 4)
+        with torch.no_grad():
+            self.first.weight.copy_(torch.tensor([1.0, -1.0]).repeat(4, 128))
+
+    def forward(self, x):
+        return torch.relu(self.last(torch.relu(self.first(x * 0.001 + 1000.0))))
+
+
+def cancelling():
+    return Cancelling(), (256,)
+
+
+@pytest.mark.parametrize("make", [plain, convolutional, joined, averaged, cancelling], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_models_own_rounding_stays_within_its_bound(make, dtype):
+    torch.manual_seed(0)
+    model, shape = make()
+    model.eval().to(dtype)
+    low, high = -2 * torch.ones(1, *shape), 3 * torch.ones(1, *shape)
+    x = samples(low, high).to(dtype)
+    exact = copy.deepcopy(model).double()
+    program, real = Program(model, Batch.of(x[:1])), Program(exact, Batch.of(x.double()))
+    bounds = Bounds(program, low, high)
+    computed = Program(model, Batch.of(x))
+    triples = zip(gates(program), gates(computed), gates(real), strict=True)
+    for gate, own, precise in list(triples):
+        ours, theirs = (p.values([g.input])[g.input].double() for p, g in ((computed, own), (real, precise)))
+        bound, moved = bounds.rounding(gate.input)[0], (ours - theirs).abs().amax(0)
+        assert bool((moved <= bound).all()), gate.place
+        says = 2000 * torch.finfo(dtype).eps * max(1.0, float(theirs.abs().amax()))
+        assert make is cancelling or float(bound.amax()) < says, gate.place
+        low_, high_ = (end[0] for end in bounds.of(gate.input))
+        assert bool(((ours >= low_) & (ours <= high_) & (theirs >= low_) & (theirs <= high_)).all()), gate.place
 
 
 def test_three_claims_are_told_apart():

@@ -15,6 +15,7 @@ from torch import nn
 import relume
 from relume.errors import CureError
 from relume.torch.surgery import prune as pruning
+from relume.torch.surgery.rest import Batch
 
 PLANTED = {kind: paths for kind, (_, paths) in NETWORKS.items() if kind is not networks.Grouped}
 PLANTED[networks.MobileNet] = ("blocks.0.conv.1", "blocks.0.conv.4", "blocks.1.conv.4")
@@ -112,6 +113,33 @@ def test_a_constant_that_padding_would_break_is_refused():
     assert same(before, bits(model))
 
 
+def test_a_channel_that_is_dead_in_all_of_a_residual_trunk_is_cut_out_of_all_of_it():
+    model, x = planted(networks.ResNet)
+    kill(model, ["bn1", "layer1.bn2"], (2, 5))
+    smaller, change = relume.prune(model, watched(model, x), x)
+    with torch.no_grad():
+        assert torch.allclose(smaller(x), model(x), rtol=0, atol=1e-5)
+    assert change.left == ()
+    assert (smaller.conv1.out_channels, smaller.bn1.num_features, smaller.layer1.conv1.in_channels) == (6, 6, 6)
+    assert (smaller.layer1.conv2.out_channels, smaller.layer1.bn2.num_features) == (6, 6)
+    assert (smaller.layer2.conv1.in_channels, smaller.layer2.down[0].in_channels) == (6, 6)
+
+
+def test_a_constant_channel_of_a_linear_trunk_is_folded_once():
+    torch.manual_seed(0)
+    model, x = networks.MobileNet().eval(), networks.images()
+    kill(model, ["stem.1"], (2, 5))
+    with torch.no_grad():
+        project = model.blocks[0].conv[7]
+        project.weight[[2, 5]], project.bias[[2, 5]] = 0.0, torch.tensor([0.7, -0.3])
+    smaller, change = relume.prune(model, watched(model, x), x)
+    with torch.no_grad():
+        assert torch.allclose(smaller(x), model(x), rtol=0, atol=1e-5)
+    assert (2, 5) in [edit.units for edit in change.changed]
+    assert smaller.blocks[0].conv[6].out_channels == smaller.blocks[1].conv[0].in_channels == 6
+    assert smaller.blocks[1].conv[0].bias is not None
+
+
 def refused_residual():
     model = networks.ResNet().eval()
     with torch.no_grad():
@@ -195,3 +223,42 @@ def test_a_prune_that_cuts_the_wrong_units_is_caught_by_its_proof(monkeypatch):
     )
     with pytest.raises(CureError, match="FAILS  outputs stay"):
         relume.prune(model, findings, x)
+
+
+def audited_vgg(tmp_path):
+    """A VGG with channels that its weights alone show to be dead, and the audit of its checkpoint."""
+    torch.manual_seed(0)
+    model = networks.VGG().eval()
+    with torch.no_grad():
+        for path, units in (
+            ("features.1", [1, 3]),
+            ("features.5", [2, 5, 6]),
+            ("classifier.0", [4]),
+            ("classifier.3", [0]),
+        ):
+            model.get_submodule(path).weight[units] = 0
+            model.get_submodule(path).bias[units] = -0.2
+    torch.save(model.state_dict(), tmp_path / "vgg.pt")
+    return model, relume.audit(tmp_path / "vgg.pt")
+
+
+def test_a_vgg_is_pruned_by_the_audit_of_its_checkpoint(tmp_path):
+    model, findings = audited_vgg(tmp_path)
+    assert findings.sites[-1].dead == (0,)  # of the output, which no activation follows: it stays
+    x = networks.images()
+    smaller, change = relume.prune(model, findings, x)
+    assert [edit.units for edit in change.changed] == [(1, 3), (2, 5, 6), (4,)]
+    with torch.no_grad():
+        assert torch.allclose(smaller(x), model(x), rtol=0, atol=1e-6)
+        assert torch.equal(smaller(x).argmax(1), model(x).argmax(1))
+    work = [pruning._flops(each, Batch.of(x)) for each in (model, smaller)]
+    assert work[1] < 0.8 * work[0]
+
+
+def test_an_audit_of_another_model_is_refused(tmp_path):
+    _, findings = audited_vgg(tmp_path)
+    other, x = networks.ResNet().eval(), networks.images()
+    before = bits(other)
+    with pytest.raises(CureError, match=r"vgg.pt has a layer features.1 with 8 units, ResNet has none"):
+        relume.prune(other, findings, x)
+    assert same(before, bits(other))

@@ -217,7 +217,7 @@ relume.page = (() => {
     const dead = network.count("dead", "stuck");
     const words = `Step ${session.step}: loss ${written(network.loss, 3)}, ${dead} of ${network.units.length} units dead.`;
     const ended = session.broken
-      ? "The loss is no longer a number: the step was too large. Reset, and take a smaller learning rate."
+      ? "The loss is no longer a number. Reset, and take other parameters."
       : session.step >= LONGEST ? `That was ${LONGEST} steps: reset to begin anew.` : "";
     $("#net-ended").textContent = ended;
     $("#net-said").textContent = words;

@@ -1,8 +1,10 @@
 """Bounds on every tensor of a model for all inputs of a box: intervals, and linear bounds carried back to the input.
 
-Everything is computed in float64. Intervals are widened at each affine operation by the rounding that the model's own
-dtype may add. Linear bounds are widened by an estimate of it, taken at two points; so what only they certify holds for
-real numbers, and for the model's own up to that estimate.
+Both hold for what the model computes in its own dtype, in any order of summation, not only for real numbers. An
+interval is widened at each operation by the rounding that it may add. A linear bound holds for real numbers; it is
+widened by a bound on how far the model's values may be from the real ones, carried forward through the operations, and
+by the rounding of its own float64. A sum of n terms rounds by at most n·eps·Σ|terms| (Higham 2002, chapter 3). Sigmoid,
+tanh and exponentials are taken to be exact to 8 ulp; underflow is left aside.
 """
 
 from __future__ import annotations
@@ -28,16 +30,14 @@ MOST_ENTRIES = 20_000_000
 
 _SAME = frozenset("dropout feature_dropout contiguous clone detach alias to _to_copy lift_fresh_copy".split())
 _VIEWS = frozenset(
-    "view reshape _unsafe_view flatten unflatten permute transpose t squeeze unsqueeze slice select expand cat".split()
+    "view reshape _unsafe_view flatten unflatten permute transpose t squeeze unsqueeze slice select expand cat "
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d".split()
 )
-_MEANS = frozenset(f"{how}{n}d" for how in ("avg_pool", "adaptive_avg_pool", "upsample_nearest") for n in (1, 2, 3)) | {
-    "mean"
-}
-_GROWS = (
-    NEVER_FALLS
-    | frozenset(("hardtanh", "clamp", "clamp_min", "amax"))
-    | {f"{how}{n}d" for how in ("max_pool", "adaptive_max_pool") for n in (1, 2, 3)}
-)
+_MEANS = frozenset(f"{how}{n}d" for how in ("avg_pool", "adaptive_avg_pool") for n in (1, 2, 3)) | {"mean"}
+_CHOOSES = frozenset(f"{how}{n}d" for how in ("max_pool", "adaptive_max_pool") for n in (1, 2, 3)) | {"amax"}
+_CLIPS = frozenset("relu relu6 hardtanh clamp clamp_min".split())
+_CURVES = NEVER_FALLS - _CLIPS
+_GROWS = _CHOOSES | _CLIPS | _CURVES
 _WEIGHTED = frozenset(("linear", *CONVOLUTIONS))
 
 
@@ -53,7 +53,8 @@ class Bounds:
     def __init__(self, program: Program, lower: Tensor, upper: Tensor, *, linear: bool = True) -> None:
         self._program = program
         self._of: dict[Node, Box] = {}
-        self._points: list[Bounds] | None = None
+        self._size: dict[Node, Tensor] = {}  # Σ|terms| · number of terms: eps times it bounds an operation's rounding
+        self._error: dict[Node, Tensor] = {}  # bound on |value of the model − value in real numbers|
         self._constants: dict[Node, Tensor] = {}
         for node in program.graph.nodes:
             if node.op == "placeholder":
@@ -64,6 +65,8 @@ class Bounds:
                     self._of[node] = (lower.double(), upper.double())
         self._linear = linear and bool(torch.isfinite(lower).all() and torch.isfinite(upper).all())
         self._input = next(iter(self._of))
+        self._size[self._input], self._error[self._input] = lower.double().abs(), torch.zeros_like(lower).double()
+        self._size[self._input] = torch.maximum(self._size[self._input], upper.double().abs())
         for node in program.nodes:
             if any(given in self._of for given in node.all_input_nodes):
                 self._of[node] = self._bound(node)
@@ -74,73 +77,119 @@ class Bounds:
         """The bounds of a node's tensor; None for one that does not depend on the input."""
         return self._of.get(node)
 
+    def rounding(self, node: Node) -> Tensor:
+        """How far a node's values as the model computes them may be from the real ones; of its shape."""
+        return self._error[node]
+
     # ---- intervals --------------------------------------------------------------------------------------------
 
     def _bound(self, node: Node) -> Box:
         name = operation(node)
-        box = self._interval(node, name)
         first = node.args[0]
         if name in ("relu", "leaky_relu") and self._linear and isinstance(first, Node):
             self._tighten(first)
-            box = self._interval(node, name)
-        return box
+        low, high = self._interval(node, name)
+        self._size[node] = self._terms(node, name, torch.maximum(low.abs(), high.abs()))
+        exact = name in _CLIPS | _CHOOSES | _VIEWS | _SAME
+        local = torch.zeros_like(low) if exact else torch.finfo(self._dtype()).eps * _finite(self._size[node])
+        low, high = low - local, high + local
+        moved = (self._carried_error(node, name) + local).nan_to_num(nan=torch.inf)
+        self._error[node] = torch.minimum(moved, (high - low).nan_to_num(nan=torch.inf))
+        return low, high
 
     def _interval(self, node: Node, name: str) -> Box:
-        shape, moving = shape_of(node), [n for n in node.all_input_nodes if n in self._of]
-        endless = torch.full(shape, torch.inf, dtype=torch.float64, device=self._of[moving[0]][0].device)
-        unknown = (-endless, endless)
+        shape, moving = shape_of(node), self._moving(node)
         if name in _WEIGHTED and moving == [node.args[0]]:
             return self._affine(node)
-        if (name in _GROWS and moving == [node.args[0]]) or name in _VIEWS | _SAME | _MEANS:
-            return self._run(node, {n: self._of[n][0] for n in moving}), self._run(
-                node, {n: self._of[n][1] for n in moving}
-            )
         if name == "batch_norm" and moving == [node.args[0]]:
-            return self._scaled(moving[0], *self._norm(node))
-        if name == "add" and not node.kwargs:
-            return self._run(node, {n: self._of[n][0] for n in moving}), self._run(
-                node, {n: self._of[n][1] for n in moving}
-            )
+            scale, shift, _ = self._norm(node)
+            ends = [torch.where(scale == 0, 0.0, end * scale) + shift for end in self._of[moving[0]]]
+            return torch.minimum(*ends), torch.maximum(*ends)
+        grows = name in _GROWS and moving == [node.args[0]]
+        if grows or name in _VIEWS | _SAME | _MEANS or _is_plain_add(node):
+            low, high = (self._run(node, {n: self._of[n][end] for n in moving}) for end in (0, 1))
+            return low, high
         if name in ("mul", "div") and moving == [node.args[0]]:
             ends = [self._run(node, {moving[0]: end}) for end in self._of[moving[0]]]
             return torch.minimum(*ends).nan_to_num(nan=-torch.inf), torch.maximum(*ends).nan_to_num(nan=torch.inf)
-        return unknown
+        endless = torch.full(shape, torch.inf, dtype=torch.float64, device=self._of[moving[0]][0].device)
+        return -endless, endless
+
+    def _moving(self, node: Node) -> list[Node]:
+        """The inputs of a node that depend on the model's input."""
+        return [given for given in node.all_input_nodes if given in self._of]
 
     def _affine(self, node: Node) -> Box:
         """A linear layer or convolution, with infinite ends kept apart: 0 · ∞ is 0 here."""
         low, high = self._of[node.args[0]]
-        weight, bias = self._value(node.args[1]), self._value(node.args[2]) if len(node.args) > 2 else None
-
-        def apply(x: Tensor, w: Tensor, b: Any = None) -> Tensor:
-            return node.target(x, w, b, *node.args[3:])
-
+        weight = self._value(node.args[1])
         up, down = weight.clamp(min=0), weight.clamp(max=0)
         ends = []
         for one, other in ((low, high), (high, low)):
-            known = apply(_finite(one), up) + apply(_finite(other), down)
-            open_ = apply(one.isinf().double(), (up > 0).double()) + apply(other.isinf().double(), (down < 0).double())
-            ends.append((known, open_ > 0.5))
-        largest = torch.maximum(_finite(low).abs(), _finite(high).abs())
-        terms = weight[0].numel() + 1
-        error = torch.finfo(self._dtype()).eps * terms * apply(largest, weight.abs())
-        shift = torch.zeros_like(weight.flatten(1)[:, 0]) if bias is None else bias
-        shift = shift.view([-1] + [1] * (0 if operation(node) == "linear" else weight.ndim - 2))
-        error = error + torch.finfo(self._dtype()).eps * shift.abs() * (error > 0)
-        lower = (ends[0][0] + shift - error).masked_fill(ends[0][1], -torch.inf)
-        return lower, (ends[1][0] + shift + error).masked_fill(ends[1][1], torch.inf)
+            known = self._apply(node, _finite(one), up) + self._apply(node, _finite(other), down)
+            infinite = (one.isinf().double(), (up > 0).double()), (other.isinf().double(), (down < 0).double())
+            ends.append((known + self._shift(node), sum(self._apply(node, x, w) for x, w in infinite) > 0.5))
+        (lower, open_below), (upper, open_above) = ends
+        return lower.masked_fill(open_below, -torch.inf), upper.masked_fill(open_above, torch.inf)
 
-    def _norm(self, node: Node) -> tuple[Tensor, Tensor]:
+    def _apply(self, node: Node, x: Tensor, weight: Tensor) -> Tensor:
+        made: Tensor = node.target(x, weight, None, *node.args[3:])
+        return made
+
+    def _shift(self, node: Node) -> Tensor:
+        """The bias of a linear layer or convolution, in the shape of one output."""
+        weight, bias = self._value(node.args[1]), self._value(node.args[2]) if len(node.args) > 2 else None
+        shift = torch.zeros_like(weight.flatten(1)[:, 0]) if bias is None else bias
+        return shift.view([-1] + [1] * (0 if operation(node) == "linear" else weight.ndim - 2))
+
+    def _norm(self, node: Node) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale and shift of a normalization, and the sum of the sizes of what makes the shift."""
         weight, bias, mean, var = (self._value(arg) for arg in node.args[1:5])
         shape = [1, -1] + [1] * (len(shape_of(node)) - 2)
-        scale = (1 if weight is None else weight) / (var + float(node.args[7])).sqrt()
-        return scale.view(shape), ((0 if bias is None else bias) - mean * scale).view(shape)
+        scale = (torch.ones_like(var) if weight is None else weight) / (var + float(node.args[7])).sqrt()
+        bias = torch.zeros_like(var) if bias is None else bias
+        parts = torch.where(scale == 0, 0.0, (mean * scale).abs() + bias.abs())
+        return scale.view(shape), (bias - mean * scale).view(shape), parts.view(shape)
 
-    def _scaled(self, given: Node, scale: Tensor, shift: Tensor) -> Box:
-        low, high = self._of[given]
-        ends = [torch.where(scale == 0, 0.0, end * scale) for end in (low, high)]
-        error = 4 * torch.finfo(self._dtype()).eps * torch.maximum(_finite(ends[0]).abs(), _finite(ends[1]).abs())
-        error = error + torch.where(scale == 0, 0.0, 4 * torch.finfo(self._dtype()).eps * shift.abs())
-        return torch.minimum(*ends) + shift - error, torch.maximum(*ends) + shift + error
+    # ---- rounding ---------------------------------------------------------------------------------------------
+
+    def _terms(self, node: Node, name: str, largest: Tensor) -> Tensor:
+        """Σ|terms| of each entry, times their number; ``largest``: of each entry. See Higham 2002, equation 3.4."""
+        moving = self._moving(node)
+        given = torch.maximum(*(end.abs() for end in self._of[moving[0]]))
+        if name in _WEIGHTED and moving == [node.args[0]]:
+            weight = self._value(node.args[1]).abs()
+            made = self._apply(node, _finite(given), weight)
+            return (weight[0].numel() + 1) * (made + torch.where(made > 0, self._shift(node).abs(), 0.0))
+        if name == "batch_norm" and moving == [node.args[0]]:
+            scale, _, parts = self._norm(node)
+            return 8 * (torch.where(scale == 0, 0.0, given * scale.abs()) + parts)
+        if name in _MEANS:
+            size = given.numel() // largest.numel() if name == "mean" else given[0, 0].numel()
+            return (size + 1) * self._run(node, {moving[0]: given})
+        return 8 * largest if name in _CURVES else largest
+
+    def _carried_error(self, node: Node, name: str) -> Tensor:
+        """How far the errors of a node's inputs may move it; infinite if the operation is not known."""
+        moving = self._moving(node)
+        errors = {given: self._error[given] for given in moving}
+        first = errors[moving[0]]
+        if name in _WEIGHTED and moving == [node.args[0]]:
+            return self._apply(node, first, self._value(node.args[1]).abs())
+        if name == "batch_norm" and moving == [node.args[0]]:
+            return first * self._norm(node)[0].abs()
+        if name in _CLIPS | {"sigmoid", "tanh"} or (name == "leaky_relu" and abs(_slope(node)) <= 1):
+            return first
+        if name in _CHOOSES:
+            return self._run(node, errors)
+        if (
+            name in _VIEWS | _SAME | _MEANS
+            or _is_plain_add(node)
+            or (name in ("mul", "div") and moving == [node.args[0]])
+        ):
+            none = {given: torch.zeros_like(error) for given, error in errors.items()}
+            return (self._run(node, errors) - self._run(node, none)).abs()
+        return torch.full_like(self._size[node], torch.inf)
 
     # ---- linear bounds (Zhang et al. 2018, CROWN) ---------------------------------------------------------------
 
@@ -150,9 +199,8 @@ class Bounds:
         if low.numel() * self._of[self._input][0].numel() > MOST_ENTRIES:
             return
         every = torch.eye(low.numel(), dtype=torch.float64, device=low.device).view(-1, *low.shape)
-        slack = self._slack(node)
-        above = self._carry(node, every).view_as(high) + slack
-        below = -self._carry(node, -every).view_as(low) - slack
+        above = self._carry(node, every).view_as(high) + self._error[node]
+        below = -self._carry(node, -every).view_as(low) - self._error[node]
         self._of[node] = (torch.maximum(low, below), torch.minimum(high, above))
 
     def _carry(self, node: Node, coefficients: Tensor) -> Tensor:
@@ -163,6 +211,8 @@ class Bounds:
             a = on.pop(at, None)
             if a is None:
                 continue
+            rounding = (a[0].numel() + 8) * torch.finfo(torch.float64).eps
+            total += rounding * (a.abs() * self._size[at]).flatten(1).sum(1)
             step = None if at is self._input else self._step(at, a)
             if step is None:
                 total += _largest(a, *self._of[at])
@@ -176,15 +226,14 @@ class Bounds:
     def _step(self, node: Node, a: Tensor) -> tuple[dict[Node, Tensor], Tensor] | None:
         """The coefficients on a node's inputs and what is constant; None: its interval is all that is known."""
         name = operation(node)
-        moving = [n for n in node.all_input_nodes if n in self._of]
+        moving = self._moving(node)
         if name in ("relu", "leaky_relu"):
-            slope = float(node.args[1]) if name == "leaky_relu" and len(node.args) > 1 else 0.01
-            return self._bent(moving[0], a, slope if name == "leaky_relu" else 0.0)
+            return self._bent(moving[0], a, _slope(node))
         affine = (name in _WEIGHTED and moving == [node.args[0]]) or name in _VIEWS | _SAME | _MEANS
         if name == "batch_norm" and moving == [node.args[0]]:
-            scale, shift = self._norm(node)
+            scale, shift, _ = self._norm(node)
             return {moving[0]: a * scale}, (a * shift).flatten(1).sum(1)
-        if not affine and not (name == "add" and not node.kwargs) and not (name == "mul" and moving == [node.args[0]]):
+        if not affine and not _is_plain_add(node) and not (name == "mul" and moving == [node.args[0]]):
             return None
         zeros = {n: torch.zeros_like(self._of[n][0]) for n in moving}
         base, back = torch.func.vjp(lambda *xs: self._run(node, dict(zip(moving, xs, strict=True))), *zeros.values())
@@ -204,15 +253,6 @@ class Bounds:
         up, down = a.clamp(min=0), a.clamp(max=0)
         return {given: up * chord + down * under}, (up * lift).flatten(1).sum(1)
 
-    def _slack(self, node: Node) -> Tensor:
-        """Rounding of the model on the way to a node: the width that the intervals of single points have."""
-        if self._points is None:
-            low, high = self._of[self._input]
-            points = ((low + high) / 2, torch.maximum(low.abs(), high.abs()))
-            self._points = [Bounds(self._program, point, point, linear=False) for point in points]
-        wide = [points.of(node) for points in self._points]
-        return torch.stack([high - low for low, high in (box for box in wide if box is not None)]).amax(0)
-
     # ---- evaluation -------------------------------------------------------------------------------------------
 
     def _run(self, node: Node, values: dict[Node, Tensor]) -> Any:
@@ -230,6 +270,17 @@ class Bounds:
 
     def _dtype(self) -> torch.dtype:
         return next(p.dtype for p in self._program.model.parameters() if p.is_floating_point())
+
+
+def _is_plain_add(node: Node) -> bool:
+    return operation(node) == "add" and not node.kwargs
+
+
+def _slope(node: Node) -> float:
+    """The slope of a ReLU or LeakyReLU below 0."""
+    if operation(node) == "relu":
+        return 0.0
+    return float(node.args[1]) if len(node.args) > 1 else 0.01
 
 
 def _finite(x: Tensor) -> Tensor:

@@ -97,12 +97,13 @@ class Route:
 
     Attributes:
         readers: layers that read it by weights. ``carriers``: a normalization or depthwise convolution that has numbers
-            of its own for each channel, with the channels that it carries.
+            of its own for each channel, with the channels that it carries. ``joined``: what sums add to it.
         stops: unit → why it cannot be followed further. ``arrived``: the channels at the node that was looked for.
     """
 
     readers: list[Reader] = field(default_factory=list)
     carriers: list[tuple[Node, Channels]] = field(default_factory=list)
+    joined: list[Node] = field(default_factory=list)
     stops: dict[int, str] = field(default_factory=dict)
     arrived: Channels | None = None
 
@@ -113,7 +114,13 @@ class Route:
 
 
 def follow(
-    program: Program, start: Node, channels: Channels, *, until: Node | None = None, carry: bool = False
+    program: Program,
+    start: Node,
+    channels: Channels,
+    *,
+    until: Node | None = None,
+    carry: bool = False,
+    join: bool = False,
 ) -> Route:
     """Follow units from a node's tensor to all that reads them.
 
@@ -123,15 +130,16 @@ def follow(
         channels: the units of its tensor.
         until: a node that is not looked behind; the channels of its first argument are ``Route.arrived``.
         carry: go on through normalizations and depthwise convolutions, and list them as carriers.
+        join: go on through sums with tensors of the same shape, and list these.
     """
-    return _Walk(program, until, carry).run(start, channels)
+    return _Walk(program, until, carry, join).run(start, channels)
 
 
 class _Walk:
     """One walk through the graph, node by node in the order in which they run."""
 
-    def __init__(self, program: Program, until: Node | None, carry: bool) -> None:
-        self._program, self._until, self._carry = program, until, carry
+    def __init__(self, program: Program, until: Node | None, carry: bool, join: bool) -> None:
+        self._program, self._until, self._carry, self._join = program, until, carry, join
         self._at: dict[Node, Any] = {}  # channels of a tensor, or a list of them
         self._route = Route()
 
@@ -164,6 +172,8 @@ class _Walk:
             return "the model's output"
         if name in _MOVES:
             return self._moved(node) or said
+        if name == "add" and self._join:
+            return self._joined(node, carried) or said
         first = self._at.get(node.args[0]) if isinstance(node.args[0], Node) else None
         if not isinstance(first, Channels):
             joins = name in _SCALES or (name == "add" and self._until is not None)
@@ -212,6 +222,13 @@ class _Walk:
                 return None
         same = all(c.axis == found[0].axis and torch.equal(c.ids, found[0].ids) for c in found)
         return found[0] if same else None
+
+    def _joined(self, node: Node, carried: list[Node]) -> Channels | None:
+        others = [given for given in node.args[:2] if given not in carried]
+        if not all(isinstance(given, Node) and shape_of(given) == shape_of(node) for given in others):
+            return None
+        self._route.joined += [given for given in others if isinstance(given, Node)]
+        return self._scaled(node, carried)
 
     def _reduced(self, node: Node, first: Channels) -> Channels | None:
         ndim = len(shape_of(node.args[0]))

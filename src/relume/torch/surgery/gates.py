@@ -25,7 +25,7 @@ _ACTIVATIONS = {
 _PASSES = frozenset("dropout contiguous clone to _to_copy view reshape permute transpose flatten unflatten".split())
 
 
-@dataclass
+@dataclass(eq=False)
 class Gate:
     """One application of an activation.
 
@@ -75,7 +75,7 @@ class Gate:
 
     def rows_of_layer(self, value: Tensor) -> Tensor:
         """The same for a tensor of the shape that the layer before the activation gives."""
-        return value.movedim(_axis(self.makers[0]), 0).reshape(self.units, -1)
+        return value.movedim(axis_of(self.makers[0]), 0).reshape(self.units, -1)
 
     def outgoing(self, program: Program) -> Tensor:
         """Σ|w| of the weights that read each unit; shape (units,)."""
@@ -127,7 +127,7 @@ def _wire(program: Program, gate: Gate, carry: bool) -> None:
         gate.why = "no layer of the model makes its input"
         return
     maker = gate.makers[-1]
-    axis = _axis(maker)
+    axis = axis_of(maker)
     gate.units = shape_of(maker)[axis]
     gate.why = _unfit_makers(program, gate)
     route = follow(program, maker, Channels(axis, torch.arange(gate.units)), until=gate.node, carry=True)
@@ -164,7 +164,24 @@ def _find_makers(gate: Gate, node: Any) -> bool:
     return False
 
 
-def _axis(maker: Node) -> int:
+def makers_of(node: Any) -> list[Node]:
+    """The layers that make a tensor, through activations, pooling, normalizations and sums; none if one is unknown."""
+    if not isinstance(node, Node) or node.op != "call_function" or not node.args:
+        return []
+    name = operation(node)
+    depthwise = name in CONVOLUTIONS and len(node.args) > 6 and int(node.args[6]) > 1
+    if (name == "linear" or name in CONVOLUTIONS) and not depthwise:
+        return [node]
+    if name == "add":
+        both = [makers_of(given) for given in node.args[:2]]
+        return [*both[0], *both[1]] if all(both) else []
+    if depthwise or name == "batch_norm" or name in _PASSES or name in _ACTIVATIONS or "pool" in name:
+        return makers_of(node.args[0])
+    return []
+
+
+def axis_of(maker: Node) -> int:
+    """The axis of the units in what a layer or normalization gives."""
     last = operation(maker) in ("linear", "layer_norm")
     return len(shape_of(maker)) - 1 if last else 1
 
@@ -172,18 +189,28 @@ def _axis(maker: Node) -> int:
 def _unfit_makers(program: Program, gate: Gate) -> str:
     """Why the layers before the activation cannot be written to, "" if they can."""
     for node in gate.makers:
-        weight = node.args[_WEIGHT_AT[operation(node)]] if len(node.args) > 1 else None
-        if not isinstance(weight, Node):
-            if node is gate.norm and gate.layer is not None:
-                continue
-            return f"{path_of(node)} has no weight of its own"
-        if weight not in program.names:
-            return f"the weight of {path_of(node)} is computed, not a parameter"
-        if operation(node).endswith("_norm") and len(shape_of(weight)) != 1:
-            return f"{path_of(node)} scales each position for itself"
-        if len(weight.users) > 1 or _is_tied(program, weight):
-            return f"the weight of {path_of(node)} is shared with another layer or call"
+        plain = node is gate.norm and gate.layer is not None and not isinstance(_weight(node), Node)
+        if not plain and (why := unfit_maker(program, node)):
+            return why
     return ""
+
+
+def unfit_maker(program: Program, node: Node) -> str:
+    """Why a layer cannot be written to, "" if it can."""
+    weight = _weight(node)
+    if not isinstance(weight, Node):
+        return f"{path_of(node)} has no weight of its own"
+    if weight not in program.names:
+        return f"the weight of {path_of(node)} is computed, not a parameter"
+    if operation(node).endswith("_norm") and len(shape_of(weight)) != 1:
+        return f"{path_of(node)} scales each position for itself"
+    if len(weight.users) > 1 or _is_tied(program, weight):
+        return f"the weight of {path_of(node)} is shared with another layer or call"
+    return ""
+
+
+def _weight(node: Node) -> Any:
+    return node.args[_WEIGHT_AT[operation(node)]] if len(node.args) > 1 else None
 
 
 def _is_tied(program: Program, weight: Node) -> bool:
@@ -197,6 +224,8 @@ _WEIGHT_AT["instance_norm"] = 1
 
 def dead_units(findings: Findings, program: Program, found: list[Gate]) -> dict[int, tuple[Gate, tuple[int, ...]]]:
     """The dead units of the findings at the gates that they are of, by the gate's number.
+
+    Those of an audit are a layer's: what it calls dead in a layer without an activation is left out.
 
     Raises: CureError: the findings are of another model.
     """
@@ -217,10 +246,27 @@ def dead_units(findings: Findings, program: Program, found: list[Gate]) -> dict[
     matched: dict[int, tuple[Gate, tuple[int, ...]]] = {}
     for each in judged:
         if each.dead:
-            number = _match(each.site, found)
+            audited = not each.site.activation
+            number = _after_layer(each.site, program, found) if audited else _match(each.site, found)
+            if number is None:
+                continue
             earlier = matched.get(number, (found[number], ()))[1]
             matched[number] = (found[number], tuple(sorted({*earlier, *each.dead})))
     return matched
+
+
+def _after_layer(site: Site, program: Program, found: list[Gate]) -> int | None:
+    """The number of the gate after an audited layer; None without one."""
+    for number, gate in enumerate(found):
+        if gate.units == site.units and site.module in [path_of(node) for node in gate.makers]:
+            return number
+    if site.module in dict(program.model.named_modules()):
+        return None
+    raise CureError(
+        f"{site.file} has a layer {site.module} with {site.units} units, {type(program.model).__name__} has none of "
+        "this name. Give the model that was saved, under the names that it was saved with.",
+        slug="findings-of-another-model",
+    )
 
 
 def _match(site: Site, found: list[Gate]) -> int:

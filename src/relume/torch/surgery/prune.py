@@ -23,6 +23,7 @@ from relume.torch.surgery.gates import Gate, dead_units, gates
 from relume.torch.surgery.program import Program, path_of, without_fast_path
 from relume.torch.surgery.refusals import refuse_model
 from relume.torch.surgery.rest import Batch, at_rest, distance, outputs
+from relume.torch.surgery.trunks import key, trunk
 
 TOLERANCE = 1e-5
 """Of the largest output, by which outputs may move: fewer terms are added up in another order.
@@ -64,22 +65,40 @@ class _Cuts:
     """What is to be cut out of each module."""
 
     def __init__(self, program: Program, found: list[Gate]) -> None:
-        self._program, self._gates = program, found
+        self._program, self._gates, self._count = program, [*found], len(found)  # trunks follow the gates
         self._chosen: dict[int, set[int]] = defaultdict(set)  # gate → units
         self.left: list[Edit] = []
 
     def take(self, gate: Gate, units: Iterable[int]) -> None:
         """Choose these units, if all that they become is constant and the layers around them can be cut."""
         source = self._source(gate)
-        values = self._program.values(reader.node.args[0] for reader in source.readers)
-        refused: dict[str, list[int]] = defaultdict(list)
-        for unit in units:
-            why = self._refusal(source, unit, values)
-            if why:
-                refused[why].append(unit)
-            else:
-                self._chosen[self._gates.index(source)].add(unit)
-        self.left += [Edit(gate.place, tuple(each), why) for why, each in refused.items()]
+        summed = dict.fromkeys(units, "something is added to it that cannot be cut with it")
+        refused = summed if source.sums else self._choose(source, units)
+        joined = trunk(self._program, source) if refused else None
+        if joined is not None:
+            left = self._choose(self._known(joined), refused)
+            refused = {unit: left[unit] if source.sums else why for unit, why in refused.items() if unit in left}
+        reasons: dict[str, list[int]] = defaultdict(list)
+        for unit, why in refused.items():
+            reasons[why].append(unit)
+        self.left += [Edit(gate.place, tuple(each), why) for why, each in reasons.items()]
+
+    def _choose(self, gate: Gate, units: Iterable[int]) -> dict[int, str]:
+        """Choose what can be cut of these units at a gate; the others with the reason."""
+        values = self._program.values(reader.node.args[0] for reader in gate.readers)
+        reasons = {unit: self._refusal(gate, unit, values) for unit in units}
+        fit = {unit for unit, why in reasons.items() if not why}
+        if fit:
+            self._chosen[self._gates.index(gate)] |= fit
+        return {unit: why for unit, why in reasons.items() if why}
+
+    def _known(self, joined: Gate) -> Gate:
+        """The trunk as an earlier gate of it found it: it is cut, and its constants are folded, once."""
+        for gate in self._gates[self._count :]:
+            if key(gate) == key(joined):
+                return gate
+        self._gates.append(joined)
+        return joined
 
     def _source(self, gate: Gate) -> Gate:
         """The gate before a depthwise convolution: its channel can only go with the one that it reads."""
@@ -93,10 +112,10 @@ class _Cuts:
             return gate.refusal(unit)
         if not gate.readers:
             return "no layer reads it"
-        makers = [self._module(node) for node in gate.makers]
+        makers = [self._module(node) for node in [*gate.makers, *(node for node, _ in gate.carriers)]]
         if not all(isinstance(module, (*_LAYERS, *_NORMS)) for module in makers):
             return "relume does not cut a " + ", ".join(type(module).__name__ for module in makers)
-        if any(getattr(module, "groups", 1) > 1 for module in makers):
+        if any(getattr(self._module(node), "groups", 1) > 1 for node in gate.makers):
             return "its layer is a grouped convolution, whose groups would differ in size"
         for reader in gate.readers:
             if why := self._unfit(reader, unit, values):

@@ -102,7 +102,7 @@ def unsubscribe(subscriber: Subscriber) -> None:
 
 
 def attend(subscriber: Subscriber, *, begins: bool, backwards: bool) -> None:
-    """Tell this probe of the begins of optimizers' steps and of compiled code, and of the ends of backward passes, or not.
+    """Tell this probe when optimizers' steps and compiled code begin, and when backward passes end, or not.
 
     Most steps must cost little: every optimizer's step asks dynamo twice, whether anything is compiled or not.
     """
