@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
-import importlib.metadata
 import json
 import os
 import platform
@@ -20,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 KERAS = """
@@ -114,8 +114,7 @@ def main() -> None:
             "ratio_low": round(min(ratios), 4), "ratio_p50": round(statistics.median(ratios), 4),
             "ratio_high": round(max(ratios), 4), "bare_again_p50": round(statistics.median(noise), 4),
             "compiling_s": round(statistics.median(traced), 3), "looked_share": round(shares[0] / shares[1], 4),
-            "pairs": options.pairs,
-            "versions": " ".join(f"{p} {importlib.metadata.version(p)}" for p in ("keras", "jax")),
+            "pairs": options.pairs, "keras": version("keras"), "jax": version("jax"),
             "device": f"{platform.machine()} cpu, 1 thread", "date": datetime.date.today().isoformat(),
         }  # fmt: skip
         print(row, flush=True)

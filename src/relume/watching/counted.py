@@ -6,6 +6,8 @@ many steps are over.
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
@@ -90,6 +92,18 @@ class CountedSite:
         return Seen(self.number, self.clock.number, counted, slope)
 
 
+_probes: weakref.WeakSet[CountingProbe] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for probe in _probes:
+        probe.running = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)  # a child must not count into its parent's recording
+
+
 class CountingProbe:
     """The part of a :class:`~relume.framework.Probe` that knows no framework.
 
@@ -101,6 +115,7 @@ class CountingProbe:
     version = ""
 
     def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
+        _probes.add(self)
         self.listener = listener
         self.phase = phase
         self.cost = 0

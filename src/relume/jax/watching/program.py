@@ -7,7 +7,6 @@ backward pass applies none: its equations lie under ``transpose``, as those that
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from jax import lax
 from jax.extend import core
 
 from relume.activations import ACTIVATIONS
+from relume.jax.watching.units import Tag, carry, like
 from relume.watching.bounds import Bounds, bounds_on_output
 from relume.watching.counted import Where
 from relume.watching.source import is_users, shown_path
@@ -53,16 +53,6 @@ class Found:
     bounds: Bounds
     units: int
     shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Tag:
-    """What is known of a value: the axis of its units, the layer's weight by its path, whether it is a parameter."""
-
-    axis: int | None = None
-    weight: str = ""
-    inputs: int = 0
-    parameter: bool = False
 
 
 @dataclass
@@ -113,10 +103,10 @@ class Reading:
             file, line, _ = _source(equation, self.around)
             self.unseen.append((f"lax.{name}", f"{file}:{line}", "activations inside it are not counted"))
         results = _bind(equation, inputs)
-        carried = [_carried(equation, tags, out) for out in equation.outvars]
+        carried = [carry(equation, tags, out) for out in equation.outvars]
         if site is not None:
             self._count(site, equation, inputs, tags, results[0], stack)
-            x = next((t for v, t in zip(equation.invars, tags, strict=True) if _like(v, equation.outvars[0])), Tag())
+            x = next((t for v, t in zip(equation.invars, tags, strict=True) if like(v, equation.outvars[0])), Tag())
             carried[0] = x
         elif (mark := _mark(stack)) in self.regions and name in ("add", "sub"):
             self._end_region(mark, results[0], equation)
@@ -178,7 +168,7 @@ class Reading:
 
     def _count(self, name: str, equation: Any, inputs: list[Any], tags: list[Tag], y: Any, stack: str) -> None:
         pairs = zip(equation.invars, inputs, tags, strict=True)
-        x, tag = next(((x, t) for v, x, t in pairs if _like(v, equation.outvars[0])), (None, Tag()))
+        x, tag = next(((x, t) for v, x, t in pairs if like(v, equation.outvars[0])), (None, Tag()))
         mark = _mark(stack)
         named = self.named[int(mark)] if mark else None
         if ASIDE in stack or mark in self.regions or x is None or (self.only_named and named is None):
@@ -315,10 +305,6 @@ def _bind(equation: Any, inputs: list[Any]) -> list[Any]:
     return list(results) if equation.primitive.multiple_results else [results]
 
 
-def _like(variable: Any, out: Any) -> bool:
-    return not isinstance(variable, core.Literal) and variable.aval.shape == out.aval.shape
-
-
 def _mark(stack: str) -> str:
     found = re.findall(rf"{MARK}(\d+)", stack)
     return found[-1] if found else ""
@@ -352,71 +338,6 @@ def _all(equation: Any) -> Iterator[Any]:
         for each in inner.eqns:
             yield each
             yield from _all(each)
-
-
-# ---- where units lie -----------------------------------------------------------------------------------------------
-
-
-def _carried(equation: Any, tags: Sequence[Tag], out: Any) -> Tag:
-    """What is known of a result: pure shape arithmetic, from the layer that made it through what follows."""
-    rule = _RULES.get(equation.primitive.name)
-    if rule is not None:
-        return rule(equation, tags, out)
-    same = [t for v, t in zip(equation.invars, tags, strict=True) if _like(v, out) and (t.axis is not None)]
-    if same:
-        return same[0]
-    weights = [t for t in tags if t.parameter]
-    return replace(weights[0], axis=None) if len(weights) == len(equation.invars) == 1 else Tag()
-
-
-def _dot(equation: Any, tags: Sequence[Tag], out: Any) -> Tag:
-    """The units are what the weight brings along: the operand that is a parameter, or else the right one."""
-    ((left_over, right_over), (batch, _)) = equation.params["dimension_numbers"]
-    left, right = tags
-    is_left = left.parameter and not right.parameter
-    weight, over, which = (left, left_over, 0) if is_left else (right, right_over, 1)
-    free = equation.invars[which].aval.ndim - len(over) - len(batch)
-    if free == 0:
-        return Tag()
-    inputs = math.prod(equation.invars[which].aval.shape[i] for i in over)
-    axis = len(batch) + free - 1 if is_left else out.aval.ndim - 1
-    return Tag(axis, weight.weight, inputs)
-
-
-def _conv(equation: Any, tags: Sequence[Tag], out: Any) -> Tag:
-    numbers = equation.params["dimension_numbers"]
-    return Tag(numbers.out_spec[1], tags[1].weight, equation.invars[1].aval.shape[numbers.rhs_spec[1]])
-
-
-def _moved(by: Callable[[Any, int], int | None]) -> Callable[[Any, Sequence[Tag], Any], Tag]:
-    def rule(equation: Any, tags: Sequence[Tag], out: Any) -> Tag:
-        tag = tags[0]
-        return tag if tag.axis is None else replace(tag, axis=by(equation, tag.axis))
-
-    return rule
-
-
-def _reshaped(equation: Any, axis: int) -> int | None:
-    """The axis with the same size and the same stride."""
-    old, new = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
-    stride = math.prod(old[axis + 1 :])
-    return next((i for i, n in enumerate(new) if n == old[axis] and math.prod(new[i + 1 :]) == stride), None)
-
-
-def _reduced(equation: Any, axis: int) -> int | None:
-    gone = equation.params["axes"]
-    return None if axis in gone else axis - sum(each < axis for each in gone)
-
-
-_RULES: dict[str, Callable[[Any, Sequence[Tag], Any], Tag]] = {
-    "dot_general": _dot,
-    "conv_general_dilated": _conv,
-    "transpose": _moved(lambda equation, axis: equation.params["permutation"].index(axis)),
-    "broadcast_in_dim": _moved(lambda equation, axis: equation.params["broadcast_dimensions"][axis]),
-    "reshape": _moved(_reshaped),
-    **{f"reduce_{kind}": _moved(_reduced) for kind in ("sum", "max", "min")},
-    **{f"reduce_window_{kind}": _moved(lambda _, axis: axis) for kind in ("sum", "max", "min")},
-}
 
 
 def parameters_of(jaxpr: Any) -> set[int]:

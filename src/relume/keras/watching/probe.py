@@ -20,6 +20,7 @@ from keras.src.backend.common import global_state
 from keras.src.layers.layer import Layer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
+from relume.activations import ACTIVATIONS
 from relume.errors import SpecError, WatchError
 from relume.framework import Listener, Phase, Seen
 from relume.keras.specs import to_spec
@@ -35,7 +36,7 @@ ENGINES = {
 """Backend → the module whose ``ENGINE`` counts for it, and whose ``running`` are those that watch."""
 
 PARAMETERS = {"leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 1.0}, "celu": {"alpha": 1.0}}
-FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "silu", "gelu", "sigmoid", "tanh")
+FUNCTIONS = [name for name, each in ACTIVATIONS.items() if each.elementwise and not each.learnable]
 COMPOSED = ("hard_sigmoid", "hard_silu", "glu", "tanh_shrink", "log_sigmoid")
 """Activations that are none of the family, and call one of it inside."""
 
@@ -298,7 +299,7 @@ def _user_frames(frame: FrameType, layers: int) -> tuple[list[Found], list[str]]
 def _frames(frame: FrameType | None) -> Any:
     """(file, line, function) from the inside out, as the code was before AutoGraph."""
     if keras.backend.backend() == "tensorflow":
-        from relume.tensorflow.watching.probe import frames
+        from relume.tensorflow.watching.names import frames
 
         yield from frames()
         return

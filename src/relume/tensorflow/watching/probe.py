@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ import tensorflow as tf
 from tensorflow.python.eager import record
 from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
-from tensorflow.python.util import tf_stack
 
 from relume.framework import Listener, Look, Phase
+from relume.tensorflow.watching.names import frames, functions, weight_of
 from relume.watching.bounds import bounds_on_output
 from relume.watching.counted import CountedSite, CountingProbe, StepClock, Where
 from relume.watching.patches import Patches
@@ -35,29 +35,10 @@ SITE_NS, ELEMENT_NS = 45_000, 0.9
 ours sees it. By whole fits on one thread: 30 to 60 µs a site of 1,024 elements, 0.3 ms one of 262,144.
 """
 
-FUNCTIONS = {
-    "relu": ("nn.relu",),
-    "relu6": ("nn.relu6",),
-    "leaky_relu": ("nn.leaky_relu",),
-    "elu": ("nn.elu",),
-    "selu": ("nn.selu",),
-    "silu": ("nn.silu", "nn.swish"),
-    "gelu": ("nn.gelu",),
-    "sigmoid": ("nn.sigmoid", "sigmoid", "math.sigmoid"),
-    "tanh": ("nn.tanh", "tanh", "math.tanh"),
-}
-"""Activation → its names in TensorFlow."""
-
 _DEFAULTS: dict[str, dict[str, Any]] = {"leaky_relu": {"alpha": 0.2}, "gelu": {"approximate": False}}
-_LAYERS = {"MatMul", "BatchMatMulV2", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Einsum"}
 
 running: list[TensorFlowProbe] = []
 """The probes that watch now, at most one for each listener."""
-
-
-def frames() -> Iterator[tuple[str, int, str]]:
-    """(file, line, function) of the frames from the inside out, as the code was before AutoGraph."""
-    return ((frame.filename, frame.lineno, frame.name) for frame in reversed(tf_stack.extract_stack()))
 
 
 class TensorFlowProbe(CountingProbe):
@@ -73,7 +54,6 @@ class TensorFlowProbe(CountingProbe):
         self._per_call = 1  # steps of an execution
         self._made = False  # whether there are variables
         self._loss: Any = None  # what was differentiated last
-        self._scaled = False  # the losses are multiplied by a loss scale
         self._has_optimizers = False  # otherwise the backward passes are the steps
         self._graph: Any = None  # that of the model's call under way,
         self._pending: list[tuple[CountedSite, Any, Any, int]] = []  # and what is counted at its end
@@ -88,11 +68,8 @@ class TensorFlowProbe(CountingProbe):
             return  # Keras's probe has begun already: TensorFlow imports Keras
         self.running = self.looking = True
         running.append(self)
-        for name, places in FUNCTIONS.items():
-            for place in places:
-                home, _, attribute = f"tf.{place}".rpartition(".")
-                module = {"tf.nn": tf.nn, "tf.math": tf.math, "tf": tf}[home]
-                self._patches.put(module, attribute, self._function(getattr(module, attribute), name, f"tf.{place}"))
+        for name, home, attribute, call in functions():
+            self._patches.put(home, attribute, self._function(getattr(home, attribute), name, call))
         self._patches.put(Function, "__call__", self._executing(Function.__call__))
         self._patches.put(tf.GradientTape, "gradient", self._differentiating(tf.GradientTape.gradient))
 
@@ -130,7 +107,7 @@ class TensorFlowProbe(CountingProbe):
         """A call outside any Keras layer."""
         found = (frame for frame in frames() if is_users(frame[0], "tensorflow", "keras"))
         file, line, function = next(found, ("", 0, ""))
-        producer = _weight_of(x)
+        producer = weight_of(x)
         return Where(
             "", function, call, shown_path(file), line, layer=producer.split(":")[0].rpartition("/")[2], place=producer
         )
@@ -138,7 +115,8 @@ class TensorFlowProbe(CountingProbe):
     def _executing(self, real: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(real)
         def call(function: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._inside or not self.running or threading.get_ident() != self._thread:
+            mine = self.running and threading.get_ident() == self._thread
+            if self._inside or not mine or not tf.executing_eagerly():  # a part of a trace, or of an export
                 return real(function, *args, **kwargs)
             self._inside = True
             try:
@@ -163,7 +141,6 @@ class TensorFlowProbe(CountingProbe):
     def stepped(self, optimizer: Any) -> None:
         """An optimiser has stepped, or its step was traced."""
         if self._made and self.running:
-            self._scaled |= hasattr(optimizer, "dynamic_scale")
             clock = next((clock for clock in self.clocks if clock.source is optimizer), None)
             if clock is None:
                 clock = StepClock(type(optimizer).__name__, "optimizer", source=optimizer)
@@ -297,9 +274,9 @@ class TensorFlowProbe(CountingProbe):
             loss = None
 
         def write() -> Any:
-            value = tf.constant(np.nan, tf.float32) if loss is None else tf.cast(loss, tf.float32)
+            value = tf.constant(0.0) if loss is None else tf.cast(loss, tf.float32)
             index = tf.minimum(tf.reduce_sum(self._ticks), ROWS)
-            entry = tf.stack([tf.constant(float(number)), value])
+            entry = tf.stack([tf.constant(float(number)), value, tf.constant(float(loss is not None))])
             tf.raw_ops.ResourceScatterUpdate(resource=self._log.handle, indices=index, updates=entry)
             return tf.constant(0)
 
@@ -322,7 +299,7 @@ class TensorFlowProbe(CountingProbe):
             if not self._made:
                 self._look = ResourceVariable(self.looking, trainable=False)
                 self._ticks = ResourceVariable(np.zeros(MOST_CLOCKS, np.int32), trainable=False)
-                self._log = ResourceVariable(np.zeros((ROWS + 1, 2), np.float32), trainable=False)
+                self._log = ResourceVariable(np.zeros((ROWS + 1, 3), np.float32), trainable=False)
                 self._made = True
             return ResourceVariable(value, trainable=False)
 
@@ -342,7 +319,7 @@ class TensorFlowProbe(CountingProbe):
             return
         self._ticks.assign(np.zeros(MOST_CLOCKS, np.int32))
         over = [(clock, int(n)) for clock, n in zip(self.clocks, ticks, strict=False) if n]
-        log = np.zeros((0, 2))
+        log = np.zeros((0, 3))
         if self.looking:
             log = self._log.numpy()[: min(total, ROWS)]
             self._announce(over[0][0])
@@ -390,8 +367,9 @@ class TensorFlowProbe(CountingProbe):
             self.cost += int(SITE_NS + ELEMENT_NS * samples * site.units)
 
     def _losses(self, log: Any, clock: StepClock, number: int) -> list[float | None]:
-        """The loss of each step; None after the rows are full, and if it is multiplied by a scale."""
-        losses = [None if self._scaled else float(loss) for who, loss in log if int(who) == self.clocks.index(clock)]
+        """The loss of each step; None if it is not known, as after the rows are full or under a loss scale."""
+        own = [row for row in log if int(row[0]) == self.clocks.index(clock)]
+        losses = [float(loss) if known else None for _, loss, known in own]
         return [*losses, *[None] * (number - len(losses))]
 
     def _rate(self, clock: StepClock) -> tuple[float, ...]:
@@ -403,23 +381,6 @@ class TensorFlowProbe(CountingProbe):
 def _graph() -> Any:
     """The graph that is traced; None in eager code."""
     return tf.compat.v1.get_default_graph() if tf.inside_function() else None
-
-
-def _weight_of(x: Any) -> str:
-    """The name of the layer's weight before a symbolic tensor, "" if none is found near it."""
-    if not isinstance(x, tf.Tensor) or not hasattr(x, "op") or tf.executing_eagerly():
-        return ""
-    operation = x.op
-    for _ in range(20):
-        if operation.type in _LAYERS:
-            weight = operation.inputs[1].op
-            while weight.type in {"ReadVariableOp", "Identity", "Cast", "Reshape"}:
-                weight = weight.inputs[0].op
-            return str(weight.name)
-        if not operation.inputs:
-            return ""
-        operation = operation.inputs[0].op
-    return ""
 
 
 ENGINE = TensorFlowProbe
