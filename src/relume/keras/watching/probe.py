@@ -20,9 +20,9 @@ from keras.src.backend.common import global_state
 from keras.src.layers.layer import Layer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
-from relume.activations import ACTIVATIONS
 from relume.errors import SpecError, WatchError
 from relume.framework import Listener, Phase, Seen
+from relume.keras.family import FAMILY
 from relume.keras.specs import to_spec
 from relume.watching.counted import Where
 from relume.watching.patches import Patches
@@ -36,8 +36,8 @@ ENGINES = {
 """Backend → the module whose ``ENGINE`` counts for it, and whose ``running`` are those that watch."""
 
 PARAMETERS = {"leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 1.0}, "celu": {"alpha": 1.0}}
-FUNCTIONS = [name for name, each in ACTIVATIONS.items() if each.elementwise and not each.learnable]
-COMPOSED = ("hard_sigmoid", "hard_silu", "glu", "tanh_shrink", "log_sigmoid")
+FUNCTIONS = {member.native: name for name, member in FAMILY.items() if member.native}
+COMPOSED = ("glu", "tanh_shrink", "log_sigmoid")
 """Activations that are none of the family, and call one of it inside."""
 
 _PACKAGES = ("keras", "tensorflow", "jax", "torch")
@@ -93,9 +93,9 @@ class KerasProbe:
         self._patches.put(BaseOptimizer, "__init__", self._optimizer_made(BaseOptimizer.__init__))
         if jit := getattr(self._engine, "jit", None):  # Keras keeps its own reference
             self._patches.put(importlib.import_module("keras.src.backend.jax.trainer"), "jit", jit)
-        for name in FUNCTIONS:
-            if real := getattr(backend.nn, name, None):
-                self._patches.put(backend.nn, name, self._function(real, name))
+        for native, name in FUNCTIONS.items():
+            if real := getattr(backend.nn, native, None):
+                self._patches.put(backend.nn, native, self._function(real, name))
         for name in COMPOSED:
             if real := getattr(backend.nn, name, None):
                 self._patches.put(backend.nn, name, self._composed(real))
