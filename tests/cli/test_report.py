@@ -279,7 +279,7 @@ DAMAGES = {
         f"DROP TABLE {t}" for t in ("meta", "clock", "site", "count", "unit", "event", "window")
     ),
     "a column less": "ALTER TABLE event DROP COLUMN kind",
-    "rates that are no JSON": "UPDATE window SET rates = 'x'",
+    "rates that are no JSON": "INSERT INTO rate VALUES (0, 0, 'x')",
 }
 
 

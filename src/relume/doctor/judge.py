@@ -92,6 +92,8 @@ def _dead(record: SiteRecord, can_die: Mask, *, literal: bool) -> Mask:
 def _splits_at_zero(name: str) -> bool:
     """Whether the activation is one straight line below zero and another above it, as its definition says."""
     activation = ACTIVATIONS[name]
+    if not activation.elementwise:
+        return False
     slopes = activation.slope(np.array([-2.0, -1.0, 1.0, 2.0]), NUMPY, **activation.defaults()).tolist()
     return activation.fires_above(**activation.defaults()) == 0 and slopes[::2] == slopes[1::2]
 
