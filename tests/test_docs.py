@@ -40,6 +40,7 @@ SCRIPT = {"train.py": "examples/digits_mlp.py"}
 SIMULATION = {path: path for path in ("tests/lab/simulate.py", "tests/lab/scenes.py", "tests/lab/world.py")}
 FILES = {  # the files that a reader has already
     "README.md": SCRIPT | {"examples/digits_mlp.py": "examples/digits_mlp.py"},
+    "cure-dead-units.md": {"examples/digits_mlp.py": "examples/digits_mlp.py"},
     "lab-statistics.md": SIMULATION,
     **dict.fromkeys(
         (

@@ -94,9 +94,10 @@ def test_dead_units_are_revived_in_an_unedited_script(relume):
     data = told(relume)
     assert data["sites"][1]["dead"] == []
     revived = [each for each in data["run"]["cures"]["changed"] if each["units"]]
-    assert {unit for each in revived for unit in each["units"]} >= {0, 1, 2, 3, 4, 5}
+    units = {unit for each in revived for unit in each["units"]}
+    assert units >= {0, 1, 2, 3, 4, 5}  # and unit 25, which fires once in the first 100 steps and never again
     assert all(each["step"] % 100 == 0 and 0 < each["step"] <= 300 for each in revived)
-    assert "Revived 6 units of" in ran.stderr
+    assert f"Revived {len(units)} units of relu in the model after b" in ran.stderr
     assert data["run"]["asked"] == ["--revive gaps"]
 
 
