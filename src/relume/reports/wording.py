@@ -189,10 +189,13 @@ def told(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def proving(findings: Findings) -> str | None:
-    """The command that tries the cures and proves the first that holds; None if no unit of a PyTorch run is dead."""
+    """The command that tries the cures and proves the first that holds.
+
+    None if nothing is to be cured, and for other frameworks and runs of several ranks, which it cannot try.
+    """
     run = findings.run
     hit = any(f.cures and f.severity != "info" for f in findings.findings)
-    if not hit or not run.get("script") or "torch" not in run:
+    if not hit or not run.get("script") or "torch" not in run or run.get("ranks", 1) > 1:
         return None
     command = shlex.join([str(run["script"]), *map(str, run.get("argv") or [])])
     return f"relume fix {'-m ' * bool(run.get('module'))}{command}"

@@ -21,7 +21,7 @@ CURE = Cure(
     _propose,
     known=(
         "a third of the rate was hardly better than nothing on Slowly-Changing Regression: error 1.09 instead of 1.24 "
-        "after 1 M steps, 30 seeds (task of Dohare et al. 2024, Nature 632)",
+        "after 1 M steps, 30 seeds (relume's own measurement, task of Dohare et al. 2024)",
     ),
     in_a_run="lr:{factor}",
     tries=("lr:1/2", "lr:1/4", "warmup:100", "clip:1"),

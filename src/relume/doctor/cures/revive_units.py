@@ -25,7 +25,8 @@ CURE = Cure(
     _propose,
     known=(
         "on Slowly-Changing Regression the error after 1 M steps was 0.60 with units revived after 1,000 silent "
-        "examples, 1.24 without and 1.22 with LeakyReLU(0.01), 30 seeds (task of Dohare et al. 2024, Nature 632)",
+        "examples, 1.24 without and 1.22 with LeakyReLU(0.01), 30 seeds (relume's own measurement, task of Dohare et "
+        "al. 2024)",
     ),
     in_a_run="revive:{rule}",
     tries=("revive",),

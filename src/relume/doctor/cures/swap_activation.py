@@ -25,7 +25,7 @@ CURE = Cure(
     _propose,
     known=(
         "on Slowly-Changing Regression the error after 1 M steps was 0.73 with LeakyReLU(0.1), 0.77 with ELU, 1.22 "
-        "with LeakyReLU(0.01) and 1.24 with ReLU, 30 seeds (task of Dohare et al. 2024, Nature 632)",
+        "with LeakyReLU(0.01) and 1.24 with ReLU, 30 seeds (relume's own measurement, task of Dohare et al. 2024)",
     ),
     in_a_run="{to}",
     tries=("leaky_relu:0.1", "elu"),
