@@ -137,6 +137,12 @@ ACTS = {
     "silu": F.silu,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "relu_squared": lambda z: F.relu(z).square(),
+    "leaky_squared": lambda z: F.leaky_relu(z, 0.5).square(),
+    "mish": F.mish,
+    "hardswish": F.hardswish,
+    "softplus": F.softplus,
+    "hardsigmoid": F.hardsigmoid,
 }
 
 READ = """([name, steps, lr]) => {

@@ -16,8 +16,9 @@ import one_node
 import pytest
 
 import relume.jax
-import relume.onnx.functional as onnx_functional
 from relume.jax import functional as jax_functional
+from relume.onnx import family as onnx_family
+from relume.onnx._nodes import Nodes
 
 JAX = on_jax.Jax("jax", lambda function: function, ("float32",), ("sweep", "seventeen"))
 ONNX = on_onnx.Onnx()
@@ -134,7 +135,7 @@ ONNX_FAULTS = {
     "celu at half its width": (
         (
             "bent",
-            lambda self, x, alpha, above, width, f=onnx_functional._Nodes.bent: f(self, x, alpha, above, width / 2),
+            lambda self, x, alpha, above, width, f=Nodes.bent: f(self, x, alpha, above, width / 2),
         ),
         "celu",
     ),
@@ -152,7 +153,7 @@ ONNX_FAULTS = {
 @pytest.mark.parametrize("fault", ONNX_FAULTS)
 def test_a_fault_in_onnx_is_caught(fault, monkeypatch):
     (method, function), name = ONNX_FAULTS[fault]
-    monkeypatch.setattr(onnx_functional._Nodes, method, function)
+    monkeypatch.setattr(Nodes, method, function)
     one_node.prepared.cache_clear()
     try:
         parameters = [p for activation, p in cases.CASES if activation == name]
@@ -162,7 +163,7 @@ def test_a_fault_in_onnx_is_caught(fault, monkeypatch):
 
 
 def test_slopes_that_onnx_lays_along_the_width_are_caught(monkeypatch):
-    monkeypatch.setattr(onnx_functional, "_laid", slopes_from_the_right)
+    monkeypatch.setattr(onnx_family, "_laid", slopes_from_the_right)
     one_node.prepared.cache_clear()
     try:
         with pytest.raises(AssertionError, match="axis 1"):

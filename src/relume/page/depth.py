@@ -24,6 +24,7 @@ INITS = {
 """Variance of a weight, n the number of inputs."""
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def travel(a: Activation, *, init: str = "he", scale: float = 1.0, seed: int = 1) -> tuple[list[float], list[float]]:
     """Mean square of the pre-activations of layers 1 to 50, and of the gradient by them.
 
@@ -33,7 +34,8 @@ def travel(a: Activation, *, init: str = "he", scale: float = 1.0, seed: int = 1
         scale: a factor on every weight.
         seed: of the random numbers.
 
-    Returns: two lists of 50 numbers. The gradient by the last pre-activation is drawn from N(0, 1).
+    Returns: two lists of 50 numbers. The gradient by the last pre-activation is drawn from N(0, 1). A signal that is
+    squared in each layer overflows: inf, then nan, as in the live picture.
     """
     settled = a.defaults()
     times = {"he": 2.0, "lecun": 1.0, "linear": 1 / 3, "own": a.gain(**settled) ** 2}[init]
