@@ -17,7 +17,7 @@ EDGE = log(FLAT_SLOPE / (1 - FLAT_SLOPE))
 def value(x: Any, xp: Any, *, beta: Any = 1.0) -> Any:
     """Softplus: ``log(1 + exp(beta · x)) / beta``.
 
-    By exp(−|beta · x|), which cannot overflow.
+    By exp(−|beta · x|), which cannot overflow, and x itself above 0: right also where beta · x is inf.
 
     Args:
         x: floating array, any shape.
@@ -33,7 +33,7 @@ def value(x: Any, xp: Any, *, beta: Any = 1.0) -> Any:
         [0.1269, 0.6931, 3.0486]
     """
     z = beta * x
-    return (xp.where(z > 0, z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))) / beta
+    return xp.where(x > 0, x, 0.0) + xp.log1p(xp.exp(-xp.abs(z))) / beta
 
 
 def slope(x: Any, xp: Any, *, beta: Any = 1.0) -> Any:
