@@ -16,7 +16,7 @@ from rich.text import Text
 from relume.artifacts.reader import read
 from relume.cli._terminal import show
 from relume.doctor.diagnosis import diagnose
-from relume.reports import terminal
+from relume.reports import terminal, wording
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ["run", "examples/digits_mlp.py", "--lr", "0.25"]
@@ -28,11 +28,11 @@ def main() -> None:
         recording = Path(folder) / "run.relume"
         command = [sys.executable, "-m", "relume", COMMAND[0], "-q", "--out", str(recording), *COMMAND[1:]]
         out = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        report = terminal.render(diagnose(read(recording)))
+        findings = diagnose(read(recording))
     console = Console(record=True, width=96, file=io.StringIO(), force_terminal=True)
     for part in before(out):
         console.print(part)
-    show(report, "relume report run.relume --json", console)
+    show(terminal.render(findings), wording.proving(findings), console)
     text = "\n".join(line.rstrip() for line in console.export_text(clear=False).splitlines())
     first = r"(\n +→ [^\n]*\n).*?(?=\nOverhead: )"  # what follows the first finding is in the picture
     text = re.sub(first, r"\1…\n", text, count=1, flags=re.DOTALL)
