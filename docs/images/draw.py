@@ -34,7 +34,7 @@ def main() -> None:
         console.print(part)
     show(terminal.render(findings), wording.proving(findings), console)
     text = "\n".join(line.rstrip() for line in console.export_text(clear=False).splitlines())
-    first = r"(\n +→ [^\n]*\n).*?(?=\nOverhead: )"  # what follows the first finding is in the picture
+    first = r"(\n +→ [^\n]*\n).*?(?=\nNext: )"  # what follows the first finding is in the picture
     text = re.sub(first, r"\1…\n", text, count=1, flags=re.DOTALL)
     svg = console.export_svg(title="relume")
     (ROOT / "docs/images/report.svg").write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))
