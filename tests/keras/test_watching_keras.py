@@ -98,3 +98,21 @@ def test_the_verb_and_the_callback_watch_a_model_that_was_compiled_before(tmp_pa
     done = python(tmp_path, backend, Path(__file__).with_name("watch_in_python.py"))
     assert "as without" in done.stdout
     assert "relume" not in done.stderr
+
+
+SHORT = """
+import keras, numpy as np
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(12, activation="relu"), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+model.fit(np.ones((3232, 8)), np.ones((3232, 1)), epochs=3, batch_size=32, verbose=0)
+print(int(model.optimizer.iterations))
+"""
+
+
+@pytest.mark.parametrize("backend", each(("tensorflow",), ("jax",), ("torch",)))
+def test_within_the_budget_every_step_is_told_to_the_last(tmp_path, backend):
+    (tmp_path / "train.py").write_text(SHORT, encoding="utf-8")
+    assert watched(tmp_path, backend, "train.py").stdout == "303\n"
+    recording = read(tmp_path / "run.relume")
+    assert [clock.steps for clock in recording.clocks] == [303]
+    assert sum(record.total.looks for record in recording.sites) == sum(clock.looked for clock in recording.clocks)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
@@ -110,6 +111,7 @@ class CountingProbe:
     Attributes:
         looking: whether the steps under way are counted. ``cost``: nanoseconds of own work so far.
         clocks, sites: in the order in which they were met.
+        applying: activations and optimisers whose own calls are under way.
     """
 
     version = ""
@@ -121,6 +123,7 @@ class CountingProbe:
         self.cost = 0
         self.running = False
         self.looking = True
+        self.applying = 0
         self.look = Look.WIDE
         self.left = 1  # steps until the listener is asked again
         self.clocks: list[StepClock] = []
@@ -154,6 +157,35 @@ class CountingProbe:
             return None
         finally:
             self.cost += perf_counter_ns() - began
+
+    # ---- what Keras's probe calls -----------------------------------------------------------------------------
+
+    def optimizer_made(self) -> None:
+        """There is an optimiser."""
+
+    def call_begins(self) -> None:
+        """A model is called."""
+
+    def call_ends(self) -> None:
+        """It has been called."""
+
+    def aside(self, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call something in which no activation is a site."""
+        self.applying += 1
+        try:
+            return real(*args, **kwargs)
+        finally:
+            self.applying -= 1
+
+    # ---- what the listener is told ----------------------------------------------------------------------------
+
+    def optimizer_clock(self, optimizer: Any) -> StepClock:
+        """The clock of an optimiser, a new one if it was not met before."""
+        clock = next((clock for clock in self.clocks if clock.source is optimizer), None)
+        if clock is None:
+            clock = StepClock(type(optimizer).__name__, "optimizer", source=optimizer)
+            self.clocks.append(clock)
+        return clock
 
     def announce(self, site: CountedSite, clock: StepClock) -> None:
         """Tell the listener of a site once it is known by whose steps it counts."""
@@ -215,3 +247,28 @@ class CountingProbe:
                 if own & variables:
                     return clock
         return optimizers[0]
+
+
+class CallCountingProbe(CountingProbe, ABC):
+    """One that counts an activation when it is called; the others find it in the compiled step."""
+
+    def applied(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        where: Callable[[], Where | None],
+        real: Callable[..., Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Apply an activation, whose own calls are no sites, and count it."""
+        y = self.aside(real, *args, **kwargs)
+        x = args[0] if args else next(iter(kwargs.values()))
+        self.guarded(self._count, name, parameters, where, x, y)
+        return y
+
+    @abstractmethod
+    def _count(
+        self, name: str, parameters: Mapping[str, Any], where: Callable[[], Where | None], x: Any, y: Any
+    ) -> None:
+        """Count an activation that was applied to x and gave y."""

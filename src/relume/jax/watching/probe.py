@@ -80,7 +80,6 @@ class JaxProbe(CountingProbe):
         super().__init__(listener, phase, thorough=thorough)
         self.version = str(jax.__version__)
         self.real_jit = self.jit = jax.jit
-        self.applying = 0
         self._patches = Patches()
         self._thread = threading.get_ident()
         self._named: list[Named] = []
@@ -253,34 +252,17 @@ class JaxProbe(CountingProbe):
             number = self._ids.setdefault(key, len(self._named))
             self._named[number : number + 1] = [Named(place, name, dict(parameters))]  # the layer may be built by now
             scope = jax.named_scope(f"{MARK}{number}")
-        self.applying += 1
-        try:
-            with scope:
-                return real(*args, **kwargs)
-        finally:
-            self.applying -= 1
+        with scope:
+            return super().aside(real, *args, **kwargs)
 
     def aside(self, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call something in which no activation is a site."""
-        self.applying += 1
-        try:
-            with jax.named_scope(ASIDE):
-                return real(*args, **kwargs)
-        finally:
-            self.applying -= 1
-
-    def optimizer_made(self) -> None:
-        """There is an optimiser of Keras."""
+        with jax.named_scope(ASIDE):
+            return super().aside(real, *args, **kwargs)
 
     def stepped(self, optimizer: Any) -> None:
         """An optimiser's step was traced."""
         self._optimizer = type(optimizer).__name__
-
-    def call_begins(self) -> None:
-        """A model is called."""
-
-    def call_ends(self) -> None:
-        """It has been called."""
 
 
 def _static(function: Any, options: Mapping[str, Any]) -> Callable[[Any, Any], dict[Any, Any]]:

@@ -21,7 +21,7 @@ from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 from relume.framework import Listener, Look, Phase
 from relume.tensorflow.watching.names import frames, functions, weight_of
 from relume.watching.bounds import bounds_on_output
-from relume.watching.counted import CountedSite, CountingProbe, StepClock, Where
+from relume.watching.counted import CallCountingProbe, CountedSite, StepClock, Where
 from relume.watching.patches import Patches
 from relume.watching.source import is_users, shown_path
 
@@ -41,13 +41,12 @@ running: list[TensorFlowProbe] = []
 """The probes that watch now, at most one for each listener."""
 
 
-class TensorFlowProbe(CountingProbe):
+class TensorFlowProbe(CallCountingProbe):
     """The :class:`~relume.framework.Probe` of TensorFlow."""
 
     def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
         super().__init__(listener, phase, thorough=thorough)
         self.version = str(tf.__version__)
-        self.applying = 0  # activations and optimisers whose own calls are under way
         self._patches = Patches()
         self._thread = threading.get_ident()
         self._inside = False
@@ -141,11 +140,7 @@ class TensorFlowProbe(CountingProbe):
     def stepped(self, optimizer: Any) -> None:
         """An optimiser has stepped, or its step was traced."""
         if self._made and self.running:
-            clock = next((clock for clock in self.clocks if clock.source is optimizer), None)
-            if clock is None:
-                clock = StepClock(type(optimizer).__name__, "optimizer", source=optimizer)
-                self.clocks.append(clock)
-            self.guarded(self._tick, clock)
+            self.guarded(self._tick, self.optimizer_clock(optimizer))
             if not self._inside and not tf.inside_function():
                 self.guarded(self._executed)
 
@@ -158,29 +153,6 @@ class TensorFlowProbe(CountingProbe):
         return self.running and threading.get_ident() == self._thread and bool(record.could_possibly_record())
 
     # ---- counting ---------------------------------------------------------------------------------------------
-
-    def aside(self, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call something in which no activation is a site."""
-        self.applying += 1
-        try:
-            return real(*args, **kwargs)
-        finally:
-            self.applying -= 1
-
-    def applied(
-        self,
-        name: str,
-        parameters: Mapping[str, Any],
-        where: Callable[[], Where | None],
-        real: Callable[..., Any],
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """Apply an activation, whose own calls are no sites, and count it."""
-        y = self.aside(real, *args, **kwargs)
-        x = args[0] if args else next(iter(kwargs.values()))
-        self.guarded(self._count, name, parameters, where, x, y)
-        return y
 
     def _count(
         self, name: str, parameters: Mapping[str, Any], where: Callable[[], Where | None], x: Any, y: Any

@@ -12,21 +12,21 @@ from relume.framework import Listener, Look, Phase
 from relume.torch.watching.probe import TorchProbe
 from relume.torch.watching.schedule import taps
 from relume.watching.bounds import bounds_on_output
-from relume.watching.counted import CountedSite, CountingProbe, StepClock, Where
+from relume.watching.counted import CallCountingProbe, CountedSite, Where
 
 running: list[EagerProbe] = []
 """The probes that watch now, at most one for each listener."""
 
 
-class EagerProbe(CountingProbe):
+class EagerProbe(CallCountingProbe):
     """What counts for ``relume.keras.watching`` on PyTorch, in the place of the probe that follows modules."""
 
     def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
         super().__init__(listener, phase, thorough=thorough)
         self.version = str(torch.__version__)
-        self.applying = 0
         self._thread = threading.get_ident()
         self._seen: list[tuple[CountedSite, int, int, Any]] = []  # site, examples, samples, counts of the step
+        self._waiting: list[tuple[CountedSite, int, int, int, Any]] = []  # the same with the step, on the device
 
     def start(self, model: Any | None) -> None:
         """Wait for an optimiser of Keras: a model of Keras's that PyTorch's own trains is left to PyTorch's probe."""
@@ -44,33 +44,12 @@ class EagerProbe(CountingProbe):
         """Count no more."""
         if self in running:
             running.remove(self)
+            self._settle()
             self.running = False
 
     def trains(self) -> bool:
         """Whether calls belong to a training pass on the thread that is watched."""
         return self.running and self.looking and threading.get_ident() == self._thread and torch.is_grad_enabled()
-
-    def aside(self, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call something in which no activation is a site."""
-        self.applying += 1
-        try:
-            return real(*args, **kwargs)
-        finally:
-            self.applying -= 1
-
-    def applied(
-        self,
-        name: str,
-        parameters: Mapping[str, Any],
-        where: Callable[[], Where | None],
-        real: Callable[..., Any],
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """Apply an activation and count it."""
-        y = self.aside(real, *args, **kwargs)
-        self.guarded(self._count, name, parameters, where, args[0] if args else next(iter(kwargs.values())), y)
-        return y
 
     def _count(
         self, name: str, parameters: Mapping[str, Any], where: Callable[[], Where | None], x: Any, y: Any
@@ -101,33 +80,31 @@ class EagerProbe(CountingProbe):
         self.guarded(self._stepped, optimizer)
 
     def _stepped(self, optimizer: Any) -> None:
-        clock = next((clock for clock in self.clocks if clock.source is optimizer), None)
-        if clock is None:
-            clock = StepClock(type(optimizer).__name__, "optimizer", source=optimizer)
+        clock = self.optimizer_clock(optimizer)
+        if clock.number < 0:
             clock.number = self.listener.new_clock(clock.name, clock.kind)
-            self.clocks.append(clock)
-        for site, examples, samples, counts in self._seen:
+        for site, *seen in self._seen:
             if site.clock is None:
                 self.announce(site, self.clock_of(site))
             assert site.clock is not None
-            fired, magnitude, *flat = counts.cpu().numpy()
-            step = site.clock.steps + site.clock.pending
-            site.rows.append((step, examples, samples, fired, sum(flat, 0.0 * fired), magnitude))
+            self._waiting.append((site, site.clock.steps + site.clock.pending, *seen))
         self._seen.clear()
         clock.pending += 1
         self.left -= 1
         if self.left <= 0:
-            for each in [each for each in self.clocks if each.pending]:
-                number, each.pending = each.pending, 0
-                rate = (float(each.source.learning_rate),) if self.look is Look.WIDE else ()
-                self.steps_over(each, number, (), rate)
+            self._settle()
             self.ask(clock)
 
-    def call_begins(self) -> None:
-        """A model is called."""
-
-    def call_ends(self) -> None:
-        """It has been called."""
+    def _settle(self) -> None:
+        """Take over what was counted, which waits for a device, and tell the listener of the steps."""
+        for site, step, examples, samples, counts in self._waiting:
+            fired, magnitude, *flat = counts.cpu().numpy()
+            site.rows.append((step, examples, samples, fired, sum(flat, 0.0 * fired), magnitude))
+        self._waiting.clear()
+        for clock in [clock for clock in self.clocks if clock.pending]:
+            number, clock.pending = clock.pending, 0
+            rate = (float(clock.source.learning_rate),) if self.look is Look.WIDE else ()
+            self.steps_over(clock, number, (), rate)
 
 
 ENGINE = EagerProbe
