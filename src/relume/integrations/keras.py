@@ -18,7 +18,7 @@ class WatchCallback(keras.callbacks.Callback):
 
     Args:
         path: where the recording is put at the end of the fit.
-        log: takes the findings and the step, every so many steps and at the end of each epoch; such as
+        log: called with the findings and the step, at intervals and at the end of each epoch, such as
             ``lambda findings, step: relume.integrations.tensorboard.write(writer, findings, step)``.
         every_n_steps: steps between two loggings, more if they would not keep to the budget.
         **options: those of :func:`relume.watch`: budget, window, every.

@@ -1,6 +1,6 @@
 """The search for a cure that holds: the script as it stands is diagnosed, and its cures are tried, the cheapest first.
 
-What has ended is kept in a study's folder, so that the same command goes on where it stopped.
+Finished runs are kept in a study folder: the same command resumes.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ AIM = 0.75
 """The part of the budget that is planned with: a stopwatch outside scatters by half a percent around what is booked."""
 
 IDLE_NS = 6_500
-"""What a step costs that is passed over: its loss, its learning rates, one hook. By a stopwatch it was 9 µs (6 to 14)
-while dynamo's two questions a step were heard too; our own clock sees none of it.
+"""The cost of a step that is passed over: its loss, its learning rates, one hook. An estimate: a stopwatch found 9 µs
+(6 to 14) with two wrapped calls of dynamo a step, which are gone. Our own clock sees none of it.
 """
 
 COLD = 1.55
@@ -37,8 +37,8 @@ to 57 ms the difference is within the noise.
 
 LEAN_PART = 0.91  # of what is earned: with 0.93, 20,000 steps of 0.3 ms had a tenth without any wide look
 BEGIN, SHORT = 0.5, 500
-"""This part of the allowance is there from the first step, for so many steps: each of 440 is looked at though a look
-takes 200 µs on a busy machine. What is left of it then pays for later looks that cannot wait.
+"""Half of the allowance can be spent in the first 500 steps, so that a short run is seen step by step: on a busy
+machine, with looks of 200 µs, each of 440 steps was looked at. The rest pays for later looks that cannot wait.
 """
 
 FUND, PACE = 0.15, 0.15
@@ -159,7 +159,7 @@ class Budget:
         return max(self._share * part * step_ns, min(self._floor, FLOOR_SHARE * step_ns))
 
     def _granted(self, steps: int, step_ns: float) -> float:
-        """What so many steps add to the buckets: half if the run has cost its allowance and not yet earned it."""
+        """What these steps add to the buckets: half if the run has cost its allowance and not yet earned it."""
         return steps * self._allowed(step_ns) * (0.5 if self._earned < self._allowance <= self.spent else 1.0)
 
     def _row(self) -> int:

@@ -28,7 +28,7 @@ FEWEST_EXAMPLES = 300
 
 _LATEST = 4  # of a run that has seen little, the window is the latest of so many parts: what died must not be hidden
 
-_BUCKETS = 8  # a window of enough examples consists of about so many
+_BUCKETS = 8  # about this many make a window of enough examples
 _FEWEST_LOOKS = 4
 _RESOLUTION = 200  # a bucket grows to this part of the looks so far, so that their number grows with the logarithm
 _PATIENCE = 64  # looks after which a bucket closes though its least visited site has seen little
