@@ -2,8 +2,8 @@
 
 20 inputs are bits: 15 stay for 10,000 steps, and 5 are drawn at each step. After 10,000 steps half of the learners get
 15 new slow bits ("redrawn"), and the other half has one of them flipped ("flipped"). The target is a random network of
-100 linear threshold units. A learner is 20-5-1 and takes one example a step, with SGD at 0.01. All learners train at
-once, as the groups of a convolution: none sees the others.
+100 linear threshold units. A learner is 20-5-1, begins with Kaiming's uniform weights and biases of zero, and takes one
+example a step, with SGD at 0.01. All learners train at once, as the groups of a convolution: none sees the others.
 
     python slow_regression.py
     python slow_regression.py --reviver
@@ -39,20 +39,30 @@ class Grouped(nn.Conv1d):
 
 
 def learners(networks: int) -> nn.Sequential:
-    return nn.Sequential(Grouped(INPUTS, HIDDEN, networks), nn.ReLU(), Grouped(HIDDEN, 1, networks))
+    hidden, output = Grouped(INPUTS, HIDDEN, networks), Grouped(HIDDEN, 1, networks)
+    for layer, nonlinearity in ((hidden, "relu"), (output, "linear")):
+        nn.init.kaiming_uniform_(layer.weight, nonlinearity=nonlinearity)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(hidden, nn.ReLU(), output)
+
+
+def sign(*shape: int) -> Tensor:
+    """-1 or 1, each as likely."""
+    return torch.randint(2, shape).float() * 2 - 1
 
 
 def tasks(networks: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs (steps, networks, inputs) and targets (steps, networks) of one task after another."""
-    weight = torch.randint(2, (networks, INPUTS, TARGETS)).float() * 2 - 1
-    outgoing = torch.randint(2, (networks, TARGETS, 1)).float() * 2 - 1
-    threshold = BETA * INPUTS - (weight < 0).sum(1, keepdim=True)
+    weight, bias = sign(networks, INPUTS, TARGETS), sign(networks, 1, TARGETS)
+    outgoing, offset = sign(networks, TARGETS, 1), sign(networks, 1)
+    # The authors' code adds the bias to the sum of negative weights, where their paper counts a negative one as well.
+    threshold = BETA * (INPUTS + 1) - (INPUTS - weight.sum(1, keepdim=True) + bias) / 2
     slow = torch.randint(2, (networks, SLOW)).float()
     while True:
         fast = torch.randint(2, (TASK, networks, FAST)).float()
         x = torch.cat([slow.expand(TASK, networks, SLOW), fast], 2)
-        fires = (x.transpose(0, 1) @ weight > threshold).float()
-        yield x, (fires @ outgoing).squeeze(2).T
+        fires = (x.transpose(0, 1) @ weight + bias >= threshold).float()
+        yield x, (fires @ outgoing).squeeze(2).T + offset.T
         bit = torch.randint(SLOW, (networks, 1))
         slow = slow.scatter(1, bit, 1 - slow.gather(1, bit))
         slow[: networks // 2] = torch.randint(2, (networks // 2, SLOW)).float()
