@@ -16,7 +16,7 @@ from rich.text import Text
 from relume.artifacts.reader import read
 from relume.cli._terminal import show
 from relume.doctor.diagnosis import diagnose
-from relume.reports import terminal, wording
+from relume.reports.run import terminal, wording
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ["run", "examples/digits_mlp.py", "--lr", "0.25"]

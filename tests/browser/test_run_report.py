@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from relume.reports.html import Sources, run_page
+from relume.reports.run.html.page import run_page
+from relume.reports.run.html.source import Sources
 
 WIDTHS = (390, 820, 1440)
 

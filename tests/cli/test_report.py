@@ -117,6 +117,30 @@ def test_a_page_shows_the_source_unless_it_must_not(recording, tmp_path):
         assert ("secret_sauce" in (tmp_path / "a.html").read_text(encoding="utf-8")) is shown
 
 
+def test_a_format_by_its_name_is_the_flag(recording):
+    for name in ("json", "md", "github"):
+        assert report(recording, "--format", name) == report(recording, f"--{name}")
+    status, page, _ = report(recording, "--format", "html")
+    assert status == 0
+    assert page.startswith("<!doctype html>")
+
+
+def test_the_page_is_opened_in_a_browser(recording, tmp_path):
+    seen, copy = tmp_path / "seen", shutil.copy(recording, tmp_path / "a run.relume")
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > "{seen}"\n')
+    browser.chmod(0o755)
+    status, _, _ = report(copy, "--open", BROWSER=f"{browser} %s")
+    page = tmp_path / "a run.html"
+    assert (status, page.exists(), seen.read_text().strip()) == (0, True, page.as_uri())
+
+
+def test_a_machine_without_a_browser_says_so(recording, tmp_path):
+    status, _, err = report(recording, "--html", tmp_path / "run.html", "--open", BROWSER="false", PATH="")
+    assert status == 0
+    assert "no browser was found here" in err
+
+
 def test_a_page_that_cannot_be_written_is_one_sentence(recording, tmp_path):
     status, stdout, stderr = report(recording, "--html", tmp_path / "absent" / "a.html")
     assert (status, stdout) == (4, "")

@@ -12,7 +12,7 @@ import numpy as np
 from relume.artifacts.recording import Recording
 from relume.doctor.check import check
 from relume.doctor.diagnosis import diagnose
-from relume.reports.github import of_findings, of_verdict
+from relume.reports.run.github import of_findings, of_verdict
 
 _spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
 made = importlib.util.module_from_spec(_spec)

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from relume.artifacts.recording import Recording
 from relume.doctor.diagnosis import diagnose
-from relume.reports.markdown import MOST_SITES, cell, code, to_markdown
+from relume.reports.run.markdown import MOST_SITES, cell, code, to_markdown
 
 _spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
 made = importlib.util.module_from_spec(_spec)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relume.reports.unit_bars import bar, legend, shared, sparkline
+from relume.reports.run.unit_bars import bar, legend, shared, sparkline
 
 _spec = importlib.util.spec_from_file_location("made_runs", Path(__file__).with_name("made_runs.py"))
 made = importlib.util.module_from_spec(_spec)

@@ -20,7 +20,7 @@ def command(before: str, after: str, as_json: bool) -> int:
     from relume.cli._reading import findings_of, tolerant_stdout
     from relume.cli._terminal import show
     from relume.doctor.difference import differ
-    from relume.reports import difference as report
+    from relume.reports.run import difference as report
 
     difference = differ(findings_of(before), findings_of(after))
     tolerant_stdout()

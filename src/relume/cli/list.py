@@ -18,7 +18,7 @@ def command(as_json: bool, deviations: bool) -> None:
         relume explain elu          one of them in full
         relume plot relu elu -o curves.svg
     """
-    from relume.reports import catalogue
+    from relume.reports.family import catalogue
 
     if deviations:
         _print_deviations(as_json)
@@ -31,8 +31,8 @@ def command(as_json: bool, deviations: bool) -> None:
 
 def _print_deviations(as_json: bool) -> None:
     from relume.activations.deviations import load
-    from relume.reports import catalogue
-    from relume.reports import deviations as report
+    from relume.reports.family import catalogue
+    from relume.reports.family import deviations as report
 
     if as_json:
         click.echo(json.dumps(report.table_dict(load()), indent=2))
