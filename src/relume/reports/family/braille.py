@@ -15,6 +15,9 @@ U+28FF)."""
 SAMPLES_PER_DOT = 16
 """The family's slopes stay under 2 and panels are about as high as wide: with 16 samples no gap shows."""
 
+MINIATURE = 8
+"""Characters of a curve in one line."""
+
 LABEL = 7
 """Characters to the left of a panel, for the labels of the y axis."""
 
@@ -49,6 +52,14 @@ def panel(
     middle = " " * max(zero[0] - len(left), 0) + "0"
     lines.append(Text(" " * LABEL + (left + middle).ljust(columns - len(right)) + right, style="dim"))
     return lines
+
+
+def miniature(function: Callable[[Any], Any], x_span: tuple[float, float], y_span: tuple[float, float]) -> str:
+    """Draw a function in one line of :data:`MINIATURE` characters; what lies outside ``y_span`` is on its edge."""
+    x = np.linspace(*x_span, MINIATURE * 2 * SAMPLES_PER_DOT)
+    y = np.clip(np.asarray(function(x)), *y_span)
+    cells = _cells(_place(x, *x_span, MINIATURE * 2), _place(-y, -y_span[1], -y_span[0], 4), MINIATURE, 1)
+    return "".join(chr(0x2800 + dots) for dots in cells[0].tolist())
 
 
 def _place(values: Any, low: float, high: float, dots: int) -> Any:

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from math import isfinite
 from typing import Any, Protocol
 
@@ -25,6 +26,9 @@ from relume.reports.family.curves import exact
 
 SCHEMA = 1
 """Of the JSON forms; new keys may come within a schema."""
+
+ONE_LINE = 100
+"""Columns of the overview at most: the longest of its lines is cut there."""
 
 ONE_TABLE = 170
 """Terminals at least this wide get the whole comparison as one table; narrower ones facts and judgement
@@ -93,8 +97,22 @@ def _unknown(name: str, rules: Sequence[Rule]) -> UnknownName:
     )
 
 
+def overview(width: int) -> RenderableType:
+    """One line for each activation, for a terminal of ``width`` columns."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), width=min(width, ONE_LINE))
+    table.add_column("Activation", style="bold", no_wrap=True)
+    table.add_column("Curve", style="cyan", no_wrap=True)
+    table.add_column("Can die?", no_wrap=True)
+    table.add_column("When to use", no_wrap=True, overflow="ellipsis", ratio=1)
+    for a in ACTIVATIONS.values():
+        value = partial(a.value, xp=NUMPY, **a.defaults())
+        curve = braille.miniature(value, (-3, 3), (-1.25, 2.75)) if a.elementwise else ""
+        table.add_row(a.title, curve, a.can_die.split()[0].rstrip(":,;"), a.when_to_use.split(". ")[0].rstrip("."))
+    return Group(table, Text(" One in full: relume explain NAME. All in full: relume list --full", style="dim"))
+
+
 def family(width: int) -> RenderableType:
-    """Compare all activations, for a terminal of ``width`` columns."""
+    """Compare all activations in full, for a terminal of ``width`` columns."""
     facts = ("Formula", "Range", "Can units die?", "Learns")
     judgement = ("Advantages", "Disadvantages", "When to use")
     if width >= ONE_TABLE:
