@@ -1,4 +1,4 @@
-"""Difference of two runs → a table for the terminal, and JSON."""
+"""Difference of two runs → a table for the terminal, JSON, and Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.text import Text
 from relume.artifacts.difference import Difference, Shift, Side
 from relume.artifacts.recording import Site
 from relume.reports.run import wording
+from relume.reports.run.markdown import cell, code, plain
 
 _MOST = 30  # sites in full; the rest are counted
 
@@ -23,7 +24,7 @@ def render(difference: Difference, names: tuple[str, str]) -> RenderableType:
     """
     parts: list[RenderableType] = [_sides(difference, names), Text()]
     if not difference.comparable:
-        parts += [Text(_why_not(difference), style="bold yellow"), Text()]
+        parts += [Text(why_not(difference), style="bold yellow"), Text()]
     else:
         known = wording.names([shift.site for shift in difference.shifts])
         parts += [_table(difference.shifts, known), Text()]
@@ -41,7 +42,50 @@ def to_json(difference: Difference) -> str:
     return json.dumps(difference.to_dict(), indent=2, allow_nan=False)
 
 
-def _why_not(difference: Difference) -> str:
+def headline(difference: Difference, before: str) -> str:
+    """``+12 dead units since main.relume``."""
+    change = difference.after.dead - difference.before.dead
+    if not difference.comparable:
+        return why_not(difference).rstrip(".")
+    if any(shift.died or shift.lived for shift in difference.shifts) and not change:
+        return f"as many dead units as in {before}, but not the same ones"
+    if not change:
+        return f"no change in dead units since {before}"
+    return f"{change:+,} dead unit{'s' * (abs(change) != 1)} since {before}".replace("-", "−")
+
+
+def to_markdown(difference: Difference, names: tuple[str, str]) -> str:
+    """A comment on a pull request: the change, a row per site that changed, the sites of one run alone."""
+    parts = [f"### relume: {plain(headline(difference, names[0]))}"]
+    if difference.comparable:
+        before, after = difference.before, difference.after
+        parts.append(
+            f"{before.dead:,} → {after.dead:,} of {after.units:,} units are dead "
+            f"({before.share:.1%} → {after.share:.1%})."
+        )
+        changed = [shift for shift in difference.shifts if shift.dead[0] != shift.dead[1] or shift.died or shift.lived]
+        if changed:
+            parts.append(_rows(changed, wording.names([shift.site for shift in difference.shifts])))
+    for said, sites in ((f"Only in {names[0]}", difference.lost), (f"Only in {names[1]}", difference.new)):
+        if sites:
+            parts.append(f"{plain(said)}: {', '.join(code(site.key) for site in sites[:_MOST])}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(changed: Sequence[Shift], names: dict[str, str]) -> str:
+    lines = ["| site | source | units | dead | died | lived |", "| :-- | :-- | --: | --: | --: | --: |"]
+    for shift in changed[:_MOST]:
+        name = f"{'~' * shift.provisional}{names[shift.site.key]}{_activations(shift)}"
+        dead = f"{shift.dead[0]:,} → {shift.dead[1]:,}"
+        numbers = (_units_number(shift), dead, _number(shift.died), _number(shift.lived))
+        lines.append(f"| {' | '.join((cell(name), cell(_sources(shift)), *numbers))} |")
+    if len(changed) > _MOST:
+        lines.append(f"\n… and {len(changed) - _MOST} more sites; `relume diff --json` has all.")
+    return "\n".join(lines)
+
+
+def why_not(difference: Difference) -> str:
+    """Why two runs cannot be compared, in a sentence."""
     if not (difference.before.sites and difference.after.sites):
         empty = "A and B" if not (difference.before.sites or difference.after.sites) else ""
         empty = empty or ("A" if not difference.before.sites else "B")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from relume.artifacts.findings import Change, Judged, Timeline
+from relume.artifacts.findings import Change, Findings, Judged, Timeline
 from relume.reports.run.html.story import shown
 from relume.reports.run.states import BINS, histogram
 from relume.theme import Chart, colour, dash
@@ -51,11 +51,11 @@ def _deaths(clock: Timeline, sites: Sequence[Judged], names: Mapping[str, str]) 
         return None
     steps = _thinned(sorted({0, clock.steps, *(step for judged in hit for _, step, _ in judged.events)}))
     total = _dead_at(hit, steps)
-    lines = [("all sites", total)] if len(hit) > 1 else []
-    lines += [(shown(names[judged.site.key], 40), _dead_at([judged], steps)) for judged in hit[:MOST_LINES]]
+    drawn = [("all sites", total)] if len(hit) > 1 else []
+    drawn += [(shown(names[judged.site.key], 40), _dead_at([judged], steps)) for judged in hit[:MOST_LINES]]
     rows = [
         {"step": step, "dead": number, "site": name}
-        for name, numbers in lines
+        for name, numbers in drawn
         for step, number in zip(steps, numbers, strict=True)
     ]
     area = [{"step": step, "dead": number} for step, number in zip(steps, total, strict=True)]
@@ -64,9 +64,11 @@ def _deaths(clock: Timeline, sites: Sequence[Judged], names: Mapping[str, str]) 
             {
                 "data": {"values": area},
                 "mark": {"type": "area", "interpolate": "step-after", "color": token("dead"), "opacity": 0.14},
-                "encoding": {"x": _steps(clock), "y": _quantity("dead", "dead units", top=max(total))},
+                "encoding": {"x": steps_axis(clock.steps), "y": _quantity("dead", "dead units", top=max(total))},
             },
-            _lines(rows, "dead", "site", [name for name, _ in lines], _steps(clock), "dead units", top=max(total)),
+            lines(
+                rows, "dead", "site", [name for name, _ in drawn], steps_axis(clock.steps), "dead units", top=max(total)
+            ),
         ]
     }
     return Chart(
@@ -75,8 +77,8 @@ def _deaths(clock: Timeline, sites: Sequence[Judged], names: Mapping[str, str]) 
         description=f"{total[-1]} units were dead at the end, after {clock.steps:,} steps; "
         f"{max(total)} at most at the same time.",
         spec=spec,
-        columns=("step", *(name for name, _ in lines)),
-        rows=[(step, *(numbers[i] for _, numbers in lines)) for i, step in enumerate(steps)],
+        columns=("step", *(name for name, _ in drawn)),
+        rows=[(step, *(numbers[i] for _, numbers in drawn)) for i, step in enumerate(steps)],
         height=300,
         width=760,
     )
@@ -93,6 +95,16 @@ def _dead_at(sites: Sequence[Judged], steps: Sequence[int]) -> list[int]:
     count = np.cumsum([0, *(change for _, change in changes)])
     places = np.searchsorted([step for step, _ in changes], steps[:-1], side="right")
     return [*count[places].tolist(), sum(len(judged.dead) for judged in sites)]
+
+
+def dead_over_steps(findings: Findings) -> list[tuple[int, int]]:
+    """(step, dead units of all sites from there on) of a run; the sites of several optimizers by their own steps."""
+    hit = [judged for judged in findings.sites if judged.events]
+    last = max([findings.run["steps"], *(step for judged in hit for _, step, _ in judged.events)])
+    steps = _thinned(sorted({0, last, *(step for judged in hit for _, step, _ in judged.events)}))
+    numbers = _dead_at(hit, steps) if hit else [0] * len(steps)
+    numbers[-1] = sum(len(judged.dead) for judged in findings.sites)
+    return list(zip(steps, numbers, strict=True))
 
 
 def _thinned(steps: Sequence[int]) -> list[int]:
@@ -119,7 +131,7 @@ def _rates(clock: Timeline) -> Chart | None:
         name=f"rates-{clock.clock}",
         title="Learning rate",
         description=f"From {first:.3g} to {last:.3g}, in {len(clock.rates) - 1:,} changes.",
-        spec=_lines(rows, "rate", "group", names, _steps(clock), "learning rate", steps=True),
+        spec=lines(rows, "rate", "group", names, steps_axis(clock.steps), "learning rate", steps=True),
         columns=("from step", *names),
         rows=[
             (step, *(_number(rates[group] if group < len(rates) else None) for group in groups))
@@ -183,7 +195,7 @@ def _curve(clock: Timeline) -> dict[str, Any]:
                 {"step": point.last_step, "loss": point.mean, "low": point.low, "high": point.high, "piece": piece}
             )
         piece += bool(point.non_finite)
-    x, detail = _steps(clock), {"field": "piece", "type": "nominal"}
+    x, detail = steps_axis(clock.steps), {"field": "piece", "type": "nominal"}
     wide = _is_wide(rows)
     y, low = (_quantity(field, "loss", wide=wide) for field in ("loss", "low"))
     alone = [row for place, row in enumerate(rows) if _is_alone(rows, place)]
@@ -254,7 +266,7 @@ def distribution(name: str, title: str, judged: Judged) -> Chart:
     )
 
 
-def _lines(
+def lines(
     rows: Rows,
     field: str,
     by: str,
@@ -293,8 +305,9 @@ def _lines(
     return {"data": {"values": rows}, "layer": layers}
 
 
-def _steps(clock: Timeline) -> dict[str, Any]:
-    scale = {"domain": [0, max(clock.steps, 1)], "nice": False}
+def steps_axis(last: int) -> dict[str, Any]:
+    """The axis of the steps, from 0 to the last one."""
+    scale = {"domain": [0, max(last, 1)], "nice": False}
     axis = {"format": ",d", "tickCount": 6}
     return {"field": "step", "type": "quantitative", "title": "step", "scale": scale, "axis": axis}
 
