@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from relume.artifacts.curve import LossPoint
+from relume.artifacts.history import History
 from relume.artifacts.recording import Clock, Count, Rates, Recording, Site, SiteRecord, Window
 from relume.doctor.diagnosis import diagnose
 
@@ -64,6 +65,9 @@ def small():
     events = [(0, 30, "died"), (1, 40, "died"), (1, 50, "revived"), (1, 60, "died")]
     lost = site(1, events=events)
     lost.first_fired[:2], lost.last_fired[:2] = 0, (29, 55)
+    rates = np.full((4, 8), 128, np.uint8)
+    rates[1:, 0] = rates[2:, 1] = 0
+    lost.history = History((29, 59, 79, 99), rates)
     few = site(2, units=16, rare=0)
     few.window = few.total = Count(2, 64, 64, few.total.fired // 16, few.total.flat, few.total.magnitude)
     unseen = [("F.mish", "train.py:40", "it is not watched yet")]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from relume.artifacts.findings import Finding, Findings, Judged
+from relume.artifacts.findings import Finding, Findings, Judged, Timeline
 from relume.reports.run import states, wording
-from relume.reports.run.html import charts, drawing, story
+from relume.reports.run.html import charts, drawing, story, unit_story
 from relume.reports.run.html.source import SourceFile, Sources
 from relume.reports.run.html.story import shown
 from relume.reports.run.states import STATES
@@ -94,6 +94,7 @@ class Detail:
     findings: tuple[Finding, ...]
     facts: tuple[tuple[str, str], ...]
     opened: bool
+    story: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def report(findings: Findings, sources: Sources, most_drawn: int = MOST_DRAWN) -
     """Sort a run's findings into the sections of its report; the ``most_drawn`` worst sites have one of their own."""
     sites = [judged.site for judged in findings.sites]
     names = wording.names(sites)
+    clocks = {timeline.clock: timeline for timeline in findings.timelines}
     told = _by_site(findings.findings)
     order = states.worst_first(findings)
     drawn = set(order[:most_drawn])
@@ -134,7 +136,10 @@ def report(findings: Findings, sources: Sources, most_drawn: int = MOST_DRAWN) -
         worst=tuple(worst),
         columns=tuple(_columns(rows)) if len(rows) > MOST_BARS else (),
         timelines=tuple(_timelines(findings, names)),
-        details=tuple(_detail(rows[i], findings.sites[i], told.get(sites[i].key, [])) for i in order[:most_drawn]),
+        details=tuple(
+            _detail(rows[i], findings.sites[i], told.get(sites[i].key, []), clocks.get(sites[i].clock))
+            for i in order[:most_drawn]
+        ),
         advice=tuple(story.advice(findings, names)),
         unseen=tuple(unseen),
         unseen_more=len(findings.not_observed) - len(unseen),
@@ -204,7 +209,7 @@ def _timelines(findings: Findings, names: Mapping[str, str]) -> list[tuple[str, 
     return found[:MOST_CLOCKS]
 
 
-def _detail(row: Row, judged: Judged, findings: Sequence[Finding]) -> Detail:
+def _detail(row: Row, judged: Judged, findings: Sequence[Finding], clock: Timeline | None) -> Detail:
     codes = states.codes(judged)
     lists = tuple(
         (state, row.counts[place], states.ranges(np.flatnonzero(codes == place).tolist()))
@@ -220,6 +225,7 @@ def _detail(row: Row, judged: Judged, findings: Sequence[Finding]) -> Detail:
         causes=tuple(_causes(judged)),
         findings=tuple(findings),
         facts=tuple(_site_facts(judged)),
+        story=unit_story.story(judged, clock),
         opened=bool(lists or any(found.severity != "info" for found in findings)),
     )
 
