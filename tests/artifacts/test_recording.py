@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from relume.artifacts.curve import LossCurve, LossPoint
-from relume.artifacts.reader import read
 from relume.artifacts.history import History
+from relume.artifacts.reader import read
 from relume.artifacts.recent import Recent
 from relume.artifacts.recording import SCHEMA_VERSION, Clock, Count, Rates, Site, SiteRecord, Window
 from relume.artifacts.writer import RecordingWriter
