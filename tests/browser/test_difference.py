@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from helpers import commands
 
 from relume.doctor.difference import differ
 from relume.doctor.reading import findings_of
 from relume.reports.run.html.difference import difference_page
-
-_spec = importlib.util.spec_from_file_location("commands", Path(__file__).parents[1] / "cli" / "commands.py")
-commands = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(commands)
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,13 @@ scripts.
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from helpers import made_runs as made
 
 from relume.reports.run.html.page import run_page
 from relume.reports.run.html.source import Sources
 
 WIDTHS = (390, 820, 1440)
-
-_spec = importlib.util.spec_from_file_location("made_runs", Path(__file__).parents[1] / "reports" / "made_runs.py")
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 
 
 @pytest.fixture(scope="module")

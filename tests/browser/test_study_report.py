@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from helpers import made_study as made
 
 from relume.reports.study.html.page import study_page
 
 WIDTHS = (390, 820, 1440)
 
-_spec = importlib.util.spec_from_file_location("made_study", Path(__file__).parents[1] / "reports" / "made_study.py")
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
+
 STUDIES = {
     "seven": lambda: [made.study()],
     "troubled": lambda: [made.troubled()],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import made_runs as made
 
 from relume.artifacts.findings import Finding
 from relume.errors import MissingExtra
@@ -24,9 +24,6 @@ from relume.reports.run.html.table import MOST_BYTES
 from relume.reports.run.states import STATES, codes, counts, histogram, ranges
 from relume.theme import safe_json
 
-_spec = importlib.util.spec_from_file_location("made_runs", Path(__file__).with_name("made_runs.py"))
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 KEYS = [state.key for state in STATES]
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import gzip
-import importlib.util
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
+from helpers import made_study as made
 
 from relume.artifacts.trial import BASELINE, Contender
 from relume.reports.study import wording as study_wording
@@ -19,10 +18,6 @@ from relume.reports.study.html.contents import headline
 from relume.reports.study.html.curves import curves, mean_curve, rates, thinned
 from relume.reports.study.html.page import study_page
 from relume.reports.study.methods import paragraph
-
-_spec = importlib.util.spec_from_file_location("made_study", Path(__file__).with_name("made_study.py"))
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 
 HOSTILE = "<script>alert(1)</script>&amp;\n" + "x" * 10_000
 

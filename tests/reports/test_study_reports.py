@@ -6,7 +6,6 @@ A gold file is made anew with ``RELUME_GOLD=write``; read its difference before 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -17,6 +16,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from helpers import made_study as made
 
 from relume.artifacts.trial import BASELINE
 from relume.reports.formats import REPORTS, render
@@ -26,10 +26,6 @@ from relume.reports.study.csv import COLUMNS
 from relume.reports.study.latex import escaped
 from relume.reports.study.methods import paragraph
 from relume.version import __version__
-
-_spec = importlib.util.spec_from_file_location("made_study", Path(__file__).with_name("made_study.py"))
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 
 GOLD = Path(__file__).parents[1] / "gold"
 STUDY_REPORTS = [entry.name for entry in REPORTS.values() if entry.study and entry.name != "html"]
