@@ -13,6 +13,7 @@ from relume.artifacts.findings import Finding, Findings, Judged, Timeline
 from relume.reports.run import states, wording
 from relume.reports.run.html import charts, drawing, story, unit_story
 from relume.reports.run.html.source import SourceFile, Sources
+from relume.reports.run.html.spread import SpreadRow, spread
 from relume.reports.run.html.story import shown
 from relume.reports.run.states import STATES
 from relume.theme import Chart
@@ -107,7 +108,7 @@ class RunReport:
     rows: tuple[Row, ...]
     worst: tuple[Row, ...]
     columns: tuple[Column, ...]
-    timelines: tuple[tuple[str, tuple[Chart, ...]], ...]
+    timelines: tuple[tuple[str, tuple[Chart, ...], tuple[SpreadRow, ...]], ...]
     details: tuple[Detail, ...]
     advice: tuple[story.Advice, ...]
     unseen: tuple[tuple[str, str, str], ...]
@@ -186,8 +187,10 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     return made
 
 
-def _timelines(findings: Findings, names: Mapping[str, str]) -> list[tuple[str, tuple[Chart, ...]]]:
-    """For each optimiser that steps a site, the words above its charts and the charts."""
+def _timelines(
+    findings: Findings, names: Mapping[str, str]
+) -> list[tuple[str, tuple[Chart, ...], tuple[SpreadRow, ...]]]:
+    """For each optimizer that steps a site, the words above its charts, the charts, and where trouble spread."""
     found = []
     for clock in findings.timelines:
         own = [judged for judged in findings.sites if judged.site.clock == clock.clock]
@@ -205,7 +208,7 @@ def _timelines(findings: Findings, names: Mapping[str, str]) -> list[tuple[str, 
         if not any(judged.events for judged in own):
             said.append("no unit died on the way")
         if drawn := charts.timeline(clock, own, names, stepped):
-            found.append((", ".join(said), tuple(drawn)))
+            found.append((", ".join(said), tuple(drawn), spread(clock, findings.sites)))
     return found[:MOST_CLOCKS]
 
 
