@@ -26,7 +26,7 @@ images, labels = load_digits(return_X_y=True)
 x, y = torch.tensor(images / 16, dtype=torch.float32), torch.tensor(labels)
 net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), Standardized(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-for step in range(300):
+for _ in range(300):
     batch = torch.randint(len(x), (64,))
     optimizer.zero_grad()
     nn.functional.cross_entropy(net(x[batch]), y[batch]).backward()
