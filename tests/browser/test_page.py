@@ -178,11 +178,12 @@ def test_a_slope_that_jumps_is_two_pieces_with_a_dot(shown):
 
 def test_the_pointer_reads_off_the_curves_and_a_drag_keeps_the_reading(shown):
     found = shown()
+    found.locator("#value .drawing").scroll_into_view_if_needed()
     box = found.locator("#value .drawing").bounding_box()
     found.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     hovered = rows(found, "slope", "probe")[0]["x"]
     assert hovered != 1
-    assert found.locator("#at-x").inner_text() == str(hovered).replace("-", "−").removesuffix(".0")
+    assert found.locator("#at-x").inner_text() == f"{hovered:g}".replace("-", "−")
     assert found.evaluate("relume.page.state.x") == 1
     found.mouse.down()
     found.mouse.move(box["x"] + box["width"] / 2 - 150, box["y"] + 40, steps=3)
@@ -256,7 +257,7 @@ def test_a_mistyped_link_still_opens_with_the_defaults(shown, fragment):
     assert found.told.errors == []
     state = found.evaluate("relume.page.state")
     assert state["show"] == ["relu", "leaky_relu", "elu", "gelu"]
-    assert state["net"] == "healthy"
+    assert (state["guide"], state["net"]) in ((1, "dying"), (0, "healthy"))
     assert state["parameters"]["gelu"] == {"approximate": "none"}
     assert state["parameters"]["celu"]["alpha"] > 0
     assert state["seed"] == 1
