@@ -125,5 +125,5 @@ relume.session = (() => {
     }
   }
 
-  return { Session, PRESETS, SIDES, LONGEST, written, activationRead, tidy, read };
+  return { Session, PRESETS, SIDES, LONGEST, tidy, read };
 })();
