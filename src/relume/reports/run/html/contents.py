@@ -159,7 +159,6 @@ def _by_site(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
 
 def _row(place: int, judged: Judged, names: Mapping[str, str], drawn: bool) -> Row:
     site, counts = judged.site, states.counts(states.codes(judged))
-    known = [rate for rate in judged.firing_rate if rate is not None]
     return Row(
         number=place + 1,
         name=shown(names[site.key], 96),
@@ -168,7 +167,7 @@ def _row(place: int, judged: Judged, names: Mapping[str, str], drawn: bool) -> R
         line=site.line,
         units=site.units,
         counts=counts,
-        fires=round(float(np.median(known)), 4) if known else None,
+        fires=None if judged.fires is None else round(judged.fires, 4),
         examples=judged.examples,
         provisional=judged.provisional,
         drawn=drawn,
