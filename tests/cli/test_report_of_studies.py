@@ -108,9 +108,9 @@ def test_several_studies_are_corrected_together(study, tmp_path, relume):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--csv", "--latex"], "exclude each other"),
+        (["--csv", "--latex"], "cannot be combined"),
         (["--github"], "--github is for recordings"),
-        (["--no-source"], "goes with --html"),
+        (["--no-source"], "needs --html"),
     ],
 )
 def test_forms_that_make_no_sense_are_refused(study, relume, options, said):
@@ -124,7 +124,7 @@ def test_studies_and_recordings_are_not_mixed(study, tmp_path, relume):
     for files in ([study, tmp_path / "run.relume"], [tmp_path / "run.relume"] * 2):
         status, out, err = relume("report", *files)
         assert (status, out) == (4, "")
-        assert "Studies and recordings" in err or "One recording at a time" in err
+        assert "Studies and recordings" in err or "Give one recording" in err
     status, _, err = relume("report", tmp_path / "run.relume", "--csv")
     assert status == 4
     assert "--csv is for studies" in err
