@@ -114,5 +114,5 @@ def test_a_file_or_a_plan_without_a_rate_is_refused(relume, plan, tmp_path):
     assert "[checkpoint-without-optimizer]" in bare[2]
     swap = relume("apply", plan(action("swap_activation", to="elu")), tmp_path / "last.pt", "-o", tmp_path / "new.pt")
     assert "[plan-without-actions]" in swap[2]
-    assert "in the code, not in the file" in swap[2]
+    assert "in the code, not in the checkpoint" in swap[2]
     assert not (tmp_path / "new.pt").exists()
