@@ -18,7 +18,7 @@ import click
 def command(out: Path) -> None:
     """Write the interactive page: a lesson in which units die and come back, and curves with sliders.
 
-    One file that works offline: open it in a browser, project it, mail it.
+    It is one file and works offline: open it in a browser, project it, mail it.
 
     \b
         relume page -o activations.html
