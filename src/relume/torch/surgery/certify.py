@@ -35,11 +35,14 @@ def certify(model: nn.Module, lower: Any, upper: Any) -> Certificate:
         if gate.name not in _JUDGED or not gate.units or gate.axis == 0:
             left.append(Edit(gate.place, (), gate.why or f"a unit of {gate.name} is not silent below 0"))
             continue
-        here, there = box.of(gate.input), everywhere.of(gate.input)
-        if here is None or there is None:
+        nodes = [each.input for each in gate.applications]
+        if any(box.of(node) is None for node in nodes):
             left.append(Edit(gate.place, (), "it does not depend on the input"))
             continue
-        upper_here, upper_there = (gate.rows(each[1]).amax(1) for each in (here, there))
+        upper_here, upper_there = (
+            gate.inputs({node: bounds.of(node)[1] for node in nodes}).amax(1)  # type: ignore[index]
+            for bounds in (box, everywhere)
+        )
         sites.append(
             CertifiedSite(
                 gate.place,

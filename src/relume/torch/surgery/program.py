@@ -90,7 +90,11 @@ class Program:
         assert isinstance(found, Tensor)
         return found
 
-    def values(self, wanted: Iterable[Node], mode: str = "") -> dict[Node, Tensor]:
+    def calls(self, tensor: Tensor | None) -> set[Node]:
+        """The operations that take a parameter or buffer, under whichever name."""
+        return {user for node in self.names if self.tensor(node) is tensor for user in node.users}
+
+    def values(self, wanted: Iterable[Node | None], mode: str = "") -> dict[Node, Tensor]:
         """Evaluate the graph with the weights as they are now; copies of the wanted tensors.
 
         ``mode``: "eval" evaluates a graph of train mode as if the model were in evaluation mode.
