@@ -231,5 +231,5 @@ def test_a_box_that_is_none_is_refused(case):
 
 
 def test_a_box_that_does_not_fit_the_model_is_refused():
-    with pytest.raises(CureError, match="cannot be traced"):
+    with pytest.raises(CureError, match="fails on the batch"):
         relume.certify(plain()[0], torch.zeros(1, 7), torch.ones(1, 7))

@@ -280,14 +280,6 @@ def test_findings_without_dead_units_give_the_model_as_it_is():
     assert torch.equal(smaller(x), model(x))
 
 
-def test_a_prune_that_cuts_nothing_is_caught_by_its_proof(monkeypatch):
-    model, x = planted(networks.MLP)
-    findings = watched(model, x)
-    monkeypatch.setattr(pruning, "_narrow", lambda module, rows, columns: None)
-    with pytest.raises(CureError, match="FAILS  parameters"):
-        relume.prune(model, findings, x)
-
-
 def test_a_prune_that_cuts_the_wrong_units_is_caught_by_its_proof(monkeypatch):
     model, x = planted(networks.MLP)
     findings = watched(model, x)

@@ -153,7 +153,7 @@ def without_fast_path() -> Iterator[None]:
 
 
 def _export(model: nn.Module, batch: Batch) -> Any:
-    said = [logging.getLogger(name) for name in ("torch.export", "torch._export", "torch.fx", "torch._dynamo")]
+    said = [logging.getLogger(f"torch.{name}") for name in ("export", "_export", "fx", "_dynamo", "_subclasses")]
     levels = [logger.level for logger in said]
     try:
         for logger in said:

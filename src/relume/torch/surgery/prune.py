@@ -21,7 +21,6 @@ from relume.errors import CureError
 from relume.torch.surgery.channels import Reader, groups_of, is_depthwise
 from relume.torch.surgery.gates import Gate, dead_units, gates
 from relume.torch.surgery.program import Program, path_of, without_fast_path
-from relume.torch.surgery.refusals import refuse_model
 from relume.torch.surgery.rest import Batch, at_rest, distance, outputs
 from relume.torch.surgery.trunks import key, trunk
 
@@ -40,7 +39,6 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 def prune(model: nn.Module, findings: Findings, example_inputs: Any) -> tuple[nn.Module, Change]:
     """See :func:`relume.prune`."""
-    refuse_model(model)
     batch = Batch.of(example_inputs)
     before = {"eval": outputs(model, batch)["eval"]}
     smaller = copy.deepcopy(model).eval()

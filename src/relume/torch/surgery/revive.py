@@ -18,7 +18,7 @@ from relume.errors import CureError
 from relume.torch.surgery.channels import Reader
 from relume.torch.surgery.gates import Gate, dead_units, gates, unit_axis
 from relume.torch.surgery.program import Program, line_of, operation, path_of
-from relume.torch.surgery.refusals import refuse_model, refuse_optimizer
+from relume.torch.surgery.refusals import refuse_optimizer
 from relume.torch.surgery.rest import ULPS, Batch, Outputs, at_rest, distance, outputs
 from relume.torch.surgery.rewrite import DRAWS, Rewrite
 
@@ -29,7 +29,6 @@ Place = tuple[str, int, Sequence[int]]
 
 def revive(model: nn.Module, findings: Findings, batch: Any, *, optimizer: Optimizer | None = None) -> Change:
     """See :func:`relume.revive`."""
-    refuse_model(model)
     given = Batch.of(batch)
     before = outputs(model, given)
     program = Program(model, given)
@@ -41,7 +40,6 @@ def revive(model: nn.Module, findings: Findings, batch: Any, *, optimizer: Optim
 
 def revive_at(model: nn.Module, places: Sequence[Place], batch: Any, *, optimizer: Optimizer | None = None) -> Change:
     """As :func:`revive`, of units that are named by the module path of their activation and its line."""
-    refuse_model(model)
     given = Batch.of(batch)
     before = outputs(model, given)
     program = Program(model, given)
@@ -111,6 +109,12 @@ class Revival:
                         f"The outputs moved by {moved[0]:.2g} of the largest one, though the units were silent on the "
                         "batch, so that everything was rolled back. The model may compute something at random, or its "
                         "units may fire in the other mode: try it in evaluation mode.",
+                        slug="proof-failed",
+                    )
+                if not rewrite.is_anew():
+                    raise CureError(
+                        f"{type(self._optimizer).__name__} still has moments of weights that were drawn anew. All was "
+                        "rolled back. Give optimizer=None, and make a new optimizer after the cure.",
                         slug="proof-failed",
                     )
             except BaseException:
@@ -281,6 +285,7 @@ class Revival:
             Check("outputs stay" if self._exact else "outputs", True, f"moved by {moved[0]:.1e} ({moved[1]:.1f} ulp)"),
             Check("units fire", True, f"on {rates[0]:.0%} to {rates[-1]:.0%} of the samples"),
             Check("a gradient reaches them", True, f"at all {len(rates)} units"),
+            *([Check("the optimizer begins anew", True, "at their weights")] if self._optimizer is not None else []),
         )
         modes = " and ".join(self._before)
         return Change(
