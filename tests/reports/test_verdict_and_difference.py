@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from helpers import made_records as made
 from rich.console import Console
 
 from relume.artifacts.recording import Recording
 from relume.doctor.check import check
 from relume.doctor.diagnosis import diagnose
 from relume.doctor.difference import differ
-from relume.reports import difference as difference_report
-from relume.reports import verdict as verdict_report
+from relume.reports.run import difference as difference_report
+from relume.reports.run import verdict as verdict_report
 
-_spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 N = made.N
 
 
@@ -93,7 +89,7 @@ def test_two_runs_stand_side_by_side():
     assert found[1].split() == "A a.relume 2 1 of 5 20.0% 100 20 2.0%".split()
     assert found[2].split() == "B b.relume 2 1 of 6 16.7% 100 20 ·".split()
     assert found[4].split() == "site source units dead died lived fires shift".split()
-    assert found[5].split() == "relu1 train.py:8 4 1 → 1 1 1 38% → 55% 0: +70%".split()
+    assert found[5].split() == "relu1 train.py:8 4 1 → 1 1 1 25% → 60% 0: +70%".split()
     text = squeezed(found)
     assert "relu1 (train.py:8) dead in B, not in A: units 1 relu1 (train.py:8) dead in A, not in B: units 0" in text
     assert "same ones only where both runs began from the same weights" in text

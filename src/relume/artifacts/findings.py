@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from relume.artifacts.curve import LossPoint
+from relume.artifacts.history import History
 from relume.artifacts.recording import Site
 
 SCHEMA = 1
@@ -137,6 +138,7 @@ class Judged:
     ``non_finite_since``: unit → first step; ``broken_by``: the first site of its model whose output was not finite,
     where that is another one; ``rates_when_broken``: the learning rates in force when it began, and those before them;
     ``timeline``: how many units were silent and dead, one point for each change;
+    ``history``: how often each unit fired over the steps, None where it is not known;
     ``copies``: the keys of the sites of networks into which this one's weights are loaded.
     """
 
@@ -171,6 +173,7 @@ class Judged:
     optimizer: str = ""
     timeline: tuple[Point, ...] = ()
     copies: tuple[str, ...] = ()
+    history: History | None = None
 
     def deaths(self) -> dict[int, tuple[int, int]]:
         """Unit → (last step seen firing, first step seen silent) of the latest death, for units that did not revive.
@@ -180,6 +183,13 @@ class Judged:
         latest = {unit: (kind, step) for unit, step, kind in self.events}
         died = {unit: step for unit, (kind, step) in latest.items() if kind == "died"}
         return {unit: (self.last_fired[unit], step) for unit, step in died.items() if self.last_fired[unit] < step}
+
+    @property
+    def fires(self) -> float | None:
+        """The median of its units' firing rates; None where none is known."""
+        known = sorted(rate for rate in self.firing_rate if rate is not None)
+        middle = len(known) // 2
+        return (known[middle] + known[~middle]) / 2 if known else None
 
     @property
     def broken_since(self) -> int | None:
