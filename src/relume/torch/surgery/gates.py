@@ -76,6 +76,10 @@ class Gate:
         maker = path_of(self.makers[0]) if self.makers else ""
         return f"{self.name} in {self.module or 'the model'}" + (f" after {maker}" if maker else "")
 
+    def is_at(self, module: str, line: int | None = None) -> bool:
+        """Whether one of its applications is in a module, and at a line if one is given."""
+        return any(each.module == module and line in (None, line_of(each.node)) for each in self.applications)
+
     def rows(self, value: Tensor) -> Tensor:
         """A tensor of the gate's input shape as (units, samples)."""
         return value.movedim(self.axis, 0).reshape(self.units, -1)
@@ -334,14 +338,11 @@ def _match(judged: Judged, found: list[Gate]) -> int | None:
     """The number of a site's gate; None without one, if the site has no dead unit."""
     site = judged.site
     tests: list[Callable[[Gate], bool]] = [
-        lambda gate: (
-            (gate.name, gate.units) == (site.activation, site.units)
-            and site.module in [each.module for each in gate.applications]
-        ),
+        lambda gate: (gate.name, gate.units) == (site.activation, site.units) and gate.is_at(site.module),
         lambda gate: (
             not site.layer or site.layer in [path_of(node) for each in gate.applications for node in each.makers]
         ),
-        lambda gate: site.line in [line_of(each.node) for each in gate.applications],
+        lambda gate: gate.is_at(site.module, site.line),
     ]
     numbers: Iterable[int] = range(len(found))
     for test in tests:

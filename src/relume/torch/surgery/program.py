@@ -77,6 +77,7 @@ class Program:
         self.names: dict[Node, str] = {node: held[node.name] for node in inputs if node.name in held}
         self._constants = signature.inputs_to_lifted_tensor_constants
         self._inputs = inputs
+        self._calls: dict[int, set[Node]] = {}
         _follow_writes(self.graph)
         self.nodes: list[Node] = [node for node in self.graph.nodes if node.op == "call_function"]
 
@@ -92,7 +93,10 @@ class Program:
 
     def calls(self, tensor: Tensor | None) -> set[Node]:
         """The operations that take a parameter or buffer, under whichever name."""
-        return {user for node in self.names if self.tensor(node) is tensor for user in node.users}
+        if not self._calls:
+            for node in self.names:
+                self._calls.setdefault(id(self.tensor(node)), set()).update(node.users)
+        return self._calls.get(id(tensor), set())
 
     def values(self, wanted: Iterable[Node | None], mode: str = "") -> dict[Node, Tensor]:
         """Evaluate the graph with the weights as they are now; copies of the wanted tensors.

@@ -17,7 +17,7 @@ from relume.artifacts.findings import Findings
 from relume.errors import CureError
 from relume.torch.surgery.channels import Reader
 from relume.torch.surgery.gates import Gate, dead_units, gates, unit_axis
-from relume.torch.surgery.program import Program, line_of, operation, path_of
+from relume.torch.surgery.program import Program, operation, path_of
 from relume.torch.surgery.refusals import refuse_optimizer
 from relume.torch.surgery.rest import ULPS, Batch, Outputs, at_rest, distance, outputs
 from relume.torch.surgery.rewrite import DRAWS, Rewrite
@@ -46,8 +46,8 @@ def revive_at(model: nn.Module, places: Sequence[Place], batch: Any, *, optimize
     found = gates(program)
     wanted = []
     for module, line, units in places:
-        there = [gate for gate in found if gate.module == module]
-        there = [gate for gate in there if line_of(gate.node) == line] if len(there) > 1 else there
+        there = [gate for gate in found if gate.is_at(module)]
+        there = [gate for gate in there if gate.is_at(module, line)] if len(there) > 1 else there
         if len(there) != 1 or max(units, default=0) >= there[0].units:
             known = ", ".join(f"{gate.place} ({gate.units} units)" for gate in found)
             raise CureError(
