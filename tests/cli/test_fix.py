@@ -75,16 +75,18 @@ def test_a_cure_that_does_nothing_is_not_called_one(relume, script):
 CURABLE = {
     "clip:0.5": "torch.optim.SGD(net.parameters(), lr=0.15, momentum=0.9)",
     "init": "torch.optim.Adam(net.parameters())",
+    "normalize": "torch.optim.Adam(net.parameters())",
     "warmup:100": ADAM,
     "leaky_relu:0.1": ADAM,
 }
-"""An optimizer under which each helps; for init, biases that nobody should begin with are added."""
+"""An optimizer under which each helps; init gets biases of -5, normalize an input far from 0."""
 
 
 @pytest.mark.parametrize("cure", CURABLE)
 def test_every_edit_does_to_the_bit_what_its_cure_did(relume, script, cure):
     start = "net[0].bias.data -= 5\n" if cure == "init" else ""
-    script.write_text(SCRIPT.replace("opt = OPT", f"{start}opt = {CURABLE[cure]}"))
+    text = SCRIPT.replace("opt = OPT", f"{start}opt = {CURABLE[cure]}")
+    script.write_text(text.replace("(64, 8)", "(64, 8) + 9") if cure == "normalize" else text)
     status, out, said = relume("fix", "--seeds", 5, "--max-dead", "60%", "--delta", 9, "--try", cure, "train.py")
     assert status == Exit.DONE, out + said
     assert "the edited script ends with the same weights as the cure's run, to the bit" in out

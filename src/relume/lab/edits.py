@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from relume.activations import ACTIVATIONS, Activation
-from relume.artifacts.swap_plan import SwapPlan, SwapSite
+from relume.artifacts.swap_plan import Birth, Spot, SwapPlan, SwapSite
 from relume.artifacts.treatments import EVERY, REVIVER_RULES
 from relume.artifacts.trial import Contender
 from relume.artifacts.tried import Edit
@@ -288,6 +288,26 @@ def _revive(contender: Contender, sources: list[_Source], plan: SwapPlan) -> Non
         each.insert([f"relume.Reviver({arguments}).start()"], "relume")
 
 
+def _normalize(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
+    for first in dict.fromkeys(replace(each, layer=Birth("", 0)) for each in plan.inputs):
+        source, call = _call_at(
+            first.spot, sources, f"the layer that takes the input ({first.spot[0]}:{first.spot[1]})"
+        )
+        size = next(
+            (k.value for k in call.keywords if k.arg in ("in_features", "in_channels")), next(iter(call.args), None)
+        )
+        if not first.alone or size is None:
+            raise _NoEdit(f"other layers are made by the same call; put nn.{first.norm} before the first by hand")
+        prefix = source.text(call.func).removesuffix(_last(call.func))
+        if not prefix and not source.imports("torch"):
+            raise _NoEdit(f"{source.name} does not import torch; edit line {call.lineno} by hand")
+        prefix = prefix or "torch.nn."
+        norm = f"{prefix}{first.norm}({source.text(size)}, affine=False)"
+        both, parent = f"{norm}, {source.text(call)}", source.parents[call]
+        is_in_one = isinstance(parent, ast.Call) and _last(parent.func) == "Sequential"
+        source.replace(call, both if is_in_one else f"{prefix}Sequential({both})")
+
+
 # ---- activations -----------------------------------------------------------------------------------------------------
 
 
@@ -297,10 +317,9 @@ def _swap(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
     if _definition(contender).composed:
         raise _NoEdit(f"torch.nn has no {_definition(contender).title}; write relume.torch's by hand")
     chosen = plan.chosen()
-    by_name = {source.name: source for source in sources}
     for site in chosen:
         if not site.alone:
-            _call(contender, site, by_name)
+            _call(contender, site, sources)
     kinds = {site.call for site in chosen if site.alone}
     for kind in sorted(kinds):
         if left := [site.key for site in plan.sites if site.call == kind and site not in chosen]:
@@ -312,17 +331,25 @@ def _swap(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
             )
 
 
-def _call(contender: Contender, site: SwapSite, sources: Mapping[str, _Source]) -> None:
-    source = sources.get(site.spot[0])
-    if source is None:
-        raise _NoEdit(f"{site.call} is called in {site.file}, which is not the script's own")
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Call) and _last(node.func).rstrip("_").endswith(site.activation):
-            if (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset) != site.spot[1:]:
-                continue
-            _function(contender, node, source)
-            return
-    raise _NoEdit(f"the call of {site.call} at {site.file}:{site.line} was not found")
+def _call(contender: Contender, site: SwapSite, sources: Iterable[_Source]) -> None:
+    source, node = _call_at(site.spot, sources, f"the call of {site.call} at {site.file}:{site.line}")
+    if not _last(node.func).rstrip("_").endswith(site.activation):
+        raise _NoEdit(f"line {node.lineno} of {source.name} calls {_last(node.func)}; edit it by hand")
+    _function(contender, node, source)
+
+
+def _call_at(spot: Spot, sources: Iterable[_Source], what: str) -> tuple[_Source, ast.Call]:
+    """The call at a place.
+
+    Raises: _NoEdit: it is not in the user's own files.
+    """
+    for source in sources:
+        for node in ast.walk(source.tree) if source.name == spot[0] else ():
+            if isinstance(node, ast.Call) and spot[1:] == (
+                node.lineno, node.end_lineno, node.col_offset, node.end_col_offset,
+            ):  # fmt: skip
+                return source, node
+    raise _NoEdit(f"{what} is not in the script and its modules")
 
 
 def _function(contender: Contender, node: ast.Call, source: _Source) -> None:
@@ -383,6 +410,7 @@ _EDITS: Mapping[str, Callable[[Contender, list[_Source], SwapPlan], None]] = {
     "clip": _clip,
     "warmup": _warmup,
     "init": _init,
+    "normalize": _normalize,
     "revive": _revive,
 }
 """By treatment."""

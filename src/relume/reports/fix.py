@@ -17,7 +17,10 @@ _STYLES = {"cured": "bold green", "fewer": "yellow"}
 def render(found: Fixed) -> RenderableType:
     """Headline, one row a cure, and what the proof covers."""
     parts: list[RenderableType] = [_headline(found), Text(), _table(found), Text()]
-    parts += [Text(f"{each.cure}: {each.why}.", style="dim") for each in found.tried if each.why]
+    reasons = dict.fromkeys(each.why for each in found.tried if each.why)
+    for why in reasons:
+        cures = ", ".join(each.cure for each in found.tried if each.why == why)
+        parts.append(Text(f"{cures}: {why}.", style="dim"))
     if found.untried:
         parts.append(Text(f"Not tried, because one holds: {', '.join(found.untried)}.", style="dim"))
     parts.append(Text(_proof(found), style="dim"))

@@ -122,10 +122,8 @@ def _outcome(
     if not p_dead <= terms.level:
         return "no effect", f"fewer deaths are not shown (p = {p_dead:.2g}, needed: {terms.level:.2g})"
     if dead[1] > terms.max_dead:
-        return (
-            "fewer",
-            f"{100 * dead[1]:.2g} % of the units are still dead, more than {100 * terms.max_dead:g} % (--max-dead)",
-        )
+        least = math.ceil(100 * dead[1])
+        return "fewer", f"{100 * dead[1]:.2g} % of the units are still dead (--max-dead {least}% would accept that)"
     if not p_metric <= ALPHA:
         return "worse", f"{terms.metric} may be worse by delta or more (p = {p_metric:.2g}, needed: {ALPHA:g})"
     return "cured", ""
