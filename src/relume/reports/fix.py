@@ -30,7 +30,9 @@ def render(found: Fixed) -> RenderableType:
 def _headline(found: Fixed) -> Text:
     cure = found.cure
     if cure is None:
-        return Text(f"None of {len(found.tried)} cures holds.", style="bold yellow")
+        few = len(found.tried) == 1
+        text = "The cure that was tried does not hold." if few else f"None of the {len(found.tried)} cures tried holds."
+        return Text(text, style="bold yellow")
     before, after = (percent(share) for share in cure.dead)
     told = Text(f"Cured by {cure.cure}", style="bold green")
     return told.append(f": {cure.says}. {before} of the units were dead, now {after} are.", style="not bold")
