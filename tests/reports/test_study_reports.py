@@ -6,31 +6,30 @@ A gold file is made anew with ``RELUME_GOLD=write``; read its difference before 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import os
 import re
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from helpers import made_study as made
 
 from relume.artifacts.trial import BASELINE
-from relume.reports import study_terminal, study_wording
-from relume.reports.study import STUDY_REPORTS
-from relume.reports.study_csv import COLUMNS
-from relume.reports.study_latex import escaped
-from relume.reports.study_methods import paragraph
+from relume.reports.formats import REPORTS, render
+from relume.reports.study import terminal as study_terminal
+from relume.reports.study import wording as study_wording
+from relume.reports.study.csv import COLUMNS
+from relume.reports.study.latex import escaped
+from relume.reports.study.methods import paragraph
 from relume.version import __version__
 
-_spec = importlib.util.spec_from_file_location("made_study", Path(__file__).with_name("made_study.py"))
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
-
 GOLD = Path(__file__).parents[1] / "gold"
-FORMATS = {"terminal": study_terminal.to_text, **STUDY_REPORTS}
+STUDY_REPORTS = [entry.name for entry in REPORTS.values() if entry.study and entry.name != "html"]
+FORMATS = {"terminal": study_terminal.to_text, **{name: partial(render, name, "study") for name in STUDY_REPORTS}}
 ENDINGS = {"terminal": "txt", "latex": "tex"}
 KEPT = ("terminal", "json", "md", "latex")  # in gold files
 STUDIES = {"seven": made.study, "troubled": made.troubled, "waiting": made.waiting}
@@ -113,7 +112,7 @@ def test_a_note_of_every_verdict_is_said_once_and_that_of_one_with_its_name():
 
 
 def test_the_json_has_the_keys_that_were_promised_and_no_nan():
-    told = json.loads(STUDY_REPORTS["json"]([made.troubled()]), parse_constant=pytest.fail)
+    told = json.loads(render("json", "study", [made.troubled()]), parse_constant=pytest.fail)
     assert list(told) == ["schema", "study", "verdicts", "trials", "not_swapped"]
     promised = {"script", "argv", "metric", "mode", "baseline", "threads"}
     assert promised <= set(told["study"])
@@ -132,8 +131,8 @@ def test_the_json_has_the_keys_that_were_promised_and_no_nan():
 
 def test_several_studies_are_one_json_and_one_csv():
     two = [made.study(name="a"), made.study(name="b")]
-    assert [study["study"]["name"] for study in json.loads(STUDY_REPORTS["json"](two))["studies"]] == ["a", "b"]
-    rows = list(csv.DictReader(io.StringIO(STUDY_REPORTS["csv"](two))))
+    assert [study["study"]["name"] for study in json.loads(render("json", "study", two))["studies"]] == ["a", "b"]
+    rows = list(csv.DictReader(io.StringIO(render("csv", "study", two))))
     assert {row["study"] for row in rows} == {"a", "b"}
     assert len(rows) == sum(len(study.trials) for study in two)
 
@@ -141,7 +140,7 @@ def test_several_studies_are_one_json_and_one_csv():
 def test_the_csv_has_a_row_a_run_with_its_value():
     study = made.troubled()
     study = replace(study, values={k: v for k, v in study.values.items() if k.activation != "selu"})
-    rows = list(csv.DictReader(io.StringIO(STUDY_REPORTS["csv"]([study]))))
+    rows = list(csv.DictReader(io.StringIO(render("csv", "study", [study]))))
     assert tuple(rows[0]) == COLUMNS
     assert [(row["activation"], int(row["seed"]), row["stage"]) for row in rows] == [
         (trial.key.activation, trial.key.seed, trial.key.stage) for trial in study.trials
