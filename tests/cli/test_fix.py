@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 from helpers import commands
@@ -56,6 +59,26 @@ def test_the_first_cure_that_holds_is_shown_proven_and_written(relume, script):
     assert "The edit was applied" in out
     assert "lr=0.1 * 0.0625" in script.read_text()
     assert kept == {file: file.stat().st_mtime_ns for file in script.parent.glob("relume-fix/trials/*.json")}
+
+
+def test_a_search_killed_in_a_trial_and_while_its_edit_is_proven_goes_on_where_it_was(script):
+    script.write_text(script.read_text().replace("range(150)", "range(500)"))
+    command = [sys.executable, "-m", "relume", "fix", *map(str, FEWER), "--jobs", "1", "--try", "lr:1/16", "train.py"]
+    trials = script.parent / "relume-fix" / "trials"
+    kept = {}
+    for ended in (3, 13):  # of the script's first run, 6 as it stands and 6 of the cure; then the edit is run
+        search = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while len(list(trials.glob("*.json"))) < ended:
+            assert search.poll() is None, search.communicate()
+            time.sleep(0.01)
+        search.kill()
+        search.communicate()
+        kept |= {file: file.stat().st_mtime_ns for file in trials.glob("*.json")}
+        assert len(kept) == ended
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == Exit.DONE, again.stderr
+    assert "the edited script ends with the same weights as the cure's run, to the bit" in again.stdout
+    assert kept == {file: file.stat().st_mtime_ns for file in kept}
 
 
 def test_a_cure_that_does_nothing_is_not_called_one(relume, script):

@@ -73,8 +73,9 @@ def _proof(found: Fixed) -> str:
     better = "more" if found.mode == "max" else "less"
     return (
         f"Each cure ran on {found.seeds} seeds, paired with the script as it stands. Fewer deaths: "
-        f"p ≤ {found.level:.2g} (5 % shared by all cures). {found.metric} ({better} is better; --metric names another): "
-        f"not worse by {found.delta:.3g} or more (--delta), at 5 %."
+        f"p ≤ {found.level:.2g} (5 % shared by all cures). "
+        f"{found.metric} ({better} is better; --metric names another): not "
+        f"worse by {found.delta:.3g} or more (--delta), at 5 %."
     )
 
 
