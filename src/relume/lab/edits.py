@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from relume.activations import ACTIVATIONS, Activation
-from relume.artifacts.swap_plan import Birth, Spot, SwapPlan, SwapSite
+from relume.artifacts.swap_plan import Birth, Spot, SwapPlan
 from relume.artifacts.treatments import EVERY, REVIVER_RULES
 from relume.artifacts.trial import Contender
 from relume.artifacts.tried import Edit
@@ -24,13 +24,8 @@ class _NoEdit(Exception):
     """Why there is no edit."""
 
 
-@dataclass(frozen=True)
-class _Change:
-    """Bytes ``first`` to ``last`` of a file become ``text``."""
-
-    first: int
-    last: int
-    text: str
+_Change = tuple[int, int, str]
+"""Bytes from one to another of a file become a text."""
 
 
 class _Source:
@@ -61,7 +56,7 @@ class _Source:
 
     def replace(self, node: ast.AST, text: str) -> None:
         """Write a node otherwise."""
-        self.changes.append(_Change(*self.span(node), text))
+        self.changes.append((*self.span(node), text))
 
     def insert(self, statement: Any, lines: Iterable[str], *, after: bool) -> None:
         """Put lines before or after a statement, indented as it is."""
@@ -71,17 +66,16 @@ class _Source:
         place = self._starts[statement.end_lineno] if after else self.at(statement.lineno, 0)
         ends = self.content[:place].endswith(b"\n") or not place
         text = "".join(f"{indent}{line}\n" if line else "\n" for line in lines)
-        self.changes.append(_Change(place, place, text if ends else f"\n{text}"))
+        self.changes.append((place, place, text if ends else f"\n{text}"))
 
     def import_(self, package: str) -> None:
-        """Import a package after the last import at the top of the file, or after its docstring."""
-        body = self.tree.body
-        last = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        """Import a package after the last import at the top of the file, unless it is."""
+        last = [node for node in self.tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
         if not last:
             raise _NoEdit(f"{self.name} imports nothing at its top")
         place = self._starts[last[-1].end_lineno or last[-1].lineno]
-        change = _Change(place, place, f"import {package}\n")
-        if change not in self.changes:
+        change = (place, place, f"import {package}\n")
+        if not self.imports(package) and change not in self.changes:
             self.changes.append(change)
 
     def statement(self, node: ast.AST) -> ast.stmt:
@@ -101,8 +95,8 @@ class _Source:
         Raises: _NoEdit: it is no Python any more.
         """
         content = self.content
-        for change in sorted(self.changes, key=lambda change: (change.first, change.last), reverse=True):
-            content = content[: change.first] + change.text.encode() + content[change.last :]
+        for first, last, text in sorted(self.changes, key=lambda change: change[:2], reverse=True):
+            content = content[:first] + text.encode() + content[last:]
         try:
             ast.parse(content)
         except SyntaxError as error:
@@ -153,9 +147,7 @@ class _Optimizer:
         Raises: _NoEdit: it is not assigned to one name.
         """
         statement = self.source.parents[self.call]
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        if isinstance(statement, ast.AnnAssign):
-            targets = [statement.target]
+        targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
         if len(targets) == 1 and isinstance(targets[0], (ast.Name, ast.Attribute)):
             return self.source.text(targets[0])
         raise _NoEdit(f"{self.kind}(…) on line {self.call.lineno} of {self.source.name} is not assigned to one name")
@@ -179,8 +171,7 @@ class _Optimizer:
     def insert(self, lines: Iterable[str], package: str, *, after: bool = True) -> None:
         """Put lines after its statement, or before it, with the import that they need."""
         self.source.insert(self.source.statement(self.call), lines, after=after)
-        if not self.source.imports(package):
-            self.source.import_(package)
+        self.source.import_(package)
 
 
 def _optimizers(sources: Iterable[_Source], plan: SwapPlan) -> list[_Optimizer]:
@@ -298,10 +289,7 @@ def _normalize(contender: Contender, sources: list[_Source], plan: SwapPlan) -> 
         )
         if not first.alone or size is None:
             raise _NoEdit(f"other layers are made by the same call; put nn.{first.norm} before the first by hand")
-        prefix = source.text(call.func).removesuffix(_last(call.func))
-        if not prefix and not source.imports("torch"):
-            raise _NoEdit(f"{source.name} does not import torch; edit line {call.lineno} by hand")
-        prefix = prefix or "torch.nn."
+        prefix = _prefix(source, call.func)
         norm = f"{prefix}{first.norm}({source.text(size)}, affine=False)"
         both, parent = f"{norm}, {source.text(call)}", source.parents[call]
         is_in_one = isinstance(parent, ast.Call) and _last(parent.func) == "Sequential"
@@ -319,7 +307,10 @@ def _swap(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
     chosen = plan.chosen()
     for site in chosen:
         if not site.alone:
-            _call(contender, site, sources)
+            source, node = _call_at(site.spot, sources, f"the call of {site.call} at {site.file}:{site.line}")
+            if not _last(node.func).rstrip("_").endswith(site.activation):
+                raise _NoEdit(f"line {node.lineno} of {source.name} calls {_last(node.func)}; edit it by hand")
+            _function(contender, node, source)
     kinds = {site.call for site in chosen if site.alone}
     for kind in sorted(kinds):
         if left := [site.key for site in plan.sites if site.call == kind and site not in chosen]:
@@ -329,13 +320,6 @@ def _swap(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
                 f"{kind} is made outside the script and its modules; use relume.swap(model, "
                 f"{plan.sites[0].activation!r}, …) after the model is made"
             )
-
-
-def _call(contender: Contender, site: SwapSite, sources: Iterable[_Source]) -> None:
-    source, node = _call_at(site.spot, sources, f"the call of {site.call} at {site.file}:{site.line}")
-    if not _last(node.func).rstrip("_").endswith(site.activation):
-        raise _NoEdit(f"line {node.lineno} of {source.name} calls {_last(node.func)}; edit it by hand")
-    _function(contender, node, source)
 
 
 def _call_at(spot: Spot, sources: Iterable[_Source], what: str) -> tuple[_Source, ast.Call]:
@@ -364,18 +348,15 @@ def _function(contender: Contender, node: ast.Call, source: _Source) -> None:
         raise _NoEdit(f"{source.name} does not import torch; edit line {node.lineno} by hand")
     x: ast.expr = node.func.value if is_method else node.args[0]  # type: ignore[attr-defined]
     (start, end), (first, last) = source.span(node), source.span(x)
-    numbers = [*_numbers(contender), *_in_place(contender, node.args[1:], node, source)]
-    rest = "".join(f", {number}" for number in numbers)
-    source.changes += [
-        _Change(start, first, f"{prefix}.{contender.activation}("),
-        _Change(last, end, f"{rest})"),
-    ]
+    rest = "".join(f", {argument}" for argument in _arguments(contender, node.args[1:], node, source))
+    source.changes += [(start, first, f"{prefix}.{contender.activation}("), (last, end, f"{rest})")]
 
 
-def _in_place(contender: Contender, positional: Iterable[ast.expr], node: ast.Call, source: _Source) -> list[str]:
-    """The argument ``inplace``, if there is one and the new activation takes it."""
+def _arguments(contender: Contender, positional: Iterable[ast.expr], node: ast.Call, source: _Source) -> list[str]:
+    """The numbers of the new activation, and ``inplace`` if that is given and the activation takes it."""
     given = [*positional, *(keyword.value for keyword in node.keywords if keyword.arg == "inplace")]
-    return [f"inplace={source.text(value)}" for value in given[:1] if contender.activation != "gelu"]
+    numbers = [f"{name}={value!r}" for name, value in contender.parameters.items()]
+    return numbers + [f"inplace={source.text(value)}" for value in given[:1] if contender.activation != "gelu"]
 
 
 def _constructors(contender: Contender, kind: str, sources: Iterable[_Source]) -> int:
@@ -388,21 +369,23 @@ def _constructors(contender: Contender, kind: str, sources: Iterable[_Source]) -
             parent = source.parents.get(node)
             if not isinstance(parent, ast.Call) or parent.func is not node:
                 raise _NoEdit(f"{kind} on line {node.lineno} of {source.name} is not called there; edit it by hand")
-            prefix = f"{source.text(node.value)}." if isinstance(node, ast.Attribute) else "torch.nn."
-            if isinstance(node, ast.Name) and not source.imports("torch"):
-                raise _NoEdit(f"{source.name} does not import torch; edit line {node.lineno} by hand")
-            numbers = [*_numbers(contender), *_in_place(contender, parent.args, parent, source)]
-            source.replace(parent, f"{prefix}{_definition(contender).title}({', '.join(numbers)})")
+            title, arguments = _definition(contender).title, _arguments(contender, parent.args, parent, source)
+            source.replace(parent, f"{_prefix(source, node)}{title}({', '.join(arguments)})")
             count += 1
     return count
 
 
+def _prefix(source: _Source, func: ast.expr) -> str:
+    """What is before the name of a class of ``torch.nn`` in the source, ``nn.``; for a bare name ``torch.nn.``."""
+    if isinstance(func, ast.Attribute):
+        return f"{source.text(func.value)}."
+    if not source.imports("torch"):
+        raise _NoEdit(f"{source.name} does not import torch; edit line {func.lineno} by hand")
+    return "torch.nn."
+
+
 def _definition(contender: Contender) -> Activation:
     return ACTIVATIONS[contender.activation]
-
-
-def _numbers(contender: Contender) -> list[str]:
-    return [f"{name}={value!r}" for name, value in contender.parameters.items()]
 
 
 _EDITS: Mapping[str, Callable[[Contender, list[_Source], SwapPlan], None]] = {
