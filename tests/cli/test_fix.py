@@ -89,6 +89,8 @@ def test_a_cure_that_does_nothing_is_not_called_one(relume, script):
     assert tried["outcome"] == "no effect"
     assert tried["dead"][1] > 0.1
     assert (told["cure"], told["edit"]) == (None, None)
+    _, out, _ = relume("plan", "relume-fix/plan-1.json")
+    assert "then: relume run train.py" in out  # there is no recording to be compared with
 
 
 CURABLE = {
