@@ -62,7 +62,8 @@ def test_less_is_better_where_the_metric_is_a_loss():
 def test_units_that_stay_dead_are_fewer_at_best():
     found = outcome([0.05] * 8, ACCURACY)
     assert found.outcome == "fewer"
-    assert "5 % of the units are still dead" in found.why
+    assert found.why == "5 % of the units are still dead; --max-dead 5% would accept that"
+    assert "acc may be worse" in outcome([0.05] * 8, [v - 0.1 for v in ACCURACY]).why
 
 
 def test_a_run_without_a_value_fails_the_cure_and_one_of_the_script_counts_as_its_worst():

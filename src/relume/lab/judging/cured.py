@@ -126,11 +126,17 @@ def _outcome(
     if not p_dead <= terms.level:
         return "no effect", f"fewer deaths are not shown (p = {p_dead:.2g}, needed: {terms.level:.2g})"
     if dead[1] > terms.max_dead:
-        least = math.ceil(100 * dead[1])
-        return "fewer", f"{100 * dead[1]:.2g} % of the units are still dead (--max-dead {least}% would accept that)"
+        holds = p_metric <= ALPHA
+        accepting = f"--max-dead {math.ceil(100 * dead[1])}% would accept that"
+        rest = accepting if holds else _may_be_worse(p_metric, terms)
+        return "fewer", f"{100 * dead[1]:.2g} % of the units are still dead; {rest}"
     if not p_metric <= ALPHA:
-        return "worse", f"{terms.metric} may be worse by delta or more (p = {p_metric:.2g}, needed: {ALPHA:g})"
+        return "worse", _may_be_worse(p_metric, terms)
     return "cured", ""
+
+
+def _may_be_worse(p_metric: float, terms: Terms) -> str:
+    return f"{terms.metric} may be worse by delta or more (p = {p_metric:.2g}, needed: {ALPHA:g})"
 
 
 def _failures(runs: Sequence[Trial]) -> str:
