@@ -65,13 +65,11 @@ def test_the_verdict_comes_first_in_plain_words(page):
 
 
 def test_both_intervals_are_there_and_named(page):
-    assert (
-        "Thick: 95 % interval of this contender alone. Thin: 95 % interval that holds for all contenders" in page.text
-    )
+    assert "Thick: 95 % interval for this contender. Thin: 95 % interval for all contenders" in page.text
     chart = differences(made.study(), "")
-    assert chart.columns[3:5] == ("95 % interval, alone", "95 % interval, over all")
+    assert chart.columns[3:5] == ("95 % interval, one contender", "95 % interval, all together")
     assert chart.rows[0] == (
-        "elu", "better", "+2.46", "0.96 to 3.96", "0.36 to 4.56", ".029", ".015", "70% of pairs", 10,
+        "elu", "better", "+2.46", "0.96 to 3.96", "0.36 to 4.56", "0.029", "0.015", "70% of pairs", 10,
     )  # fmt: skip
     assert len(chart.rows) == 6
 

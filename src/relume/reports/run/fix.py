@@ -22,7 +22,7 @@ def render(found: Fixed) -> RenderableType:
         cures = ", ".join(each.cure for each in found.tried if each.why == why)
         parts.append(Text(f"{cures}: {why}.", style="dim"))
     if found.untried:
-        parts.append(Text(f"Not tried, because one holds: {', '.join(found.untried)}.", style="dim"))
+        parts.append(Text(f"Not tried, because one works: {', '.join(found.untried)}.", style="dim"))
     parts.append(Text(_proof(found), style="dim"))
     return Group(*parts)
 
@@ -30,8 +30,8 @@ def render(found: Fixed) -> RenderableType:
 def _headline(found: Fixed) -> Text:
     cure = found.cure
     if cure is None:
-        few = len(found.tried) == 1
-        text = "The cure that was tried does not hold." if few else f"None of the {len(found.tried)} cures tried holds."
+        number = len(found.tried)
+        text = "The cure that was tried does not work." if number == 1 else f"None of {number} cures works."
         return Text(text, style="bold yellow")
     before, after = (percent(share) for share in cure.dead)
     told = Text(f"Cured by {cure.cure}", style="bold green")
@@ -72,10 +72,9 @@ def _number(value: float) -> str:
 def _proof(found: Fixed) -> str:
     better = "more" if found.mode == "max" else "less"
     return (
-        f"Each cure ran on {found.seeds} seeds, paired with the script as it stands. Fewer deaths: "
-        f"p ≤ {found.level:.2g} (5 % shared by all cures). "
-        f"{found.metric} ({better} is better; --metric names another): not "
-        f"worse by {found.delta:.3g} or more (--delta), at 5 %."
+        f"Each cure ran on {found.seeds} seeds, paired with the unchanged script. Fewer deaths: "
+        f"p ≤ {found.level:.2g} (5 % shared by all cures). {found.metric} ({better} is better; choose with --metric): "
+        f"not worse by {found.delta:.3g} or more (--delta), at 5 %."
     )
 
 

@@ -19,9 +19,9 @@ def _study(findings: StudyFindings) -> list[str]:
     parts = [f"### relume: {code(wording.command(findings))}", f"**{plain(wording.sentence(findings))}**"]
     if findings.confirmed:
         names = wording.names(findings)
-        parts += [_table("what it buys", names, wording.quality(findings))]
+        parts += [_table("quality", names, wording.quality(findings))]
         costs = wording.cost(findings)
-        parts += [_table("what it costs", names, costs)] if costs else []
+        parts += [_table("cost", names, costs)] if costs else []
     told = [wording.rests_on(findings), wording.looks(findings)]
     parts.append(plain(" ".join(line for line in told if line)))
     parts.append("\n".join(f"- {plain(note)}" for note in _some(wording.notes(findings))))

@@ -41,10 +41,10 @@ def _study(findings: StudyFindings) -> RenderableType:
     if findings.confirmed:
         names = wording.names(findings)
         calls = ["", *(verdict.verdict for verdict in wording.rows(findings))]
-        parts.append(_table("what it buys", names, wording.quality(findings), calls))
+        parts.append(_table("quality", names, wording.quality(findings), calls))
         costs = wording.cost(findings)
         if costs:
-            parts += [Text(), _table("what it costs", names, costs, calls)]
+            parts += [Text(), _table("cost", names, costs, calls)]
         parts.append(Text())
     parts += _listed("Note", wording.notes(findings), "yellow")
     parts += [Text(line, style="dim") for line in (wording.rests_on(findings), wording.looks(findings)) if line]

@@ -51,16 +51,16 @@ def signed(value: float, spread: float = math.nan) -> str:
 
 
 def p_value(p: float) -> str:
-    """As papers have it: ``.029``, ``< .001``."""
+    """``0.029``, ``< 0.001``."""
     if not math.isfinite(p):
         return NONE
     if p < 0.001:
-        return "< .001"
-    return (f"{p:.3f}" if p < 0.1 else f"{p:.2f}").lstrip("0").replace("1.00", "1")
+        return "< 0.001"
+    return (f"{p:.3f}" if p < 0.1 else f"{p:.2f}").replace("1.00", "1")
 
 
 def p_says(p: float) -> str:
-    """``p = .029``, ``p < .001``."""
+    """``p = 0.029``, ``p < 0.001``."""
     text = p_value(p)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
@@ -84,7 +84,7 @@ def baseline(findings: StudyFindings) -> str:
     if findings.own_baseline:
         return short(findings.own_baseline)
     names = [_title(name) for name in findings.replaces]
-    return f"the script's {' and '.join(names)}" if 0 < len(names) < 4 else "the script as it stands"
+    return f"the script's {' and '.join(names)}" if 0 < len(names) < 4 else "the unchanged script"
 
 
 def _title(name: str) -> str:
@@ -122,7 +122,7 @@ def why_no_verdict(findings: StudyFindings) -> str:
     notes = {note for verdict in findings.verdicts for note in verdict.notes[:1]}
     if len(notes) == 1:
         return notes.pop()
-    return f"No verdict before all runs of {findings.design.seeds} seeds have ended."
+    return f"No verdict until all runs of {findings.design.seeds} seeds have ended."
 
 
 def _of(findings: StudyFindings, call: str) -> list[Verdict]:
@@ -277,7 +277,7 @@ def notes(findings: StudyFindings) -> list[str]:
         named = len(of) == len(findings.verdicts) or any(name in note for name in of)
         told.append(note if named else f"{listed(of)}: {note}")
     if any(verdict.at_edge for verdict in findings.verdicts):
-        told.append("A learning rate with ! is the last one of the grid that was tried.")
+        told.append("A learning rate with ! is at the end of the grid that was tried.")
     return [short(note, _LONGEST_NOTE) for note in told]
 
 
@@ -292,24 +292,24 @@ def command(findings: StudyFindings) -> str:
 
 
 def looks(findings: StudyFindings) -> str:
-    """How often was looked, and when the next look is."""
+    """The verdicts so far, and the next planned one."""
     spent = len(findings.looks)
     if not spent:
         return ""
     at = listed([str(look.seeds) for look in findings.looks])
-    said = f"{spent} {'look' if spent == 1 else 'looks'} so far, at {at} seeds"
+    said = f"Verdict{'s' * (spent > 1)} at {at} seeds."
     if findings.next_seeds:
-        said += f"; the next is at {findings.next_seeds}, and between them there is no verdict"
+        said += f" Next planned verdict: {findings.next_seeds} seeds."
     if findings.together > 1:
-        said += f"; corrected together over {findings.together} studies"
-    return f"{said}."
+        said += f" Corrected together over {findings.together} studies."
+    return said
 
 
 def rests_on(findings: StudyFindings) -> str:
     """In a sentence, how many places, rates and runs the verdicts rest on."""
     parts = []
     if findings.sites is not None:
-        parts.append(f"replaced at {findings.sites} {'place' if findings.sites == 1 else 'places'}")
+        parts.append(f"{findings.sites} activation{'s' * (findings.sites != 1)} replaced")
     asked = findings.design
     if findings.tuned:
         seeds = len(asked.tuning_seeds)
@@ -318,8 +318,6 @@ def rests_on(findings: StudyFindings) -> str:
         parts.append("at the script's own learning rate")
     finished = sum(trial.status == "finished" for trial in findings.trials)
     total = len(findings.trials)
-    parts.append(
-        f"{total:,} runs" if finished == total else f"{total:,} runs, of which {total - finished:,} did not finish"
-    )
+    parts.append(f"{total:,} runs" + (f", {total - finished:,} failed" if finished < total else ""))
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
