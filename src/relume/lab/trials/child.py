@@ -170,7 +170,7 @@ class _Running:
         """What should be done about this run's dead units."""
         script = self._order.script
         self._observer.writer.meta(script=without_folder(script.script), argv=list(script.args))
-        return plan(diagnose(self._observer.writer.read()), "run.relume")
+        return plan(diagnose(self._observer.writer.read()), "")
 
     def _training_loss(self) -> tuple[tuple[float, float], ...]:
         """The mean loss of each tenth of the steps, by the clock that has most; empty where none was read."""

@@ -22,6 +22,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from relume.artifacts.swap_plan import Birth, NotSwapped, Rates, SwapPlan, SwapSite
 from relume.torch.treatment import holders, originals
 from relume.torch.treatment.births import Births, WeakModules, birth_of
+from relume.torch.treatment.inputs import LAYERS, FirstLayers
 from relume.torch.treatment.rates import Steps, rates_of
 from relume.torch.treatment.routes import spot_of
 from relume.torch.treatment.seeding import Seeding
@@ -65,6 +66,7 @@ class TorchSurvey:
         self._optimizers: dict[int, Rates] = {}
         self._schedulers: list[str] = []
         self._compiled = False
+        self.first = FirstLayers()
         self._observer = _Surveyor(self)
         self.trees = places.Trees(None)
 
@@ -95,6 +97,7 @@ class TorchSurvey:
             holders=tuple(holders.find()),
             modules=tuple(sorted(name for name in sys.modules if not name.startswith("__"))),
             compiled=self._compiled,
+            inputs=self.first.found(),
         )
 
     def layer_of(self, weight: Any) -> Birth | None:
@@ -118,6 +121,7 @@ class TorchSurvey:
 
     def _met(self, module: nn.Module) -> None:
         self._modules.add(module)
+        self.first.met(module)
 
     def _step_begins(self, optimizer: Optimizer) -> None:
         self._observer.forget_the_dead()
@@ -208,6 +212,8 @@ class _Surveyor(CallObserver):
             if func not in _WAKING:
                 return func(*args, **kwargs)
             self.at_rest = False
+        if func in LAYERS and len(args) > 1:
+            self._survey.first.called(args[0], args[1], sys._getframe(1))
         marks = self._marks_of(args, kwargs)
         if marks and not marks <= self._hidden and self._is_layer(func, args, kwargs):
             self._hidden |= marks
