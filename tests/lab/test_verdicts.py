@@ -284,6 +284,34 @@ def test_a_run_that_ends_where_training_began_is_a_failure():
     assert near.failed == 0  # the start lies within what runs vary by
 
 
+def with_dead_layers(runs, name, seeds):
+    return [
+        dataclasses.replace(t, dead_layers=1) if t.key.activation == name and t.key.seed in seeds else t for t in runs
+    ]
+
+
+def test_a_run_that_ends_with_a_dead_layer_is_a_failure():
+    values = {BASELINE: spread(8, 20.0), "elu": spread(8, 20.0, 8)}
+    (one,) = judge(alone(["elu"], 8), with_dead_layers(trials(values), "elu", {2, 5}))
+    assert (one.failed, one.n, one.baseline_failed) == (2, 6, 0)
+    assert any(
+        note.startswith("2 of 8 runs of elu failed or collapsed (2 ended with a dead layer);") for note in one.notes
+    )
+    asked = alone(["elu"], 8, metric="dead_share", mode="min")
+    shares = [dataclasses.replace(t, dead_share=0.5) for t in trials(values)]
+    (one,) = judge(asked, with_dead_layers(shares, "elu", {2, 5}))
+    assert (one.failed, one.n) == (0, 8)  # the metric counts them itself
+
+
+def test_a_contender_is_better_than_a_baseline_whose_runs_all_collapse():
+    runs = trials({BASELINE: spread(8, 20.0), "elu": spread(8, 30.0, 8)})
+    (one,) = judge(alone(["elu"], 8), with_dead_layers(runs, BASELINE, range(8)))
+    assert (one.verdict, one.baseline_failed, one.n) == ("better", 8, 0)
+    assert one.mean == pytest.approx(spread(8, 30.0, 8).mean())
+    both = with_dead_layers(with_dead_layers(runs, BASELINE, range(8)), "elu", range(8))
+    assert judge(alone(["elu"], 8), both)[0].verdict == "undecided"
+
+
 def test_a_rate_at_which_by_chance_no_run_collapsed_does_not_make_it_better():
     base, elu = bracketed(BASELINE, 20.0, 0), bracketed("elu", 22.5, 24)
     begins = {f: list(elu["elu", f]) for f in RATES}
@@ -306,7 +334,10 @@ def test_equivalent_is_not_said_of_a_mean_that_an_unnoticed_collapse_could_move_
     assert (one.verdict, one.failed) == ("equivalent", 0)
     one, _ = judge(asked, trials(values))
     assert one.verdict == "undecided"
-    assert any("It cannot be called equivalent: each run logs quality once" in note for note in one.notes)
+    assert any(note.startswith("It cannot be called equivalent: a run that collapsed") for note in one.notes)
+    far = [dataclasses.replace(t, metrics={"quality": ((0.0, 17.0), *t.metrics["quality"])}) for t in trials(values)]
+    one, _ = judge(asked, far)  # the start is told, and lies too near what runs vary by for a collapse to be told
+    assert one.verdict == "undecided"
 
 
 def test_a_contender_that_raises_the_same_exception_is_not_compared():
@@ -378,10 +409,13 @@ def test_a_contender_that_never_finishes_is_worse_by_an_exact_test_of_its_failur
     assert one.verdict == "undecided"  # five failures of five cannot reach it
 
 
-def test_nothing_is_said_beside_a_baseline_that_hardly_finishes():
+def test_a_baseline_that_hardly_finishes_loses_by_its_failures_and_to_nothing_that_fails_as_well():
     for failed in ([NAN] * 8, [NAN] * 5 + [0.0, 0.1, 0.2]):
-        (one,) = judge(alone(["elu"], 8, delta=99.0), trials({BASELINE: failed, "elu": spread(8, 50)}))
-        assert one.verdict == "undecided"
+        asked, theirs = alone(["elu"], 8, delta=99.0), [NAN] * 3 + list(spread(5, 50))
+        (one,) = judge(asked, trials({BASELINE: failed, "elu": spread(8, 50)}))
+        assert (one.verdict, one.baseline_failed) == ("better", sum(map(math.isnan, failed)))
+        (other,) = judge(asked, trials({BASELINE: failed, "elu": theirs}))
+        assert other.verdict == "undecided"
         assert any("Fewer than half of the baseline's runs finished" in note for note in one.notes)
 
 

@@ -20,6 +20,9 @@ Call = Literal["better", "worse", "equivalent", "undecided"]
 BASELINE = "baseline"
 """The name of the script as it stands among the contenders."""
 
+DEAD_SHARE = "dead_share"
+"""Dead units ÷ units at the end of a run: a metric that every trial has, and that no script logs."""
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -60,7 +63,7 @@ class Trial:
         error: the last line of a failure, "" otherwise.
         seconds: wall time. ``cpu_seconds``: of the process and its children. ``peak_memory``: bytes.
         parameters_added: numbers that the contender learns. ``dead_share``: dead units ÷ units at the end, None where
-            none was judged.
+            none was judged. ``dead_layers``: sites all of whose units are dead at the end.
         weights: a digest of the trained parameters; ``start``: of the initial ones. "" where nothing was trained.
         sites: how many places were replaced.
     """
@@ -74,6 +77,7 @@ class Trial:
     peak_memory: int = 0
     parameters_added: int = 0
     dead_share: float | None = None
+    dead_layers: int = 0
     weights: str = ""
     start: str = ""
     sites: int = 0

@@ -138,7 +138,12 @@ def _decided(findings: StudyFindings, verdict: Verdict, *, first: bool) -> str:
     said = f"{short(verdict.activation)} is {verdict.verdict}{than}"
     p = f"Holm {p_says(verdict.p_holm)}"
     if not math.isfinite(verdict.difference):
-        return f"{said}: {verdict.failed} of its {verdict.runs} runs failed ({p})"
+        failed = (
+            f"{verdict.failed} of its {verdict.runs} runs"
+            if verdict.verdict == "worse"
+            else f"{verdict.baseline_failed} of the baseline's runs"
+        )
+        return f"{said}: {failed} failed or collapsed ({p})"
     digits = spread(findings)
     low, high = verdict.ci if verdict.ci[0] < 0 < verdict.ci[1] else sorted(abs(bound) for bound in verdict.ci)
     how = f"95 % interval {interval((low, high), digits)}, {verdict.n} seeds, {p}"

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
-from relume.artifacts.trial import Design, Mode
+from relume.artifacts.trial import DEAD_SHARE, Design, Mode
 from relume.errors import NothingToCompare, StudyError
 
 Points = list[tuple[float, float]]
@@ -29,9 +29,6 @@ HIGHER = frozenset(
 _COUNTS = frozenset("epoch epochs step steps iter iters iteration iterations batch batches episode episodes".split())
 _SETTINGS = frozenset("lr time times seconds sec runtime elapsed eta dur duration momentum decay seed".split())
 _NO_METRIC = re.compile(r"learning_?rate|per_second|grad_?norm|samples|num_|_size$|memory|fps")
-
-DEAD_SHARE = "dead_share"
-"""Dead units ÷ units at the end of a run: a metric that every trial has, and that no script logs."""
 
 TRAINING_LOSS = "training_loss"
 """The scalar on which backward is called, where the script logs and prints no metric."""

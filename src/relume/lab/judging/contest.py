@@ -141,7 +141,7 @@ class Contest:
         own, base: the two sides.
         better, worse: the two claims. ``equivalent``: p of the weakest of its tests; 1 without a delta.
         by_failing: at no rate of the contender did enough runs finish; ``worse`` counts the failures.
-        base_failing: the same of the baseline: nothing can be said.
+        base_failing: the same of the baseline; ``better`` counts them.
         terms: what the tests shared.
     """
 
@@ -178,12 +178,12 @@ class Contest:
 
 def contest(own: Arm, base: Arm, terms: Terms) -> Contest:
     """Makes every test of one contender."""
-    if not base.usable or not own.factors:
+    if not own.factors or not (own.usable or base.usable):
         return Contest(own, base, base_failing=not base.usable)
     if not own.usable:
-        winner = base.values[base.best]
-        lost = float(max(_by_failing(own, row, winner) for row in range(len(own.factors))))
-        return Contest(own, base, worse=Claim(lost, lost, lost), by_failing=True)
+        return Contest(own, base, worse=_all_failing(base, own), by_failing=True)
+    if not base.usable:
+        return Contest(own, base, better=_all_failing(own, base), base_failing=True)
     equivalent = 1.0
     if terms.delta is not None:
         equivalent = max(_claim(own, base, terms, -terms.delta).p, _claim(base, own, terms, -terms.delta).p)
@@ -222,6 +222,12 @@ def _claim(winner: Arm, loser: Arm, terms: Terms, margin: float = 0.0) -> Claim:
     if loser.open:
         return Claim(confirmed=paid(finished[:, :rates]))
     return Claim(paid(counted), paid(finished), paid(finished[:, :rates]))
+
+
+def _all_failing(winner: Arm, loser: Arm) -> Claim:
+    """The claim against a side of which too few runs finished at every rate."""
+    p = float(max(_by_failing(loser, row, winner.at_best) for row in range(len(loser.factors))))
+    return Claim(p, p, p)
 
 
 def _by_failing(loser: Arm, row: int, winner: Array) -> float:

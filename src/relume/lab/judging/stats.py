@@ -272,10 +272,16 @@ def detectable_effect(pairs: int, level: float, chance: float = 0.8) -> float:
     return high
 
 
+@functools.cache
+def _gauss() -> tuple[Array, Array]:
+    """Gauss-Legendre nodes and weights; the eigenvalues behind them take .1 s."""
+    return np.polynomial.legendre.leggauss(400)
+
+
 @functools.lru_cache(maxsize=256)
 def _deviation_nodes(freedom: int) -> tuple[Array, Array]:
     """Values of sample ÷ true deviation, and their weights: Gauss-Legendre over the probability."""
-    nodes, weights = np.polynomial.legendre.leggauss(400)
+    nodes, weights = _gauss()
     upper = (1 - nodes) / 2
     return np.sqrt(special().chdtri(freedom, upper) / freedom), weights / 2
 

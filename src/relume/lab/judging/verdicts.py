@@ -21,7 +21,7 @@ from relume.lab.judging.contest import Arm, Contest, Terms, contest
 from relume.lab.judging.needed import seeds_needed
 from relume.lab.judging.notes import Stage, noise_notes, notes
 from relume.lab.judging.schedule import Confirmation, look_of, share
-from relume.lab.judging.values import Key, has_start, trial_value
+from relume.lab.judging.values import Key, collapse_line, starts, trial_value
 
 COSTS = ("seconds", "cpu_seconds", "peak_memory", "parameters_added", "dead_share")
 
@@ -96,8 +96,12 @@ def _is_complete(study: Confirmation, name: str, seeds: int) -> bool:
 
 def _contests(stage: Stage) -> list[Contest]:
     study, design = stage.study, stage.study.design
-    scores = np.array(list(study.scores.values()))
-    worst = None if has_start(study.ended.values(), design.metric) else float(np.nanmin(scores, initial=math.inf))
+    scores, sign = np.array(list(study.scores.values())), 1.0 if design.mode == "max" else -1.0
+    values = {key: sign * score for key, score in study.scores.items()}
+    worst = None
+    if collapse_line(study.ended, values, design.metric, design.mode) is None:
+        begun = sign * np.array(starts(study.ended.values(), design.metric))
+        worst = float(np.nanmin(np.concatenate([scores, begun]), initial=math.inf))
     terms = Terms(stats.least_step(scores), stats.least_pairs(design.alpha), design.delta, worst)
     base = _arm(stage, BASELINE)
     arms = [_arm(stage, name) for name in design.names[1:]]
@@ -150,8 +154,12 @@ class _Judged:
         call = self.call()
         count, mean, deviation = (float(part) for part in stats.moments(one.differences))
         both = ~np.isnan(one.differences)
-        _, own_mean, own_sd = (float(part) for part in stats.moments(one.own.at_best[both]))
-        _, base_mean, base_sd = (float(part) for part in stats.moments(one.base.at_best[both]))
+        _, own_mean, own_sd = (
+            float(part) for part in stats.moments(one.own.at_best[both] if both.any() else one.own.at_best)
+        )
+        _, base_mean, base_sd = (
+            float(part) for part in stats.moments(one.base.at_best[both] if both.any() else one.base.at_best)
+        )
         own_runs, base_runs = (_runs(found, arm) for arm in (one.own, one.base))
         failed, base_failed = (_failed(stage, runs) for runs in (own_runs, base_runs))
         p_flip = stats.sign_flip(one.differences) if count else math.nan
