@@ -349,6 +349,12 @@ def test_a_contender_that_raises_the_same_exception_is_not_compared():
     assert other.verdict == "better"
 
 
+def test_errors_that_differ_in_an_address_are_the_same_exception():
+    runs = trials({"elu": [NAN] * 2, BASELINE: spread(8)})
+    runs = [dataclasses.replace(t, error=f"ValueError: no at 0x7f{t.key.seed}a") for t in runs]
+    assert judge(alone(["elu"], 8), runs)[0].notes[0].startswith("It is not compared: each of its runs failed")
+
+
 def test_failed_runs_are_told_with_an_interval_and_leave_the_mean():
     elu = [NAN, *spread(6, 0.0, 8), NAN]
     (one,) = judge(alone(["elu"], 8), trials({BASELINE: [*spread(7), NAN], "elu": elu}))

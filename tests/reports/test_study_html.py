@@ -6,6 +6,7 @@ import base64
 import gzip
 import importlib.util
 import json
+import math
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from relume.artifacts.trial import BASELINE, Contender
-from relume.reports import study_wording
+from relume.reports import study_terminal, study_wording
 from relume.reports.html import study_page
 from relume.reports.html.study import headline
 from relume.reports.html.study_charts import differences, pairs
@@ -101,6 +102,22 @@ def test_what_went_wrong_is_told():
     assert "elu : the best rate is the last one that was tried." in found.text.replace("elu:", "elu :")
     assert "F.softplus at net.py:30 : it is not among relume's activations." in found.text
     assert "9/10" in found.text
+
+
+def test_of_a_study_that_still_runs_the_waiting_runs_and_the_curves_are_shown():
+    running = replace(made.waiting(), left={BASELINE: 8, "elu": 10})
+    running = replace(
+        running, verdicts=tuple(replace(v, baseline_lr_factor=math.nan, lr_factor=math.nan) for v in running.verdicts)
+    )
+    told = dict(study_wording.progress(running))
+    names = study_wording.names(running)
+    assert {heading: cells[names.index("elu")] for heading, cells in told.items()} == {
+        "runs ended": str(sum(t.key.activation == "elu" for t in running.trials)), "failed": "·", "waiting": "10"
+    }  # fmt: skip
+    for text in (Page(study_page([running])).text, study_terminal.to_text([running])):
+        assert "how far it is" in text
+    assert curves(running, "")
+    assert not study_wording.progress(made.study())
 
 
 def test_a_study_without_a_verdict_claims_nothing():

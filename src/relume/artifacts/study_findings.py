@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from relume.artifacts.subject import Subject
@@ -24,6 +24,23 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class AsItStands:
+    """The script at its own learning rates.
+
+    Attributes:
+        runs: that have ended. ``failed``: of them, those that failed or collapsed; ``dead_layers``: with a dead layer.
+        mean, sd: of the metric over the others; NaN without one. ``dead_share``: the median; None where it is unknown.
+    """
+
+    runs: int = 0
+    failed: int = 0
+    dead_layers: int = 0
+    mean: float = math.nan
+    sd: float = math.nan
+    dead_share: float | None = None
+
+
+@dataclass(frozen=True)
 class StudyFindings:
     """One study. Made by ``lab.findings``; reports compute nothing.
 
@@ -38,6 +55,8 @@ class StudyFindings:
         not_swapped: (what, where, why) of what acts as an activation and is left alone.
         notes: sentences on the study as a whole. ``together``: studies that were corrected together with it.
         next_seeds: of the next look; None where there is none.
+        left: how many runs of each are still to come, as far as is known; only those that have any.
+        as_it_stands: the script at its own rates, whichever rate is the baseline's best.
     """
 
     name: str
@@ -53,6 +72,8 @@ class StudyFindings:
     notes: tuple[str, ...] = ()
     together: int = 1
     next_seeds: int | None = None
+    as_it_stands: AsItStands = AsItStands()
+    left: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def own_baseline(self) -> str:
@@ -105,11 +126,24 @@ class StudyFindings:
         return tuple(found)
 
     def runs(self, activation: str) -> tuple[Trial, ...]:
-        """The runs of one contender, or of the baseline, at its chosen rate: those whose curves are to be seen."""
+        """The runs of one contender, or of the baseline, whose curves are to be seen.
+
+        They are those at its chosen rate; while none is chosen, those at the rate nearest the script's.
+        """
         rates = {verdict.activation: verdict.lr_factor for verdict in self.verdicts}
-        rates[BASELINE] = next((verdict.baseline_lr_factor for verdict in self.verdicts), math.nan)
-        wanted = (activation, rates.get(activation, math.nan), "confirm")
-        return tuple(t for t in self.trials if (t.key.activation, t.key.lr_factor, t.key.stage) == wanted)
+        rates[BASELINE] = self.baseline_factor
+        mine = [trial for trial in self.trials if trial.key.activation == activation and trial.key.stage != "repeat"]
+        wanted = (rates.get(activation, math.nan), "confirm")
+        found = tuple(trial for trial in mine if (trial.key.lr_factor, trial.key.stage) == wanted)
+        if found or not mine:
+            return found
+        nearest = min((trial.key.lr_factor for trial in mine), key=lambda factor: abs(math.log(factor)))
+        return tuple(trial for trial in mine if trial.key.lr_factor == nearest)
+
+    @property
+    def baseline_factor(self) -> float:
+        """The baseline's best rate; NaN while none is known."""
+        return next((verdict.baseline_lr_factor for verdict in self.verdicts), math.nan)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``relume compare --json`` and ``relume report STUDY --json``; null for what is not finite."""
@@ -117,6 +151,7 @@ class StudyFindings:
             {
                 "schema": SCHEMA,
                 "study": self._study(),
+                "as_it_stands": asdict(self.as_it_stands),
                 "verdicts": [_verdict(verdict) for verdict in self.verdicts],
                 "trials": [self._trial(trial) for trial in self.trials],
                 "not_swapped": [{"what": what, "where": where, "why": why} for what, where, why in self.not_swapped],
@@ -144,6 +179,7 @@ class StudyFindings:
             "alpha": asked.alpha,
             "looks": [{"number": look.number, "seeds": look.seeds} for look in self.looks],
             "next_seeds": self.next_seeds,
+            "runs_left": dict(self.left),
             "corrected_together": self.together,
             "threads": of.threads,
             "settings": dict(of.settings),
@@ -165,6 +201,7 @@ class StudyFindings:
             "peak_memory": trial.peak_memory,
             "parameters_added": trial.parameters_added,
             "dead_share": trial.dead_share,
+            "dead_layers": trial.dead_layers,
             "sites": trial.sites,
         }
 
@@ -172,7 +209,7 @@ class StudyFindings:
 _VERDICT = (
     "activation", "baseline", "n", "mean", "sd", "baseline_mean", "baseline_sd", "difference", "ci", "ci_simultaneous",
     "p_holm", "p_sign_flip", "p_better", "correlation", "mdd", "verdict", "seeds_needed", "runs", "failed", "failed_ci",
-    "baseline_failed", "lr_factor", "baseline_lr_factor", "at_edge", "cost", "look", "level", "notes",
+    "baseline_failed", "lr_factor", "baseline_lr_factor", "at_edge", "cost", "look", "level", "dropped", "notes",
 )  # fmt: skip
 
 

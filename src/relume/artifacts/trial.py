@@ -77,10 +77,10 @@ class Trial:
     peak_memory: int = 0
     parameters_added: int = 0
     dead_share: float | None = None
-    dead_layers: int = 0
     weights: str = ""
     start: str = ""
     sites: int = 0
+    dead_layers: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Verdict:
         notes: what a reader must know before believing it, in plain sentences.
         baseline_mean, baseline_sd: of the baseline in the same pairs. ``baseline_failed``: as ``failed``.
         look: the number of the look, 0 while runs of this contender or of the baseline are missing. ``level``: its part
-            of alpha.
+            of alpha. ``dropped``: it lost by far on the first seeds, and no more were run.
 
     A number that cannot be told from the data is NaN.
     """
@@ -191,3 +191,4 @@ class Verdict:
     baseline_failed: int = 0
     look: int = 0
     level: float = math.nan
+    dropped: bool = False

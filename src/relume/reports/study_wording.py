@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from relume.activations import ACTIVATIONS
@@ -11,8 +12,8 @@ from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import BASELINE, Verdict
 
 NONE = "·"
-WAITING = "waiting"
-"""In place of the verdict of a contender whose runs have not all ended."""
+WAITING, DROPPED = "waiting", "dropped"
+"""In place of the verdict of a contender whose runs have not all ended, or that lost by far on the first seeds."""
 MOST_NOTES = 12
 """Notes, and places that were not replaced, that are printed in full; the rest are counted."""
 
@@ -103,8 +104,10 @@ def sentence(findings: StudyFindings) -> str:
     decided = [verdict for call in ("better", "worse") for verdict in _of(findings, call)]
     parts = [_decided(findings, verdict, first=not place) for place, verdict in enumerate(decided)]
     equal = _of(findings, "equivalent")
-    open_ones = [verdict for verdict in _of(findings, "undecided") if verdict.look]
-    waiting = [verdict for verdict in _of(findings, "undecided") if not verdict.look]
+    undecided = _of(findings, "undecided")
+    open_ones = [verdict for verdict in undecided if verdict.look and not verdict.dropped]
+    dropped = [verdict for verdict in undecided if verdict.dropped]
+    waiting = [verdict for verdict in undecided if not verdict.look and not verdict.dropped]
     metric = short(findings.design.metric)
     if not parts:
         on = f"in {metric} on {findings.seeds} seeds"
@@ -114,6 +117,9 @@ def sentence(findings: StudyFindings) -> str:
     said = f"{'; '.join(parts)}."
     if open_ones:
         said += f" {_are(open_ones)} undecided{_needed(findings, open_ones)}."
+    if dropped:
+        names = listed([short(verdict.activation) for verdict in dropped])
+        said += f" {names} lost by far on the first seeds and {'was' if len(dropped) == 1 else 'were'} dropped."
     return f"{said} {_are(waiting)} not judged yet." if waiting else said
 
 
@@ -171,7 +177,18 @@ def listed(names: Sequence[str]) -> str:
 # ---- the tables ----------------------------------------------------------------------------------------------------
 
 Column = tuple[str, list[str]]
-"""A heading, and a cell for each row: the baseline, then the contenders in the order of :func:`rows`."""
+"""A heading, and a cell for each row of :func:`names`."""
+AS_IT_STANDS = "script as it stands"
+
+
+def has_own_row(findings: StudyFindings) -> bool:
+    """Whether the script as it stands has a row of its own: the baseline's best rate is another than the script's."""
+    return findings.as_it_stands.runs > 0 and findings.baseline_factor != 1.0
+
+
+def calls(findings: StudyFindings) -> list[str]:
+    """The verdict of each row, "" of those of the script."""
+    return [*[""] * (1 + has_own_row(findings)), *(verdict.verdict for verdict in rows(findings))]
 
 
 def rows(findings: StudyFindings) -> list[Verdict]:
@@ -180,10 +197,11 @@ def rows(findings: StudyFindings) -> list[Verdict]:
 
 
 def names(findings: StudyFindings) -> list[str]:
-    """The first column: the baseline, then the contenders."""
+    """The first column: the script as it stands if that is not the baseline, the baseline, then the contenders."""
     one = [_title(name) for name in findings.replaces] or [findings.own_baseline]
     first = f"{BASELINE} ({short(one[0])})" if len(one) == 1 and one[0] else BASELINE
-    return [first, *(short(verdict.activation) for verdict in rows(findings))]
+    own = [AS_IT_STANDS] * has_own_row(findings)
+    return [*own, first, *(short(verdict.activation) for verdict in rows(findings))]
 
 
 def quality(findings: StudyFindings) -> list[Column]:
@@ -192,25 +210,49 @@ def quality(findings: StudyFindings) -> list[Column]:
     if not told:
         return []
     first = max(told, key=lambda verdict: verdict.n)
-    failed = [
-        f"{first.baseline_failed}/{first.runs}" if first.baseline_failed else NONE,
-        *(f"{each.failed}/{each.runs}" if each.failed else NONE for each in told),
+    own = [findings.as_it_stands] * has_own_row(findings)
+    failures = [
+        *((script.failed, script.runs) for script in own),
+        (first.baseline_failed, first.runs),
+        *((each.failed, each.runs) for each in told),
     ]
-    spreads = [(first.baseline_mean, first.baseline_sd), *((each.mean, each.sd) for each in told)]
-    digits = _least(deviation for _, deviation in spreads)
+    failed = [f"{count}/{runs}" if count else NONE for count, runs in failures]
+    trained = [(first.baseline_mean, first.baseline_sd), *((each.mean, each.sd) for each in told)]
+    digits = _least(deviation for _, deviation in trained)
+    spreads = [*((script.mean, script.sd) for script in own), *trained]
+    blank = [""] * (1 + len(own))
+    factors = [*[(1.0, False)] * len(own), (first.baseline_lr_factor, False), *((v.lr_factor, v.at_edge) for v in told)]
     columns: list[Column] = [
-        ("verdict", ["", *(verdict.verdict if verdict.look else WAITING for verdict in told)]),
+        ("verdict", [*blank, *(_call(verdict) for verdict in told)]),
         (
             f"{short(findings.design.metric, 24)} ± sd",
             [_mean(mean, each, digits) for mean, each in spreads],
         ),
-        ("difference [95 %]", ["", *(_difference(verdict, spread(findings)) for verdict in told)]),
-        ("p (Holm)", ["", *(p_value(verdict.p_holm) for verdict in told)]),
-        ("n", ["", *(str(verdict.n) for verdict in told)]),
+        ("difference [95 %]", [*blank, *(_difference(verdict, spread(findings)) for verdict in told)]),
+        ("p (Holm)", [*blank, *(p_value(verdict.p_holm) for verdict in told)]),
+        ("n", [*blank, *(str(verdict.n) for verdict in told)]),
         ("failed", failed),
-        ("lr", [_rate(first.baseline_lr_factor, False), *(_rate(each.lr_factor, each.at_edge) for each in told)]),
+        ("lr", [_rate(factor, at_edge) for factor, at_edge in factors]),
     ]
     return [column for column in columns if column[0] != "failed" or set(failed) != {NONE}]
+
+
+def _call(verdict: Verdict) -> str:
+    return DROPPED if verdict.dropped else verdict.verdict if verdict.look else WAITING
+
+
+def progress(findings: StudyFindings) -> list[Column]:
+    """Of the baseline and each contender, the runs that have ended and those that wait; nothing if none waits."""
+    if not findings.left:
+        return []
+    ended = Counter(trial.key.activation for trial in findings.trials)
+    lost = Counter(trial.key.activation for trial in findings.trials if trial.status != "finished")
+    who = [*[BASELINE] * (1 + has_own_row(findings)), *(verdict.activation for verdict in rows(findings))]
+    return [
+        ("runs ended", [str(ended[name]) for name in who]),
+        ("failed", [str(lost[name] or NONE) for name in who]),
+        (WAITING, [str(findings.left.get(name, NONE)) for name in who]),
+    ]
 
 
 def _mean(mean: float, deviation: float, digits: float) -> str:
@@ -228,6 +270,12 @@ def _rate(factor: float, at_edge: bool) -> str:
     return f"×{factor:g}{'!' if at_edge else ''}" if math.isfinite(factor) else NONE
 
 
+def tables(findings: StudyFindings) -> list[tuple[str, list[Column]]]:
+    """The tables of a report with their titles; those of the verdicts once there is one."""
+    told = [("what it buys", quality(findings)), ("what it costs", cost(findings))] if findings.confirmed else []
+    return [(title, columns) for title, columns in (*told, ("how far it is", progress(findings))) if columns]
+
+
 def cost(findings: StudyFindings) -> list[Column]:
     """What each contender costs: medians of a run, the baseline's as they are, the contenders' beside them."""
     told = rows(findings)
@@ -242,6 +290,9 @@ def cost(findings: StudyFindings) -> list[Column]:
         ("learns", [NONE, *(_added(each.get("parameters_added")) for each in ours)]),
         ("dead", [_share(base.get("dead_share")), *(_share(each.get("dead_share")) for each in ours)]),
     ]
+    if has_own_row(findings):
+        dead = _share(findings.as_it_stands.dead_share)
+        columns = [(heading, [dead if heading == "dead" else NONE, *cells]) for heading, cells in columns]
     return [column for column in columns if set(column[1]) != {NONE}]
 
 
@@ -281,6 +332,10 @@ def notes(findings: StudyFindings) -> list[str]:
     for note, of in by_note.items():
         named = len(of) == len(findings.verdicts) or any(name in note for name in of)
         told.append(note if named else f"{listed(of)}: {note}")
+    own = findings.as_it_stands
+    if own.failed and has_own_row(findings):
+        dead = f", {own.dead_layers} with a dead layer" if own.dead_layers else ""
+        told.append(f"{own.failed} of {own.runs} runs of the script as it stands (×1) failed or collapsed{dead}.")
     if any(verdict.at_edge for verdict in findings.verdicts):
         told.append("A learning rate with ! is the last one of the grid that was tried.")
     return [short(note, _LONGEST_NOTE) for note in told]

@@ -39,6 +39,7 @@ class Arm:
         values: (k, n), greater is better, NaN for a failed run.
         ends: (k, n), the same with the values at which collapsed runs ended.
         open: rates that would bracket the best one and were not run.
+        ran: (k,), on how many seeds each rate was run, if not on all: the first of them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Arm:
     values: Array
     ends: Array
     open: tuple[float, ...] = ()
+    ran: tuple[int, ...] = ()
 
     @cached_property
     def usable(self) -> tuple[int, ...]:
@@ -236,9 +238,11 @@ def _by_failing(loser: Arm, row: int, winner: Array) -> float:
     It loses by the sign test in which a failure loses, or because more runs failed than at the other rates. If it were
     left out, the best rate would be lost by chance.
     """
-    failed, runs = np.isnan(loser.values).sum(-1), loser.values.shape[-1]
-    elsewhere = int(failed.sum() - failed[row]), (len(failed) - 1) * runs
-    return min(stats.p_sign_losses(loser.values[row], winner), stats.p_more_often((int(failed[row]), runs), elsewhere))
+    ran = loser.ran or (loser.values.shape[-1],) * len(loser.values)
+    failed = [int(np.isnan(values[:seeds]).sum()) for values, seeds in zip(loser.values, ran, strict=True)]
+    elsewhere = sum(failed) - failed[row], sum(ran) - ran[row]
+    mine = loser.values[row, : ran[row]]
+    return min(stats.p_sign_losses(mine, winner[: ran[row]]), stats.p_more_often((failed[row], ran[row]), elsewhere))
 
 
 def _limit(winner: Arm, loser: Arm, level: float) -> float:

@@ -11,7 +11,7 @@ from relume.artifacts.trial import BASELINE, Call, Design, Look, Trial
 from relume.lab.judging import stats
 from relume.lab.judging.checks import repeats_that_differ
 from relume.lab.judging.contest import Arm, Contest, collapse_moves
-from relume.lab.judging.schedule import Confirmation
+from relume.lab.judging.schedule import SCREEN, Confirmation
 from relume.lab.judging.values import Key, trial_value
 
 
@@ -59,7 +59,9 @@ def notes(
     if not stage.study.choices:
         return ("The learning rates are still being tuned: there is no verdict yet.",)
     said = [*_progress(stage, one), *_failures(stage, one, failed, base_failed), *_rates(stage, one)]
-    if one.name not in stage.waiting:
+    if one.name in stage.study.dropped:
+        said.insert(0, f"Dropped after {SCREEN} seeds: it lost by far at each of its rates, and no more were run.")
+    elif one.name not in stage.waiting:
         said += [*_withheld(one, call, level), *_exact(stage, one, call, p_flip)]
         said += _unnoticed(stage, one) if one.own.usable and one.base.usable and call == "undecided" else ()
     return (*said, *stage.noise)
