@@ -46,6 +46,40 @@ def spread(n, mean=0.0, offset=0):
     return mean + NOISE[offset : offset + n]
 
 
+# ---- equal time ----------------------------------------------------------------------------------------------------
+
+
+def timed(name, seconds, shift):
+    """Runs that reach 0, 1, 2, 3 + shift by quarters of their time."""
+    return [
+        Trial(
+            TrialKey(name, seed, 1.0, "confirm"),
+            "finished",
+            {"quality": tuple((float(i), i + shift + noise) for i in range(4))},
+            seconds=seconds,
+        )
+        for seed, noise in enumerate(spread(6, 0.0, int(shift * 8)) / 100)
+    ]
+
+
+@pytest.mark.parametrize(("at_time", "seconds", "difference"), [("baseline", 8.0, -1.5), ("12", 12.0, -0.5)])
+def test_a_contender_is_compared_after_the_same_time_beside_the_verdict(at_time, seconds, difference):
+    runs = timed(BASELINE, 8.0, 0.0) + timed("elu", 16.0, 0.5)
+    (one,) = judge(alone(["elu"], 6, at_time=at_time), runs)
+    assert one.difference == pytest.approx(0.5, abs=0.02)
+    assert one.equal_time.seconds == seconds
+    assert one.equal_time.difference == pytest.approx(difference, abs=0.02)  # the second, or the third of its values
+    assert one.equal_time.low < one.equal_time.difference < one.equal_time.high
+    (without,) = judge(alone(["elu"], 6), runs)
+    assert without.equal_time is None
+    assert (without.verdict, without.p_holm) == (one.verdict, one.p_holm)
+
+
+def test_a_run_that_has_logged_nothing_by_that_time_has_no_value_then():
+    (one,) = judge(alone(["elu"], 6, at_time="1"), timed(BASELINE, 8.0, 0.0) + timed("elu", 16.0, 0.5))
+    assert one.equal_time.n == 0
+
+
 # ---- the numbers ---------------------------------------------------------------------------------------------------
 
 

@@ -209,12 +209,14 @@ class StudyFindings:
 _VERDICT = (
     "activation", "baseline", "n", "mean", "sd", "baseline_mean", "baseline_sd", "difference", "ci", "ci_simultaneous",
     "p_holm", "p_sign_flip", "p_better", "correlation", "mdd", "verdict", "seeds_needed", "runs", "failed", "failed_ci",
-    "baseline_failed", "lr_factor", "baseline_lr_factor", "at_edge", "cost", "look", "level", "dropped", "notes",
+    "baseline_failed", "lr_factor", "baseline_lr_factor", "at_edge", "cost", "look", "level", "dropped", "equal_time",
+    "notes",
 )  # fmt: skip
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {name: getattr(verdict, name) for name in _VERDICT}
+    told = {name: getattr(verdict, name) for name in _VERDICT}
+    return told | {"equal_time": verdict.equal_time and verdict.equal_time._asdict()}
 
 
 def _plain(value: Any) -> Any:

@@ -96,6 +96,8 @@ class Design:
             is better; None: as of the metric.
         delta: the smallest difference that would matter, in the metric's unit; None: not said.
         alpha: the error that all verdicts and looks share.
+        at_time: runs are also compared after so many seconds, beside the verdicts; "baseline": after the median of the
+            baseline's; "" for no such comparison.
     """
 
     contenders: tuple[Contender, ...]
@@ -109,6 +111,7 @@ class Design:
     delta: float | None = None
     alpha: float = 0.05
     tune_mode: Mode | None = None
+    at_time: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,6 +135,16 @@ class Look:
     seeds: int
     activations: tuple[str, ...] = ()
     question: str = ""
+
+
+class EqualTime(NamedTuple):
+    """The difference, contender − baseline, after the same seconds of each run at its best rate; 95 % interval."""
+
+    seconds: float
+    difference: float
+    low: float
+    high: float
+    n: int
 
 
 @dataclass(frozen=True)
@@ -159,6 +172,7 @@ class Verdict:
         baseline_mean, baseline_sd: of the baseline in the same pairs. ``baseline_failed``: as ``failed``.
         look: the number of the look, 0 while runs of this contender or of the baseline are missing. ``level``: its part
             of alpha. ``dropped``: it lost by far on the first seeds, and no more were run.
+        equal_time: beside the verdict and no part of it; None if it was not asked for, or is unknown.
 
     A number that cannot be told from the data is NaN.
     """
@@ -192,3 +206,4 @@ class Verdict:
     look: int = 0
     level: float = math.nan
     dropped: bool = False
+    equal_time: EqualTime | None = None

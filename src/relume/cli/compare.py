@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
@@ -41,6 +42,29 @@ class Factors(click.ParamType):  # type: ignore[type-arg]
         self.fail(f"{value!r} is no list of factors above 0, such as 1/4,1,4.", param, ctx)
 
 
+class Time(click.ParamType):  # type: ignore[type-arg]
+    """``60s``, ``5m``, ``1h``, or ``baseline``: seconds as text, or the word."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """A number above 0 with its unit; seconds without one."""
+        text = str(value).strip()
+        if text in ("", "baseline"):
+            return text
+        number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "s")
+        try:
+            seconds = float(number) * _UNITS[unit]
+            if 0 < seconds < math.inf:
+                return f"{seconds:g}"
+        except ValueError:
+            pass
+        self.fail(f"{value!r} is no time, such as 60s, 5m, 1h or baseline.", param, ctx)
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
 class Shard(click.ParamType):  # type: ignore[type-arg]
     """``K/N``: the K-th of N parts."""
 
@@ -67,6 +91,9 @@ def _fraction(text: str) -> float:
 @click.option("--metric", default="", metavar="NAME|REGEX", help="What is compared; a group of REGEX is the number.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Which way is better, where its name does not say.")
 @click.option("--at", default="last", show_default=True, metavar="last|best|mean:K", help="Where on its curve.")
+@click.option(
+    "--at-time", type=Time(), default="", metavar="60s|baseline", help="Also compare after the same time of each run."
+)
 @click.option("--tune-metric", default="", metavar="NAME", help="What learning rates are chosen by: of validation.")
 @click.option("--delta", type=click.FloatRange(min=0, min_open=True), help="The smallest difference that matters.")
 @click.option("--lr-factors", type=Factors(), default="1/4,1,4", show_default=True, help="Of the script's own rates.")
@@ -118,6 +145,7 @@ def _request(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Req
         factors=options["lr_factors"],
         at=options["at"],
         delta=options["delta"],
+        at_time=options["at_time"],
     )
     return Request(
         Script(script, args, options["is_module"], str(Path.cwd())),

@@ -229,12 +229,26 @@ def quality(findings: StudyFindings) -> list[Column]:
             [_mean(mean, each, digits) for mean, each in spreads],
         ),
         ("difference [95 %]", [*blank, *(_difference(verdict, spread(findings)) for verdict in told)]),
+        *_equal_time(findings, blank),
         ("p (Holm)", [*blank, *(p_value(verdict.p_holm) for verdict in told)]),
         ("n", [*blank, *(str(verdict.n) for verdict in told)]),
         ("failed", failed),
         ("lr", [_rate(factor, at_edge) for factor, at_edge in factors]),
     ]
     return [column for column in columns if column[0] != "failed" or set(failed) != {NONE}]
+
+
+def _equal_time(findings: StudyFindings, blank: list[str]) -> list[Column]:
+    """A column with the differences after the same seconds, if they were asked for."""
+    known = [(verdict, verdict.equal_time) for verdict in rows(findings)]
+    seconds = next((time.seconds for _, time in known if time), None)
+    if seconds is None:
+        return []
+    digits = spread(findings)
+    cells = [
+        _with_interval(time.difference, (time.low, time.high), digits) if time and time.n else NONE for _, time in known
+    ]
+    return [(f"at {seconds:.3g} s [95 %]", [*blank, *cells])]
 
 
 def _call(verdict: Verdict) -> str:
@@ -260,10 +274,14 @@ def _mean(mean: float, deviation: float, digits: float) -> str:
 
 
 def _difference(verdict: Verdict, digits: float) -> str:
-    if not math.isfinite(verdict.difference):
+    return _with_interval(verdict.difference, verdict.ci, digits)
+
+
+def _with_interval(difference: float, bounds: tuple[float, float], digits: float) -> str:
+    if not math.isfinite(difference):
         return NONE
-    low, high = (signed(bound, digits) for bound in verdict.ci)
-    return f"{signed(verdict.difference, digits)} [{low}, {high}]"
+    low, high = (signed(bound, digits) for bound in bounds)
+    return f"{signed(difference, digits)} [{low}, {high}]"
 
 
 def _rate(factor: float, at_edge: bool) -> str:
@@ -332,6 +350,11 @@ def notes(findings: StudyFindings) -> list[str]:
     for note, of in by_note.items():
         named = len(of) == len(findings.verdicts) or any(name in note for name in of)
         told.append(note if named else f"{listed(of)}: {note}")
+    if any(verdict.equal_time for verdict in findings.verdicts):
+        told.append(
+            "The column of equal time compares the runs after the same seconds, at the best rates of both, each run's"
+            " pace taken for constant. It stands beside the verdict, and no error is corrected for it."
+        )
     own = findings.as_it_stands
     if own.failed and has_own_row(findings):
         dead = f", {own.dead_layers} with a dead layer" if own.dead_layers else ""

@@ -142,16 +142,17 @@ class Confirmation:
     def _is_there(self, name: str, factors: Sequence[float]) -> bool:
         return all(key in self.ended for key in _keys(name, factors, SCREEN))
 
-    def is_stopped(self, name: str, factor: float) -> bool:
-        """Whether every one of the first runs at a rate failed, so that no more follow."""
-        first = _keys(name, (factor,), SCREEN)
-        return self.is_screened and all(math.isnan(self.scores.get(key, 0.0)) for key in first)
+    @cached_property
+    def stopped(self) -> set[tuple[str, float]]:
+        """The rates at which every one of the first runs failed, so that no more follow."""
+        first = {(name, factor, seed) for (name, seed, factor, _), score in self.scores.items() if math.isnan(score)}
+        lost = Counter((name, factor) for name, factor, seed in first if seed < SCREEN)
+        return {rate for rate, count in lost.items() if count == SCREEN and self.is_screened}
 
     def keys(self, name: str, factors: Sequence[float], seeds: int) -> Iterator[Key]:
         """The runs of a contender up to a number of seeds, without those that screening spares."""
-        stopped = {factor for factor in factors if self.is_stopped(name, factor)}
         for key in _keys(name, factors, seeds):
-            if key[1] < SCREEN or key[2] not in stopped or key in self.ended:
+            if (name, key[2]) not in self.stopped or key[1] < SCREEN or key in self.ended:
                 yield key
 
     def beyond(self, name: str, factors: Sequence[float], seeds: int) -> Iterator[float]:

@@ -76,6 +76,18 @@ def trial_value(trial: Trial, metric: str, at: str, mode: Mode) -> float:
     return value_at(trial.metrics.get(metric, ()), at, mode)
 
 
+def value_after(seconds: float, trial: Trial, metric: str, at: str, mode: Mode) -> float:
+    """The value of a run as it was after so many seconds, its pace taken for constant; all of it if it ended earlier.
+
+    NaN where nothing was logged by then, and for a run without a value.
+    """
+    if math.isnan(trial_value(trial, metric, at, mode)) or metric == DEAD_SHARE:
+        return math.nan
+    curve = trial.metrics[metric]
+    known = math.floor(len(curve) * min(1.0, seconds / trial.seconds) + 1e-9) if trial.seconds else len(curve)
+    return value_at(curve[:known], at, mode)
+
+
 COLLAPSED = 0.05
 """A run has collapsed if it keeps at most this share of what the typical run gains over the start of training."""
 APART = 5.0

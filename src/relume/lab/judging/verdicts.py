@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from relume.artifacts.trial import BASELINE, Call, Design, Look, Trial, Verdict
+from relume.artifacts.trial import BASELINE, Call, Design, EqualTime, Look, Trial, Verdict
 from relume.lab.judging import stats
 from relume.lab.judging.checks import check_seeds
 from relume.lab.judging.contest import Arm, Contest, Terms, contest
 from relume.lab.judging.needed import seeds_needed
 from relume.lab.judging.notes import Stage, noise_notes, notes
 from relume.lab.judging.schedule import SCREEN, Confirmation, look_of, share
-from relume.lab.judging.values import Key, collapse_line, starts, trial_value
+from relume.lab.judging.values import Key, collapse_line, starts, trial_value, value_after
 
 COSTS = ("seconds", "cpu_seconds", "peak_memory", "parameters_added", "dead_share")
 
@@ -205,6 +205,7 @@ class _Judged:
             look=stage.look.number if stage.look and judged else 0,
             level=design.alpha * found.share if judged else math.nan,
             dropped=dropped,
+            equal_time=_equal_time(design, own_runs, base_runs) if judged else None,
         )
 
 
@@ -216,6 +217,21 @@ def _runs(found: _Gathered, arm: Arm) -> list[Trial]:
     """The runs of the confirmation at the best rate that have ended, up to the look's seeds."""
     keys = [(arm.name, seed, arm.factor, "confirm") for seed in range(found.stage.seeds)]
     return [found.ended[key] for key in keys if key in found.ended]  # type: ignore[index]  # a plain tuple is equal
+
+
+def _equal_time(design: Design, own: Sequence[Trial], base: Sequence[Trial]) -> EqualTime | None:
+    """What the pairs say after the same seconds, as many of which have a value by then."""
+    times = [trial.seconds for trial in base if trial.status == "finished"]
+    if not design.at_time or not times:
+        return None
+    seconds = statistics.median(times) if design.at_time == BASELINE else float(design.at_time)
+    ours, theirs = (
+        {trial.key.seed: value_after(seconds, trial, design.metric, design.at, design.mode) for trial in runs}
+        for runs in (own, base)
+    )
+    pairs = np.array([ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()])
+    count, mean, deviation = (float(part) for part in stats.moments(pairs))
+    return EqualTime(seconds, mean, *stats.interval(count, mean, deviation, design.alpha), int(count))
 
 
 def _failed(stage: Stage, runs: Sequence[Trial]) -> int:
