@@ -229,7 +229,6 @@ def quality(findings: StudyFindings) -> list[Column]:
             [_mean(mean, each, digits) for mean, each in spreads],
         ),
         ("difference [95 %]", [*blank, *(_difference(verdict, spread(findings)) for verdict in told)]),
-        *_equal_time(findings, blank),
         ("p (Holm)", [*blank, *(p_value(verdict.p_holm) for verdict in told)]),
         ("n", [*blank, *(str(verdict.n) for verdict in told)]),
         ("failed", failed),
@@ -238,8 +237,8 @@ def quality(findings: StudyFindings) -> list[Column]:
     return [column for column in columns if column[0] != "failed" or set(failed) != {NONE}]
 
 
-def _equal_time(findings: StudyFindings, blank: list[str]) -> list[Column]:
-    """A column with the differences after the same seconds, if they were asked for."""
+def equal_time(findings: StudyFindings) -> list[Column]:
+    """The differences after the same seconds, if they were asked for."""
     known = [(verdict, verdict.equal_time) for verdict in rows(findings)]
     seconds = next((time.seconds for _, time in known if time), None)
     if seconds is None:
@@ -248,7 +247,9 @@ def _equal_time(findings: StudyFindings, blank: list[str]) -> list[Column]:
     cells = [
         _with_interval(time.difference, (time.low, time.high), digits) if time and time.n else NONE for _, time in known
     ]
-    return [(f"at {seconds:.3g} s [95 %]", [*blank, *cells])]
+    blank = [""] * (1 + has_own_row(findings))
+    pairs = [str(time.n) if time else NONE for _, time in known]
+    return [(f"difference after {seconds:.3g} s [95 %]", [*blank, *cells]), ("n", [*blank, *pairs])]
 
 
 def _call(verdict: Verdict) -> str:
@@ -290,8 +291,11 @@ def _rate(factor: float, at_edge: bool) -> str:
 
 def tables(findings: StudyFindings) -> list[tuple[str, list[Column]]]:
     """The tables of a report with their titles; those of the verdicts once there is one."""
-    told = [("what it buys", quality(findings)), ("what it costs", cost(findings))] if findings.confirmed else []
-    return [(title, columns) for title, columns in (*told, ("how far it is", progress(findings))) if columns]
+    told = [("how far it is", progress(findings))]
+    if findings.confirmed:
+        times = ("at equal time", equal_time(findings))
+        told = [("what it buys", quality(findings)), times, ("what it costs", cost(findings)), *told]
+    return [(title, columns) for title, columns in told if columns]
 
 
 def cost(findings: StudyFindings) -> list[Column]:
@@ -352,8 +356,8 @@ def notes(findings: StudyFindings) -> list[str]:
         told.append(note if named else f"{listed(of)}: {note}")
     if any(verdict.equal_time for verdict in findings.verdicts):
         told.append(
-            "The column of equal time compares the runs after the same seconds, at the best rates of both, each run's"
-            " pace taken for constant. It stands beside the verdict, and no error is corrected for it."
+            "Equal time compares the runs after the same seconds, at the best rates of both; each run's pace is taken"
+            " for constant. No error is corrected for it, and no verdict rests on it."
         )
     own = findings.as_it_stands
     if own.failed and has_own_row(findings):
