@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 EXTRAS_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-slow bench reproduce picture clean
+.PHONY: help demo check test test-fast test-slow bench reproduce picture clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NU
 test: $(EXTRAS_READY)  ## the tests, at most 20 minutes on 2 cores
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow and not alone" -n 2 --dist loadfile
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "alone and not slow"
+
+FAST := tests/activations tests/api tests/artifacts tests/doctor tests/observe tests/reports tests/test_house.py
+
+test-fast: $(EXTRAS_READY)  ## in 2 minutes: what needs no framework, and ALSO=tests/torch/test_ways.py
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow and not alone" -n 2 --dist loadfile -x $(FAST) $(ALSO)
 
 test-slow: $(EXTRAS_READY)  ## the long ones: kills, simulations, default settings of every example
 	$(BIN)/python -m pytest -m slow --timeout=1800

@@ -21,8 +21,8 @@ from relume.artifacts.trial import Contender, Design, Trial, TrialKey, Verdict
 from relume.cli import COMMANDS, relume
 from relume.doctor.diagnosis import diagnose
 from relume.doctor.rules import RULES
-from relume.reports.catalogue import FRAMEWORK_TITLES, entry_dict
-from relume.reports.curves import exact
+from relume.reports.family.catalogue import FRAMEWORK_TITLES, entry_dict
+from relume.reports.family.curves import exact
 
 HERE = Path(__file__).parent
 PAPERS = HERE.parents[1] / "papers"

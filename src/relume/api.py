@@ -91,17 +91,17 @@ class Watch:
         self._writer.save(Path(path))
 
     def __rich__(self) -> Any:
-        from relume.reports import terminal
+        from relume.reports.run import terminal
 
         return terminal.render(self.findings())
 
     def _repr_html_(self) -> str:
-        from relume.reports.html import notebook
+        from relume.reports.run.html.page import notebook
 
         return notebook(self.findings())
 
     def __repr__(self) -> str:
-        from relume.reports import terminal
+        from relume.reports.run import terminal
 
         return terminal.to_text(self.findings())
 
@@ -172,14 +172,14 @@ class Comparison:
         return self.findings.to_dict()
 
     def __rich__(self) -> Any:
-        from relume.reports import study_terminal
+        from relume.reports.study import terminal
 
-        return study_terminal.render([self.findings])
+        return terminal.render([self.findings])
 
     def __repr__(self) -> str:
-        from relume.reports import study_terminal
+        from relume.reports.study import terminal
 
-        return study_terminal.to_text([self.findings])
+        return terminal.to_text([self.findings])
 
 
 def compare(

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from relume.artifacts.curve import LossCurve, LossPoint
+from relume.artifacts.history import History
 from relume.artifacts.reader import read
 from relume.artifacts.recent import Recent
 from relume.artifacts.recording import SCHEMA_VERSION, Clock, Count, Rates, Site, SiteRecord, Window
@@ -56,6 +57,7 @@ def a_record(site, rng):
     record = SiteRecord(site, *(a_count(site.units, rng) for _ in range(3)), *steps, rng.random(site.units), events)
     record.recent = Recent(*(rng.random(site.units) for _ in range(3)))
     record.non_finite_since = rng.integers(-1, 2**40, site.units)
+    record.history = History((9, 2**40), rng.integers(0, 256, (2, site.units)).astype(np.uint8))
     return record
 
 
@@ -67,6 +69,8 @@ def assert_same(one, other):
         if isinstance(a, np.ndarray):
             assert a.dtype == b.dtype
             assert a.tobytes() == b.tobytes(), field.name
+        elif isinstance(a, History):
+            assert (a.ends, a.rates.tolist()) == (b.ends, b.rates.tolist())
         elif isinstance(a, (Count, Recent)):
             assert_same(a, b)
         else:
@@ -272,11 +276,11 @@ def test_a_transaction_is_all_or_nothing(path):
 def test_schema_number_stands_in_the_file_and_a_newer_one_is_refused(path):
     RecordingWriter(path).close()
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (4,)
+    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (5,)
     assert db.execute("PRAGMA application_id").fetchone()[0].to_bytes(4, "big") == b"RLME"
-    db.execute("PRAGMA user_version = 5")
+    db.execute("PRAGMA user_version = 6")
     db.close()
-    with pytest.raises(RecordingError, match=r"schema 5; this relume reads up to 4.*\[recording-newer\]"):
+    with pytest.raises(RecordingError, match=r"schema 6; this relume reads up to 5.*\[recording-newer\]"):
         read(path)
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import trained
 from torch import nn
 
 import relume
 
-_spec = importlib.util.spec_from_file_location("trained", Path(__file__).with_name("trained.py"))
-trained = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(trained)
 network, train = trained.network, trained.train
 
 STEPS = 2500

@@ -4,18 +4,13 @@ scripts.
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from helpers import made_runs as made
 
-from relume.reports.html import Sources, run_page
+from relume.reports.run.html.page import run_page
+from relume.reports.run.html.source import Sources
 
 WIDTHS = (390, 820, 1440)
-
-_spec = importlib.util.spec_from_file_location("made_runs", Path(__file__).parents[1] / "reports" / "made_runs.py")
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +138,7 @@ def test_sites_are_sorted_searched_and_paged(live):
 
 def test_a_unit_says_its_state_and_rate_under_the_pointer_and_by_the_keyboard(live):
     page = live("small")
-    grid, told = page.locator("#site-2 .units svg"), page.locator("#site-2 .reading")
+    grid, told = page.locator("#site-2 .units svg.grid"), page.locator("#site-2 .reading")
     rates = made.small().sites[1].firing_rate
 
     def says(unit, state):
@@ -170,9 +165,29 @@ def test_a_unit_says_its_state_and_rate_under_the_pointer_and_by_the_keyboard(li
     assert page.told.errors == []
 
 
+def test_a_unit_has_its_story(live):
+    page = live("small")
+    grid, told = page.locator("#site-2 .units svg.grid"), page.locator("#site-2 .told")
+    grid.focus()
+    page.keyboard.press("Home")
+    assert "It died between steps 29 and 30" in told.inner_text() or "It died at step 30" in told.inner_text()
+    assert "the learning rate" in told.inner_text()
+    steps = page.locator("#site-2 .story-line").get_attribute("d")
+    ends = [float(part.partition("V")[0]) for part in steps.split("H")[1:]]
+    assert ends == [120, 240, 320, 400]  # of 400 for 100 steps
+    heights = [float(part.partition("H")[0]) for part in steps.split("V")[1:]]
+    assert heights == [72, 72, 72]  # and it began higher
+    assert float(page.locator("#site-2 .story-death").get_attribute("d").split()[0][1:]) == 124
+    page.keyboard.press("End")
+    assert page.locator("#site-2 .story-death").count() == 0
+    assert "died" not in told.inner_text()
+    assert page.locator("#site-1 .told").count() == 0  # nothing is known of its history
+    assert page.told.errors == []
+
+
 def test_a_cell_of_several_units_says_the_worst_of_them(live):
     page = live("large")
-    grid = page.locator("#site-1 .units svg")
+    grid = page.locator("#site-1 .units svg.grid")
     grid.focus()
     judged = made.wide(1, 9000).sites[0]
     page.keyboard.press("ArrowDown")

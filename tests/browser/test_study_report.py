@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from helpers import made_study as made
 
-from relume.reports.html import study_page
+from relume.reports.study.html.page import study_page
 
 WIDTHS = (390, 820, 1440)
 
-_spec = importlib.util.spec_from_file_location("made_study", Path(__file__).parents[1] / "reports" / "made_study.py")
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
+
 STUDIES = {
     "seven": lambda: [made.study()],
     "troubled": lambda: [made.troubled()],
@@ -105,7 +102,7 @@ def test_a_table_is_sorted(live):
 @pytest.mark.parametrize("large", [False, True])
 def test_the_data_are_saved_as_they_are(opened, tmp_path, monkeypatch, large):
     if large:
-        monkeypatch.setattr("relume.reports.html.pages.MOST_DATA", 1000)
+        monkeypatch.setattr("relume.reports.study.html.page.MOST_DATA", 1000)
     path = tmp_path / "study.html"
     path.write_text(study_page([made.troubled()]), encoding="utf-8")
     page = opened(path)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import commands
 from torch import nn
 
 import relume as library
 from relume.cli import Exit
 from relume.errors import CureError
 
-_spec = importlib.util.spec_from_file_location("commands", Path(__file__).with_name("commands.py"))
-commands = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(commands)
 relume = commands.relume
 
 X = torch.randn(128, 6, generator=torch.Generator().manual_seed(0))

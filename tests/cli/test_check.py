@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -10,10 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import commands
 
-_spec = importlib.util.spec_from_file_location("commands", Path(__file__).with_name("commands.py"))
-commands = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(commands)
 relume, write = commands.relume, commands.write
 RELUME = Path(sys.executable).with_name("relume")
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from helpers import commands
 
-_spec = importlib.util.spec_from_file_location("commands", Path(__file__).with_name("commands.py"))
-commands = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(commands)
 relume, write = commands.relume, commands.write
 RELUME = Path(sys.executable).with_name("relume")
 
@@ -67,3 +64,27 @@ def test_a_file_that_cannot_be_read_is_named(relume, runs):
     assert (status, stdout) == (4, "")
     assert "absent.relume" in stderr
     assert relume("diff", "a.relume")[0] == 4
+
+
+def test_markdown_says_what_changed_since(relume, runs):
+    status, stdout, _ = relume("diff", "a.relume", "b.relume", "--md")
+    assert status == 0
+    assert stdout.startswith("### relume: −2 dead units since a.relume\n")
+    assert "6 → 4 of 200 units are dead (3.0% → 2.0%)." in stdout
+    assert "| `act0` | `train.py:12` | 100 | 3 → 2 | 1 | 2 |" in stdout
+    same = relume("diff", "a.relume", "a.relume", "--format", "md")[1]
+    assert same.startswith("### relume: no change in dead units since a.relume\n")
+    assert "|" not in same
+
+
+def test_a_page_shows_both_runs(relume, runs):
+    status, stdout, stderr = relume("diff", "a.relume", "b.relume", "--html", "diff.html")
+    assert (status, stdout) == (0, "")
+    assert "Wrote diff.html" in stderr
+    page = (runs / "diff.html").read_text(encoding="utf-8")
+    assert "−2 dead units since a.relume" in page
+    assert page.count('<svg class="grid"') == 4
+    write(runs / "none.relume", lines=())
+    status, page, _ = relume("diff", "none.relume", "b.relume", "--format", "html")
+    assert status == 5
+    assert "no activation was watched in A" in page

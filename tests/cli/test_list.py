@@ -16,10 +16,22 @@ from relume.cli import relume
 
 
 def test_list_prints_the_family():
-    result = CliRunner().invoke(relume, ["list"], env={"COLUMNS": "100"}, catch_exceptions=False)
+    result = CliRunner().invoke(relume, ["list", "--full"], env={"COLUMNS": "100"}, catch_exceptions=False)
     assert result.exit_code == 0
     assert all(a.title in result.stdout for a in ACTIVATIONS.values())
+    assert "Advantages" in result.stdout
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_list_has_one_line_for_each_activation(width):
+    result = CliRunner().invoke(relume, ["list"], env={"COLUMNS": str(width)}, catch_exceptions=False)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    for a in ACTIVATIONS.values():
+        (line,) = [line for line in lines if line.split()[:1] == [a.title]]
+        assert f" {a.can_die.split()[0].strip(':,;')} " in line
 
 
 def test_list_json_is_the_family():

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from helpers import commands
 
 from relume.cli import Exit
 
-_spec = importlib.util.spec_from_file_location("commands", Path(__file__).with_name("commands.py"))
-commands = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(commands)
 relume = commands.relume
 
 

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,33 @@ def test_a_page_shows_the_source_unless_it_must_not(recording, tmp_path):
     for options, shown in ([], True), (["--no-source"], False):
         assert report(recording, "--html", tmp_path / "a.html", *options)[0] == 0
         assert ("secret_sauce" in (tmp_path / "a.html").read_text(encoding="utf-8")) is shown
+
+
+def test_a_format_by_its_name_is_the_flag(recording):
+    for name in ("json", "md", "github"):
+        assert report(recording, "--format", name) == report(recording, f"--{name}")
+    status, page, _ = report(recording, "--format", "html")
+    assert status == 0
+    assert page.startswith("<!doctype html>")
+
+
+def test_the_page_is_opened_in_a_browser(recording, tmp_path):
+    seen, copy = tmp_path / "seen", shutil.copy(recording, tmp_path / "a run.relume")
+    opener = tmp_path / "xdg-open"
+    opener.write_text(f'#!/bin/sh\necho "$1" > "{seen}"\n')
+    opener.chmod(0o755)
+    status, _, _ = report(copy, "--open", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    page = tmp_path / "a run.html"
+    latest = time.monotonic() + 20
+    while not (seen.exists() and seen.read_text()) and time.monotonic() < latest:
+        time.sleep(0.05)
+    assert (status, page.exists(), seen.read_text().strip()) == (0, True, str(page))
+
+
+def test_a_machine_without_a_browser_says_so(recording, tmp_path):
+    status, _, err = report(recording, "--html", tmp_path / "run.html", "--open", PATH="")
+    assert status == 0
+    assert "no browser was found here" in err
 
 
 def test_a_page_that_cannot_be_written_is_one_sentence(recording, tmp_path):

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import commands
 
 from relume.artifacts.study import Study
 from relume.artifacts.subject import Subject
 from relume.artifacts.trial import BASELINE, Contender, Design, Trial, TrialKey
 
-_spec = importlib.util.spec_from_file_location("commands", Path(__file__).with_name("commands.py"))
-commands = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(commands)
 relume = commands.relume
 
 SEEDS = 6

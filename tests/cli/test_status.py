@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import re
@@ -17,20 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import made_records as made
+from helpers.terminal import Terminal
 
 from relume.cli import _status
 from relume.cli._status import Status, wanted
 
-
-def _load(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-Terminal = _load("terminal", Path(__file__).with_name("terminal.py")).Terminal
-made = _load("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
 RELUME = Path(sys.executable).with_name("relume")
 ROWS, COLUMNS = 12, 60
 N = made.N

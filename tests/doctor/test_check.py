@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import made_records as made
 
 from relume.artifacts.findings import Finding
 from relume.artifacts.recording import Recording
@@ -18,9 +17,6 @@ from relume.doctor.diagnosis import diagnose
 from relume.doctor.rules import RULES
 from relume.errors import UnknownName
 
-_spec = importlib.util.spec_from_file_location("made", Path(__file__).with_name("test_judge.py"))
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 N = made.N
 
 

@@ -5,14 +5,13 @@ The recordings are made by the real observer and the real writer, from the plant
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from dataclasses import fields, replace
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from helpers import planted
 
 from relume.artifacts.parts import Part
 from relume.artifacts.reader import read
@@ -24,9 +23,6 @@ from relume.doctor.diagnosis import diagnose
 from relume.framework import Framework
 from relume.observe.observer import Observer
 
-_spec = importlib.util.spec_from_file_location("planted", Path(__file__).parents[1] / "observe" / "test_observer.py")
-planted = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(planted)
 BATCH, STEPS, UNITS = planted.BATCH, 400, 4
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
-from pathlib import Path
+
+from helpers import made_records as made
 
 from relume.artifacts.recording import Clock, Recording
 from relume.doctor.diagnosis import diagnose
 from relume.doctor.difference import differ
 
-_spec = importlib.util.spec_from_file_location("made", Path(__file__).with_name("test_judge.py"))
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 N = made.N
 
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import planted_causes as planted
 
 import relume
-
-_spec = importlib.util.spec_from_file_location("planted_causes", Path(__file__).with_name("planted_causes.py"))
-planted = importlib.util.module_from_spec(_spec)
-sys.modules["planted_causes"] = planted
-_spec.loader.exec_module(planted)
 
 CASES = [(name, network) for name, plant in planted.PLANTS.items() for network in plant.networks]
 

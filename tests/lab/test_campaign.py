@@ -13,7 +13,7 @@ from relume.errors import NothingToCompare, StudyError
 from relume.lab.campaign import Quiet, Terms
 from relume.lab.findings import read_findings
 from relume.lab.function_study import Call, activations_of, campaign_of
-from relume.reports import study_terminal
+from relume.reports.study import terminal as study_terminal
 
 GAIN = {"relu": 0.0, "elu": 5.0, "gelu": 0.1}
 

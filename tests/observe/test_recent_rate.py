@@ -46,7 +46,7 @@ def watched(rate, steps=STEPS):
 def close(track, clock, end):
     track.fold(end)
     if track.record.open.looks:
-        track.close_bucket(clock.close_bucket(0, end).first_step)
+        track.close_bucket(clock.close_bucket(0, end).first_step, end)
 
 
 def deaths(track):

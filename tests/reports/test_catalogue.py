@@ -12,7 +12,7 @@ from rich.console import Console
 from relume.activations import ACTIVATIONS
 from relume.doctor.rules import RULES
 from relume.errors import UnknownName
-from relume.reports import braille, catalogue
+from relume.reports.family import braille, catalogue
 
 
 @dataclass(frozen=True)

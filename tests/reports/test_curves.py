@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from relume.errors import MissingExtra, ParameterError, RelumeError, UnknownName
-from relume.reports import curves
+from relume.reports.family import curves
 
 
 @pytest.mark.parametrize(

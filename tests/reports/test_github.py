@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+from helpers import made_records as made
 
 from relume.artifacts.recording import Recording
 from relume.doctor.check import check
 from relume.doctor.diagnosis import diagnose
-from relume.reports.github import of_findings, of_verdict
-
-_spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
+from relume.reports.run.github import of_findings, of_verdict
 
 
 def run(*records):

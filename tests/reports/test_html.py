@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
@@ -12,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import made_runs as made
 
 from relume.artifacts.findings import Finding
 from relume.errors import MissingExtra
-from relume.look import safe_json
-from relume.reports.html import Sources, notebook, run_page, source
-from relume.reports.html.drawing import LETTERS, MOST_CELLS, MOST_RATE, UNKNOWN, bar, grid
-from relume.reports.html.story import shown
-from relume.reports.html.table import MOST_BYTES
-from relume.reports.states import STATES, codes, counts, histogram, ranges
+from relume.reports.run.html import source
+from relume.reports.run.html.drawing import LETTERS, MOST_CELLS, MOST_RATE, UNKNOWN, bar, grid
+from relume.reports.run.html.page import notebook, run_page
+from relume.reports.run.html.source import Sources
+from relume.reports.run.html.story import shown
+from relume.reports.run.html.table import MOST_BYTES
+from relume.reports.run.states import STATES, codes, counts, histogram, ranges
+from relume.theme import safe_json
 
-_spec = importlib.util.spec_from_file_location("made_runs", Path(__file__).with_name("made_runs.py"))
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 KEYS = [state.key for state in STATES]
 
 
@@ -121,7 +120,7 @@ def test_the_report_of_a_large_network_is_small(network):
 
 
 def test_rows_that_have_no_room_are_left_out_and_counted(monkeypatch):
-    monkeypatch.setattr("relume.reports.html.table.MOST_BYTES", 0)
+    monkeypatch.setattr("relume.reports.run.html.table.MOST_BYTES", 0)
     page = Page(run_page(made.small()))
     assert page.data["rows"] == []
     assert page.data["sites"] == 3

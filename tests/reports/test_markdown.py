@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import made_records as made
 from markdown_it import MarkdownIt
 
 from relume.artifacts.recording import Recording
 from relume.doctor.diagnosis import diagnose
-from relume.reports.markdown import MOST_SITES, cell, code, to_markdown
+from relume.reports.run.markdown import MOST_SITES, cell, code, to_markdown
 
-_spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 PARSER = MarkdownIt("commonmark").enable("table")
 HOSTILE = [
     "a|b",

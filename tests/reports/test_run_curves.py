@@ -6,7 +6,7 @@ import math
 
 from relume.artifacts.curve import LossCurve
 from relume.artifacts.findings import Timeline
-from relume.reports.html import charts
+from relume.reports.run.html import charts
 
 
 def clock(losses=(), rates=()):

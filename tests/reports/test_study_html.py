@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import base64
 import gzip
-import importlib.util
 import json
 import math
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
+from helpers import made_study as made
 
 from relume.artifacts.trial import BASELINE, Contender
-from relume.reports import study_terminal, study_wording
-from relume.reports.html import study_page
-from relume.reports.html.study import headline
-from relume.reports.html.study_charts import differences, pairs
-from relume.reports.html.study_curves import curves, mean_curve, rates, thinned
-from relume.reports.study_methods import paragraph
-
-_spec = importlib.util.spec_from_file_location("made_study", Path(__file__).with_name("made_study.py"))
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
+from relume.reports.study import terminal as study_terminal
+from relume.reports.study import wording as study_wording
+from relume.reports.study.html.charts import differences, pairs
+from relume.reports.study.html.contents import headline
+from relume.reports.study.html.curves import curves, mean_curve, rates, thinned
+from relume.reports.study.html.page import study_page
+from relume.reports.study.methods import paragraph
 
 HOSTILE = "<script>alert(1)</script>&amp;\n" + "x" * 10_000
 
@@ -89,7 +85,7 @@ def test_the_methods_paragraph_and_the_data_are_those_of_the_other_formats(page)
 
 
 def test_large_data_are_packed_and_complete(monkeypatch):
-    monkeypatch.setattr("relume.reports.html.pages.MOST_DATA", 1000)
+    monkeypatch.setattr("relume.reports.study.html.page.MOST_DATA", 1000)
     found = Page(study_page([made.troubled()]))
     assert "data" not in found.scripts
     assert data_of(found) == made.troubled().to_dict()

@@ -6,33 +6,31 @@ A gold file is made anew with ``RELUME_GOLD=write``; read its difference before 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import os
 import re
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from helpers import made_study as made
 
 from relume.artifacts.study_findings import AsItStands
 from relume.artifacts.trial import BASELINE
-from relume.reports import study_terminal, study_wording
-from relume.reports.html import study_page
-from relume.reports.study import STUDY_REPORTS
-from relume.reports.study_csv import COLUMNS
-from relume.reports.study_latex import escaped
-from relume.reports.study_methods import paragraph
+from relume.reports.formats import REPORTS, render
+from relume.reports.study import terminal as study_terminal
+from relume.reports.study import wording as study_wording
+from relume.reports.study.csv import COLUMNS
+from relume.reports.study.latex import escaped
+from relume.reports.study.methods import paragraph
 from relume.version import __version__
 
-_spec = importlib.util.spec_from_file_location("made_study", Path(__file__).with_name("made_study.py"))
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
-
 GOLD = Path(__file__).parents[1] / "gold"
-FORMATS = {"terminal": study_terminal.to_text, **STUDY_REPORTS}
+STUDY_REPORTS = [entry.name for entry in REPORTS.values() if entry.study and entry.name != "html"]
+FORMATS = {"terminal": study_terminal.to_text, **{name: partial(render, name, "study") for name in STUDY_REPORTS}}
 ENDINGS = {"terminal": "txt", "latex": "tex"}
 KEPT = ("terminal", "json", "md", "latex")  # in gold files
 STUDIES = {"seven": made.study, "troubled": made.troubled, "waiting": made.waiting}
@@ -116,10 +114,10 @@ def test_the_script_as_it_stands_has_a_row_where_another_rate_is_the_baselines_b
     assert (first["verdict"], first["failed"], first["lr"], first["dead"]) == ("", "7/10", "×1", "93.0%")
     assert columns["lr"][1] == "×0.25"
     said = "7 of 10 runs of the script as it stands (×1) failed or collapsed, 6 with a dead layer."
-    for text in (study_terminal.to_text([told]), STUDY_REPORTS["md"]([told]), study_page([told])):
+    for text in (study_terminal.to_text([told]), FORMATS["md"]([told]), render("html", "study", [told])):
         assert study_wording.AS_IT_STANDS in text
         assert said in " ".join(text.split())
-    assert json.loads(STUDY_REPORTS["json"]([told]))["as_it_stands"] == {
+    assert json.loads(FORMATS["json"]([told]))["as_it_stands"] == {
         "runs": 10, "failed": 7, "dead_layers": 6, "mean": 11.5, "sd": 0.4, "dead_share": 0.93
     }  # fmt: skip
 
@@ -135,8 +133,8 @@ def test_a_note_of_every_verdict_is_said_once_and_that_of_one_with_its_name():
 
 
 def test_the_json_has_the_keys_that_were_promised_and_no_nan():
-    told = json.loads(STUDY_REPORTS["json"]([made.troubled()]), parse_constant=pytest.fail)
-    assert list(told) == ["schema", "study", "as_it_stands", "verdicts", "trials", "not_swapped"]
+    told = json.loads(render("json", "study", [made.troubled()]), parse_constant=pytest.fail)
+    assert list(told) == ["schema", "study", "verdicts", "trials", "not_swapped"]
     promised = {"script", "argv", "metric", "mode", "baseline", "threads"}
     assert promised <= set(told["study"])
     assert {
@@ -154,8 +152,8 @@ def test_the_json_has_the_keys_that_were_promised_and_no_nan():
 
 def test_several_studies_are_one_json_and_one_csv():
     two = [made.study(name="a"), made.study(name="b")]
-    assert [study["study"]["name"] for study in json.loads(STUDY_REPORTS["json"](two))["studies"]] == ["a", "b"]
-    rows = list(csv.DictReader(io.StringIO(STUDY_REPORTS["csv"](two))))
+    assert [study["study"]["name"] for study in json.loads(render("json", "study", two))["studies"]] == ["a", "b"]
+    rows = list(csv.DictReader(io.StringIO(render("csv", "study", two))))
     assert {row["study"] for row in rows} == {"a", "b"}
     assert len(rows) == sum(len(study.trials) for study in two)
 
@@ -163,7 +161,7 @@ def test_several_studies_are_one_json_and_one_csv():
 def test_the_csv_has_a_row_a_run_with_its_value():
     study = made.troubled()
     study = replace(study, values={k: v for k, v in study.values.items() if k.activation != "selu"})
-    rows = list(csv.DictReader(io.StringIO(STUDY_REPORTS["csv"]([study]))))
+    rows = list(csv.DictReader(io.StringIO(render("csv", "study", [study]))))
     assert tuple(rows[0]) == COLUMNS
     assert [(row["activation"], int(row["seed"]), row["stage"]) for row in rows] == [
         (trial.key.activation, trial.key.seed, trial.key.stage) for trial in study.trials

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
-from pathlib import Path
 
 import pytest
+from helpers import made_records as made
 from rich.console import Console
 
 from relume.artifacts.recording import Clock, Recording
 from relume.doctor.diagnosis import diagnose
-from relume.reports import terminal
-from relume.reports.github import of_findings
-from relume.reports.html.story import summary
-from relume.reports.markdown import to_markdown
-from relume.reports.wording import overhead
-
-_spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
+from relume.reports.run import terminal
+from relume.reports.run.github import of_findings
+from relume.reports.run.html.story import summary
+from relume.reports.run.markdown import to_markdown
+from relume.reports.run.wording import overhead
 
 
 def text(*records, meta=None, not_observed=(), clocks=(made.CLOCK,)):

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from helpers import made_runs as made
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relume.reports.unit_bars import bar, legend, shared, sparkline
-
-_spec = importlib.util.spec_from_file_location("made_runs", Path(__file__).with_name("made_runs.py"))
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
+from relume.reports.run.unit_bars import bar, legend, shared, sparkline
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=6, max_size=6), st.integers(6, 40))

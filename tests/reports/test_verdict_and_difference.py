@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from helpers import made_records as made
 from rich.console import Console
 
 from relume.artifacts.recording import Recording
 from relume.doctor.check import check
 from relume.doctor.diagnosis import diagnose
 from relume.doctor.difference import differ
-from relume.reports import difference as difference_report
-from relume.reports import verdict as verdict_report
+from relume.reports.run import difference as difference_report
+from relume.reports.run import verdict as verdict_report
 
-_spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "doctor" / "test_judge.py")
-made = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(made)
 N = made.N
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
 import relume
-from relume.reports import wording
+from relume.reports.run import wording
 from relume.torch.watching.where import places
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import types
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import treating
 from torch import nn
 from torch._dynamo.utils import counters
 
-_spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
-treating = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(treating)
 descend, survey, treated = treating.descend, treating.survey, treating.treated
 
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-_PATH = Path(__file__).with_name("hand_edits.py")
-_spec = importlib.util.spec_from_file_location("hand_edits", _PATH)
-hand_edits = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(hand_edits)
+from helpers import hand_edits
 
 SITES = {
     "modules": 2, "functional": 5, "in_place": 4, "one_cycle": 2, "autocast": 2, "gan": 2, "residual": 4, "encoder": 1,
@@ -26,7 +20,9 @@ SITES = {
 def answers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scripts")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, _PATH, folder], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, hand_edits.__file__, folder], capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

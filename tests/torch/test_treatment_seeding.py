@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 import random
 import sys
@@ -12,13 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import treating
 
 from relume.torch.treatment.seeding import STRIDE, remapped
 from relume.torch.watching.where import places
 
-_spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
-treating = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(treating)
 treated = treating.treated
 
 SEEDINGS = {

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import io
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from helpers import treating
 from torch import nn
 
-_spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
-treating = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(treating)
 descend, survey, treated = treating.descend, treating.survey, treating.treated
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import sys
 import types
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch._dynamo  # the first optimiser imports it, and it wraps torch.manual_seed
 import torch.nn.functional as F
+from helpers import treating
 from torch import Tensor, nn
 from torch.optim import optimizer as optimizers
 from torch.utils.checkpoint import checkpoint
 
 import relume.torch.functional as ours
 
-_spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
-treating = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(treating)
 descend, survey, treated = treating.descend, treating.survey, treating.treated
 
 

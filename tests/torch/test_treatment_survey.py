@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import treating
 from torch import nn
 
 from relume.artifacts.swap_plan import Birth
 from relume.torch.watching.calls.observer import CallObserver
 from relume.torch.watching.where import places
 
-_spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
-treating = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(treating)
 descend, survey, treated = treating.descend, treating.survey, treating.treated
 
 HERE = Path(__file__).name

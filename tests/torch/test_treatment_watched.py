@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import treating
 from torch import nn
 
 import relume
-
-_spec = importlib.util.spec_from_file_location("treating", Path(__file__).with_name("treating.py"))
-treating = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(treating)
 
 NAMES = ["relu", "leaky_relu:0.2", "prelu:channel", "rrelu", "relu6", "elu", "selu", "celu", "gelu", "silu", "tanh"]
 

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from helpers import ways
 
 import relume
-
-_spec = importlib.util.spec_from_file_location("ways", Path(__file__).with_name("ways.py"))
-ways = importlib.util.module_from_spec(_spec)
-sys.modules["ways"] = ways
-_spec.loader.exec_module(ways)
 
 
 def train(net: torch.nn.Module, steps: int, name: str = "") -> list[float]:

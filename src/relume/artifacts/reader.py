@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relume.artifacts.curve import LossPoint
+from relume.artifacts.history import History
 from relume.artifacts.recent import Recent
 from relume.artifacts.recording import (
     APPLICATION_ID,
@@ -97,6 +98,9 @@ def read_database(db: sqlite3.Connection) -> Recording:
                 sites[number].deaths[unit] = death
         for number, name, value in db.execute(f"SELECT * FROM {'statistic' if version >= 4 else 'vital'}"):
             sites[number].statistics[name] = value
+    if version >= 5:
+        for number, ends, rates in db.execute("SELECT * FROM history"):
+            sites[number].history = _history(json.loads(ends), rates, sites[number].site.units)
     recording = Recording(
         meta={key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")},
         clocks=[Clock(*row) for row in db.execute("SELECT * FROM clock ORDER BY id")],
@@ -167,6 +171,12 @@ def _death(text: str) -> Death | None:
     facts: dict[str, Any] = json.loads(text)
     known: dict[str, Any] = {name: math.nan if value is None else value for name, value in facts.items()}
     return Death(**known) if facts.keys() == set(Death._fields) else None
+
+
+def _history(ends: Any, rates: bytes, units: int) -> History:
+    fits = isinstance(ends, list) and all(isinstance(end, int) for end in ends) and len(rates) == len(ends) * units
+    _demand(fits and ends == sorted(ends), "the history of a site does not fit its units")
+    return History(tuple(ends), np.frombuffer(rates, np.uint8).reshape(len(ends), units))
 
 
 def _demand(fits: bool, otherwise: str) -> None:

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relume.artifacts.curve import LossPoint
+from relume.artifacts.history import History
 from relume.artifacts.recent import Recent
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """1: the first. 2: how units fell silent (``death``). 3: each change of a learning rate (``rate``), the loss of every
 step that told one (``loss``), since when units are not finite and how often they fired lately (``unit``), and deaths
 that are compared on like inputs. 4: a window keeps no rates and no loss (``rate`` and ``loss`` have them), and the
-numbers of a layer have another name (``statistic``)."""
+numbers of a layer have another name (``statistic``). 5: how often each unit fired over the steps (``history``)."""
 
 APPLICATION_ID = 0x524C4D45  # "RLME": how a recording is told from any other SQLite file
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -58,6 +59,9 @@ CREATE TABLE loss (             -- the losses of a stretch of steps; mean, low a
     PRIMARY KEY (clock, first_step));
 CREATE TABLE timeline (         -- how many units of a site were silent in a closed window
     site INTEGER NOT NULL, first_step INTEGER NOT NULL, silent INTEGER NOT NULL, examples INTEGER NOT NULL);
+CREATE TABLE history (          -- how often each unit fired over the steps: the last steps of its stretches, as JSON,
+                                -- and a byte for each stretch and unit
+    site INTEGER PRIMARY KEY, ends TEXT NOT NULL, rates BLOB NOT NULL);
 CREATE TABLE not_observed (
     what TEXT NOT NULL, place TEXT NOT NULL, why TEXT NOT NULL);
 """
@@ -189,7 +193,7 @@ class SiteRecord:
     """All that a recording keeps of one site. Steps are −1 for never; ``window`` is None before one has closed.
 
     ``non_finite_since``: the first looked-at step with an output that was NaN or infinite; None in recordings before
-    version 3, as ``recent``.
+    version 3, as ``recent``. ``history``: None before a window has closed, and before version 5.
 
     ``statistics``, where they are known: ``init_gain`` (√(E[w²] · inputs) of the layer before the first step),
     ``init_gain_back`` (with its outputs in the place of its inputs), ``offset``
@@ -214,6 +218,7 @@ class SiteRecord:
     statistics: dict[str, float] = field(default_factory=dict)
     recent: Recent | None = None
     non_finite_since: Integers | None = None
+    history: History | None = None
 
     @property
     def is_counted(self) -> bool:

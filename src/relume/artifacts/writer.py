@@ -181,6 +181,11 @@ class RecordingWriter:
         rows += [(number, name, np.ascontiguousarray(x, np.float64).tobytes()) for name, x in floats.items()]
         self._db.executemany("INSERT OR REPLACE INTO unit VALUES (?, ?, ?)", rows)
 
+        if record.history is not None:
+            ends, rates = record.history
+            row = (number, json.dumps(ends), rates.tobytes())
+            self._db.execute("INSERT OR REPLACE INTO history VALUES (?, ?, ?)", row)
+
         statistics = ((number, name, value) for name, value in record.statistics.items())
         self._db.executemany("INSERT OR REPLACE INTO statistic VALUES (?, ?, ?)", statistics)
 

@@ -36,26 +36,17 @@ def demand_known(recording: Recording, file: str) -> None:
 
 
 def tell(findings: Findings, form: str | None) -> None:
-    """Print findings on stdout as "json", "md" or "github"; without a form as a table, with the next command."""
+    """Print findings on stdout in a format; without one as a table, with the next command."""
     import click
 
     tolerant_stdout()
-    if form == "json":
-        from relume.reports.json import to_json
+    if form is not None:
+        from relume.reports.formats import render
 
-        click.echo(to_json(findings))
-    elif form == "md":
-        from relume.reports.markdown import to_markdown
-
-        click.echo(to_markdown(findings), nl=False)
-    elif form == "github":
-        from relume.reports.github import of_findings
-
-        for line in of_findings(findings, folder_in_repository()):
-            click.echo(line)
+        click.echo(render(form, "run", findings).rstrip("\n"))
     else:
         from relume.cli._terminal import show
-        from relume.reports import terminal, wording
+        from relume.reports.run import terminal, wording
 
         told = wording.told(findings.findings) or findings.findings
         explaining = f"relume explain {told[0].rule}" if told else None
@@ -84,15 +75,3 @@ def write_page(out: Path, page: str) -> None:
             f"Cannot write {out}: {error.strerror or error}. Give another file to --html.", slug="cannot-write"
         ) from error
     click.echo(f"Wrote {out}, {len(page.encode()) / 1e6:.2f} MB. Open it in a browser.", err=True)
-
-
-def folder_in_repository() -> str:
-    """The working directory seen from the root of the repository, where GitHub Actions say which that is."""
-    import os
-
-    root = os.environ.get("GITHUB_WORKSPACE")
-    here = Path.cwd()
-    if not root or not here.is_relative_to(Path(root).resolve()):
-        return ""
-    folder = here.relative_to(Path(root).resolve()).as_posix()
-    return "" if folder == "." else folder

@@ -31,27 +31,24 @@ def report(folders: Sequence[str], form: str | None, html: Path | None) -> None:
 
     Raises: StudyError: one of them cannot be read.
     """
-    from relume.cli._reading import tolerant_stdout
+    from relume.cli._reading import tolerant_stdout, write_page
     from relume.lab.findings import read_findings
 
-    if form == "github":
-        raise click.UsageError("--github is for recordings: a study has no lines of the source to annotate.")
     findings = read_findings(folders)
     tolerant_stdout()
-    if html is not None:
-        from relume.cli._reading import write_page
-        from relume.reports.html import study_page
-
-        write_page(html, study_page(findings))
-    elif form is not None:
-        from relume.reports.study import STUDY_REPORTS
-
-        click.echo(STUDY_REPORTS[form](findings).rstrip("\n"))
-    else:
+    if form is None:
         from relume.cli._terminal import show
-        from relume.reports import study_terminal
+        from relume.reports.study import terminal
 
-        show(study_terminal.render(findings), _next(folders))
+        show(terminal.render(findings), _next(folders))
+        return
+    from relume.reports.formats import render
+
+    text = render(form, "study", findings)
+    if html is not None:
+        write_page(html, text)
+    else:
+        click.echo(text.rstrip("\n"))
 
 
 def _next(folders: Sequence[str]) -> str:

@@ -8,12 +8,13 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
-def show(content: RenderableType, next_command: str | None = None, console: Console | None = None) -> None:
-    """Print the content, then the command; the command is one line at any width, for a wrapped one cannot be copied."""
+def show(content: RenderableType, *following: str | None, console: Console | None = None) -> None:
+    """Print the content, then what to type next. A command is one line at any width: a wrapped one cannot be copied."""
     from rich.console import Console
     from rich.text import Text
 
     console = console or Console(highlight=False)
     console.print(content)
-    if next_command:
-        console.print(Text("Next: ", style="dim").append(next_command, style="bold"), soft_wrap=True)
+    for number, command in enumerate(filter(None, following)):
+        label = "Next: " if number == 0 else "      "
+        console.print(Text(label, style="dim").append(command, style="bold"), soft_wrap=True)

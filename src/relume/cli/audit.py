@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
+from relume.cli._forms import chosen, formats
+
 
 @click.command("audit")
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
-@click.option("--json", is_flag=True, help="The stable, versioned JSON.")
-@click.option("--md", is_flag=True, help="Markdown, for a comment on a pull request.")
-@click.option("--github", is_flag=True, help="Annotations, in GitHub Actions.")
-def command(files: tuple[str, ...], **forms: bool) -> None:
+@formats("run")
+def command(files: tuple[str, ...]) -> None:
     """Read the checkpoint FILE and say which units are dead, without running anything.
 
     \b
@@ -28,7 +28,5 @@ def command(files: tuple[str, ...], **forms: bool) -> None:
     from relume.api import audit
     from relume.cli._reading import tell
 
-    asked = [name for name, wanted in forms.items() if wanted]
-    if len(asked) > 1:
-        raise click.UsageError(f"{' and '.join(f'--{name}' for name in asked)} exclude each other.")
-    tell(audit(*files), asked[0] if asked else None)
+    form = chosen()
+    tell(audit(*files), form)

@@ -59,10 +59,10 @@ def command(
     import shlex
 
     from relume.cli import Exit
-    from relume.cli._reading import findings_of, folder_in_repository, tolerant_stdout
+    from relume.cli._reading import findings_of, tolerant_stdout
     from relume.cli._terminal import show
     from relume.doctor.check import check
-    from relume.reports import verdict as report
+    from relume.reports.run import verdict as report
 
     if github and as_json:
         raise click.UsageError("--github and --json exclude each other: annotations are lines of their own.")
@@ -74,7 +74,7 @@ def command(
     else:
         show(report.render(verdict), None if verdict.holds else f"relume report {shlex.quote(file)}")
         if github:
-            from relume.reports.github import of_verdict
+            from relume.reports.run.github import folder_in_repository, of_verdict
 
             for line in of_verdict(verdict, folder_in_repository()):
                 click.echo(line)

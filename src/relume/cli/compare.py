@@ -249,15 +249,15 @@ def _print(findings: Any, study: Study, as_json: bool) -> None:
 
     tolerant_stdout()
     if as_json:
-        import json
+        from relume.reports.study.json import to_json
 
-        click.echo(json.dumps(findings.to_dict(), allow_nan=False))
+        click.echo(to_json([findings]))
         return
     from relume.cli._terminal import show
-    from relume.reports import study_terminal
+    from relume.reports.study import terminal
 
     name = shlex.quote(os.path.relpath(study.folder))
-    show(study_terminal.render([findings]), f"relume report {name} --html study.html")
+    show(terminal.render([findings]), f"relume report {name} --html study.html")
 
 
 def _say_failed(study: Study) -> None:
@@ -285,7 +285,7 @@ def _probe(request: Request, survey: Survey, bar: Bar) -> int:
     from relume.cli._terminal import show
     from relume.errors import NothingToCompare, StudyError
     from relume.lab.scripts import settle
-    from relume.reports import study_survey
+    from relume.reports.study import survey as survey_report
 
     bar.close()
     trouble: StudyError | None = None
@@ -295,7 +295,7 @@ def _probe(request: Request, survey: Survey, bar: Bar) -> int:
     except StudyError as error:
         trouble = error
     comparable = design is not None and survey.plan.chosen(request.only)
-    show(study_survey.render(survey, request.only, design), "the same command without --probe" if comparable else None)
+    show(survey_report.render(survey, request.only, design), "the same command without --probe" if comparable else None)
     if isinstance(trouble, NothingToCompare):
         raise trouble
     if trouble is not None:
@@ -307,11 +307,11 @@ def _dry_run(design: Design, study: Study, survey: Survey, bar: Bar, options: di
     from relume.cli._terminal import show
     from relume.lab.executors.local import cores
     from relume.lab.matrix import matrix
-    from relume.reports import study_survey
+    from relume.reports.study import survey as survey_report
 
     bar.close()
     planned = matrix(design, study.trials(), survey.trial, options["jobs"] or cores())
-    show(study_survey.render_matrix(planned))
+    show(survey_report.render_matrix(planned))
     return 0
 
 

@@ -18,7 +18,7 @@ def command(name: str, as_json: bool) -> None:
         relume explain RLM001    what the rule finds, on what evidence, the cure
     """
     from relume.doctor.rules import RULES
-    from relume.reports import catalogue
+    from relume.reports.family import catalogue
 
     found = catalogue.find(name, RULES)
     if as_json:

@@ -156,7 +156,7 @@ def _tell(found: Fixed, as_json: bool, written: bool, plan: str) -> None:
 
     from relume.cli._reading import tolerant_stdout
     from relume.cli._terminal import show
-    from relume.reports import fix
+    from relume.reports.run import fix
 
     tolerant_stdout()
     if as_json:

@@ -8,17 +8,19 @@ import click
 
 
 @click.command()
+@click.option("--full", is_flag=True, help="Formulas, ranges, advantages and disadvantages too.")
 @click.option("--json", "as_json", is_flag=True, help="Print plain data instead of tables.")
 @click.option("--deviations", is_flag=True, help="Instead: where the frameworks differ from relume, and how.")
-def command(as_json: bool, deviations: bool) -> None:
-    """Compare the activations: what they are, and which to take.
+def command(full: bool, as_json: bool, deviations: bool) -> None:
+    """Show the activations: one line each, with the curve, whether units can die, and when to use it.
 
     \b
+        relume list --full          what they are, and which to take
         relume list --deviations    what each framework does otherwise
         relume explain elu          one of them in full
         relume plot relu elu -o curves.svg
     """
-    from relume.reports import catalogue
+    from relume.reports.family import catalogue
 
     if deviations:
         _print_deviations(as_json)
@@ -26,13 +28,13 @@ def command(as_json: bool, deviations: bool) -> None:
         click.echo(json.dumps(catalogue.family_dict(), indent=2))
     else:
         console = catalogue.console()
-        console.print(catalogue.family(console.width))
+        console.print(catalogue.family(console.width) if full else catalogue.overview(console.width))
 
 
 def _print_deviations(as_json: bool) -> None:
     from relume.activations.deviations import load
-    from relume.reports import catalogue
-    from relume.reports import deviations as report
+    from relume.reports.family import catalogue
+    from relume.reports.family import deviations as report
 
     if as_json:
         click.echo(json.dumps(report.table_dict(load()), indent=2))

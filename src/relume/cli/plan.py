@@ -26,7 +26,7 @@ def command(file: str, out: Path | None, as_json: bool) -> None:
     from relume.cli._reading import findings_of, tolerant_stdout
     from relume.cli._terminal import show
     from relume.doctor.plan import plan
-    from relume.reports.plan import render
+    from relume.reports.run.plan import render
 
     found = read_plan(Path(file)) if file.endswith(".json") else plan(findings_of(file), file)
     tolerant_stdout()

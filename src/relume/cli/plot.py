@@ -35,7 +35,7 @@ def command(
     SVG and PDF are drawn with lines and letters, not with points; curves differ by colour and by dashes, for print in
     grey. One panel has 7 to 9 pt letters at 8.5 cm, a column; two have them at 17.5 cm, a page.
     """
-    from relume.reports import curves
+    from relume.reports.family import curves
 
     curves.check_ending(out)
     if between is not None and not -inf < between[0] < between[1] < inf:

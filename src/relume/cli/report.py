@@ -3,78 +3,87 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from relume.cli._forms import chosen, formats
+from relume.reports.formats import REPORTS
+
 if TYPE_CHECKING:
     from relume.artifacts.findings import Findings
-
-_OF_STUDIES = ("csv", "latex", "methods")
 
 
 @click.command("report")
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[FILE|STUDY...]")
-@click.option("--json", is_flag=True, help="The stable, versioned JSON.")
-@click.option("--md", is_flag=True, help="Markdown, for a comment on a pull request.")
-@click.option("--github", is_flag=True, help="Annotations for the lines of the source, in GitHub Actions.")
-@click.option("--csv", is_flag=True, help="Of studies: a row a run, for a spreadsheet or R.")
-@click.option("--latex", is_flag=True, help="Of studies: a table and the Methods paragraph.")
-@click.option("--methods", is_flag=True, help="Of studies: the Methods paragraph alone, as a paper could cite it.")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a report to look at, in one file.")
-@click.option("--no-source", is_flag=True, help="With --html: show no line of the source.")
-def command(files: tuple[str, ...], html: Path | None, no_source: bool, **forms: bool) -> None:
-    """Read the recording FILE (default: run.relume) and say which units are dead, where, since when.
+@formats("run", "study")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write an interactive page to this file.")
+@click.option("--open", "opened", is_flag=True, help="Open the page in a browser; without --html, FILE with .html.")
+@click.option("--no-source", is_flag=True, help="Leave the source out of the page.")
+def command(files: tuple[str, ...], html: Path | None, opened: bool, no_source: bool) -> None:
+    """Read the recording FILE (default: run.relume): which units are dead, where, since when.
 
     Recordings of the same run beside it, of other ranks and of children, are read with it.
 
-    Folders that relume compare made are read as studies: which activation is better, by how much, how sure. Several are
-    corrected together.
+    A folder that relume compare made is read as a study: which activation is better, by how much, how sure. Several
+    studies are corrected together.
     """
     from relume.cli import _studies
 
-    asked = [name for name, wanted in forms.items() if wanted] + ["html"] * (html is not None)
-    if len(asked) > 1:
-        raise click.UsageError(f"{' and '.join(f'--{name}' for name in asked)} exclude each other.")
-    if no_source and html is None:
-        raise click.UsageError("--no-source goes with --html.")
-    form = asked[0] if asked else None
-    if _studies.are_studies(files):
+    names = files or ("run.relume",)
+    of_studies = _studies.are_studies(files)
+    if opened and html is None:
+        html = Path("study.html") if of_studies else Path(names[0]).with_suffix(".html")
+    form = chosen(*["html"] * (html is not None))
+    if no_source and form != "html":
+        raise click.UsageError("--no-source goes with --html, --open or --format html.")
+    if form is not None and not getattr(REPORTS[form], "study" if of_studies else "run"):
+        fitting, needed = ("recordings", "a recording") if of_studies else ("studies", "a folder of relume compare")
+        raise click.UsageError(f"--{form} is for {fitting}: give {needed}.")
+    if of_studies:
         _studies.report(files, form, html)
-    elif form in _OF_STUDIES:
-        raise click.UsageError(f"--{form} is for studies: give the folder that relume compare made.")
     else:
-        _recording(files[0] if files else "run.relume", form, html, with_source=not no_source)
+        _recording(names[0], form, html, with_source=not no_source)
+    if opened and html is not None:
+        _open(html)
+
+
+def _open(page: Path) -> None:
+    if click.launch(str(page.resolve())):
+        click.echo(f"relume: no browser was found here. Open {page} in yours.", err=True)
 
 
 def _recording(file: str, form: str | None, html: Path | None, *, with_source: bool) -> None:
-    from relume.cli._reading import findings_of, tell, tolerant_stdout
+    from relume.cli._reading import findings_of, tell, tolerant_stdout, write_page
 
     findings = findings_of(file)
-    if html is None:
+    if form != "html":
         tell(findings, form)
+        return
+    tolerant_stdout()
+    page = _page(findings, Path(file), with_source=with_source)
+    if html is None:
+        click.echo(page)
     else:
-        tolerant_stdout()
-        _write_page(findings, Path(file), html, with_source=with_source)
+        write_page(html, page)
 
 
-def _write_page(findings: Findings, file: Path, out: Path, *, with_source: bool) -> None:
-    """Write the HTML report; the source is looked for where the command is given, then beside the recording."""
-    from relume.cli._reading import write_page
-    from relume.reports.html import Sources, run_page
+def _page(findings: Findings, file: Path, *, with_source: bool) -> str:
+    """The page; the source is looked for where the command is given, then beside the recording."""
+    from relume.reports.formats import render
+    from relume.reports.run.html.source import Sources
 
     sources = Sources([Path.cwd(), file.parent] if with_source else [])
-    write_page(out, run_page(findings, sources, _next(findings, file)))
+    return render("html", "run", findings, sources, _next(findings, file))
 
 
-def _next(findings: Findings, file: Path) -> list[tuple[str, str]]:
+def _next(findings: Findings, file: Path) -> Sequence[tuple[str, str]]:
     """What to type after the report, and what for."""
-    from relume.cli import COMMANDS
-
     name = shlex.quote(file.name)
     lines = []
-    if findings.findings and "plan" in COMMANDS:
+    if findings.findings:
         lines.append((f"relume plan {name} -o plan.json", "what should be done, why, and on what evidence"))
     if findings.sites:
         lines.append((f"relume check {name} --max-dead 1%", "exit 1 where more units are dead: a gate for CI"))

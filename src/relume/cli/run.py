@@ -166,16 +166,15 @@ class _Ending:
 
         from relume.cli._reading import findings_of
         from relume.cli._terminal import show
-        from relume.reports import terminal, wording
+        from relume.reports.run import terminal, wording
 
         findings = findings_of(str(self._path))
-        reading = f"relume report {shlex.quote(self._shown)} --json" if findings.sites else None
-        following = wording.proving(findings) or reading
+        looking = f"relume report {shlex.quote(self._shown)} --open" if findings.sites else None
         console = Console(file=to)
         with console.capture() as said:  # rich itself would close stdout where stderr has no reader
             console.print()
             console.rule(f"relume → {self._shown}", align="left", style="dim")
-            show(terminal.render(findings), following, console)
+            show(terminal.render(findings), looking, wording.proving(findings), console=console)
         _say(said.get(), end="")
 
 

@@ -153,6 +153,7 @@ def _merge_site(found: Sequence[Seen], literal: bool) -> SiteRecord:
         non_finite_since=_earliest([r.non_finite_since for r in records if r.non_finite_since is not None]),
         deaths=_last_deaths(records),
         statistics=_widest(records),
+        history=None,  # each rank has stretches of its own
     )
     merged.events = shared_events(merged, found, literal)
     return merged

@@ -71,6 +71,7 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
         earlier_rate=tuple(_rates(_before(record.total, count))),
         slopes=() if record.slope is None else tuple(record.slope.tolist()),
         statistics=record.statistics,
+        history=record.history,
         optimizer=clock.name if clock.kind == "optimizer" else "",
     )
 

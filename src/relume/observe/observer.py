@@ -214,7 +214,7 @@ class Observer:
             site.fold(end)
             if site.record.open.looks:
                 examples = site.record.open.examples
-                silent.append((number, site.close_bucket(bucket.first_step), examples))
+                silent.append((number, site.close_bucket(bucket.first_step, end), examples))
         self._closed.append((bucket, silent))
 
     def _is_wanted(self, records: Sequence[SiteRecord]) -> bool:
@@ -235,6 +235,7 @@ class Observer:
         with self.writer.transaction():
             for number, site in enumerate(self._sites):
                 if site.changed:
+                    site.record.history = site.firings.history
                     self.writer.site(number, site.record)
                     self.writer.events(number, site.new_events())
                     self.writer.deaths(number, site.new_deaths())

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from relume.artifacts.history import Firings
 from relume.artifacts.recent import SURE, Recent
 from relume.artifacts.recording import Count, Death, Site, SiteRecord, Window
 from relume.framework import Rows, Seen, Steps
@@ -105,6 +106,7 @@ class SiteTrack:
         self._fired_looks = np.zeros(site.units, np.int64)
         self._rows: list[Rows] = []  # that are not folded yet
         self._buckets: list[Count] = []
+        self.firings = Firings(site.units)
         self._written = 0
         self._dead = np.zeros(site.units, bool)
         self._fresh_deaths: dict[int, Death] = {}
@@ -168,10 +170,11 @@ class SiteTrack:
         self._fired_looks += fires.sum(0)
         self._fired_again = np.where(ever & (self._fired_again < 0), at_first, self._fired_again)
 
-    def close_bucket(self, first_step: int) -> int:
+    def close_bucket(self, first_step: int, last_step: int) -> int:
         """Close the open bucket; returns the number of units that are silent in the window. Events go to the record."""
         record, bucket = self.record, self.record.open
         fired = bucket.fired > 0
+        self.firings.add(last_step, bucket.fired, bucket.samples)
         again, self._fired_again = self._fired_again, np.full(record.site.units, -1, np.int64)
         if not self._slides:
             again = np.full(record.site.units, first_step, np.int64)

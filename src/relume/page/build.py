@@ -8,9 +8,9 @@ from typing import Any
 
 from relume.activations import ACTIVATIONS, Activation
 from relume.errors import RelumeError
-from relume.look import environment, vega
-from relume.look.palette import LIGHT, TOKENS
 from relume.page import contents, depth, drawings, normal
+from relume.theme import environment, vega
+from relume.theme.palette import LIGHT, TOKENS
 from relume.version import __version__
 
 SCRIPTS = (

@@ -8,8 +8,8 @@ from math import inf, isfinite
 from typing import Any
 
 from relume.activations import ACTIVATIONS, FLAT_SLOPE, Activation, Parameter
-from relume.look import DASHES
 from relume.page.recorder import record
+from relume.theme import DASHES
 
 FRAMEWORK_TITLES = {
     "torch": "PyTorch",

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from relume.activations import ACTIVATIONS, NUMPY, Activation
-from relume.look import Chart, altair, colour, dash
-from relume.look.palette import token
 from relume.page import depth
 from relume.page.contents import CHOSEN, SHOWN, SPAN, in_layers, signed
 from relume.page.normal import shares
+from relume.theme import Chart, altair, colour, dash
+from relume.theme.palette import token
 
 SAMPLES = 261
 """One each 0.05 of x."""

@@ -1,5 +1,6 @@
 "use strict";
-// The grid of a site's units: the one under the pointer, or chosen with the arrow keys, is told beneath it.
+// The grid of a site's units: the one under the pointer, or chosen with the arrow keys, is told beneath it, with the
+// story of how often it fired over the steps.
 relume.units = (() => {
   const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const UNKNOWN = 4095; // of drawing.py, as is MOST
@@ -9,6 +10,57 @@ relume.units = (() => {
     const share = (100 * code) / MOST;
     if (code && share < 0.1) return "less than 0.1%";
     return `${share < 99.95 && code ? share.toFixed(1) : Math.round(share)}%`;
+  }
+
+  const WIDTH = 400;
+  const HIGH = 72;
+
+  function node(name, attributes, ...children) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  // A line of steps through (x, y): each y holds from the x before to its own.
+  const stairs = (points) => points.map(([x, y], i) => `${i ? "V" : `M0 `}${y.toFixed(1)}H${x.toFixed(1)}`).join("");
+
+  // What is drawn and said of one unit; `story` is that of unit_story.py.
+  function storyOf(story, units) {
+    const { ends, rates, steps, deaths, learning } = story;
+    const across = (step) => (WIDTH * Math.min(step + 1, steps)) / steps;
+
+    function draw(unit) {
+      const shares = ends.map((_, i) => LETTERS.indexOf(rates[i * units + unit]) / (LETTERS.length - 1));
+      const top = Math.max(...shares, 0.02);
+      const line = stairs(shares.map((share, i) => [across(ends[i]), HIGH - (HIGH - 4) * (share / top)]));
+      const parts = [
+        node("path", { d: `${line}V${HIGH}H0Z`, class: "story-area" }),
+        node("path", { d: line, class: "story-line" }),
+      ];
+      const death = deaths[unit];
+      if (death) parts.push(node("path", { d: `M${across(death[1]).toFixed(1)} 0V${HIGH}`, class: "story-death" }));
+      const high = learning.length ? HIGH + 34 : HIGH + 2;
+      if (learning.length) {
+        const most = Math.max(...learning.map(([, rate]) => rate)) || 1;
+        const until = learning.map(([, rate], i) => [across(i + 1 < learning.length ? learning[i + 1][0] : steps), rate]);
+        const points = until.map(([x, rate]) => [x, HIGH + 32 - 22 * (rate / most)]);
+        parts.push(node("path", { d: stairs(points), class: "story-rate" }));
+      }
+      const axes = { viewBox: `0 0 ${WIDTH} ${high}`, preserveAspectRatio: "none", class: "story", "aria-hidden": "true" };
+      return [node("svg", axes, ...parts), `${(100 * top).toFixed(0)}%`];
+    }
+
+    function says(unit) {
+      const death = deaths[unit];
+      if (!death) return "";
+      const [after, at, cause, evidence] = death;
+      const between = `between steps ${Math.max(after, 0).toLocaleString("en")} and ${at.toLocaleString("en")}`;
+      const when = at - after <= 1 ? `at step ${at.toLocaleString("en")}` : between;
+      const began = after < 0 ? "It never fired" : `It died ${when}`;
+      return cause ? `${began}: ${cause}. ${evidence[0].toUpperCase()}${evidence.slice(1).replace(/\.?$/, ".")}` : `${began}.`;
+    }
+    return { draw, says };
   }
 
   function make(place) {
@@ -30,6 +82,25 @@ relume.units = (() => {
     const frame = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     for (const [name, value] of [["class", "frame"], ["width", 1], ["height", 1]]) frame.setAttribute(name, value);
     let now = 0;
+    const data = place.querySelector("script.story");
+    const known = data && JSON.parse(data.textContent);
+    const story = known && storyOf(known, units);
+    const where = place.querySelector(".told");
+
+    function tell(unit) {
+      const [drawn, top] = story.draw(unit);
+      const rate = document.createElement("p");
+      rate.className = "small ends";
+      const learning = known.learning.length ? "; below, the learning rate" : "";
+      for (const text of [`up to ${top} of the samples${learning}`, "last step"]) {
+        const label = document.createElement("span");
+        label.textContent = text;
+        rate.append(label);
+      }
+      const sentence = document.createElement("p");
+      sentence.textContent = story.says(unit);
+      where.replaceChildren(drawn, rate, sentence);
+    }
 
     function says(cell) {
       const code = 64 * LETTERS.indexOf(rates[2 * cell]) + LETTERS.indexOf(rates[2 * cell + 1]);
@@ -50,6 +121,7 @@ relume.units = (() => {
       grid.setAttribute("aria-valuenow", cell * together);
       grid.setAttribute("aria-valuetext", says(cell));
       told.textContent = `${says(cell)}.`;
+      if (story) tell(cell);
     }
 
     function point(event) {

@@ -1,0 +1,69 @@
+"""How often each unit fired over the steps, in bounded size: stretches are joined when there are too many."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_STRETCHES = 64
+"""A curve of so many points shows when a unit fell."""
+
+MOST_BYTES = 1 << 15
+"""Of a site in the recording, where a unit and a stretch take one byte; wider sites have fewer stretches."""
+
+FEWEST_STRETCHES = 8
+
+MOST_UNITS = 1 << 16
+"""Wider sites keep no history: eight stretches of 16.8 million latents would take 134 MB."""
+
+SCALE = 255
+"""A rate of 1; 0 is a rate of 0, and a rate above 0 is at least 1."""
+
+
+class History(NamedTuple):
+    """The firing rates of a site's units.
+
+    Attributes:
+        ends: the last step of each stretch, in order; the first stretch begins at step 0.
+        rates: (stretches, units), in parts of ``SCALE``: the share of the samples on which a unit fired.
+    """
+
+    ends: tuple[int, ...]
+    rates: NDArray[np.uint8]
+
+
+class Firings:
+    """The history of a site while the run goes."""
+
+    def __init__(self, units: int) -> None:
+        self._most = max(FEWEST_STRETCHES, min(MOST_STRETCHES, MOST_BYTES // units)) if 0 < units <= MOST_UNITS else 0
+        self._ends: list[int] = []
+        self._samples: list[int] = []
+        self._fired: list[NDArray[np.float32]] = []
+
+    def add(self, last_step: int, fired: NDArray[np.int64], samples: int) -> None:
+        """Add a stretch: how often each unit fired up to a step, and on how many samples."""
+        if not self._most or not samples:
+            return
+        self._ends.append(last_step)
+        self._samples.append(samples)
+        self._fired.append(fired.astype(np.float32))
+        if len(self._ends) > self._most:
+            self._halve()
+
+    def _halve(self) -> None:
+        """Join neighbors in pairs; of an odd number the latest stays alone."""
+        size = len(self._ends)
+        self._ends = [self._ends[min(i + 1, size - 1)] for i in range(0, size, 2)]
+        self._samples = [sum(self._samples[i : i + 2]) for i in range(0, size, 2)]
+        self._fired = [np.sum(self._fired[i : i + 2], axis=0) for i in range(0, size, 2)]
+
+    @property
+    def history(self) -> History | None:
+        """What is known so far; None for nothing."""
+        if not self._ends:
+            return None
+        share = np.stack(self._fired) / np.array(self._samples, np.float32)[:, None]
+        return History(tuple(self._ends), np.ceil(share * SCALE - 1e-3).clip(share > 0, SCALE).astype(np.uint8))

@@ -1,0 +1,51 @@
+"""``--format``, and a flag for each format: made from the table of the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from relume.reports.formats import REPORTS, Kind
+
+_CHOSEN = "relume.format"
+
+
+def formats(*kinds: Kind) -> Callable[[Any], Any]:
+    """Give a command ``--format NAME`` and the flags ``--NAME`` for the reports of runs, of studies or of both."""
+
+    def decorate(command: Any) -> Any:
+        fitting = [entry for entry in REPORTS.values() if any(getattr(entry, kind) for kind in kinds)]
+        for entry in reversed([entry for entry in fitting if entry.name != "html"]):
+            prefix = "" if entry.run or kinds == ("study",) else "Of studies: "
+            command = _flag(entry.name, f"{prefix}{entry.help}")(command)
+        named = click.Choice([entry.name for entry in fitting])
+        text = "The format by its name; the flags below are short for it."
+        return click.option("--format", type=named, expose_value=False, callback=_choose, help=text)(command)
+
+    return decorate
+
+
+def _flag(name: str, text: str) -> Callable[[Any], Any]:
+    return click.option(f"--{name}", is_flag=True, expose_value=False, callback=_choose, help=text)
+
+
+def _choose(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if value:
+        name = str(param.name) if value is True else value
+        ctx.meta.setdefault(_CHOSEN, []).append(name)
+
+
+def chosen(*others: str) -> str | None:
+    """The format that was asked for, or None.
+
+    Args:
+        others: options that were given and that go with no format.
+
+    Raises: UsageError: two were asked for.
+    """
+    asked: Sequence[str] = [*dict.fromkeys(click.get_current_context().meta.get(_CHOSEN, ())), *others]
+    if len(asked) > 1:
+        raise click.UsageError(f"{' and '.join(f'--{name}' for name in asked)} exclude each other.")
+    return asked[0] if asked else None

@@ -1,0 +1,1 @@
+"""The family itself: as tables, as curves, and where the frameworks deviate."""

@@ -1,0 +1,1 @@
+"""Findings of a run, and what is made of them: checked, compared, planned, cured."""

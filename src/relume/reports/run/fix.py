@@ -1,0 +1,87 @@
+"""What ``relume fix`` found → a table for the terminal, and the edit."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from relume.artifacts.tried import Fixed, Tried
+from relume.reports.run.wording import percent
+
+_STYLES = {"cured": "bold green", "fewer": "yellow"}
+
+
+def render(found: Fixed) -> RenderableType:
+    """Headline, one row a cure, and what the proof covers."""
+    parts: list[RenderableType] = [_headline(found), Text(), _table(found), Text()]
+    parts += [Text(f"{each.cure}: {each.why}.", style="dim") for each in found.tried if each.why]
+    if found.untried:
+        parts.append(Text(f"Not tried, because one holds: {', '.join(found.untried)}.", style="dim"))
+    parts.append(Text(_proof(found), style="dim"))
+    return Group(*parts)
+
+
+def _headline(found: Fixed) -> Text:
+    cure = found.cure
+    if cure is None:
+        return Text(f"None of {len(found.tried)} cures holds.", style="bold yellow")
+    before, after = (percent(share) for share in cure.dead)
+    told = Text(f"Cured by {cure.cure}", style="bold green")
+    return told.append(f": {cure.says}. {before} of the units were dead, now {after} are.", style="not bold")
+
+
+def _table(found: Fixed) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("cure", no_wrap=True)
+    for heading in ("dead before → after", f"{found.metric} before → after", "runs", "time"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    for each in found.tried:
+        style = _STYLES.get(each.outcome, "")
+        table.add_row(
+            Text(each.cure, style=style),
+            f"{_share(each.dead[0])} → {_share(each.dead[1])}",
+            f"{_number(each.metric[0])} → {_number(each.metric[1])}",
+            _runs(each),
+            f"×{each.cost:.2f}" if math.isfinite(each.cost) else "",
+            Text(each.outcome, style=style),
+        )
+    return table
+
+
+def _runs(each: Tried) -> str:
+    return f"{each.pairs} ({each.failed} failed)" if each.failed else str(each.pairs)
+
+
+def _share(value: float) -> str:
+    return percent(value) if math.isfinite(value) else "?"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "none"
+
+
+def _proof(found: Fixed) -> str:
+    better = "more" if found.mode == "max" else "less"
+    return (
+        f"Each cure ran on {found.seeds} seeds, paired with the script as it stands. Fewer deaths: "
+        f"p ≤ {found.level:.2g} (5 % shared by all cures). {found.metric} ({better} is better): not worse by "
+        f"{found.delta:.3g} or more, at 5 %."
+    )
+
+
+def edit(found: Fixed, *, written: bool) -> Text | None:
+    """The diff, to be printed without wrapping; None if no cure holds. ``written``: it was applied."""
+    made = found.edit
+    if made is None:
+        return None
+    if not made.diff:
+        return Text(f"\nThere is no edit to show: {made.why}.", style="yellow")
+    colors = {"+": "green", "-": "red", "@": "cyan"}
+    told = Text("\nThe edit was applied" if written else "\nThe edit", style="bold").append(f": {made.proof}.", "dim")
+    for line in made.diff.rstrip("\n").split("\n"):
+        told.append("\n").append(line, "not bold" if line[:3] in ("+++", "---") else colors.get(line[:1], "not bold"))
+    return told

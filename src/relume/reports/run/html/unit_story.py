@@ -1,0 +1,63 @@
+"""A unit's story as data for ``units.js``: how often it fired over the steps, when it died, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from relume.artifacts.findings import Judged, Timeline
+from relume.artifacts.history import SCALE
+from relume.reports.run.html.drawing import LETTERS
+from relume.reports.run.html.story import shown
+
+MOST_LETTERS = 60_000
+"""Of a site's rates, one letter for each stretch and unit; of wider sites every second stretch, or every fourth."""
+
+MOST_DEATHS = 500
+"""Units of a site whose death is told."""
+
+MOST_CHANGES = 200
+"""Changes of the learning rate that are drawn."""
+
+
+def story(judged: Judged, clock: Timeline | None) -> dict[str, Any] | None:
+    """What is told of the units of a site; None where their history is not known.
+
+    Returns:
+        ``ends``, ``rates``: the last step of each stretch, and a letter for each stretch and unit; ``steps``: of the
+        run; ``deaths``: unit → last step that fired, first silent step, cause and evidence; ``learning``: (step, rate).
+    """
+    history = judged.history
+    if history is None or len(history.ends) < 2:
+        return None
+    every = 1
+    while history.rates.size // every > MOST_LETTERS:
+        every *= 2
+    ends = history.ends[every - 1 :: every]
+    whole = history.rates[: len(ends) * every].reshape(len(ends), every, -1).max(1)
+    letters = np.ceil(whole.astype(int) * (len(LETTERS) - 1) / SCALE).astype(int)
+    return {
+        "ends": list(ends),
+        "rates": "".join(LETTERS[code] for code in letters.ravel().tolist()),
+        "steps": clock.steps if clock is not None else ends[-1] + 1,
+        "deaths": _deaths(judged),
+        "learning": _learning(clock),
+    }
+
+
+def _deaths(judged: Judged) -> dict[int, tuple[int, int, str, str]]:
+    found = {}
+    for unit, (after, at) in list(judged.deaths().items())[:MOST_DEATHS]:
+        cause = judged.cause.get(unit)
+        known = cause is not None and cause.kind != "unknown"
+        found[unit] = (after, at, cause.kind if known else "", shown(cause.says, 300) if known else "")  # type: ignore[union-attr]
+    return found
+
+
+def _learning(clock: Timeline | None) -> list[tuple[int, float]]:
+    """The rate of the first parameter group, where it changes."""
+    if clock is None:
+        return []
+    changes = [(step, rates[0]) for step, rates in clock.rates if rates and np.isfinite(rates[0])]
+    return changes if 1 < len(changes) <= MOST_CHANGES else []

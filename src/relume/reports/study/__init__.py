@@ -1,0 +1,1 @@
+"""Findings of studies, and what is made of them."""

@@ -1,0 +1,280 @@
+"""The charts of a study: differences with their intervals, paired seeds, cost and quality."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from relume.artifacts.study_findings import StudyFindings
+from relume.artifacts.trial import BASELINE, Verdict
+from relume.reports.study import wording
+from relume.theme import Chart
+from relume.theme.palette import token
+
+CALLS = {
+    "better": (token("healthy"), "triangle-up"),
+    "equivalent": (token("always-on"), "square"),
+    "undecided": (token("unknown"), "circle"),
+    "worse": (token("dead"), "triangle-down"),
+}
+"""Colour and shape of a verdict."""
+
+ROW, REST = 34, 90
+"""Height of a contender in a chart that has one a row, and of everything around them."""
+
+TITLE = 280
+"""Of an axis, in points: as much as a narrow window has."""
+
+MOST_ROWS = 40
+"""Contenders in a chart; the table has all."""
+
+Rows = list[dict[str, Any]]
+
+
+def name_of(activation: str, most: int = 28) -> str:
+    """A contender's name where there is little room."""
+    return wording.short(activation, most)
+
+
+def metric(findings: StudyFindings) -> str:
+    """The metric's name where there is little room."""
+    return wording.short(findings.design.metric, 40)
+
+
+def _known(findings: StudyFindings) -> list[Verdict]:
+    """The verdicts with a difference, the best first."""
+    return [verdict for verdict in wording.rows(findings) if math.isfinite(verdict.difference)][:MOST_ROWS]
+
+
+# ---- differences ---------------------------------------------------------------------------------------------------
+
+
+def differences(findings: StudyFindings, prefix: str) -> Chart | None:
+    """Each contender's difference from the baseline with both of its intervals."""
+    told = _known(findings)
+    if not told or not findings.confirmed:
+        return None
+    return Chart(
+        name=f"{prefix}differences",
+        title=f"Difference from {wording.baseline(findings)}",
+        description="; ".join(f"{name_of(v.activation)} {v.verdict} by {v.difference:.3g}" for v in told[:12]),
+        spec=_difference_spec(findings, told),
+        columns=(
+            "contender", "verdict", "difference", "95 % interval, alone", "95 % interval, over all", "p (Holm)",
+            "p (sign flips)", "better in", "n",
+        ),
+        rows=[_difference_cells(v, wording.spread(findings)) for v in told],
+        height=ROW * len(told) + REST,
+        width=760,
+    )  # fmt: skip
+
+
+def _difference_spec(findings: StudyFindings, told: Sequence[Verdict]) -> dict[str, Any]:
+    digits = wording.spread(findings)
+    rows: Rows = [
+        {
+            "name": name_of(v.activation), "difference": v.difference, "low": v.ci[0], "high": v.ci[1],
+            "wide_low": v.ci_simultaneous[0], "wide_high": v.ci_simultaneous[1], "verdict": v.verdict,
+            "alone": wording.interval(v.ci, digits), "all": wording.interval(v.ci_simultaneous, digits),
+        }
+        for v in told
+    ]  # fmt: skip
+    less = " (less is better)" if findings.design.mode == "min" else ""
+    x = _x("difference", f"difference in {metric(findings)}{less}")
+    y, shade = _y([name_of(v.activation) for v in told]), _verdicts()
+    tips = [
+        {"field": "name", "title": "contender"},
+        {"field": "difference", "type": "quantitative", "format": ".4~g"},
+        {"field": "alone", "title": "95 % interval, alone"},
+        {"field": "all", "title": "95 % interval, over all"},
+        {"field": "verdict"},
+    ]
+    point = {"type": "point", "filled": True, "size": 170, "opacity": 1, "stroke": token("paper")}
+    layers: list[dict[str, Any]] = [
+        *_delta(findings),
+        _zero("x"),
+        _bar(x, y, shade, "wide_low", "wide_high", 1.5),
+        _bar(x, y, shade, "low", "high", 5),
+        {"mark": point, "encoding": {"x": x, "y": y, "tooltip": tips, **shade, "shape": _shapes()}},
+    ]
+    return {"data": {"values": rows}, "layer": layers}
+
+
+def _difference_cells(v: Verdict, digits: float) -> tuple[Any, ...]:
+    return (
+        name_of(v.activation), v.verdict, wording.signed(v.difference, digits), wording.interval(v.ci, digits),
+        wording.interval(v.ci_simultaneous, digits), wording.p_value(v.p_holm), wording.p_value(v.p_sign_flip),
+        _share(v.p_better), v.n,
+    )  # fmt: skip
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%} of pairs" if math.isfinite(value) else wording.NONE
+
+
+def _bar(
+    x: dict[str, Any], y: dict[str, Any], shade: dict[str, Any], low: str, high: str, wide: float
+) -> dict[str, Any]:
+    return {
+        "mark": {"type": "rule", "strokeWidth": wide, "strokeCap": "butt", "opacity": 0.9},
+        "encoding": {"x": x | {"field": low}, "x2": {"field": high}, "y": y, "color": shade["color"]},
+    }
+
+
+def _delta(findings: StudyFindings) -> list[dict[str, Any]]:
+    """The band in which a difference would not matter."""
+    delta = findings.design.delta
+    if delta is None:
+        return []
+    return [
+        {
+            "data": {"values": [{"from": -delta, "to": delta}]},
+            "mark": {"type": "rect", "color": token("edge"), "opacity": 0.13},
+            "encoding": {"x": {"field": "from", "type": "quantitative"}, "x2": {"field": "to"}},
+        }
+    ]
+
+
+def _zero(axis: str) -> dict[str, Any]:
+    return {
+        "data": {"values": [{"zero": 0}]},
+        "mark": {"type": "rule", "color": token("edge"), "strokeWidth": 1.5},
+        "encoding": {axis: {"field": "zero", "type": "quantitative"}},
+    }
+
+
+def _x(field: str, title: str) -> dict[str, Any]:
+    axis = {"tickCount": 6, "format": ".4~g", "titleLimit": TITLE}
+    return {"field": field, "type": "quantitative", "title": title, "axis": axis, "scale": {"zero": True}}
+
+
+def _y(names: Sequence[str]) -> dict[str, Any]:
+    axis = {"labelLimit": 150, "title": None, "ticks": False, "grid": True, "labelPadding": 10}
+    return {"field": "name", "type": "nominal", "sort": list(dict.fromkeys(names)), "axis": axis}
+
+
+def _verdicts() -> dict[str, Any]:
+    scale = {"domain": list(CALLS), "range": [shade for shade, _ in CALLS.values()]}
+    return {"color": {"field": "verdict", "type": "nominal", "scale": scale, "legend": None}}
+
+
+def _shapes() -> dict[str, Any]:
+    scale = {"domain": list(CALLS), "range": [shape for _, shape in CALLS.values()]}
+    return {"field": "verdict", "type": "nominal", "scale": scale, "legend": None}
+
+
+# ---- paired seeds --------------------------------------------------------------------------------------------------
+
+
+def pairs(findings: StudyFindings, prefix: str) -> Chart | None:
+    """On each seed, how far each contender is from the baseline's run of the same seed."""
+    if not findings.confirmed:
+        return None
+    found = [(verdict, findings.pairs(verdict.activation)) for verdict in _known(findings)]
+    found = [(verdict, told) for verdict, told in found if told]
+    if not found:
+        return None
+    rows: Rows = [
+        {"name": name_of(verdict.activation), "verdict": verdict.verdict, "seed": pair.seed,
+         "difference": pair.activation - pair.baseline}
+        for verdict, told in found
+        for pair in told
+    ]  # fmt: skip
+    means = [{"name": name_of(v.activation), "difference": v.difference, "verdict": v.verdict} for v, _ in found]
+    x = _x("difference", f"difference in {metric(findings)}")
+    y, shade = _y([name_of(verdict.activation) for verdict, _ in found]), _verdicts()
+    tips = [{"field": "name", "title": "contender"}, {"field": "seed"}, {"field": "difference", "format": ".4~g"}]
+    dots = {"type": "point", "filled": False, "size": 55, "strokeWidth": 1.8, "opacity": 0.9}
+    tick = {"type": "tick", "thickness": 3, "size": 22}
+    spec = {
+        "data": {"values": rows},
+        "layer": [
+            _zero("x"),
+            {"mark": dots, "encoding": {"x": x, "y": y, "tooltip": tips, "color": shade["color"]}},
+            {"data": {"values": means}, "mark": tick, "encoding": {"x": x, "y": y, "color": shade["color"]}},
+        ],
+    }
+    seeds = sorted({pair.seed for _, told in found for pair in told})
+    by_seed = [{pair.seed: pair for pair in told} for _, told in found]
+    base = {pair.seed: pair.baseline for _, told in found for pair in told}
+    return Chart(
+        name=f"{prefix}pairs",
+        title="Seed by seed",
+        description=f"Each of {len(seeds)} seeds is a ring, the mean a bar.",
+        spec=spec,
+        columns=("seed", BASELINE, *(name_of(verdict.activation) for verdict, _ in found)),
+        rows=[
+            (seed, cell(base[seed]), *(cell(known[seed].activation) if seed in known else "" for known in by_seed))
+            for seed in seeds
+        ],
+        height=ROW * len(found) + REST,
+        width=760,
+    )
+
+
+def cell(value: float) -> str:
+    """A number in a table behind a chart."""
+    return wording.number(value)
+
+
+# ---- cost ----------------------------------------------------------------------------------------------------------
+
+
+def cost(findings: StudyFindings, prefix: str) -> Chart | None:
+    """What a run costs in time, and what it buys."""
+    if not findings.confirmed:
+        return None
+    found = []
+    for verdict in _known(findings):
+        mine, theirs = (verdict.cost.get(who, {}).get("seconds") for who in ("activation", "baseline"))
+        if mine and theirs:
+            found.append((verdict, mine / theirs))
+    if not found:
+        return None
+    rows: Rows = [
+        {"name": name_of(v.activation, 18), "time": time, "difference": v.difference, "low": v.ci[0], "high": v.ci[1],
+         "verdict": v.verdict}
+        for v, time in found
+    ]  # fmt: skip
+    base: Rows = [{"name": BASELINE, "time": 1.0, "difference": 0.0}]
+    x = {
+        "field": "time", "type": "quantitative", "title": "time of a run, times the baseline's",
+        "scale": {"zero": False, "nice": True, "padding": 24}, "axis": {"tickCount": 6, "format": ".3~g"},
+    }  # fmt: skip
+    y = _x("difference", f"difference in {metric(findings)}") | {
+        "axis": {"tickCount": 5, "format": ".3~g", "titleLimit": TITLE}
+    }
+    shade, shape = _verdicts()["color"], _shapes()
+    below: dict[str, Any] = {"align": "center", "dx": 0, "dy": 20}
+    label: dict[str, Any] = {"type": "text", "align": "left", "dx": 9, "dy": -9, "fontSize": 13, "color": token("ink")}
+    point: dict[str, Any] = {"type": "point", "filled": True, "size": 110, "opacity": 1}
+    whole = {"x": x, "y": y}
+    spec = {
+        "data": {"values": rows},
+        "layer": [
+            _zero("y"),
+            {"mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.6},
+             "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}, "color": shade}},
+            {"mark": point, "encoding": {**whole, "color": shade, "shape": shape}},
+            {"mark": label, "encoding": {**whole, "text": {"field": "name"}}},
+            {"data": {"values": base}, "mark": {**point, "color": token("ink"), "shape": "diamond"}, "encoding": whole},
+            {"data": {"values": base}, "mark": label | below, "encoding": {**whole, "text": {"field": "name"}}},
+        ],
+    }  # fmt: skip
+    return Chart(
+        name=f"{prefix}cost",
+        title="Time of a run and what it buys",
+        description=f"A run of the baseline took {_seconds(findings)}; right of it costs more, above it is more.",
+        spec=spec,
+        columns=("contender", "time, times the baseline's", "difference"),
+        rows=[(name_of(v.activation), f"×{time:.2f}", wording.signed(v.difference)) for v, time in found],
+        height=340,
+        width=760,
+    )
+
+
+def _seconds(findings: StudyFindings) -> str:
+    told = [v.cost["baseline"]["seconds"] for v in findings.verdicts if v.cost.get("baseline", {}).get("seconds")]
+    return f"{median(told):.3g} s" if told else "an unknown time"

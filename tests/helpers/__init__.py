@@ -1,0 +1,1 @@
+"""What several tests share: runs and studies to report on, networks to watch, scripts to treat."""
