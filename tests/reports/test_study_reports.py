@@ -134,7 +134,7 @@ def test_a_note_of_every_verdict_is_said_once_and_that_of_one_with_its_name():
 
 def test_the_json_has_the_keys_that_were_promised_and_no_nan():
     told = json.loads(render("json", "study", [made.troubled()]), parse_constant=pytest.fail)
-    assert list(told) == ["schema", "study", "verdicts", "trials", "not_swapped"]
+    assert list(told) == ["schema", "study", "as_it_stands", "verdicts", "trials", "not_swapped"]
     promised = {"script", "argv", "metric", "mode", "baseline", "threads"}
     assert promised <= set(told["study"])
     assert {

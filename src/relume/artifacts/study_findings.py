@@ -56,6 +56,7 @@ class StudyFindings:
         notes: sentences on the study as a whole. ``together``: studies that were corrected together with it.
         next_seeds: of the next look; None where there is none.
         left: how many runs of each are still to come, as far as is known; only those that have any.
+        rate: the script's own learning rate; NaN if it has none, or several.
         as_it_stands: the script at its own rates, whichever rate is the baseline's best.
     """
 
@@ -74,6 +75,7 @@ class StudyFindings:
     next_seeds: int | None = None
     as_it_stands: AsItStands = AsItStands()
     left: Mapping[str, int] = field(default_factory=dict)
+    rate: float = math.nan
 
     @property
     def own_baseline(self) -> str:
@@ -95,6 +97,11 @@ class StudyFindings:
     def tuned(self) -> tuple[float, ...]:
         """The learning-rate factors among which each one's rate was chosen, ascending; () where none was."""
         return tuple(sorted({trial.key.lr_factor for trial in self.trials if trial.key.stage == "tune"}))
+
+    @property
+    def counter(self) -> str:
+        """What the steps of the curves count: "epoch", "step" …; "" if nothing says so."""
+        return next((trial.counter for trial in self.trials if trial.metrics.get(self.design.metric)), "step")
 
     @property
     def confirmed_rates(self) -> int:
@@ -180,6 +187,7 @@ class StudyFindings:
             "looks": [{"number": look.number, "seeds": look.seeds} for look in self.looks],
             "next_seeds": self.next_seeds,
             "runs_left": dict(self.left),
+            "learning_rate": self.rate,
             "corrected_together": self.together,
             "threads": of.threads,
             "settings": dict(of.settings),

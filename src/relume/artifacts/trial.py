@@ -65,7 +65,7 @@ class Trial:
         parameters_added: numbers that the contender learns. ``dead_share``: dead units ÷ units at the end, None where
             none was judged. ``dead_layers``: sites all of whose units are dead at the end.
         weights: a digest of the trained parameters; ``start``: of the initial ones. "" where nothing was trained.
-        sites: how many places were replaced.
+        sites: how many places were replaced. ``counter``: what the metric's steps count, "" if nothing says so.
     """
 
     key: TrialKey
@@ -81,6 +81,7 @@ class Trial:
     start: str = ""
     sites: int = 0
     dead_layers: int = 0
+    counter: str = "step"
 
 
 @dataclass(frozen=True)

@@ -187,8 +187,8 @@ def _compare(request: Request, study: Study, options: dict[str, Any]) -> int:
 
 def _executor(request: Request, study: Study, options: dict[str, Any]) -> Any:
     """Who runs the trials: this machine, or Ray."""
+    from relume.lab.trials.forked import Place
     from relume.lab.trials.spec import TrialSpec
-    from relume.lab.trials.trial import Place
 
     folder = str(study.folder.resolve())
 

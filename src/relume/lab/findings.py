@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,8 +57,15 @@ def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1)
         together=together,
         next_seeds=next_seeds(asked, study.looks),
         as_it_stands=_as_it_stands(trials, values),
+        rate=_own_rate(survey),
         left={name: runs for name, runs in runs_left(asked, trials, study.looks).items() if runs},
     )
+
+
+def _own_rate(survey: Survey | None) -> float:
+    """The learning rate of the script, if all of its optimizers have the same."""
+    rates = {rate for optimizer in survey.plan.optimizers for rate in optimizer.rates} if survey else set()
+    return rates.pop() if len(rates) == 1 else math.nan
 
 
 def _as_it_stands(trials: Sequence[Trial], values: Mapping[TrialKey, float]) -> AsItStands:

@@ -70,6 +70,13 @@ class Found:
                     found[name] = tuple(curve if name in whole else _thinned(curve))
         return found
 
+    def counter(self, name: str) -> str:
+        """What the steps of a curve count: "epoch", "step" …; "" if its values were counted."""
+        for source in (REGEX, LOGGED, LOGGERS, DETECTED, STDERR):
+            if name in self.sources.get(source, {}):
+                return str(getattr(self.sources[source][name], "counter", "step"))
+        return "step"
+
     def candidates(self) -> dict[str, Mapping[str, Points]]:
         """Source → what may be compared: neither counters nor settings; of what is printed, names that say more."""
         told = {}

@@ -117,11 +117,6 @@ def interval(count: float, mean: float, deviation: float, level: float) -> tuple
     return mean - half, mean + half
 
 
-def p_equivalent(differences: Array, delta: float) -> float:
-    """Two one-sided tests: that the mean does not lie within ±``delta``; each of the two at the level of the claim."""
-    return float(max(p_greater(differences, -delta), p_greater(-differences, -delta)))
-
-
 def sign_flip(differences: Sequence[float] | Array) -> float:
     """Exact two-sided p: how often random signs give a mean at least as far from 0.
 
@@ -217,12 +212,6 @@ def holm(p: Sequence[float] | Array, of: int | None = None) -> Array:
     corrected = np.empty_like(values)
     corrected[order] = np.minimum(raised, 1.0)
     return corrected
-
-
-def bonferroni(p: Sequence[float] | Array, of: int | None = None) -> Array:
-    """Bonferroni's correction: p times the number of hypotheses, at most 1."""
-    values = np.asarray(p, dtype=np.float64)
-    return np.asarray(np.minimum(values * max(of or 0, len(values)), 1.0))
 
 
 def wilson(hits: int, of: int, level: float = 0.05) -> tuple[float, float]:

@@ -26,9 +26,9 @@ from relume.doctor.plan import plan
 from relume.framework import FRAMEWORKS, Framework, Survey, Treatment
 from relume.lab.capture import Capture
 from relume.lab.capture.metrics import TRAINING_LOSS, is_diverged
+from relume.lab.trials.forked import STDERR, deliver, scratch
 from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.templates import Filled, fill
-from relume.lab.trials.trial import STDERR, deliver, scratch
 from relume.observe.observer import Observer
 from relume.runner.imports import after_import
 from relume.runner.script import before_hard_exit, load_module, load_script, run
@@ -144,6 +144,7 @@ class _Running:
             weights=treated.weights,
             start=treated.start,
             sites=len(treated.sites),
+            counter=found.counter(self._order.metric),
         )
         if self._order.plan is not None:
             return trial, {"cures": self._diagnosed().to_dict()} if self._order.diagnose else {}

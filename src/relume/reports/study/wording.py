@@ -232,7 +232,7 @@ def quality(findings: StudyFindings) -> list[Column]:
         ("p (Holm)", [*blank, *(p_value(verdict.p_holm) for verdict in told)]),
         ("n", [*blank, *(str(verdict.n) for verdict in told)]),
         ("failed", failed),
-        ("lr", [_rate(factor, at_edge) for factor, at_edge in factors]),
+        ("lr", [f"{learning_rate(findings, factor)}{'!' * at_edge}" for factor, at_edge in factors]),
     ]
     return [column for column in columns if column[0] != "failed" or set(failed) != {NONE}]
 
@@ -285,8 +285,22 @@ def _with_interval(difference: float, bounds: tuple[float, float], digits: float
     return f"{signed(difference, digits)} [{low}, {high}]"
 
 
-def _rate(factor: float, at_edge: bool) -> str:
-    return f"×{factor:g}{'!' if at_edge else ''}" if math.isfinite(factor) else NONE
+def times(factor: float) -> str:
+    """A learning-rate factor: ``×1/4``, ``×4``.
+
+    Example:
+        >>> times(0.25), times(0.5**0.5), times(4.0)
+        ('×1/4', '×0.7071', '×4')
+    """
+    under = round(1 / factor)
+    return f"×1/{under}" if under > 1 and math.isclose(factor * under, 1) else f"×{factor:.4g}"
+
+
+def learning_rate(findings: StudyFindings, factor: float) -> str:
+    """A factor with the rate that it makes of the script's own: ``×1/4 (0.0156)``."""
+    if not math.isfinite(factor):
+        return NONE
+    return f"{times(factor)} ({findings.rate * factor:.3g})" if math.isfinite(findings.rate) else times(factor)
 
 
 def tables(findings: StudyFindings) -> list[tuple[str, list[Column]]]:

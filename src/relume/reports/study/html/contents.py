@@ -71,7 +71,8 @@ def report(findings: StudyFindings, number: int, of: int) -> StudyReport:
         delta=findings.design.delta,
         failed=tuple(
             (
-                wording.short(trial.key.activation), str(trial.key.seed), f"×{trial.key.lr_factor:g}",
+                wording.short(trial.key.activation), str(trial.key.seed),
+                wording.learning_rate(findings, trial.key.lr_factor),
                 trial.key.stage, trial.status, wording.short(trial.error, 300),
             )
             for trial in lost[:MOST_FAILED]
