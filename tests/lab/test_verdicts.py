@@ -342,6 +342,10 @@ def test_a_contender_is_better_than_a_baseline_whose_runs_all_collapse():
     (one,) = judge(alone(["elu"], 8), with_dead_layers(runs, BASELINE, range(8)))
     assert (one.verdict, one.baseline_failed, one.n) == ("better", 8, 0)
     assert one.mean == pytest.approx(spread(8, 30.0, 8).mean())
+    few = alone(["elu", "gelu", "silu"], 6)  # failures of six runs decide, among three contenders
+    runs = trials({BASELINE: spread(6), **{n: spread(6, 30.0, 8 * i) for i, n in enumerate(("elu", "gelu", "silu"))}})
+    assert [one.verdict for one in judge(few, with_dead_layers(runs, BASELINE, range(6)))] == ["better"] * 3
+    runs = trials({BASELINE: spread(8, 20.0), "elu": spread(8, 30.0, 8)})
     both = with_dead_layers(with_dead_layers(runs, BASELINE, range(8)), "elu", range(8))
     assert judge(alone(["elu"], 8), both)[0].verdict == "undecided"
 

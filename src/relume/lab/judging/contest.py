@@ -227,9 +227,24 @@ def _claim(winner: Arm, loser: Arm, terms: Terms, margin: float = 0.0) -> Claim:
 
 
 def _all_failing(winner: Arm, loser: Arm) -> Claim:
-    """The claim against a side of which too few runs finished at every rate."""
-    p = float(max(_by_failing(loser, row, winner.at_best) for row in range(len(loser.factors))))
+    """The claim against a side of which too few runs finished at every rate.
+
+    At each of them it loses run by run, or fails more often than the winner at its best rate (Fisher's exact test, with
+    the choice of that rate paid for). The better of the two tests is taken, and paid for twice.
+    """
+    kept = int(np.isnan(winner.at_best).sum()), len(winner.at_best)
+    worst = 0.0
+    for row, lost in enumerate(_failed(loser)):
+        more = len(winner.usable) * stats.p_more_often(lost, kept)
+        worst = max(worst, 2 * min(_by_failing(loser, row, winner.at_best), more))
+    p = float(min(1.0, worst))
     return Claim(p, p, p)
+
+
+def _failed(arm: Arm) -> list[tuple[int, int]]:
+    """(how many runs failed, of how many) at each rate."""
+    ran = arm.ran or (arm.values.shape[-1],) * len(arm.values)
+    return [(int(np.isnan(values[:seeds]).sum()), seeds) for values, seeds in zip(arm.values, ran, strict=True)]
 
 
 def _by_failing(loser: Arm, row: int, winner: Array) -> float:
@@ -238,11 +253,10 @@ def _by_failing(loser: Arm, row: int, winner: Array) -> float:
     It loses by the sign test in which a failure loses, or because more runs failed than at the other rates. If it were
     left out, the best rate would be lost by chance.
     """
-    ran = loser.ran or (loser.values.shape[-1],) * len(loser.values)
-    failed = [int(np.isnan(values[:seeds]).sum()) for values, seeds in zip(loser.values, ran, strict=True)]
-    elsewhere = sum(failed) - failed[row], sum(ran) - ran[row]
-    mine = loser.values[row, : ran[row]]
-    return min(stats.p_sign_losses(mine, winner[: ran[row]]), stats.p_more_often((failed[row], ran[row]), elsewhere))
+    counts = _failed(loser)
+    failed, ran = counts[row]
+    elsewhere = sum(count for count, _ in counts) - failed, sum(runs for _, runs in counts) - ran
+    return min(stats.p_sign_losses(loser.values[row, :ran], winner[:ran]), stats.p_more_often((failed, ran), elsewhere))
 
 
 def _limit(winner: Arm, loser: Arm, level: float) -> float:

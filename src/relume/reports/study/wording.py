@@ -221,7 +221,12 @@ def quality(findings: StudyFindings) -> list[Column]:
     digits = _least(deviation for _, deviation in trained)
     spreads = [*((script.mean, script.sd) for script in own), *trained]
     blank = [""] * (1 + len(own))
-    factors = [*[(1.0, False)] * len(own), (first.baseline_lr_factor, False), *((v.lr_factor, v.at_edge) for v in told)]
+    of_treatment = {c.name: c.parameters["factor"] for c in findings.design.contenders if c.treatment == "lr"}
+    factors = [
+        *[(1.0, False)] * len(own),
+        (first.baseline_lr_factor, False),
+        *((v.lr_factor * of_treatment.get(v.activation, 1.0), v.at_edge) for v in told),
+    ]
     columns: list[Column] = [
         ("verdict", [*blank, *(_call(verdict) for verdict in told)]),
         (
@@ -393,17 +398,14 @@ def command(findings: StudyFindings) -> str:
 
 
 def looks(findings: StudyFindings) -> str:
-    """How often was looked, and when the next look is."""
-    spent = len(findings.looks)
-    if not spent:
+    """At which numbers of seeds verdicts were given, and when the next one is."""
+    if not findings.looks:
         return ""
     at = listed([str(look.seeds) for look in findings.looks])
-    said = f"{spent} {'look' if spent == 1 else 'looks'} so far, at {at} seeds"
-    if findings.next_seeds:
-        said += f"; the next is at {findings.next_seeds}, and between them there is no verdict"
+    said = f"Verdict{'s' * (len(findings.looks) > 1)} at {at} seeds"
     if findings.together > 1:
-        said += f"; corrected together over {findings.together} studies"
-    return f"{said}."
+        said += f", corrected together over {findings.together} studies"
+    return f"{said}. Next planned verdict: {findings.next_seeds} seeds." if findings.next_seeds else f"{said}."
 
 
 def rests_on(findings: StudyFindings) -> str:
