@@ -90,16 +90,21 @@ def power(asked: Design, truth: Truth, studies: int, *, correlation: float = 0.0
 
 
 def power_as_needed(asked: Design, truth: Truth, studies: int, *, correlation: float = 0.0, base: Truth) -> float:
-    """How often delta is found, at its next look, by a fresh study with the seeds that a pilot study asked for."""
-    found = 0
+    """How often delta is found, at its next look, by a fresh study with the seeds that a pilot study asked for.
+
+    Pilots that drop the contender ask for none and are left out.
+    """
+    found = pilots = 0
     for number in range(studies):
         told = study(asked, world_of(asked, truth, base, correlation, number))[0][0].seeds_needed
-        assert told is not None
+        if told is None:
+            continue
+        pilots += 1
         seeds = round(math.sqrt(told[0] * told[1]))
         fresh, spent = replace(asked, seeds=seeds), [Look(1, seeds, asked.names[1:], "an earlier question")]
         trials = run(fresh, world_of(asked, truth, base, correlation, number + 10**6), looks=spent)
         found += judge(fresh, trials, spent)[0].verdict == ("better" if truth.top > base.top else "worse")
-    return found / studies
+    return found / pilots
 
 
 def world_of(asked: Design, truth: Truth, base: Truth, correlation: float, seed: int) -> World:

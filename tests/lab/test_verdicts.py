@@ -350,6 +350,18 @@ def test_a_contender_is_better_than_a_baseline_whose_runs_all_collapse():
     assert judge(alone(["elu"], 8), both)[0].verdict == "undecided"
 
 
+def test_a_run_that_begins_below_the_others_and_gains_has_not_collapsed():
+    runs = curves({BASELINE: spread(8, 20.0), "elu": [*spread(7, 20.0, 8), 6.5]}, 7.0)
+    assert judge(alone(["elu"], 8), runs)[0].failed == 1
+    late = [
+        dataclasses.replace(t, metrics={"quality": ((0.0, 2.0), *t.metrics["quality"][1:])})
+        if t.key[:2] == ("elu", 7)
+        else t
+        for t in runs
+    ]
+    assert judge(alone(["elu"], 8), late)[0].failed == 0
+
+
 def test_a_rate_at_which_by_chance_no_run_collapsed_does_not_make_it_better():
     base, elu = bracketed(BASELINE, 20.0, 0), bracketed("elu", 22.5, 24)
     begins = {f: list(elu["elu", f]) for f in RATES}

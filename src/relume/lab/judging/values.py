@@ -98,16 +98,22 @@ normally, fewer than one in a million ends that far off by chance."""
 def scores(trials: Mapping[K, Trial], metric: str, at: str, mode: Mode) -> dict[K, float]:
     """The value of each run; NaN for a run that did not finish, has no finite value, or collapsed.
 
-    A run collapses if it ends where training began (``collapse_line``), or with a layer whose units are all dead.
+    A run collapses if it ends with a layer whose units are all dead, or where training began: of its own first value
+    and the median one, at the worse.
     """
     found = {key: trial_value(trial, metric, at, mode) for key, trial in trials.items()}
     if metric == DEAD_SHARE:  # it counts the dead units itself
         return found
     found = {key: math.nan if trials[key].dead_layers else value for key, value in found.items()}
-    line, sign = collapse_line(trials, found, metric, mode), 1.0 if mode == "max" else -1.0
-    if line is None:
+    beginning, sign = beginning_of(trials, found, metric, mode), 1.0 if mode == "max" else -1.0
+    if beginning is None:
         return found
-    return {key: value if sign * (value - line) > 0 else math.nan for key, value in found.items()}
+    begin, margin = beginning
+    kept = {}
+    for key, value in found.items():
+        own = starts([trials[key]], metric) or [begin]
+        kept[key] = value if sign * value - min(sign * begin, sign * own[0]) > margin else math.nan
+    return kept
 
 
 def starts(trials: Iterable[Trial], metric: str) -> list[float]:
@@ -116,8 +122,10 @@ def starts(trials: Iterable[Trial], metric: str) -> list[float]:
     return [curve[0][1] for curve in curves if len(curve) > 1 and math.isfinite(curve[0][1])]
 
 
-def collapse_line(trials: Mapping[K, Trial], values: Mapping[K, float], metric: str, mode: Mode) -> float | None:
-    """The value that a run must pass to have trained; None if a collapse would not show.
+def beginning_of(
+    trials: Mapping[K, Trial], values: Mapping[K, float], metric: str, mode: Mode
+) -> tuple[float, float] | None:
+    """The median first value, and the gain that a run must pass to have trained; None if a collapse would not show.
 
     ``values`` are the scores of ``trials``, all runs of one stage; NaN for none.
     """
@@ -134,4 +142,4 @@ def collapse_line(trials: Mapping[K, Trial], values: Mapping[K, float], metric: 
     gain = sign * (median(itertools.chain(*groups.values())) - begin)
     if gain <= APART * 1.4826 * median(off):  # 1.4826: from the median deviation to the standard deviation
         return None
-    return begin + sign * COLLAPSED * gain
+    return begin, COLLAPSED * gain

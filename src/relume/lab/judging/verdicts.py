@@ -21,7 +21,7 @@ from relume.lab.judging.contest import Arm, Contest, Terms, contest
 from relume.lab.judging.needed import seeds_needed
 from relume.lab.judging.notes import Stage, noise_notes, notes
 from relume.lab.judging.schedule import SCREEN, Confirmation, look_of, share
-from relume.lab.judging.values import Key, collapse_line, starts, trial_value, value_after
+from relume.lab.judging.values import Key, beginning_of, starts, trial_value, value_after
 
 COSTS = ("seconds", "cpu_seconds", "peak_memory", "parameters_added", "dead_share")
 
@@ -104,7 +104,7 @@ def _contests(stage: Stage) -> list[Contest]:
     scores, sign = np.array(list(study.scores.values())), 1.0 if design.mode == "max" else -1.0
     values = {key: sign * score for key, score in study.scores.items()}
     worst = None
-    if collapse_line(study.ended, values, design.metric, design.mode) is None:
+    if beginning_of(study.ended, values, design.metric, design.mode) is None:
         begun = sign * np.array(starts(study.ended.values(), design.metric))
         worst = float(np.nanmin(np.concatenate([scores, begun]), initial=math.inf))
     terms = Terms(stats.least_step(scores), stats.least_pairs(design.alpha), design.delta, worst)

@@ -267,11 +267,12 @@ def progress(findings: StudyFindings) -> list[Column]:
         return []
     ended = Counter(trial.key.activation for trial in findings.trials)
     lost = Counter(trial.key.activation for trial in findings.trials if trial.status != "finished")
-    who = [*[BASELINE] * (1 + has_own_row(findings)), *(verdict.activation for verdict in rows(findings))]
+    who = [BASELINE, *(verdict.activation for verdict in rows(findings))]
+    blank = [""] * has_own_row(findings)  # its runs are the baseline's
     return [
-        ("runs ended", [str(ended[name]) for name in who]),
-        ("failed", [str(lost[name] or NONE) for name in who]),
-        (WAITING, [str(findings.left.get(name, NONE)) for name in who]),
+        ("runs ended", [*blank, *(str(ended[name]) for name in who)]),
+        ("failed", [*blank, *(str(lost[name] or NONE) for name in who)]),
+        (WAITING, [*blank, *(str(findings.left.get(name, NONE)) for name in who)]),
     ]
 
 
