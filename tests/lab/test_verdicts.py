@@ -680,6 +680,15 @@ def test_costs_are_medians_of_the_finished_runs_at_the_chosen_rates():
     }  # fmt: skip
 
 
+def test_an_interval_of_equal_pairs_is_as_wide_as_their_digits_allow():
+    values = {BASELINE: [0.70, 0.69, 0.72], "elu": [0.70, 0.69, 0.72]}
+    (one,) = judge(alone(["elu"], 3), trials(values))
+    assert one.difference == 0
+    low, high = one.ci
+    half = scipy.stats.t.ppf(0.975, 2) * 0.01 / 6**0.5 / 3**0.5
+    assert (low, high) == pytest.approx((-half, half))
+
+
 def test_a_verdict_is_plain_data():
     (one,) = judge(alone(["elu"], 3, delta=0.1), trials({BASELINE: spread(3), "elu": spread(3, 0, 3)}))
     json.dumps(dataclasses.asdict(one))

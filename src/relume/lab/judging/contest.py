@@ -175,7 +175,8 @@ class Contest:
         """The difference of best against best, contender − baseline: it misses with probability ``level`` at most."""
         if not self.own.usable or not self.base.usable:
             return math.nan, math.nan
-        return _limit(self.own, self.base, level / 2), -_limit(self.base, self.own, level / 2)
+        step = self.terms.step
+        return _limit(self.own, self.base, level / 2, step), -_limit(self.base, self.own, level / 2, step)
 
 
 def contest(own: Arm, base: Arm, terms: Terms) -> Contest:
@@ -259,8 +260,8 @@ def _by_failing(loser: Arm, row: int, winner: Array) -> float:
     return min(stats.p_sign_losses(loser.values[row, :ran], winner[:ran]), stats.p_more_often((failed, ran), elsewhere))
 
 
-def _limit(winner: Arm, loser: Arm, level: float) -> float:
+def _limit(winner: Arm, loser: Arm, level: float, step: float) -> float:
     """What winner − loser, best against best, is above, but for a chance of ``level``."""
     rivals = np.concatenate([loser.values[list(loser.usable)], loser.between])
     differences = winner.values[list(winner.usable)][:, None] - rivals
-    return float(stats.lower_limit(differences, level * winner.weights[:, None]).min(-1).max())
+    return float(stats.lower_limit(differences, level * winner.weights[:, None], step).min(-1).max())

@@ -101,9 +101,13 @@ def least_step(values: Array) -> float:
     return float(gaps.min(initial=math.inf)) if len(gaps) else 0.0
 
 
-def lower_limit(differences: Array, level: Array) -> Array:
-    """(…): what the mean of ``differences`` (…, n) exceeds, but for a chance of ``level`` (…); −∞ of fewer than two."""
+def lower_limit(differences: Array, level: Array, step: float = 0.0) -> Array:
+    """(…): what the mean of ``differences`` (…, n) exceeds, but for a chance of ``level`` (…); −∞ of fewer than two.
+
+    The spread is at least that of a difference of two values that were rounded to multiples of ``step``.
+    """
     count, mean, deviation = moments(differences)
+    deviation = np.maximum(deviation, step / math.sqrt(6))
     with np.errstate(invalid="ignore"):
         limit = mean - special().stdtrit(count - 1, 1 - level) * deviation / np.sqrt(count)
     return np.where(count < 2, -math.inf, limit)

@@ -48,7 +48,7 @@ def _study(findings: StudyFindings) -> RenderableType:
 
 
 def _table(title: str, names: Sequence[str], columns: Sequence[wording.Column], calls: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     table.add_column(title, overflow="fold", min_width=12, vertical="bottom")
     for heading, _ in columns:  # headings break, numbers do not: 80 columns are enough
         lines = heading.replace(" [", "\n[").replace(" (", "\n(").replace(" ±", "\n±")

@@ -39,6 +39,7 @@ def number(value: float, spread: float = math.nan) -> str:
     """
     if not math.isfinite(value):
         return NONE
+    value += 0.0  # no negative zero
     if not (math.isfinite(spread) and spread > 0):
         return f"{value:.4g}".replace("-", "−")
     digits = min(max(0, 1 - math.floor(math.log10(spread))), 12)
@@ -221,12 +222,7 @@ def quality(findings: StudyFindings) -> list[Column]:
     digits = _least(deviation for _, deviation in trained)
     spreads = [*((script.mean, script.sd) for script in own), *trained]
     blank = [""] * (1 + len(own))
-    of_treatment = {c.name: c.parameters["factor"] for c in findings.design.contenders if c.treatment == "lr"}
-    factors = [
-        *[(1.0, False)] * len(own),
-        (first.baseline_lr_factor, False),
-        *((v.lr_factor * of_treatment.get(v.activation, 1.0), v.at_edge) for v in told),
-    ]
+    factors = [*[(1.0, False)] * len(own), (first.baseline_lr_factor, False), *((v.lr_factor, v.at_edge) for v in told)]
     columns: list[Column] = [
         ("verdict", [*blank, *(_call(verdict) for verdict in told)]),
         (
@@ -237,7 +233,7 @@ def quality(findings: StudyFindings) -> list[Column]:
         ("p (Holm)", [*blank, *(p_value(verdict.p_holm) for verdict in told)]),
         ("n", [*blank, *(str(verdict.n) for verdict in told)]),
         ("failed", failed),
-        ("lr", [f"{learning_rate(findings, factor)}{'!' * at_edge}" for factor, at_edge in factors]),
+        ("lr", [f"{times(factor)}{'!' * at_edge}" for factor, at_edge in factors]),
     ]
     return [column for column in columns if column[0] != "failed" or set(failed) != {NONE}]
 
@@ -298,15 +294,16 @@ def times(factor: float) -> str:
         >>> times(0.25), times(0.5**0.5), times(4.0)
         ('×1/4', '×0.7071', '×4')
     """
+    if not math.isfinite(factor):
+        return NONE
     under = round(1 / factor)
     return f"×1/{under}" if under > 1 and math.isclose(factor * under, 1) else f"×{factor:.4g}"
 
 
 def learning_rate(findings: StudyFindings, factor: float) -> str:
     """A factor with the rate that it makes of the script's own: ``×1/4 (0.0156)``."""
-    if not math.isfinite(factor):
-        return NONE
-    return f"{times(factor)} ({findings.rate * factor:.3g})" if math.isfinite(findings.rate) else times(factor)
+    known = math.isfinite(findings.rate * factor)
+    return f"{times(factor)} ({findings.rate * factor:.3g})" if known else times(factor)
 
 
 def tables(findings: StudyFindings) -> list[tuple[str, list[Column]]]:
@@ -325,7 +322,10 @@ def cost(findings: StudyFindings) -> list[Column]:
         return []
     base = told[0].cost.get("baseline", {})
     ours = [verdict.cost.get("activation", {}) for verdict in told]
+    changed = {c.name: c.parameters["factor"] for c in findings.design.contenders if c.treatment == "lr"}
+    rates = [findings.rate * v.lr_factor * changed.get(v.activation, 1.0) for v in told]
     columns: list[Column] = [
+        ("rate", [_rate(findings.rate * told[0].baseline_lr_factor), *map(_rate, rates)]),
         ("time", [_seconds(base.get("seconds")), *(_ratio(each, base, "seconds") for each in ours)]),
         ("CPU", [_seconds(base.get("cpu_seconds")), *(_ratio(each, base, "cpu_seconds") for each in ours)]),
         ("memory", [_bytes(base.get("peak_memory")), *(_ratio(each, base, "peak_memory") for each in ours)]),
@@ -333,9 +333,13 @@ def cost(findings: StudyFindings) -> list[Column]:
         ("dead", [_share(base.get("dead_share")), *(_share(each.get("dead_share")) for each in ours)]),
     ]
     if has_own_row(findings):
-        dead = _share(findings.as_it_stands.dead_share)
-        columns = [(heading, [dead if heading == "dead" else NONE, *cells]) for heading, cells in columns]
+        first = {"dead": _share(findings.as_it_stands.dead_share), "rate": _rate(findings.rate)}
+        columns = [(heading, [first.get(heading, NONE), *cells]) for heading, cells in columns]
     return [column for column in columns if set(column[1]) != {NONE}]
+
+
+def _rate(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else NONE
 
 
 def _seconds(value: float | None) -> str:
