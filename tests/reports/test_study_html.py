@@ -212,7 +212,7 @@ def test_many_long_curves_are_thinned_and_keep_their_ends():
 
 def test_the_rates_that_were_tried_are_drawn_and_the_chosen_one_is_marked():
     chart = rates(made.study(), "")
-    assert chart.columns == ("contender", "×0.25", "×1", "×4", "chosen")
+    assert chart.columns == ("contender", "×1/4", "×1", "×4", "chosen")
     assert [row[-1] for row in chart.rows] == ["×1"] * 7
     assert sum(row["chosen"] for row in chart.spec["data"]["values"]) == 7
     assert rates(replace(made.study(), trials=()), "") is None

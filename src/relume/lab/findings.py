@@ -64,7 +64,9 @@ def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1)
 
 def _own_rate(survey: Survey | None) -> float:
     """The learning rate of the script, if all of its optimizers have the same."""
-    rates = {rate for optimizer in survey.plan.optimizers for rate in optimizer.rates} if survey else set()
+    rates = (
+        {float(f"{rate:.6g}") for optimizer in survey.plan.optimizers for rate in optimizer.rates} if survey else set()
+    )
     return rates.pop() if len(rates) == 1 else math.nan
 
 
