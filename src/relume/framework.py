@@ -1,4 +1,4 @@
-"""What a framework's folder fulfils, and which folders there are; imports none of them.
+"""What a framework's folder fulfills, and which folders there are; imports none of them.
 
 The observer (``observe/``) decides when to look and what to keep; a probe (``torch/watching/``) sees. They meet here:
 the probe calls a :class:`Listener`, the listener calls its :class:`Probe`.
@@ -120,7 +120,7 @@ class Listener(Protocol):
     """The observer, as a probe knows it. None of these may raise into the user's training."""
 
     def new_clock(self, name: str, kind: str) -> int:
-        """A source of steps was met: an optimiser, the backward passes or the root forwards."""
+        """A source of steps was met: an optimizer, the backward passes or the root forwards."""
 
     def timed_by(self, clock: Callable[[], int]) -> None:
         """Steps, and own work, are timed by this clock from now on instead of :data:`now_ns`."""
@@ -251,7 +251,8 @@ class Framework:
     ``treatment``, ``survey``: the classes that the lab needs; None: its scripts cannot be compared unedited.
     ``cures``: the class of :class:`Cures`; None: ``relume run`` cannot change its trainings.
     ``checkpoints``: the module with ``read(path)``: a saved file's containers, each array of them a ``Tensor``.
-    ``surgery``: the module that fulfils :class:`Surgery`; None: its models cannot be cured.
+    ``step``: the class for one step, ``(function, jit's options)``, that the probe takes in the place of a model.
+    ``surgery``: the module that fulfills :class:`Surgery`; None: its models cannot be cured.
     """
 
     name: str
@@ -264,10 +265,15 @@ class Framework:
     cures: str | None = None
     checkpoints: str | None = None
     surgery: str | None = None
+    step: str | None = None
 
     def load_probe(self) -> Any:
         """The probe's class; imports the framework."""
         return self._load(self.probe)
+
+    def load_step(self) -> Any:
+        """The class for one step; imports the framework."""
+        return self._load(self.step)
 
     def load_treatment(self) -> Any:
         """The :class:`Treatment`'s class; imports the framework."""
@@ -327,7 +333,7 @@ FRAMEWORKS = (
     ),
     Framework("TensorFlow", "tensorflow", probe="relume.tensorflow.watching.probe:TensorFlowProbe"),
     Framework("Keras", "keras", probe="relume.keras.watching.probe:KerasProbe"),
-    Framework("JAX", "jax", probe="relume.jax.watching.probe:JaxProbe"),
+    Framework("JAX", "jax", probe="relume.jax.watching.probe:JaxProbe", step="relume.jax.watching.probe:Step"),
 )
 """The frameworks by the name of their package, the watched ones first."""
 

@@ -75,7 +75,7 @@ def test_the_same_command_runs_nothing_anew(home, study):
     assert 15 <= len(files) < 19  # two on six seeds, the first once more, and those of the one that cannot run
     status, out, err = compare(home, *PLAIN, "train.py", "--lr", "0.02")
     assert (status, out) == (0, study[1])
-    assert f"{len(files)} trials are there" in err
+    assert f"{len(files)} trials are done" in err
     assert {path: path.stat().st_mtime_ns for path in (home / "relume-study" / "trials").glob("*.json")} == files
 
 

@@ -45,7 +45,7 @@ def test_the_first_cure_that_holds_is_shown_proven_and_written(relume, script):
     status, out, said = relume("fix", *FEWER, "--try", "clip:1e9,lr:1/16,elu", "train.py")
     assert status == Exit.DONE, said
     assert "Cured by lr:1/16: multiply the learning rate by 0.0625." in out
-    assert "Not tried, because one holds: elu." in out
+    assert "Not tried, because one works: elu." in out
     assert "the edited script ends with the same weights as the cure's run, to the bit" in out
     assert "+opt = torch.optim.Adam(net.parameters(), lr=0.1 * 0.0625)" in out
     assert "Next: relume fix --write --try clip:1e9,lr:1/16,elu --seeds 6 --max-dead 0.12 --delta 1.0 train.py" in out

@@ -460,7 +460,7 @@ def test_a_contender_that_never_finishes_is_worse_by_an_exact_test_of_its_failur
     assert one.p_holm == pytest.approx(2 * 2 / math.comb(16, 8) / 0.6)  # Fisher's exact test: the better of two
     assert math.isnan(one.mean)
     assert math.isnan(one.difference)
-    assert any("counts each failure as a loss" in note for note in one.notes)
+    assert any("each failure counts as a loss" in note for note in one.notes)
     (one,) = judge(alone(["elu"], 4), trials({BASELINE: spread(4), "elu": [NAN] * 4}))
     assert one.verdict == "undecided"  # four failures of four cannot reach it
 

@@ -67,13 +67,11 @@ def test_the_verdict_comes_first_in_plain_words(page):
 
 
 def test_both_intervals_are_there_and_named(page):
-    assert (
-        "Thick: 95 % interval of this contender alone. Thin: 95 % interval that holds for all contenders" in page.text
-    )
+    assert "Thick: 95 % interval for this contender. Thin: 95 % interval for all contenders" in page.text
     chart = differences(made.study(), "")
-    assert chart.columns[3:5] == ("95 % interval, alone", "95 % interval, over all")
+    assert chart.columns[3:5] == ("95 % interval, one contender", "95 % interval, all together")
     assert chart.rows[0] == (
-        "elu", "better", "+2.46", "0.96 to 3.96", "0.36 to 4.56", ".029", ".015", "70% of pairs", 10,
+        "elu", "better", "+2.46", "0.96 to 3.96", "0.36 to 4.56", "0.029", "0.015", "70% of pairs", 10,
     )  # fmt: skip
     assert len(chart.rows) == 6
 
@@ -111,7 +109,7 @@ def test_of_a_study_that_still_runs_the_waiting_runs_and_the_curves_are_shown():
         "runs ended": str(sum(t.key.activation == "elu" for t in running.trials)), "failed": "·", "waiting": "10"
     }  # fmt: skip
     for text in (Page(study_page([running])).text, study_terminal.to_text([running])):
-        assert "how far it is" in text
+        assert "progress" in text
     assert curves(running, "")
     assert not study_wording.progress(made.study())
 

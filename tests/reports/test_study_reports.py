@@ -79,7 +79,7 @@ def test_of_a_loss_the_better_contender_is_below_and_the_sentence_gives_amounts(
     assert "elu is better than the script's ReLU by 0.250 in test_loss (95 % interval 0.200 to 0.300" in (
         study_wording.sentence(study)
     )
-    assert "Holm p < .001" in study_wording.sentence(study)
+    assert "Holm p < 0.001" in study_wording.sentence(study)
 
 
 def test_where_nothing_is_decided_the_sentence_claims_nothing():
@@ -274,7 +274,7 @@ def test_the_methods_name_what_was_done_with_its_numbers():
         "elu", "the script's ReLU", "mnist1d_mlp.py --steps 3000", "PyTorch 2.13.0", "1 thread", "at 2 places",
         "0.25, 1 and 4 times", "2 seeds", "10 seeds (0 to 9)", "test_accuracy (more is better)", "the last value",
         "paired t-tests at α = 0.05", "Holm's method over 6 contenders", "within ±1.5",
-        "1 look took place, at 10 seeds", "All 231 runs finished",
+        "they were reached at 10 seeds", "All 231 runs finished",
     ):  # fmt: skip
         assert part in said, part
 
@@ -295,7 +295,7 @@ def test_the_methods_name_the_relume_that_made_the_study_or_else_the_one_that_te
     study = made.study()
     assert "relume 0.1.0" in paragraph(study)
     study = replace(study, subject=replace(study.subject, versions={"python": "3.11.2"}))
-    assert f"Replacement, tuning and statistics are those of relume {__version__}." in paragraph(study)
+    assert f"relume {__version__} did the replacement, tuning and statistics." in paragraph(study)
 
 
 def test_of_a_function_it_is_not_said_that_a_script_was_altered():
@@ -316,7 +316,7 @@ def test_tuning_runs_that_were_made_up_for_are_told_in_the_methods():
     failed = replace(study.trials[0], key=study.trials[0].key._replace(seed=10_001), status="failed")
     again = replace(study.trials[0], key=study.trials[0].key._replace(seed=10_002))
     said = paragraph(replace(study, trials=(*study.trials, failed, again)))
-    assert "Runs of these that gave no value were made up for on up to 1 further seed." in said
+    assert "Runs that gave no value were replaced by up to 1 further seed." in said
 
 
 def test_failed_runs_are_counted_in_the_methods():

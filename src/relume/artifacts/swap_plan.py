@@ -37,7 +37,7 @@ class SwapSite:
         alone: it is an activation module that is called.
         spot: where the call is written.
         layer: the module that made the input, None where it is unknown.
-        axis, ndim: the unit axis, of how many; ``units``: along it; ``inner``: neighbours that are one unit's.
+        axis, ndim: the unit axis, of how many; ``units``: along it; ``inner``: neighbors that are one unit's.
         hidden: its result reaches a parameterised layer. Others are left alone.
         why: why it is left alone, "" where it is not.
     """
@@ -74,7 +74,7 @@ IN_A_CHILD = "in a child process"
 
 @dataclass(frozen=True)
 class Rates:
-    """An optimiser as it was at its first step: its class and its learning rates, a group each."""
+    """An optimizer as it was at its first step: its class and its learning rates, a group each."""
 
     optimizer: str
     rates: tuple[float, ...]
@@ -133,8 +133,8 @@ class Treated:
         sites: keys of the places that were replaced. ``not_swapped``: what was left as it is.
         parameters_added: numbers that the contender learns.
         start, weights: digests of the initial parameters, without the contender's own, and of the trained ones, with
-            them; "" where no optimiser took a step.
-        steps: of all optimisers.
+            them; "" where no optimizer took a step.
+        steps: of all optimizers.
         notes: what a reader must know, in plain sentences.
     """
 

@@ -18,7 +18,7 @@ import click
 def command(out: Path) -> None:
     """Write the interactive page: curves with sliders, and a network that learns as you watch.
 
-    One file that needs no network: open it in a browser, project it, mail it.
+    It is one file and works offline: open it in a browser, project it, mail it.
 
     \b
         relume page -o activations.html

@@ -19,7 +19,7 @@ def render(found: Fixed) -> RenderableType:
     parts: list[RenderableType] = [_headline(found), Text(), _table(found), Text()]
     parts += [Text(f"{each.cure}: {each.why}.", style="dim") for each in found.tried if each.why]
     if found.untried:
-        parts.append(Text(f"Not tried, because one holds: {', '.join(found.untried)}.", style="dim"))
+        parts.append(Text(f"Not tried, because one works: {', '.join(found.untried)}.", style="dim"))
     parts.append(Text(_proof(found), style="dim"))
     return Group(*parts)
 
@@ -27,7 +27,7 @@ def render(found: Fixed) -> RenderableType:
 def _headline(found: Fixed) -> Text:
     cure = found.cure
     if cure is None:
-        return Text(f"None of {len(found.tried)} cures holds.", style="bold yellow")
+        return Text(f"None of {len(found.tried)} cures works.", style="bold yellow")
     before, after = (percent(share) for share in cure.dead)
     told = Text(f"Cured by {cure.cure}", style="bold green")
     return told.append(f": {cure.says}. {before} of the units were dead, now {after} are.", style="not bold")
@@ -67,7 +67,7 @@ def _number(value: float) -> str:
 def _proof(found: Fixed) -> str:
     better = "more" if found.mode == "max" else "less"
     return (
-        f"Each cure ran on {found.seeds} seeds, paired with the script as it stands. Fewer deaths: "
+        f"Each cure ran on {found.seeds} seeds, paired with the unchanged script. Fewer deaths: "
         f"p ≤ {found.level:.2g} (5 % shared by all cures). {found.metric} ({better} is better): not worse by "
         f"{found.delta:.3g} or more, at 5 %."
     )

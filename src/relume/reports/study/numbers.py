@@ -38,16 +38,16 @@ def signed(value: float, spread: float = math.nan) -> str:
 
 
 def p_value(p: float) -> str:
-    """As papers have it: ``.029``, ``< .001``."""
+    """``0.029``, ``< 0.001``."""
     if not math.isfinite(p):
         return NONE
     if p < 0.001:
-        return "< .001"
-    return (f"{p:.3f}" if p < 0.1 else f"{p:.2f}").lstrip("0").replace("1.00", "1")
+        return "< 0.001"
+    return (f"{p:.3f}" if p < 0.1 else f"{p:.2f}").replace("1.00", "1")
 
 
 def p_says(p: float) -> str:
-    """``p = .029``, ``p < .001``."""
+    """``p = 0.029``, ``p < 0.001``."""
     text = p_value(p)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 

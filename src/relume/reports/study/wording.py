@@ -42,7 +42,7 @@ def baseline(findings: StudyFindings) -> str:
     if findings.own_baseline:
         return short(findings.own_baseline)
     names = [_title(name) for name in findings.replaces]
-    return f"the script's {' and '.join(names)}" if 0 < len(names) < 4 else "the script as it stands"
+    return f"the script's {' and '.join(names)}" if 0 < len(names) < 4 else "the unchanged script"
 
 
 def _title(name: str) -> str:
@@ -85,7 +85,7 @@ def why_no_verdict(findings: StudyFindings) -> str:
     notes = {note for verdict in findings.verdicts for note in verdict.notes[:1]}
     if len(notes) == 1:
         return notes.pop()
-    return f"No verdict before all runs of {findings.design.seeds} seeds have ended."
+    return f"No verdict until all runs of {findings.design.seeds} seeds have ended."
 
 
 def _of(findings: StudyFindings, call: str) -> list[Verdict]:
@@ -264,10 +264,10 @@ def learning_rate(findings: StudyFindings, factor: float) -> str:
 
 def tables(findings: StudyFindings) -> list[tuple[str, list[Column]]]:
     """The tables of a report with their titles; those of the verdicts once there is one."""
-    told = [("how far it is", progress(findings))]
+    told = [("progress", progress(findings))]
     if findings.confirmed:
         times = ("at equal time", equal_time(findings))
-        told = [("what it buys", quality(findings)), times, ("what it costs", cost(findings)), *told]
+        told = [("quality", quality(findings)), times, ("cost", cost(findings)), *told]
     return [(title, columns) for title, columns in told if columns]
 
 
@@ -344,7 +344,7 @@ def notes(findings: StudyFindings) -> list[str]:
         dead = f", {own.dead_layers} with a dead layer" if own.dead_layers else ""
         told.append(f"{own.failed} of {own.runs} runs of the script as it stands (×1) failed or collapsed{dead}.")
     if any(verdict.at_edge for verdict in findings.verdicts):
-        told.append("A learning rate with ! is the last one of the grid that was tried.")
+        told.append("A learning rate with ! is at the end of the grid that was tried.")
     return [short(note, _LONGEST_NOTE) for note in told]
 
 
@@ -359,21 +359,24 @@ def command(findings: StudyFindings) -> str:
 
 
 def looks(findings: StudyFindings) -> str:
-    """At which numbers of seeds verdicts were given, and when the next one is."""
-    if not findings.looks:
+    """The verdicts so far, and the next planned one."""
+    spent = len(findings.looks)
+    if not spent:
         return ""
     at = listed([str(look.seeds) for look in findings.looks])
-    said = f"Verdict{'s' * (len(findings.looks) > 1)} at {at} seeds"
+    said = f"Verdict{'s' * (spent > 1)} at {at} seeds."
+    if findings.next_seeds:
+        said += f" Next planned verdict: {findings.next_seeds} seeds."
     if findings.together > 1:
-        said += f", corrected together over {findings.together} studies"
-    return f"{said}. Next planned verdict: {findings.next_seeds} seeds." if findings.next_seeds else f"{said}."
+        said += f" Corrected together over {findings.together} studies."
+    return said
 
 
 def rests_on(findings: StudyFindings) -> str:
     """In a sentence, how many places, rates and runs the verdicts rest on."""
     parts = []
     if findings.sites is not None:
-        parts.append(f"replaced at {findings.sites} {'place' if findings.sites == 1 else 'places'}")
+        parts.append(f"{findings.sites} activation{'s' * (findings.sites != 1)} replaced")
     asked = findings.design
     if findings.tuned:
         seeds = len(asked.tuning_seeds)
@@ -382,8 +385,6 @@ def rests_on(findings: StudyFindings) -> str:
         parts.append("at the script's own learning rate")
     finished = sum(trial.status == "finished" for trial in findings.trials)
     total = len(findings.trials)
-    parts.append(
-        f"{total:,} runs" if finished == total else f"{total:,} runs, of which {total - finished:,} did not finish"
-    )
+    parts.append(f"{total:,} runs" + (f", {total - finished:,} failed" if finished < total else ""))
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."

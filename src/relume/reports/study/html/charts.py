@@ -19,7 +19,7 @@ CALLS = {
     "undecided": (token("unknown"), "circle"),
     "worse": (token("dead"), "triangle-down"),
 }
-"""Colour and shape of a verdict."""
+"""Color and shape of a verdict."""
 
 ROW, REST = 34, 90
 """Height of a contender in a chart that has one a row, and of everything around them."""
@@ -62,8 +62,8 @@ def differences(findings: StudyFindings, prefix: str) -> Chart | None:
         description="; ".join(f"{name_of(v.activation)} {v.verdict} by {v.difference:.3g}" for v in told[:12]),
         spec=_difference_spec(findings, told),
         columns=(
-            "contender", "verdict", "difference", "95 % interval, alone", "95 % interval, over all", "p (Holm)",
-            "p (sign flips)", "better in", "n",
+            "contender", "verdict", "difference", "95 % interval, one contender", "95 % interval, all together",
+            "p (Holm)", "p (sign flips)", "better in", "n",
         ),
         rows=[_difference_cells(v, wording.spread(findings)) for v in told],
         height=ROW * len(told) + REST,
@@ -87,8 +87,8 @@ def _difference_spec(findings: StudyFindings, told: Sequence[Verdict]) -> dict[s
     tips = [
         {"field": "name", "title": "contender"},
         {"field": "difference", "type": "quantitative", "format": ".4~g"},
-        {"field": "alone", "title": "95 % interval, alone"},
-        {"field": "all", "title": "95 % interval, over all"},
+        {"field": "alone", "title": "95 % interval, one contender"},
+        {"field": "all", "title": "95 % interval, all together"},
         {"field": "verdict"},
     ]
     point = {"type": "point", "filled": True, "size": 170, "opacity": 1, "stroke": token("paper")}
@@ -265,8 +265,8 @@ def cost(findings: StudyFindings, prefix: str) -> Chart | None:
     }  # fmt: skip
     return Chart(
         name=f"{prefix}cost",
-        title="Time of a run and what it buys",
-        description=f"A run of the baseline took {_seconds(findings)}; right of it costs more, above it is more.",
+        title="Time and quality",
+        description=f"A run of the baseline took {_seconds(findings)}. Right: costs more. Up: has more of the metric.",
         spec=spec,
         columns=("contender", "time, times the baseline's", "difference"),
         rows=[(name_of(v.activation), f"×{time:.2f}", wording.signed(v.difference)) for v, time in found],

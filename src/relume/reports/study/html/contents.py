@@ -141,13 +141,13 @@ def _facts(findings: StudyFindings) -> list[tuple[str, str]]:
     asked, of = findings.design, findings.subject
     facts = [
         ("metric", f"{wording.short(asked.metric)}, {'less' if asked.mode == 'min' else 'more'} is better, {asked.at}"),
-        ("seeds", f"{findings.seeds} of the verdict, {len(asked.tuning_seeds)} of the choice of learning rates"),
-        ("α", f"{asked.alpha:g}, over all verdicts and looks"),
-        ("δ", "not said" if asked.delta is None else f"±{asked.delta:g}: differences within it would not matter"),
+        ("seeds", f"{findings.seeds} for the verdict, {len(asked.tuning_seeds)} to choose learning rates"),
+        ("α", f"{asked.alpha:g}, over all contenders and verdicts"),
+        ("δ", "not said" if asked.delta is None else f"±{asked.delta:g}: differences within it do not matter"),
     ]
     facts += [(_power(verdict), _power_says(verdict)) for verdict in wording.rows(findings) if verdict.n > 1][:12]
     facts += [(wording.short(name, 30), wording.short(version, 40)) for name, version in of.versions.items()]
-    return [*facts, ("threads", f"{of.threads} a run")]
+    return [*facts, ("threads", f"{of.threads} per run")]
 
 
 def _power(verdict: Verdict) -> str:
