@@ -69,7 +69,7 @@ def sentence(**told):
 def test_the_sentence_says_who_by_how_much_and_how_sure():
     assert sentence(elu=(2.46, 1.50, 0.029, "better")) == (
         "elu is better than the script's ReLU by 2.5 in test_accuracy (95 % interval 1.0 to 4.0, 10 seeds, Holm p = "
-        ".029)."
+        "0.029)."
     )
 
 
