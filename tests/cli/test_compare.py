@@ -55,7 +55,7 @@ def test_a_planted_difference_is_named(home, study):
     assert said["elu"]["verdict"] == "worse"
     assert said["elu"]["difference"] < 0
     assert out.startswith("elu is worse than the script's ReLU by")
-    assert "Replaced at 2 places" in out
+    assert "2 activations replaced" in out
     assert "Next: relume report relume-study" in out
 
 
