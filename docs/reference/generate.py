@@ -213,7 +213,7 @@ def _study() -> dict[str, Any]:
     )  # fmt: skip
     design = Design((Contender("elu", "elu"),), metric="accuracy", delta=0.1)
     subject = Subject("train.py", ("--fast",), {}, {"python": "3.11"}, settings={"only": ""})
-    left = (("F.mish", "train.py:9", "it is not among relume's activations"),)
+    left = (("F.mish", "train.py:9", "relume does not know this activation"),)
     told = StudyFindings("study", design, subject, (verdict,), (trial,), {key: 0.9}, not_swapped=left)
     return told.to_dict()
 

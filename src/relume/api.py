@@ -143,13 +143,13 @@ def check_options(
     """Raises: WatchError: an option of the watching is out of its range."""
     if not 0 < budget <= 1:
         raise WatchError(
-            f"budget is {budget}; it is a share of the step time in (0, 1], such as 0.02.", slug="bad-option"
+            f"budget is {budget}; expected a share of the step time in (0, 1], such as 0.02.", slug="bad-option"
         )
     for name, steps in (("window", window), ("every", every)):
         if steps is not None and steps < 1:
-            raise WatchError(f"{name} is {steps}; it is a number of steps, at least 1.", slug="bad-option")
+            raise WatchError(f"{name} is {steps}; expected a number of steps, at least 1.", slug="bad-option")
     if phase not in ("train", "eval", "all"):
-        raise WatchError(f'phase is {phase!r}; it is "train", "eval" or "all".', slug="bad-option")
+        raise WatchError(f'phase is {phase!r}; expected "train", "eval" or "all".', slug="bad-option")
 
 
 class Comparison:
@@ -277,7 +277,7 @@ def check(run: Run, *, max_dead: float | None = None, per_site: bool = False, fa
     """
     if max_dead is not None and not 0 <= max_dead <= 1:
         raise ParameterError(
-            f"max_dead is {max_dead}; it is a share of the units in [0, 1], such as 0.01.", slug="bad-option"
+            f"max_dead is {max_dead}; expected a share of the units in [0, 1], such as 0.01.", slug="bad-option"
         )
     return check_findings(_findings(run), max_dead=max_dead, per_site=per_site, fail_on=fail_on)
 
@@ -356,8 +356,8 @@ def to_spec(layer: Any) -> Spec:
     found = load_specs(package).to_spec(layer) if package is not None else None
     if found is None:
         raise SpecError(
-            f"{layer!r} is no activation layer that relume knows. Expected one of torch.nn, keras.layers, flax.nnx, "
-            "equinox.nn or relume.",
+            f"{layer!r} is not an activation layer that relume knows. Expected one of torch.nn, keras.layers, "
+            "flax.nnx, equinox.nn or relume.",
             slug="not-a-layer",
         )
     return found  # type: ignore[no-any-return]  # loaded by name

@@ -330,7 +330,7 @@ def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path, project):
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
     try:
-        with pytest.raises(StudyError, match=r"What was recorded before is whole.*\[study-unwritable\]"):
+        with pytest.raises(StudyError, match=r"Earlier trials are intact.*\[study-unwritable\]"):
             study.save(long)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
@@ -372,7 +372,7 @@ def test_a_damaged_study_is_refused_and_nothing_of_it_altered(tmp_path, project,
     file.write_text(json.dumps(told))
     before = file.read_bytes()
     for way in (Study.read, Study.open):
-        with pytest.raises(StudyError, match=r"study.json is damaged.*lie in trials/.*\[study-damaged\]"):
+        with pytest.raises(StudyError, match=r"study.json is damaged.*in trials/ are not affected.*\[study-damaged\]"):
             way(study.folder)
     assert file.read_bytes() == before
 
@@ -382,7 +382,7 @@ def test_what_a_newer_relume_wrote_is_refused(tmp_path, project):
     study.save(full_trial())
     for path in (*(study.folder / "trials").iterdir(), study.folder / "study.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
-        with pytest.raises(StudyError, match=r"schema 2, and this relume reads up to 1.*\[study-newer\]"):
+        with pytest.raises(StudyError, match=r"schema 2, but this relume reads up to 1.*\[study-newer\]"):
             Study.read(study.folder).trials()
 
 

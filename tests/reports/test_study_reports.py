@@ -68,7 +68,7 @@ def sentence(**told):
 def test_the_sentence_says_who_by_how_much_and_how_sure():
     assert sentence(elu=(2.46, 1.50, 0.029, "better")) == (
         "elu is better than the script's ReLU by 2.5 in test_accuracy (95 % interval 1.0 to 4.0, 10 seeds, Holm p = "
-        ".029)."
+        "0.029)."
     )
 
 
@@ -125,7 +125,7 @@ def test_the_json_has_the_keys_that_were_promised_and_no_nan():
     } <= set(told["trials"][0])  # fmt: skip
     assert told["verdicts"][1]["difference"] is None
     assert told["not_swapped"] == [
-        {"what": "F.softplus", "where": "net.py:30", "why": "it is not among relume's activations"}
+        {"what": "F.softplus", "where": "net.py:30", "why": "relume does not know this activation"}
     ]
 
 

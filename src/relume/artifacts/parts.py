@@ -78,7 +78,7 @@ def read_run(first: Path) -> tuple[list[Part], list[Unseen]]:
             unseen.append(("a recording", path.name, f"it could not be read: {error.slug}"))
             continue
         if strangers(parts[0], part):
-            unseen.append(("a recording", path.name, "it is of another run than the file beside it"))
+            unseen.append(("a recording", path.name, "it belongs to another run than the file next to it"))
         else:
             parts.append(part)
     return parts, unseen

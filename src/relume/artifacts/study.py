@@ -93,7 +93,7 @@ class Study:
         if not study._file.exists():
             raise StudyError(
                 f"There is no study in {study.folder}: it has no study.json. Make one with "
-                f"`relume compare --study {study.folder} SCRIPT`, or name the folder of another.",
+                f"`relume compare --study {study.folder} SCRIPT`, or give the folder of a study.",
                 slug="study-absent",
             )
         study._load()
@@ -118,14 +118,14 @@ class Study:
         found = []
         for path in sorted((self.folder / "trials").glob("*.json")):
             told = read_json(
-                path, "trial", "The other trials are not affected: delete this file, and its trial is run anew."
+                path, "trial", "The other trials are not affected: delete this file, and its trial runs again."
             )
             try:
                 if told["generation"] == wanted:
                     found.append(trial_from_json(told))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise damaged(
-                    path, f"{type(error).__name__}: {error}", "Delete it, and its trial is run anew."
+                    path, f"{type(error).__name__}: {error}", "Delete it, and its trial runs again."
                 ) from error
         return tuple(sorted(found, key=lambda trial: (trial.key.stage, *trial.key[:3])))
 
@@ -155,8 +155,8 @@ class Study:
         study = cls(Path(folder))
         if study._is_foreign():
             raise StudyError(
-                f"{study.folder} is not empty and is no study: it has no study.json. Nothing was written there. Name "
-                "an empty or a new folder with --study.",
+                f"{study.folder} is not empty and is not a study: it has no study.json. Nothing was written to it. "
+                "Give an empty or a new folder with --study.",
                 slug="study-foreign",
             )
         if study._file.exists():
@@ -283,7 +283,7 @@ class Study:
             yield
 
     def _load(self) -> None:
-        told = read_json(self._file, "study", "Its trials are not affected: they lie in trials/.")
+        told = read_json(self._file, "study", "Its trials in trials/ are not affected.")
         try:
             self.generations = tuple(_generation(g) for g in told["generations"])
             self.generation = int(told["generation"])
@@ -294,7 +294,7 @@ class Study:
             self.generations[self.generation - 1]
             [look_from_json(look) for look in self._looks]
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            advice = "Its trials are not affected: they lie in trials/. Restore study.json, or begin a new study."
+            advice = "Its trials in trials/ are not affected. Restore study.json, or start a new study."
             raise damaged(self._file, f"{type(error).__name__}: {error}", advice) from error
 
     def _save(self) -> None:
@@ -318,8 +318,8 @@ class Study:
             was = ", ".join(f"{name} {getattr(self.design, name)!r}" for name in other)
             now = ", ".join(f"{name} {getattr(design, name)!r}" for name in other)
             raise StudyError(
-                f"A verdict of this study was already printed, with {was}; it cannot be asked again with {now}: what "
-                "is compared is fixed before the first number is seen. Ask as before, or begin another study with "
+                f"A verdict of this study was already printed, with {was}; it cannot be repeated with {now}, because "
+                "the question is fixed before the first result. Ask the same question, or start another study with "
                 "--study.",
                 slug="study-question-fixed",
             )

@@ -53,7 +53,7 @@ class Survey:
 
         Raises: StudyError: it is damaged.
         """
-        path, advice = _file(folder, generation), "Delete it, and the script is surveyed anew."
+        path, advice = _file(folder, generation), "Delete it, and the script is surveyed again."
         if not path.exists():
             return None
         told = read_json(path, "survey", advice)

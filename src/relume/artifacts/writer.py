@@ -281,7 +281,7 @@ def _demand_ours(path: Path) -> None:
     start = header(path) if path.is_file() else b"no file"
     if start and not (start.startswith(SQLITE_MAGIC) and start[68:72] == APPLICATION_ID.to_bytes(4, "big")):
         raise RecordingError(
-            f"{path} exists and is no recording of relume's; it is not overwritten. Give another --out FILE.",
+            f"{path} exists and is not a recording made by relume, so it is not overwritten. Give another --out FILE.",
             slug="recording-in-the-way",
         )
     with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path, timeout=1)) as db:
@@ -290,14 +290,13 @@ def _demand_ours(path: Path) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 raise RecordingError(
-                    f"{path} is being written by another run. Wait for its end, or give another --out FILE.",
+                    f"{path} is being written by another run. Wait until that run ends, or give another --out FILE.",
                     slug="recording-in-use",
                 ) from error
 
 
 def _not_writable(path: Path | None, why: object) -> RecordingError:
     return RecordingError(
-        f"Cannot write the recording {path}: {why}. Give a file in a folder that exists and can be written "
-        "(--out FILE).",
+        f"Cannot write the recording {path}: {why}. Give a file in a folder that exists and is writable (--out FILE).",
         slug="recording-not-writable",
     )

@@ -38,7 +38,9 @@ class WatchOptions(TypedDict, total=False):
 def check(every_n_steps: int, options: WatchOptions) -> None:
     """Raises: WatchError: an option is out of its range; TypeError: there is no such option."""
     if every_n_steps < 1:
-        raise WatchError(f"every_n_steps is {every_n_steps}; it is a number of steps, at least 1.", slug="bad-option")
+        raise WatchError(
+            f"every_n_steps is {every_n_steps}; expected a number of steps, at least 1.", slug="bad-option"
+        )
     api.check_options(**options)
 
 
@@ -118,7 +120,7 @@ class Session:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            said = f"relume: {what} failed, and the training goes on without it"
+            said = f"relume: {what} failed; the training continues without it"
             print(f"{said} ({type(error).__name__}: {error}) [callback-failed]", file=sys.stderr)
             return False
         return True

@@ -118,7 +118,7 @@ class Observer:
         where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
         text = f"{type(error).__name__}: {error}{where}"
         said = (
-            f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
+            f"relume: a bug in relume ended the watching; the training continues unchanged ({text}). "
             "Please report it with this line. [own-fault]"
         )
         works: list[Callable[[], Any]] = [
@@ -269,8 +269,8 @@ def framework_of(model: Any) -> Framework:
     framework = next((f for package in packages for f in FRAMEWORKS if f.package == package), None)
     if framework is None or framework.probe is None or framework.package not in ("torch", "keras"):
         raise WatchError(
-            f"watch() was given a {type(model).__name__}; it watches a torch.nn.Module or a keras.Model. "
-            "Give the model itself; a whole script, of JAX too, is watched by `relume run`.",
+            f"watch() was given a {type(model).__name__}; expected a torch.nn.Module or a keras.Model. "
+            "Give the model itself; to watch a whole script, including JAX, use `relume run`.",
             slug="not-a-module",
         )
     return framework

@@ -59,7 +59,9 @@ class Process:
         self._failed = False
         self._asked = post.cures
         self._cures: Any = None  # a forked child has its parent's, which works there too
-        self._untreated = "the script trained with no framework whose trainings relume run can change (PyTorch)"
+        self._untreated = (
+            "the script does not train with PyTorch, the only framework whose training relume run can change"
+        )
         self._children = Children(self._forked, self._luggage)
 
     def begin(self, ranks: int, **extra: Any) -> None:
@@ -122,7 +124,7 @@ class Process:
             self._cures = cures
         except Exception as error:  # noqa: BLE001 - the script goes on as it is, and the recording says so
             self._untreated = f"not applied: {type(error).__name__}: {error}"
-            self._complain(f"relume: what was asked for was not applied; the script runs as it is. {error}")
+            self._complain(f"relume: the requested change was not applied; the script runs unchanged. {error}")
 
     def _cured(self) -> dict[str, Any]:
         """What became of it, for the recording."""
@@ -163,7 +165,7 @@ class Process:
             work()
         except Exception as error:  # noqa: BLE001 - the child goes on, unwatched
             self._complain(
-                f"relume: an error of its own ended the watching of a child process, which goes on unchanged "
+                f"relume: a bug in relume ended the watching of a child process, which continues unchanged "
                 f"({type(error).__name__}: {error}). Please report it with this line. [own-fault]"
             )
 

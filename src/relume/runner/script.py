@@ -49,8 +49,7 @@ def load_script(script: str, args: Sequence[str]) -> Program:
         return Program(code, spec.origin, argv, spec)
     if not os.path.exists(file) or os.path.isdir(file):
         raise ScriptError(
-            f"There is no script {script}. Give the file that you would give to python; a module is run with "
-            "-m MODULE.",
+            f"There is no script {script}. Give the file that you would give to python; to run a module use -m MODULE.",
             slug="script-absent",
         )
     source = _source(script, file)
@@ -70,8 +69,8 @@ def load_module(module: str, args: Sequence[str]) -> Program:
         _, spec, code = _compiled(module, lambda: runpy._get_module_details(module, _NoModule), SyntaxError)  # type: ignore[attr-defined]
     except _NoModule as error:
         raise ScriptError(
-            f"There is no module {module} to run ({error}). Give a name that `python -m` would take; a file is run "
-            "without -m.",
+            f"There is no module {module} to run ({error}). Give a name that `python -m` accepts; to run a file leave "
+            "out -m.",
             slug="module-absent",
         ) from error
     except ScriptError:
@@ -111,8 +110,8 @@ def _compiled(script: str, work: Callable[[], _T], *refusals: type[Exception]) -
     except refusals as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise ScriptError(
-            f"{script} is not Python that this interpreter can run ({error.args[0]}{line}). "
-            f"`{Path(sys.executable).name} {script}` says the same.",
+            f"{script} is not valid Python for this interpreter ({error.args[0]}{line}). "
+            f"`{Path(sys.executable).name} {script}` shows the same error.",
             slug="script-not-python",
         ) from error
 

@@ -34,7 +34,7 @@ def headline(findings: Findings) -> tuple[str, str]:
     if not sites:
         return "No activation was watched.", why_nothing(findings)
     if audited(findings):
-        return dead(findings), f"by the checkpoint alone{at_step(run['steps'])}"
+        return dead(findings), f"judged from the checkpoint only{at_step(run['steps'])}"
     rest = f"looked at {run['looked']:,} of {run['steps']:,} steps, "
     if run.get("ranks", 1) > 1:
         rest += f"on each of {run['ranks']} ranks, "

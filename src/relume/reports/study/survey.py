@@ -94,7 +94,7 @@ def _files(survey: Survey) -> list[RenderableType]:
         lines.append(f"It reads or moves files from earlier runs ({_listed(survey.resumed)}); trials do not see them.")
     if survey.outside:
         lines.append(
-            f"It writes outside its folder: {_listed(survey.outside)}. All trials share these files; move them if you can."
+            f"It writes outside its folder: {_listed(survey.outside)}. All trials share them; move them if you can."
         )
     lines += survey.remarks
     told = [Text(line, style="yellow" if "outside" in line or line in survey.remarks else "") for line in lines]

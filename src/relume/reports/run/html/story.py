@@ -146,7 +146,7 @@ def _warned(findings: Findings) -> str:
 
 def _judged_on(findings: Findings) -> str:
     if wording.audited(findings):
-        return f"Judged by the checkpoint alone{wording.at_step(findings.run['steps'])}; nothing was run."
+        return f"Judged from the checkpoint only{wording.at_step(findings.run['steps'])}; nothing was run."
     examples = sorted(judged.examples for judged in findings.sites)
     span = f"{examples[0]:,}" if examples[0] == examples[-1] else f"{examples[0]:,} to {examples[-1]:,}"
     run = findings.run
