@@ -35,7 +35,7 @@ BETTER = {
     r"\bis to be had\b": "is available",
     r"\bthe like\b": "and similar",
     r"\bwhere (nothing|none|there is no)\b": "if",
-    r"(?<!there )\b(is|are) no (module|name|metric|script|recording|activation|number|unit|share|list|plan|setting) ": "is not a",
+    r"(?<!there )\b(is|are) no (module|name|metric|script|recording|activation|number|unit|share|plan) ": "is not a",
     r"^(Read|Held|Kept|Said|Told|Made|Judged|Given|Taken) (are|is|by)\b": "put the subject first",
     r"\bhands? over\b": "passes",
     r"\bwhat it buys\b": "quality",

@@ -87,7 +87,7 @@ def _never_began(path: Path) -> RecordingError:
 
 
 def read_database(db: sqlite3.Connection) -> Recording:
-    """Read an open database; ValueError where its parts do not fit together."""
+    """Read an open database; ValueError if its parts do not fit together."""
     sites = {number: _site(db, number, text) for number, text in db.execute("SELECT * FROM site ORDER BY id")}
     for number, unit, step, kind in db.execute("SELECT * FROM event ORDER BY rowid"):
         sites[number].events.append((unit, step, kind))

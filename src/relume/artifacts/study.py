@@ -42,7 +42,7 @@ DEFAULT = "relume-study"
 _FOLDERS = ("trials", "locks")
 
 _OLD = 3600.0
-"""Seconds after which nobody is writing a temporary file any more."""
+"""Seconds after which a temporary file is no longer being written."""
 
 _FIXED = ("metric", "mode", "at", "tune_metric", "delta", "alpha")
 """Of the design: what may not change once a verdict was printed."""
@@ -58,7 +58,7 @@ class Generation:
 
 
 class Begun(NamedTuple):
-    """How a study goes on: "new", "resumed", or "changed", as the script is another one; then what is, in words."""
+    """How a study continues: "new", "resumed", or "changed", as the script is another one; then what is, in words."""
 
     how: Literal["new", "resumed", "changed"]
     changes: tuple[str, ...]
@@ -112,7 +112,7 @@ class Study:
     def trials(self, generation: int | None = None) -> tuple[Trial, ...]:
         """The trials of a generation, by default of the one that counts, in the order of their keys.
 
-        Raises: StudyError: a file is damaged or foreign; its message tells how to go on without it.
+        Raises: StudyError: a file is damaged or foreign; its message says how to continue without it.
         """
         wanted = self.generation if generation is None else generation
         found = []
@@ -148,7 +148,7 @@ class Study:
 
     @classmethod
     def open(cls, folder: str | Path) -> Study:
-        """The study of a folder, made where there is none.
+        """The study of a folder, made if there is none.
 
         Raises: StudyError: the folder holds something else or cannot be written.
         """
@@ -182,11 +182,11 @@ class Study:
         return others and not self._file.exists()  # asked for last: it may have come meanwhile
 
     def find(self, subject: Subject) -> int:
-        """The generation of this very subject, the newest of several; 0 where it was not run before."""
+        """The generation of this very subject, the newest of several; 0 if it was not run before."""
         return next((g.number for g in reversed(self.generations) if not subject.differences(g.subject)), 0)
 
     def local_modules(self, script: str) -> tuple[str, ...]:
-        """The files beside the script that it loaded when it was last surveyed, by their paths from the folder."""
+        """The files next to the script that it loaded when it was last surveyed, by their paths from the folder."""
         shown = without_folder(script)
         known = [g.subject for g in self.generations if g.subject.script == shown]
         return tuple(name for name in known[-1].sources if name != script) if known else ()

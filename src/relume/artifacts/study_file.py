@@ -50,7 +50,7 @@ def damaged(path: Path, why: str, advice: str) -> StudyError:
 def write_json(path: Path, told: Mapping[str, Any]) -> None:
     """Write a file whole or not at all, and bring it to the disk.
 
-    Raises: StudyError: it could not be written; what stood there stands there still.
+    Raises: StudyError: it could not be written; the old content is unchanged.
     """
     text = json.dumps(told, allow_nan=False, separators=(",", ":"))
     passing = path.with_name(f".{path.name}.{os.getpid()}.tmp")

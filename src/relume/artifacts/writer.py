@@ -34,7 +34,7 @@ from relume.artifacts.recording import (
 from relume.errors import RecordingError
 
 _busy = threading.RLock()
-"""Held while SQLite works: a process must not be forked then, for its child would wait for locks that nobody frees."""
+"""Held while SQLite works: a process must not be forked then, or its child waits for locks forever."""
 
 _LONGEST_WAIT = 1.0  # seconds for which a fork may be held up
 
@@ -93,7 +93,7 @@ class RecordingWriter:
         return self._later is not None
 
     def move(self) -> None:
-        """Go on in the file that was meant for later; where that fails, in memory.
+        """Continue in the file that was meant for later; if that fails, in memory.
 
         Raises: RecordingError: the file cannot be written.
         """
@@ -115,7 +115,7 @@ class RecordingWriter:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing of what is written inside."""
+        """Everything written inside is committed, or nothing is."""
         with _busy:
             self._db.execute("BEGIN")
             try:
@@ -272,7 +272,7 @@ def _make_way(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a recording, with all that SQLite keeps beside it."""
+    """Remove a recording, with all that SQLite keeps next to it."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 

@@ -66,7 +66,7 @@ class Children:
             config[_KEY] = Passenger(self)
 
     def number(self) -> int | None:
-        """The number of the child that is being started; None where it is a data loader's worker."""
+        """The number of the child that is being started; None if it is a data loader's worker."""
         if in_loader(sys._getframe(1)):
             return None
         self._started += 1

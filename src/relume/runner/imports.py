@@ -34,7 +34,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         """The package's own spec; None for every other name. It may be asked for and never loaded."""
         if fullname != self._package:
             return None
-        # those behind it alone: one before it that waits for the same package has asked it, and would ask it again
+        # those after it alone: one before it that waits for the same package has asked it, and would ask it again
         behind = sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else sys.meta_path
         for finder in behind:
             spec = finder.find_spec(fullname, path, target)

@@ -15,7 +15,7 @@ class Launch:
     """How this process was started.
 
     Attributes:
-        rank: 0 for the first, and where there is one process only. ``ranks``: how many there are.
+        rank: 0 for the first, and if there is one process only. ``ranks``: how many there are.
         run_id: the same in all ranks of one start, and another in each start; tells nothing of the environment.
     """
 

@@ -133,7 +133,7 @@ def run(program: Program) -> int:
         threading._shutdown()  # type: ignore[attr-defined]  # as at the interpreter's end: idle pools would never join
     except BaseException as error:  # noqa: BLE001 - as above, but too late to alter the status
         _end(error)
-    for stream in (sys.stdout, sys.stderr):  # what we say comes behind it
+    for stream in (sys.stdout, sys.stderr):  # what we say comes after it
         with contextlib.suppress(Exception):
             stream.flush()
     return status
@@ -276,7 +276,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:
     """A traceback without the frames of relume, and without torch's detour to them.
 
-    A function of torch that a mode is to see calls ``torch.overrides``, that calls us, and we call the function anew.
+    A function of torch that a mode is to see calls ``torch.overrides``, that calls us, and we call the function again.
     """
     kept: list[TracebackType] = []
     detour = False

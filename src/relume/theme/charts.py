@@ -60,7 +60,7 @@ class Chart:
         description: what it shows, in a sentence: read to those who do not see it.
         spec: a Vega-Lite specification, one view or layers of one, without a width and height of its own.
         columns: headings of its table.
-        rows: the table behind it, cells as text or numbers.
+        rows: its data table, cells as text or numbers.
         height: in points.
         live: False leaves the picture as it is and sends no specification.
         fed: the page's scripts give all named data their rows, so that none need be sent.

@@ -37,7 +37,7 @@ TOKENS = {
 
 
 def colour(place: int) -> str:
-    """The color of line ``place``, for a page: a CSS variable, and the light shade where no style sheet is read.
+    """The color of line ``place``, for a page: a CSS variable, and the light shade if no style sheet is read.
 
     Example:
         >>> colour(2)

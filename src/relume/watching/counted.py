@@ -74,7 +74,7 @@ class CountedSite:
     state: Any = None  # the framework's own
 
     def drain(self) -> Seen:
-        """Hand over the rows and begin anew."""
+        """Hand over the rows and begin again."""
         rows, self.rows = self.rows, []
         steps, examples, samples, fired, flat, magnitude = (np.array(column) for column in zip(*rows, strict=True))
         has_flat = self.bounds.flat_below is not None or self.bounds.flat_above is not None
@@ -152,7 +152,7 @@ class CountingProbe:
         began = perf_counter_ns()
         try:
             return work(*what)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training continues
             self.listener.fault(error)
             return None
         finally:

@@ -133,7 +133,7 @@ def _advised(f: Finding) -> tuple[str, ...]:
 
 
 def _advice(f: Finding, evident: set[str]) -> RenderableType:
-    """An arrow and the advice beside it at any width; of cures each, with what speaks for it elsewhere.
+    """An arrow and the advice next to it at any width; of cures each, with what speaks for it elsewhere.
 
     ``evident``: the cures whose evidence this report has told. This run's evidence is above, with the causes.
     """

@@ -12,7 +12,7 @@ from relume.artifacts.trial import BASELINE, Verdict
 
 NONE = "·"
 WAITING = "waiting"
-"""In place of the verdict of a contender whose runs have not all ended."""
+"""Instead of the verdict of a contender whose runs have not all ended."""
 MOST_NOTES = 12
 """Notes, and places that were not replaced, that are printed in full; the rest are counted."""
 

@@ -15,7 +15,7 @@ from relume.theme import Chart, colour, dash
 from relume.theme.palette import token
 
 MOST_LINES = 5
-"""Sites with a line of their own beside that of all: more could not be told apart."""
+"""Sites with their own line in addition to the total: more could not be told apart."""
 
 MOST_POINTS = 200
 """Points of a line: more would not show."""
@@ -24,7 +24,7 @@ MOST_DOTS = 60
 """Points of a line that are marked, and say their numbers when pointed at."""
 
 FEW = 6
-"""Up to so many things an axis has a mark for each number."""
+"""Up to this many, an axis has a mark for each number."""
 
 WIDE = 1_000
 """Losses that differ by more than this factor are drawn on a scale of logarithms: a line would lie on the axis."""
@@ -38,7 +38,7 @@ Rows = list[dict[str, Any]]
 def timeline(clock: Timeline, sites: Sequence[Judged], names: Mapping[str, str], of: str = "") -> list[Chart]:
     """What happened over the steps of a clock and at its sites: dead units, learning rates that change, loss.
 
-    ``of``: what the clock steps, for the titles, where there are several.
+    ``of``: what the clock steps, for the titles, if there are several.
     """
     found = [_deaths(clock, sites, names), _rates(clock), _loss(clock)]
     told = f" of {of}" if of else ""
@@ -277,7 +277,7 @@ def lines(
     top: int | None = None,
     steps: bool = False,
 ) -> dict[str, Any]:
-    """Lines told apart by color and dash, with a legend where there are several, and points to point at.
+    """Lines told apart by color and dash, with a legend if there are several, and points to point at.
 
     ``steps``: numbers stay until they change. ``top``: so do these, the largest of counts, which are drawn from 0.
     """

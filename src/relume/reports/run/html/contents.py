@@ -24,7 +24,7 @@ MOST_BARS = 24
 """Sites with a bar and a name in the strip; more become columns."""
 
 MOST_COLUMNS = 120
-"""Columns of the strip; where there are more sites, neighbors share one."""
+"""Columns of the strip; if there are more sites, neighbors share one."""
 
 MOST_CLOCKS = 3
 """Optimizers whose steps are drawn."""
