@@ -74,7 +74,7 @@ def _left_for_later(file: Path) -> bool:
 
 def pages() -> Iterator[Path]:
     """Pages that are written by hand, and the templates."""
-    yield from (ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md"))
+    yield from (ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/README.md"))
     yield from (
         page for page in sorted((ROOT / "docs").rglob("*.md")) if GENERATED not in page.read_text("utf-8")[:200]
     )

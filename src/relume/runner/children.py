@@ -34,7 +34,7 @@ try:
 except Exception:
     passenger = None
 """
-"""Run in the child while it reads its process object. It stands here in full, so that the child needs no relume."""
+"""Run in the child while it reads its process object. It is complete, so that the child works without relume."""
 
 
 class Children:
@@ -89,7 +89,7 @@ class Children:
         self._started = 0
         try:
             self._forked(number)
-        except Exception:  # noqa: BLE001 - it is not watched, and goes on
+        except Exception:  # noqa: BLE001 - it continues unwatched
             return
 
 

@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Program:
-    """What is to be run: the code, and what ``__main__`` and sys see of it."""
+    """The program to run: its code, and its view of ``__main__`` and sys."""
 
     code: CodeType
     file: str
@@ -85,7 +85,7 @@ class _NoModule(Exception):
 
 
 def _put_first(folder: str) -> None:
-    """The script's folder takes the place on sys.path where that of the ``relume`` command stood."""
+    """The script's folder replaces that of the ``relume`` command on sys.path."""
     if not sys.flags.safe_path:
         sys.path[0] = folder
 
@@ -160,9 +160,9 @@ _gave_way: dict[str, ModuleType] = {}
 
 
 def _give_way(folder: str) -> None:
-    """Forget the modules that we imported and the script's folder has of its own: python would take those."""
+    """Drop imported modules that the script's folder also has: python would import the script's."""
     try:
-        there = os.listdir(folder)  # shorter than what is loaded, which a forked process had better not touch
+        there = os.listdir(folder)  # shorter than the loaded modules, which a forked process should not touch
     except OSError:  # an archive
         there = list(sys.modules)
     for name in {name.partition(".")[0] for name in there} - {"__main__", "encodings", "numpy", "relume"}:

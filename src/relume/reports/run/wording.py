@@ -115,7 +115,7 @@ def audited(findings: Findings) -> bool:
 
 
 def at_step(step: int) -> str:
-    """``, at step 500``, or nothing if the checkpoint does not tell."""
+    """``, at step 500``, or nothing if the checkpoint has no step."""
     return f", at step {step:,}" if step else ""
 
 
@@ -240,7 +240,7 @@ def _name(site: Site, several: bool) -> str:
 
 
 def _after(site: Site, is_shared: bool) -> str:
-    """The producing layer; its path is left out if the activation is a module with a path of its own."""
+    """The producing layer; its path is left out if the activation is a module with its own path."""
     if not site.producer:
         return f" · after {site.layer}" if is_shared and site.layer else ""
     is_module = site.call.startswith("nn.")

@@ -56,7 +56,7 @@ def _metrics(survey: Survey, design: Design | None) -> list[RenderableType]:
         return [Text("No metric was found."), Text()]
     asked = () if design is None else (design.metric, design.tune_metric)
     curves = [row for row in every if len(row[2]) > 1 or row[1] in asked]
-    rows = curves or every  # a number that stands there once is a metric if there is no other
+    rows = curves or every  # a number printed once is a metric if there is no other
     table = _table("metric", "found in", "values", "first", "last", "")
     for source, name, curve in rows[:_MOST]:
         is_it = design is not None and name == design.metric

@@ -24,7 +24,7 @@ _ORDER = ("better", "equivalent", "undecided", "worse")
 
 
 def short(name: str, most: int = LONGEST) -> str:
-    """A name on one line, cut where it is long; what is no letter, such as a control character, is left out."""
+    """A name on one line, cut if it is long, without control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
@@ -80,7 +80,7 @@ def _least(spreads: Iterable[float]) -> float:
 
 
 def baseline(findings: StudyFindings) -> str:
-    """What the contenders replace: ``the script's ReLU``; of a function, the activation beside which they stand."""
+    """What the contenders replace: ``the script's ReLU``; of a function, the activation that they are compared with."""
     if findings.own_baseline:
         return short(findings.own_baseline)
     names = [_title(name) for name in findings.replaces]
@@ -95,7 +95,7 @@ def _title(name: str) -> str:
 
 
 def sentence(findings: StudyFindings) -> str:
-    """The study in plain words: who is better, by how much, how sure; then what is open."""
+    """The study in plain words: which is better, by how much and how certain; then what is undecided."""
     if not findings.verdicts:
         return "Nothing was compared."
     if not findings.confirmed:
@@ -224,7 +224,7 @@ def _rate(factor: float, at_edge: bool) -> str:
 
 
 def cost(findings: StudyFindings) -> list[Column]:
-    """What each contender costs: medians of a run, the baseline's as they are, the contenders' beside them."""
+    """The cost of each contender: medians of a run; the baseline's in units, the contenders' relative to them."""
     told = rows(findings)
     if not told:
         return []

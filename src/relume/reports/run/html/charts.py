@@ -27,7 +27,7 @@ FEW = 6
 """Up to this many, an axis has a mark for each number."""
 
 WIDE = 1_000
-"""Losses that differ by more than this factor are drawn on a scale of logarithms: a line would lie on the axis."""
+"""Losses that differ by more than this factor are drawn on a log scale; otherwise the curve would lie on the axis."""
 
 EXTENT = 64
 """Of the axes at the left, in points, so that charts under each other have their steps under each other."""
@@ -98,7 +98,7 @@ def _dead_at(sites: Sequence[Judged], steps: Sequence[int]) -> list[int]:
 
 
 def dead_over_steps(findings: Findings) -> list[tuple[int, int]]:
-    """(step, dead units of all sites from there on) of a run; the sites of several optimizers by their own steps."""
+    """(step, dead units of all sites from that step) of a run; the sites of several optimizers by their own steps."""
     hit = [judged for judged in findings.sites if judged.events]
     last = max([findings.run["steps"], *(step for judged in hit for _, step, _ in judged.events)])
     steps = _thinned(sorted({0, last, *(step for judged in hit for _, step, _ in judged.events)}))
@@ -108,7 +108,7 @@ def dead_over_steps(findings: Findings) -> list[tuple[int, int]]:
 
 
 def _thinned(steps: Sequence[int]) -> list[int]:
-    """At most so many steps as a chart is wide; the first and the last stay."""
+    """At most one step per point of the chart's width; the first and the last stay."""
     if len(steps) <= MOST_POINTS:
         return list(steps)
     return [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, MOST_POINTS).round().astype(int))]
@@ -185,7 +185,7 @@ def _loss(clock: Timeline) -> Chart | None:
 def _curve(clock: Timeline) -> dict[str, Any]:
     """The loss as it was: a line with a gap at each loss that is not finite, and a band from the lowest to the highest.
 
-    A mark stands at the first step whose loss was not finite.
+    A mark shows the first step whose loss was not finite.
     """
     rows: Rows = []
     piece = 0

@@ -15,7 +15,7 @@ MOST_CELLS = 4096
 """A grid of more units has several in a cell: more cells could not be told apart."""
 
 COLUMNS = ((128, 16), (512, 32), (2048, 64), (MOST_CELLS, 96))
-"""Up to so many cells, so many in a row."""
+"""(cells, cells per row): the first entry with enough cells counts."""
 
 SIDE = 18
 """Of a cell if there is room, in points."""

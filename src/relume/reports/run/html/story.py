@@ -18,12 +18,12 @@ PLACES = 3
 """Sites that a sentence names; the others are counted."""
 
 UNIT_RULES = ("dead_unit", "born_dead", "rare_unit", "always_on", "one_sided", "stuck_high", "saturated", "non_finite")
-"""Of these the sentences on units tell."""
+"""States that the sentences on units mention."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The first lines of the report. ``tone`` is "bad", "warn", "good" or "none": a mark, beside the words."""
+    """The first lines of the report. ``tone`` is "bad", "warn", "good" or "none": a mark next to the words."""
 
     tone: str
     headline: str
@@ -60,7 +60,7 @@ def shown(text: object, most: int = MOST_LETTERS) -> str:
 
 
 def title(findings: Findings, most: int = MOST_LETTERS) -> str:
-    """The command that was watched, or what else was, in at most so many letters."""
+    """The command or other subject that was watched, in at most this many letters."""
     run = findings.run
     if wording.audited(findings):
         return shown(run["checkpoint"], most)
