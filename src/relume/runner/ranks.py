@@ -16,7 +16,7 @@ class Launch:
 
     Attributes:
         rank: 0 for the first, and if there is one process only. ``ranks``: how many there are.
-        run_id: the same in all ranks of one start, and different in each start; it reveals nothing about the environment.
+        run_id: the same in all ranks of one start, different in each start; it reveals nothing of the environment.
     """
 
     rank: int
