@@ -32,7 +32,8 @@ def main() -> None:
     console = Console(record=True, width=96, file=io.StringIO(), force_terminal=True)
     for part in before(out):
         console.print(part)
-    show(terminal.render(findings), wording.proving(findings), console)
+    looking = "relume report run.relume --open"
+    show(terminal.render(findings), looking, wording.proving(findings), console=console)
     text = "\n".join(line.rstrip() for line in console.export_text(clear=False).splitlines())
     first = r"(\n +→ [^\n]*\n).*?(?=\nNext: )"  # what follows the first finding is in the picture
     text = re.sub(first, r"\1…\n", text, count=1, flags=re.DOTALL)

@@ -25,7 +25,7 @@ from relume.doctor.diagnosis import diagnose, diagnose_checkpoint
 from relume.doctor.difference import differ
 from relume.doctor.reading import findings_of
 from relume.errors import MissingExtra, ParameterError, SpecError, WatchError, unknown_name
-from relume.framework import SPECS, Phase, load_specs, package_of_layer
+from relume.framework import SPECS, Framework, Phase, load_specs, package_of_layer
 from relume.logged import log as log
 from relume.observe.observer import Observer, framework_of
 
@@ -36,16 +36,18 @@ BUDGET = 0.02
 class Watch:
     """The watching of one model: a context manager, or :meth:`start` and :meth:`stop`. Made by :func:`watch`."""
 
-    def __init__(self, model: Any, *, budget: float, window: int | None, every: int | None, phase: Phase) -> None:
+    def __init__(self, model: Any, *, framework: Framework | None = None, **options: Any) -> None:
+        """``framework``: the model's; None: found by its class. ``options``: those of the observer."""
         self._model = model
+        self._framework = framework
         self._writer = RecordingWriter(None)
-        self._observer = Observer(self._writer, budget=budget, window=window, every=every, phase=phase)
+        self._observer = Observer(self._writer, **options)
         self._state = "new"
 
     def start(self) -> Watch:
         """Begin to watch, or continue after :meth:`stop`."""
         if self._state == "new":
-            self._observer.watch(framework_of(self._model), self._model)
+            self._observer.watch(self._framework or framework_of(self._model), self._model)
             # a notebook's cell that is run again drops its earlier watch, which could not be stopped otherwise
             weakref.finalize(self, self._observer.pause).atexit = False
         elif self._state == "stopped":

@@ -251,6 +251,7 @@ class Framework:
     ``treatment``, ``survey``: the classes that the lab needs; None: its scripts cannot be compared unedited.
     ``cures``: the class of :class:`Cures`; None: ``relume run`` cannot change its trainings.
     ``checkpoints``: the module with ``read(path)``: a saved file's containers, each array of them a ``Tensor``.
+    ``step``: the class for one step, ``(function, jit's options)``, that the probe takes in the place of a model.
     ``surgery``: the module that fulfills :class:`Surgery`; None: its models cannot be cured.
     """
 
@@ -264,10 +265,15 @@ class Framework:
     cures: str | None = None
     checkpoints: str | None = None
     surgery: str | None = None
+    step: str | None = None
 
     def load_probe(self) -> Any:
         """The probe's class; imports the framework."""
         return self._load(self.probe)
+
+    def load_step(self) -> Any:
+        """The class for one step; imports the framework."""
+        return self._load(self.step)
 
     def load_treatment(self) -> Any:
         """The :class:`Treatment`'s class; imports the framework."""
@@ -327,7 +333,7 @@ FRAMEWORKS = (
     ),
     Framework("TensorFlow", "tensorflow", probe="relume.tensorflow.watching.probe:TensorFlowProbe"),
     Framework("Keras", "keras", probe="relume.keras.watching.probe:KerasProbe"),
-    Framework("JAX", "jax", probe="relume.jax.watching.probe:JaxProbe"),
+    Framework("JAX", "jax", probe="relume.jax.watching.probe:JaxProbe", step="relume.jax.watching.probe:Step"),
 )
 """The frameworks by the name of their package, the watched ones first."""
 

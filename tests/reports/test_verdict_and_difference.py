@@ -89,7 +89,7 @@ def test_two_runs_stand_side_by_side():
     assert found[1].split() == "A a.relume 2 1 of 5 20.0% 100 20 2.0%".split()
     assert found[2].split() == "B b.relume 2 1 of 6 16.7% 100 20 ·".split()
     assert found[4].split() == "site source units dead died lived fires shift".split()
-    assert found[5].split() == "relu1 train.py:8 4 1 → 1 1 1 38% → 55% 0: +70%".split()
+    assert found[5].split() == "relu1 train.py:8 4 1 → 1 1 1 25% → 60% 0: +70%".split()
     text = squeezed(found)
     assert "relu1 (train.py:8) dead in B, not in A: units 1 relu1 (train.py:8) dead in A, not in B: units 0" in text
     assert "Units correspond only if both runs started from the same weights" in text

@@ -51,7 +51,7 @@ class Shift:
         dead: how many units are dead, in A and in B.
         died: units that are dead in B and not in A. ``lived``: those dead in A and not in B. None if the numbers of
             units differ, so that no unit of the one is one of the other.
-        rate: the mean firing rate of its units, in A and in B, None where not known.
+        rate: the median of its units' firing rates, in A and in B, None where not known.
         most_shifted: the unit whose firing rate differs most, None where none does. ``largest``: by how much.
         provisional: whether it was seen too little to be judged, in A or in B.
     """

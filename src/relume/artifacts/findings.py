@@ -185,6 +185,13 @@ class Judged:
         return {unit: (self.last_fired[unit], step) for unit, step in died.items() if self.last_fired[unit] < step}
 
     @property
+    def fires(self) -> float | None:
+        """The median of its units' firing rates; None where none is known."""
+        known = sorted(rate for rate in self.firing_rate if rate is not None)
+        middle = len(known) // 2
+        return (known[middle] + known[~middle]) / 2 if known else None
+
+    @property
     def broken_since(self) -> int | None:
         """The first step with an output that was not finite, if that is known."""
         return min(self.non_finite_since.values(), default=None)

@@ -55,9 +55,7 @@ def command(files: tuple[str, ...], html: Path | None, opened: bool, no_source: 
 
 
 def _open(page: Path) -> None:
-    import webbrowser
-
-    if not webbrowser.open(page.resolve().as_uri()):
+    if click.launch(str(page.resolve())):
         click.echo(f"relume: no browser found. Open {page} yourself.", err=True)
 
 

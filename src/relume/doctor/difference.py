@@ -72,13 +72,8 @@ def _shift(a: Judged, b: Judged) -> Shift:
         dead=(len(a.dead), len(b.dead)),
         died=tuple(sorted(set(b.dead) - set(a.dead))) if same else None,
         lived=tuple(sorted(set(a.dead) - set(b.dead))) if same else None,
-        rate=(_mean(a.firing_rate), _mean(b.firing_rate)),
+        rate=(a.fires, b.fires),
         most_shifted=most if far else None,
         largest=round(largest, 6),
         provisional=a.provisional or b.provisional,
     )
-
-
-def _mean(rates: Sequence[float | None]) -> float | None:
-    known = [rate for rate in rates if rate is not None]
-    return round(sum(known) / len(known), 6) if known else None

@@ -32,12 +32,24 @@ running: list[JaxProbe] = []
 _LOOK_NS = 150_000  # what the first lean look is taken to cost, before one was timed
 
 
+class Step:
+    """One step that is to be watched: a function, jitted already or not."""
+
+    def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        self.function, self.options = function, options
+        self.watched: Jitted | None = None
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return (self.watched or self.function)(*args, **kwargs)
+
+
 class Jitted:
     """What ``jax.jit`` gives while a script is watched: the jitted function, and what is known of it as a step."""
 
     def __init__(self, probe: JaxProbe, function: Any, options: Mapping[str, Any]) -> None:
         self._probe = probe
-        self._jitted = probe.real_jit(function, **options)
+        self._jitted = function if hasattr(function, "trace") else probe.real_jit(function, **options)
         self._static = _static(function, options)
         self.clock: StepClock | None = None
         self.programs: dict[Any, Any] = {}
@@ -92,13 +104,16 @@ class JaxProbe(CountingProbe):
         self._only_named = False
 
     def start(self, model: Any | None) -> None:
-        """Watch every step that is jitted from now on; with a model, only the sites that Keras's probe names."""
+        """Watch every step that is jitted from now on, or a :class:`Step`; with a model, what Keras's probe names."""
         if any(probe.listener is self.listener for probe in running):
             return
         running.append(self)
         self.running = self.looking = True
-        self._only_named = model is not None
         self.real_jit = jax.jit
+        if isinstance(model, Step):
+            model.watched = Jitted(self, model.function, model.options)
+            return
+        self._only_named = model is not None
         self.jit = self._jit(jax.jit)
         self._patches.put(jax, "jit", self.jit)
         self._patches.put(jax, "pmap", self._pmap(jax.pmap))

@@ -176,9 +176,7 @@ def _count(number: int, provisional: bool) -> str:
 
 
 def _fires(judged: Judged) -> str:
-    """The median unit's firing rate."""
-    rates = sorted(rate for rate in judged.firing_rate if rate is not None)
-    return f"{rates[len(rates) // 2]:.0%}" if rates else ""
+    return "" if judged.fires is None else f"{judged.fires:.0%}"
 
 
 def told(findings: Sequence[Finding]) -> list[Finding]:

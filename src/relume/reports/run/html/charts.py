@@ -51,6 +51,8 @@ def _deaths(clock: Timeline, sites: Sequence[Judged], names: Mapping[str, str]) 
         return None
     steps = _thinned(sorted({0, clock.steps, *(step for judged in hit for _, step, _ in judged.events)}))
     total = _dead_at(hit, steps)
+    if not any(total):
+        return None  # what died is NaN now
     drawn = [("all sites", total)] if len(hit) > 1 else []
     drawn += [(shown(names[judged.site.key], 40), _dead_at([judged], steps)) for judged in hit[:MOST_LINES]]
     rows = [

@@ -13,6 +13,7 @@ from relume.artifacts.findings import Finding, Findings, Judged, Timeline
 from relume.reports.run import states, wording
 from relume.reports.run.html import charts, drawing, story, unit_story
 from relume.reports.run.html.source import SourceFile, Sources
+from relume.reports.run.html.spread import SpreadRow, spread
 from relume.reports.run.html.story import shown
 from relume.reports.run.states import STATES
 from relume.theme import Chart
@@ -107,7 +108,7 @@ class RunReport:
     rows: tuple[Row, ...]
     worst: tuple[Row, ...]
     columns: tuple[Column, ...]
-    timelines: tuple[tuple[str, tuple[Chart, ...]], ...]
+    timelines: tuple[tuple[str, tuple[Chart, ...], tuple[SpreadRow, ...]], ...]
     details: tuple[Detail, ...]
     advice: tuple[story.Advice, ...]
     unseen: tuple[tuple[str, str, str], ...]
@@ -158,7 +159,6 @@ def _by_site(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
 
 def _row(place: int, judged: Judged, names: Mapping[str, str], drawn: bool) -> Row:
     site, counts = judged.site, states.counts(states.codes(judged))
-    known = [rate for rate in judged.firing_rate if rate is not None]
     return Row(
         number=place + 1,
         name=shown(names[site.key], 96),
@@ -167,7 +167,7 @@ def _row(place: int, judged: Judged, names: Mapping[str, str], drawn: bool) -> R
         line=site.line,
         units=site.units,
         counts=counts,
-        fires=round(float(np.median(known)), 4) if known else None,
+        fires=None if judged.fires is None else round(judged.fires, 4),
         examples=judged.examples,
         provisional=judged.provisional,
         drawn=drawn,
@@ -186,8 +186,10 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     return made
 
 
-def _timelines(findings: Findings, names: Mapping[str, str]) -> list[tuple[str, tuple[Chart, ...]]]:
-    """For each optimizer that steps a site, the words above its charts and the charts."""
+def _timelines(
+    findings: Findings, names: Mapping[str, str]
+) -> list[tuple[str, tuple[Chart, ...], tuple[SpreadRow, ...]]]:
+    """For each optimizer that steps a site, the words above its charts, the charts, and where trouble spread."""
     found = []
     for clock in findings.timelines:
         own = [judged for judged in findings.sites if judged.site.clock == clock.clock]
@@ -205,7 +207,7 @@ def _timelines(findings: Findings, names: Mapping[str, str]) -> list[tuple[str, 
         if not any(judged.events for judged in own):
             said.append("no unit died during the run")
         if drawn := charts.timeline(clock, own, names, stepped):
-            found.append((", ".join(said), tuple(drawn)))
+            found.append((", ".join(said), tuple(drawn), spread(clock, findings.sites)))
     return found[:MOST_CLOCKS]
 
 
