@@ -167,14 +167,14 @@ class Probe(Protocol):
         """Return the counts since the last call; waits for a device."""
 
 
-class Survey(Protocol):
+class Surveyor(Protocol):
     """One run in which it is found what a trial could replace; made as ``TheSurvey(seed)``.
 
     The framework is imported then, and the script has not gone on. The run trains as the script does.
     """
 
     def start(self) -> None:
-        """Survey from now on."""
+        """Surveyor from now on."""
 
     def stop(self) -> SwapPlan:
         """Leave nothing behind; returns what was found."""
@@ -283,7 +283,7 @@ class Framework:
         return self._load(self.treatment)
 
     def load_survey(self) -> Any:
-        """The :class:`Survey`'s class; imports the framework."""
+        """The :class:`Surveyor`'s class; imports the framework."""
         return self._load(self.survey)
 
     def load_cures(self) -> Any:
