@@ -30,7 +30,8 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not site.rare:
         return None
     rates = [rate for unit in site.rare if (rate := site.firing_rate[unit]) is not None]
-    evidence = f"{share(site.rare, site)} fired on less than 1 % of {site.samples:,} samples (the rarest on {percent(min(rates))})"
+    seldom = f"fired on less than 1 % of {site.samples:,} samples (the rarest on {percent(min(rates))})"
+    evidence = f"{share(site.rare, site)} {seldom}"
     return site.rare, evidence, "specialists, or units about to die: compare with a lower learning rate"
 
 
