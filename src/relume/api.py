@@ -244,8 +244,8 @@ def audit(*files: str | Path) -> Findings:
     """Judge the units of a checkpoint without running anything, as ``relume audit`` does.
 
     Args:
-        files: a checkpoint (of ``torch.save``, ``.safetensors`` or ``.npz``) or a folder of one; or several of one run,
-            of which the latest is judged and the earlier ones prove which units had no gradient since.
+        files: a checkpoint (of ``torch.save``, Keras, ``.safetensors`` or ``.npz``) or a folder of one; or several of
+            one run, of which the latest is judged and the earlier ones prove which units had no gradient since.
 
     Returns: findings, a site for each layer; its ``cause`` holds the evidence for each dead unit.
 

@@ -219,6 +219,9 @@ class Cures(Protocol):
 class Surgery(Protocol):
     """How the models of one framework are altered; a module with these functions, behind ``relume.cures``."""
 
+    def refuse_model(self, model: Any) -> None:
+        """Raises: CureError: the model is none that a cure can alter in place; called before all others."""
+
     def revive(self, model: Any, findings: Findings, batch: Any, *, optimizer: Any = None) -> Change:
         """See :func:`relume.revive`."""
 

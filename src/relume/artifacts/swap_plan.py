@@ -81,6 +81,21 @@ class Rates:
 
 
 @dataclass(frozen=True)
+class FirstLayer:
+    """The layer that takes a network's input.
+
+    Attributes:
+        layer: which one. ``spot``: the call that makes it. ``alone``: that call makes only such layers.
+        norm: the class of ``torch.nn`` that normalizes its input.
+    """
+
+    layer: Birth
+    spot: Spot
+    norm: str
+    alone: bool
+
+
+@dataclass(frozen=True)
 class SwapPlan:
     """The whole of it, as JSON in :meth:`to_dict`.
 
@@ -89,6 +104,7 @@ class SwapPlan:
         optimizers: as they were met. ``schedulers``: classes. ``seeds``: the seeding calls that were seen.
         holders: modules that hold PyTorch's own functions by another name, ``module:name``.
         modules: that were imported: a server may load them beforehand.
+        inputs: the layers whose input can be normalized, of each network one.
         compiled: the script calls ``torch.compile``; a survey runs such code uncompiled.
     """
 
@@ -100,6 +116,7 @@ class SwapPlan:
     holders: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     compiled: bool = False
+    inputs: tuple[FirstLayer, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -117,6 +134,7 @@ class SwapPlan:
             holders=tuple(told["holders"]),
             modules=tuple(told["modules"]),
             compiled=told["compiled"],
+            inputs=tuple(_first_layer(each) for each in told.get("inputs", ())),
         )
 
     def chosen(self, only: str = "") -> tuple[SwapSite, ...]:
@@ -157,6 +175,12 @@ def site_is(site: SwapSite) -> Any:
         return word in names or word.lower() in names or module.endswith(f".{word}")
 
     return means
+
+
+def _first_layer(told: Mapping[str, Any]) -> FirstLayer:
+    file, line, end_line, column, end_column = told["spot"]
+    spot = (file, line, end_line, column, end_column)
+    return FirstLayer(Birth(**told["layer"]), spot, told["norm"], told["alone"])
 
 
 def _site(told: Mapping[str, Any]) -> SwapSite:

@@ -19,7 +19,7 @@ _UPSTREAM = "upstream cascade"
 
 
 def plan(findings: Findings, file: str) -> Plan:
-    """What to do about the dead units of a run or a checkpoint; ``file``: the source of the findings."""
+    """What to do about the dead units of a run or a checkpoint; ``file``: its recording, "" for none."""
     run = findings.run
     of = {"file": file, **{key: run.get(key) for key in ("script", "argv", "steps")}}
     actions, opened = [], []
@@ -142,7 +142,7 @@ def _check(cure: Cure, proposal: Proposal, site: Judged, findings: Findings, fil
     if "audited" in run:
         return "relume audit CHECKPOINT"
     script = shlex.join([str(run["script"]), *map(str, run.get("argv") or [])]) if run.get("script") else "SCRIPT"
-    after = f"--out after.relume {script} && relume diff {shlex.quote(file)} after.relume"
+    after = f"--out after.relume {script} && relume diff {shlex.quote(file)} after.relume" if file else script
     if cure.name == "swap_activation":
         where = f"{site.site.file}:{site.site.line}"
         return f"relume compare --with {proposal.settings['to']},elu --only {shlex.quote(where)} {script}"

@@ -22,4 +22,5 @@ CURE = Cure(
     "center the data, or add a normalization ({by}) before the layer that feeds it",
     _propose,
     known=("LeCun et al. 1998, Efficient BackProp, section 4.3: inputs with a mean of zero",),
+    tries=("normalize",),
 )
