@@ -16,7 +16,7 @@ from relume.artifacts.findings import Findings
 from relume.artifacts.study import Study
 from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import Design
-from relume.artifacts.verdict import Verdict
+from relume.artifacts.verdict import CheckResult
 from relume.artifacts.writer import RecordingWriter
 from relume.auditor.audit import audit as audit_files
 from relume.auditor.audit import is_checkpoint
@@ -224,9 +224,9 @@ def compare(
     """
     from relume.lab.campaign import Terms
     from relume.lab.findings import findings_of
-    from relume.lab.function_study import Call, activations_of, campaign_of
+    from relume.lab.function_study import FunctionCall, activations_of, campaign_of
 
-    call = Call(train, activations_of(activations), metric, tune_metric, mode, jobs)
+    call = FunctionCall(train, activations_of(activations), metric, tune_metric, mode, jobs)
     design = Design((), seeds=seeds, factors=tuple(map(float, lr_factors)), at=at, delta=delta)
     kept = Study.open(study)
     try:
@@ -258,7 +258,9 @@ def audit(*files: str | Path) -> Findings:
     return diagnose_checkpoint(audit_files([Path(file) for file in files]))
 
 
-def check(run: Run, *, max_dead: float | None = None, per_site: bool = False, fail_on: Sequence[str] = ()) -> Verdict:
+def check(
+    run: Run, *, max_dead: float | None = None, per_site: bool = False, fail_on: Sequence[str] = ()
+) -> CheckResult:
     """Check a run, as ``relume check`` does.
 
     Args:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relume.artifacts.certificate import Certificate
     from relume.artifacts.change import Change
     from relume.artifacts.findings import Findings
+    from relume.artifacts.history import Band
     from relume.artifacts.recording import Death, Site
     from relume.artifacts.swap_plan import SwapPlan, Treated
 
@@ -85,6 +86,7 @@ class Seen:
         slope: the learned slope of a PReLU, shape (units,), None for the others.
         deaths: how units fell silent that are silent now, since the last time.
         statistics: numbers of the whole site, by the names that :class:`~relume.artifacts.recording.SiteRecord` gives.
+        band: pre-activations at some looks so far, None where they are not looked at.
     """
 
     site: int
@@ -93,6 +95,7 @@ class Seen:
     slope: np.ndarray[Any, Any] | None = None
     deaths: Sequence[Death] = ()
     statistics: Mapping[str, float] = field(default_factory=dict)
+    band: Band | None = None
 
 
 class Steps(NamedTuple):
@@ -167,14 +170,14 @@ class Probe(Protocol):
         """Return the counts since the last call; waits for a device."""
 
 
-class Survey(Protocol):
+class Surveyor(Protocol):
     """One run in which it is found what a trial could replace; made as ``TheSurvey(seed)``.
 
     The framework is imported then, and the script has not gone on. The run trains as the script does.
     """
 
     def start(self) -> None:
-        """Survey from now on."""
+        """Surveyor from now on."""
 
     def stop(self) -> SwapPlan:
         """Leave nothing behind; returns what was found."""
@@ -283,7 +286,7 @@ class Framework:
         return self._load(self.treatment)
 
     def load_survey(self) -> Any:
-        """The :class:`Survey`'s class; imports the framework."""
+        """The :class:`Surveyor`'s class; imports the framework."""
         return self._load(self.survey)
 
     def load_cures(self) -> Any:

@@ -9,7 +9,7 @@ from relume.artifacts.study import Study
 from relume.artifacts.subject import Subject
 from relume.artifacts.trial import Contender, Design, TrialKey
 from relume.lab.executors.local import LocalExecutor
-from relume.lab.trials.forked import Place
+from relume.lab.trials.forked import OutputPlace
 from relume.lab.trials.spec import Script, TrialSpec
 
 
@@ -22,7 +22,7 @@ def main(top: Path, count: int) -> None:
     orders = (TrialSpec(key, script, plan={}) for key in keys if study.claim(key))
 
     def place(order):
-        return Place(str(study.log(order.key)), str(study.folder))
+        return OutputPlace(str(study.log(order.key)), str(study.folder))
 
     with LocalExecutor(place, jobs=2, body="bodies:plain", preload=("json",)) as executor:
         for outcome in executor.run(orders):

@@ -12,7 +12,7 @@ from relume.artifacts.trial import Design
 from relume.errors import NothingToCompare, StudyError
 from relume.lab.campaign import Quiet, Terms
 from relume.lab.findings import read_findings
-from relume.lab.function_study import Call, activations_of, campaign_of
+from relume.lab.function_study import FunctionCall, activations_of, campaign_of
 from relume.reports.study import terminal as study_terminal
 
 GAIN = {"relu": 0.0, "elu": 5.0, "gelu": 0.1}
@@ -159,7 +159,7 @@ def test_two_shards_share_the_work_and_come_to_one_verdict(tmp_path):
     campaigns = []
     for number, half in enumerate(halves):
         study = Study.open(tmp_path / "study")
-        call = Call(half, activations_of(["relu", "elu"]))
+        call = FunctionCall(half, activations_of(["relu", "elu"]))
         terms = Terms(shard=(number + 1, 2), until=0.0)  # none waits for the other
         campaigns.append(campaign_of(call, Design((), seeds=4, factors=(1.0,)), study, terms))
     for _ in range(2):  # the second time each sees what the other has done
@@ -175,7 +175,7 @@ def test_two_shards_share_the_work_and_come_to_one_verdict(tmp_path):
 
 def test_when_the_time_is_over_what_is_done_is_kept(tmp_path):
     study = Study.open(tmp_path / "study")
-    call = Call(train, activations_of(["relu", "elu"]))
+    call = FunctionCall(train, activations_of(["relu", "elu"]))
     campaign = campaign_of(call, Design((), seeds=4), study, Terms(until=0.0))
     verdicts = campaign.carry_out()
     assert campaign.out_of_time
@@ -198,7 +198,7 @@ class Telling(Quiet):
 
 def test_the_first_verdict_is_told_while_the_others_still_run(tmp_path):
     study, told, calls = Study.open(tmp_path / "study"), Telling(), Counting()
-    call = Call(calls, activations_of(["relu", "gelu", "elu"]))
+    call = FunctionCall(calls, activations_of(["relu", "gelu", "elu"]))
     campaign = campaign_of(call, Design((), seeds=6), study, Terms())
     campaign.progress = told
     verdicts = campaign.carry_out()

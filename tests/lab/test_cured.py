@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from relume.artifacts.trial import BASELINE, Contender, Trial, TrialKey
-from relume.lab.judging.cured import Terms, delta_of, hopeless, least_seeds, tried
+from relume.lab.judging.cured import CureTerms, delta_of, hopeless, least_seeds, tried
 
 CURE = Contender("clip:1", parameters={"norm": 1.0}, treatment="clip")
 
@@ -23,7 +23,7 @@ def runs(name, shares, values, status="finished"):
 
 
 def terms(**other):
-    return Terms(
+    return CureTerms(
         **{"metric": "acc", "mode": "max", "at": "last", "delta": 0.02, "max_dead": 0.01, "candidates": 6} | other
     )
 

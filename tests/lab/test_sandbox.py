@@ -19,7 +19,7 @@ import trials
 
 from relume.artifacts.trial import TrialKey
 from relume.lab.executors.local import LocalExecutor
-from relume.lab.trials.forked import Place
+from relume.lab.trials.forked import OutputPlace
 from relume.lab.trials.sandbox import root_of
 from relume.lab.trials.spec import Script, TrialSpec
 
@@ -81,7 +81,7 @@ def executors(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", trials.HERE)
         made = {
-            way: LocalExecutor(lambda _, way=way: Place(str(top / way)), jobs=1, body=f"{module}:plain")
+            way: LocalExecutor(lambda _, way=way: OutputPlace(str(top / way)), jobs=1, body=f"{module}:plain")
             for way, module in WAYS.items()
         }
         yield made, top
@@ -193,7 +193,9 @@ def test_the_study_itself_is_not_seen(project, executors, way):
     (study / "trials").mkdir(parents=True)
     (project / "train.py").write_text("import os\nprint(sorted(os.listdir()))\n")
     order = TrialSpec(KEY, Script("train.py", (), False, str(project)))
-    executor = LocalExecutor(lambda _: Place(str(study / "trials" / "log"), str(study)), body=f"{WAYS[way]}:plain")
+    executor = LocalExecutor(
+        lambda _: OutputPlace(str(study / "trials" / "log"), str(study)), body=f"{WAYS[way]}:plain"
+    )
     with executor:
         (outcome,) = executor.run([order])
     assert outcome.trial.status == "finished"

@@ -16,7 +16,7 @@ from relume.artifacts.trial import BASELINE, Look, Trial, TrialKey
 from relume.errors import StudyError
 from relume.lab.judging import stats
 from relume.lab.judging.schedule import look_now
-from relume.lab.judging.verdicts import Study, judge, judge_all
+from relume.lab.judging.verdicts import JudgedStudy, judge, judge_all
 
 NAN = math.nan
 NOISE = np.random.default_rng(5).standard_normal(64)
@@ -615,10 +615,10 @@ def test_seeds_that_are_no_look_are_refused():
 
 
 def test_several_studies_are_corrected_together():
-    one = Study(
+    one = JudgedStudy(
         alone(["elu", "gelu"], 8), trials({BASELINE: spread(8), "elu": spread(8, 1.2, 8), "gelu": spread(8, 0, 16)})
     )
-    other = Study(alone(["elu"], 8, mode="min"), trials({BASELINE: spread(8, 0, 24), "elu": spread(8, 0.3, 32)}))
+    other = JudgedStudy(alone(["elu"], 8, mode="min"), trials({BASELINE: spread(8, 0, 24), "elu": spread(8, 0.3, 32)}))
     together = judge_all([one, other])
     raw = [judge(study.design, study.trials) for study in (one, other)]
     p = [scipy.stats.ttest_rel(*pair).pvalue / 0.6 for pair in (
@@ -629,7 +629,7 @@ def test_several_studies_are_corrected_together():
     assert together[0][0].p_holm > raw[0][0].p_holm
     assert together[0][0].ci_simultaneous[0] < raw[0][0].ci_simultaneous[0]  # it holds over all three
     assert together[0][0].ci == raw[0][0].ci
-    unfinished = Study(alone(["elu"], 8), other.trials[:-1])
+    unfinished = JudgedStudy(alone(["elu"], 8), other.trials[:-1])
     mixed = judge_all([one, unfinished])
     assert mixed[1][0].verdict == "undecided"
     assert mixed[0][0].p_holm == pytest.approx(min(1, 3 * min(p[:2])))  # what is not there yet is in the family

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relume.artifacts.trial import TrialKey
 from relume.lab.executors.local import LocalExecutor
-from relume.lab.trials.forked import Place
+from relume.lab.trials.forked import OutputPlace
 from relume.lab.trials.spec import Script, TrialSpec
 
 HERE = str(Path(__file__).parent)
@@ -27,7 +27,7 @@ def order(folder, text=None, seed=0, args=(), script="train.py", **options):
 def places(top):
     """A log for each seed."""
     Path(top).mkdir(parents=True, exist_ok=True)
-    return lambda order: Place(log(top, order.key.seed))
+    return lambda order: OutputPlace(log(top, order.key.seed))
 
 
 def log(top, seed=0):

@@ -32,7 +32,7 @@ def test_fast_claims_are_reproduced(experiment, tmp_path):
     assert [row for row in rows if row["verdict"] != "reproduced"] == []
 
 
-NOT_RUN = {"slow-regression", "slow-regression-revived"}  # hours; docs/reference/published-numbers.md says so
+NOT_RUN: set[str] = set()  # docs/reference/published-numbers.md says which these are
 SHORT = {
     "deep-variance": "--networks 1 --epochs 1 --seeds 1",
     "collapse-relu-rai": "--networks 8 --steps 3",

@@ -38,7 +38,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckResult:
     """What was asked, on how much it was judged, and the failures. It holds if there is none.
 
     ``max_dead`` is a share, of all units or ``per_site``; None if it was not asked. ``rules`` are the codes of those

@@ -192,13 +192,13 @@ def _compare(request: Request, study: Study, options: dict[str, Any]) -> int:
 
 def _executor(request: Request, study: Study, options: dict[str, Any]) -> Any:
     """Who runs the trials: this machine, or Ray."""
-    from relume.lab.trials.forked import Place
+    from relume.lab.trials.forked import OutputPlace
     from relume.lab.trials.spec import TrialSpec
 
     folder = str(study.folder.resolve())
 
-    def place(order: TrialSpec) -> Place:
-        return Place(str(study.log(order.key).resolve()), folder)
+    def place(order: TrialSpec) -> OutputPlace:
+        return OutputPlace(str(study.log(order.key).resolve()), folder)
 
     until = _until(options)
     if options["ray"]:

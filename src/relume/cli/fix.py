@@ -102,13 +102,13 @@ def _fix(request: Request, study: Study, options: dict[str, Any]) -> int:
     from relume.cli._progress import Bar
     from relume.lab import fix, scripts
     from relume.lab.executors.local import LocalExecutor
-    from relume.lab.trials.forked import Place
+    from relume.lab.trials.forked import OutputPlace
     from relume.lab.trials.spec import TrialSpec
 
     folder = str(study.folder.resolve())
 
-    def place(order: TrialSpec) -> Place:
-        return Place(str(study.log(order.key).resolve()), folder)
+    def place(order: TrialSpec) -> OutputPlace:
+        return OutputPlace(str(study.log(order.key).resolve()), folder)
 
     with (
         LocalExecutor(place, options["jobs"] or 0, threads=request.threads) as executor,

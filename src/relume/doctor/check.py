@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Sequence
 
 from relume.artifacts.findings import Findings, Judged
-from relume.artifacts.verdict import DeadUnits, Failure, Verdict
+from relume.artifacts.verdict import CheckResult, DeadUnits, Failure
 from relume.doctor.rules import RULES, Rule
 from relume.errors import UnknownName
 
@@ -23,7 +23,7 @@ _DEAD_ADVICE = "the report says which, since when and why"
 
 def check(
     findings: Findings, *, max_dead: float | None = None, per_site: bool = False, fail_on: Sequence[str] = ()
-) -> Verdict:
+) -> CheckResult:
     """Check a run.
 
     Args:
@@ -42,7 +42,7 @@ def check(
     if max_dead is not None:
         failures += _too_many_per_site(judged, max_dead) if per_site else _too_many(judged, max_dead)
     failures += _found(findings, rules)
-    return Verdict(
+    return CheckResult(
         max_dead=max_dead,
         per_site=per_site,
         rules=tuple(rule.code for rule in rules),

@@ -105,13 +105,13 @@ def read_findings(folders: Sequence[str | Path]) -> list[StudyFindings]:
     ]
 
 
-def _asked(study: Study) -> judging.Study:
+def _asked(study: Study) -> judging.JudgedStudy:
     design = demand_design(study)
     trials = study.trials()
     look = look_now(design, trials, study.looks)
     if look is not None and look not in study.looks:
         study.add_look(look)
-    return judging.Study(design, trials, study.looks)
+    return judging.JudgedStudy(design, trials, study.looks)
 
 
 def demand_design(study: Study) -> Design:

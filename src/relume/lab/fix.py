@@ -23,9 +23,9 @@ from relume.lab.capture.metrics import TRAINING_LOSS, Found, Metric, infer_mode,
 from relume.lab.contenders import parse_contenders
 from relume.lab.edits import edit_of
 from relume.lab.judging.checks import check_seeds
-from relume.lab.judging.cured import FIRST, Terms, delta_of, hopeless, least_seeds, tried
+from relume.lab.judging.cured import FIRST, CureTerms, delta_of, hopeless, least_seeds, tried
 from relume.lab.scripts import FIRST as AS_IT_STANDS
-from relume.lab.scripts import Executor, Request, ScriptTrials, settle
+from relume.lab.scripts import Request, RunsTrials, ScriptTrials, settle
 
 ORDER = ("lower_rate", "spare_from_decay", "normalize_input", "initialize_anew", "revive_units", "swap_activation")
 """Cures from the cheapest. Another activation comes last: a unit with a slope below zero is never dead, so that its
@@ -95,7 +95,7 @@ class Search:
     request: Request
     survey: Survey
     study: Study
-    executor: Executor
+    executor: RunsTrials
     metric: Metric
     max_dead: float
     progress: Progress = field(default_factory=Quiet)
@@ -175,7 +175,7 @@ class Search:
         Raises: StudyError: the seeds have no effect, or the study cannot be written.
         """
         design = self.request.design
-        terms = Terms(design.metric, design.mode, design.at, design.delta, self.max_dead, len(design.contenders))
+        terms = CureTerms(design.metric, design.mode, design.at, design.delta, self.max_dead, len(design.contenders))
         demand_seeds(self.request)
         base = self._runs(BASELINE, design.seeds)
         check_seeds(base)
@@ -200,7 +200,7 @@ class Search:
             edit=None if cure is None else self._edit(cure.cure, terms),
         )
 
-    def _try(self, contender: Contender, base: Sequence[Trial], terms: Terms) -> Tried:
+    def _try(self, contender: Contender, base: Sequence[Trial], terms: CureTerms) -> Tried:
         seeds = self.request.design.seeds
         runs = self._runs(contender.name, min(FIRST, seeds))
         if not hopeless(base, runs, terms):
@@ -230,7 +230,7 @@ class Search:
             if self.study.claim(key):
                 yield key
 
-    def _edit(self, name: str, terms: Terms) -> Edit:
+    def _edit(self, name: str, terms: CureTerms) -> Edit:
         """The edit that does what a cure did, once a run of the edited script has shown that it does."""
         contender = next(each for each in self.request.design.contenders if each.name == name)
         script = self.request.script
@@ -253,7 +253,7 @@ class Search:
         return _proven(made, ended[key], ended[AS_IT_STANDS._replace(activation=name)], terms)
 
 
-def _proven(made: Edit, edited: Trial, cured: Trial, terms: Terms) -> Edit:
+def _proven(made: Edit, edited: Trial, cured: Trial, terms: CureTerms) -> Edit:
     """The edit with its proof; without a diff if it does not do what the cure did."""
     if edited.weights and edited.weights == cured.weights:
         return replace(made, proof="the edited script ends with the same weights as the cure's run, to the bit")

@@ -22,7 +22,7 @@ FIRST = AS_IT_STANDS
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """What ``relume.compare`` was asked.
 
     Attributes:
@@ -74,7 +74,7 @@ def activations_of(given: Iterable[Any] | Mapping[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def campaign_of(call: Call, design: Design, study: Study, terms: Terms) -> Campaign:
+def campaign_of(call: FunctionCall, design: Design, study: Study, terms: Terms) -> Campaign:
     """Begin or go on; where nothing was run, the first trial tells which metrics there are.
 
     Raises:
@@ -102,11 +102,11 @@ def campaign_of(call: Call, design: Design, study: Study, terms: Terms) -> Campa
     return Campaign(design, study, trials, terms, first=(FIRST,))
 
 
-def _first(call: Call) -> Trial:
+def _first(call: FunctionCall) -> Trial:
     trial = run_call(call.train, call.given()[BASELINE], FIRST)
     if trial.status == "failed":
         raise NothingToCompare(
-            f"The function failed with its first activation ({trial.error}). Call it yourself: "
+            f"The function failed with its first activation ({trial.error}). FunctionCall it yourself: "
             f"train({next(iter(call.activations))!r}, 0, 1.0, log).",
             slug="script-failed",
         )

@@ -32,7 +32,7 @@ AGAIN = FIRST._replace(stage="repeat")
 """The first trial once more: where it ends otherwise, runs of one seed are not the same."""
 
 
-class Executor(Protocol):
+class RunsTrials(Protocol):
     """Who runs orders, and hands each over as it ends."""
 
     def run(self, orders: Iterable[TrialSpec]) -> Iterator[Any]:
@@ -93,7 +93,7 @@ class ScriptTrials:
     request: Request
     survey: Survey
     metric: Metric
-    executor: Executor
+    executor: RunsTrials
 
     def run(self, keys: Iterable[TrialKey]) -> Iterator[Trial]:
         """Run these; each is handed over as soon as it ends."""
@@ -115,7 +115,7 @@ def known_survey(request: Request, study: Study) -> Survey | None:
     return Survey.read(study.folder, number) if number else None
 
 
-def make_survey(request: Request, executor: Executor) -> Survey:
+def make_survey(request: Request, executor: RunsTrials) -> Survey:
     """Run the script once as it stands, and see what it does.
 
     Raises: NothingToCompare: the script failed.
@@ -161,7 +161,7 @@ _USAGE = 2
 """The exit status by which argparse and click say that they do not know an argument."""
 
 
-def _surveyed(request: Request, executor: Executor, hidden: tuple[str, ...] = ()) -> tuple[Trial, dict[str, Any]]:
+def _surveyed(request: Request, executor: RunsTrials, hidden: tuple[str, ...] = ()) -> tuple[Trial, dict[str, Any]]:
     order = request.order(FIRST, regex=request.metric, written=hidden)
     _, trial, found = next(iter(executor.run([order])))
     return trial, found

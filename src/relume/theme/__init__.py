@@ -1,6 +1,6 @@
 """The look that the page and the HTML reports share: colors, theme, charts, and the template beneath them.
 
-One file comes out, which asks nothing of anywhere: :func:`environment` gives Jinja2 with autoescape and the base
+One file comes out, which makes no request: :func:`environment` gives Jinja2 with autoescape and the base
 template, :class:`Chart` a drawing with its picture, its specification and its table.
 """
 

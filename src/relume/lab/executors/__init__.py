@@ -10,10 +10,10 @@ from dataclasses import KW_ONLY, dataclass
 from types import TracebackType
 from typing import Self
 
-from relume.lab.trials.forked import BODY, Outcome, Place
+from relume.lab.trials.forked import BODY, Outcome, OutputPlace
 from relume.lab.trials.spec import TrialSpec
 
-Places = Callable[[TrialSpec], Place]
+Places = Callable[[TrialSpec], OutputPlace]
 """Says where an order runs and what file gets what it prints."""
 
 

@@ -18,7 +18,7 @@ from relume.errors import StudyError
 from relume.lab.executors import LOST, TRIES, Executor, Places
 from relume.lab.executors import cores as cores
 from relume.lab.trials.beginning import first_imports
-from relume.lab.trials.forked import Outcome, Place, environment
+from relume.lab.trials.forked import Outcome, OutputPlace, environment
 from relume.lab.trials.sandbox import root_of
 from relume.lab.trials.server import command
 from relume.lab.trials.spec import TrialSpec
@@ -34,7 +34,7 @@ _PATIENCE = 20.0
 @dataclass
 class _Running:
     order: TrialSpec
-    place: Place
+    place: OutputPlace
     gpus: tuple[str, ...]
     tries: int = 1
     server: _Server | None = None

@@ -25,7 +25,7 @@ from relume.artifacts.trial import Trial
 from relume.artifacts.trial_json import trial_from_json, trial_to_json
 from relume.errors import MissingExtra, StudyError
 from relume.lab.executors import LOST, TRIES, Executor, cores
-from relume.lab.trials.forked import Outcome, Place, environment
+from relume.lab.trials.forked import Outcome, OutputPlace, environment
 from relume.lab.trials.server import command
 from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.supervise import read_outcome
@@ -194,7 +194,7 @@ def run_here(told: dict[str, Any], body: str, mark: str, packed: bytes) -> tuple
             with zipfile.ZipFile(io.BytesIO(packed)) as archive:
                 archive.extractall(folder)
             order = replace(order, script=replace(order.script, folder=str(folder)))
-        place = Place(f"{top}/log", work=f"{top}/work")
+        place = OutputPlace(f"{top}/log", work=f"{top}/work")
         (Path(top) / "server").mkdir()
         task = json.dumps({"order": order.to_dict(), "place": [place.log, place.study, place.work], "body": body})
         subprocess.run(

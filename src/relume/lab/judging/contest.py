@@ -106,7 +106,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Terms:
+class ContestTerms:
     """What all tests of a look share.
 
     Attributes:
@@ -154,7 +154,7 @@ class Contest:
     equivalent: float = 1.0
     by_failing: bool = False
     base_failing: bool = False
-    terms: Terms = Terms()
+    terms: ContestTerms = ContestTerms()
 
     @property
     def name(self) -> str:
@@ -179,7 +179,7 @@ class Contest:
         return _limit(self.own, self.base, level / 2, step), -_limit(self.base, self.own, level / 2, step)
 
 
-def contest(own: Arm, base: Arm, terms: Terms) -> Contest:
+def contest(own: Arm, base: Arm, terms: ContestTerms) -> Contest:
     """Makes every test of one contender."""
     if not own.factors or not (own.usable or base.usable):
         return Contest(own, base, base_failing=not base.usable)
@@ -203,7 +203,7 @@ def collapse_moves(arm: Arm, worst: float | None) -> float:
     return stats.wilson(0, len(finished))[1] * float(finished.mean() - worst)
 
 
-def _claim(winner: Arm, loser: Arm, terms: Terms, margin: float = 0.0) -> Claim:
+def _claim(winner: Arm, loser: Arm, terms: ContestTerms, margin: float = 0.0) -> Claim:
     """That one rate of ``winner`` exceeds every rate of ``loser`` by more than ``margin``."""
     rivals, rates = np.concatenate([loser.values, loser.between]), len(loser.factors)
     rows = list(winner.usable)

@@ -29,7 +29,7 @@ FIRST = 2
 
 
 @dataclass(frozen=True)
-class Terms:
+class CureTerms:
     """What is asked of a cure.
 
     Attributes:
@@ -56,7 +56,7 @@ def least_seeds(candidates: int) -> int:
     return math.ceil(-math.log2(ALPHA / max(1, candidates)))
 
 
-def delta_of(base: Sequence[Trial], terms: Terms) -> float:
+def delta_of(base: Sequence[Trial], terms: CureTerms) -> float:
     """What counts as worse: what was asked, or one standard deviation of the script's own runs.
 
     If they all end with one value, such as a return of 1, it is 1 % of that: nothing can be shown not to be worse by 0.
@@ -69,7 +69,7 @@ def delta_of(base: Sequence[Trial], terms: Terms) -> float:
     return spread or 0.01 * abs(float(values.mean())) if len(values) else 0.0
 
 
-def hopeless(base: Sequence[Trial], runs: Sequence[Trial], terms: Terms) -> str:
+def hopeless(base: Sequence[Trial], runs: Sequence[Trial], terms: CureTerms) -> str:
     """Why the first runs show that a cure will not hold, "" if they do not."""
     if len(runs) < FIRST:
         return ""
@@ -81,7 +81,7 @@ def hopeless(base: Sequence[Trial], runs: Sequence[Trial], terms: Terms) -> str:
     return ""
 
 
-def tried(contender: Contender, base: Sequence[Trial], runs: Sequence[Trial], terms: Terms, seeds: int) -> Tried:
+def tried(contender: Contender, base: Sequence[Trial], runs: Sequence[Trial], terms: CureTerms, seeds: int) -> Tried:
     """What a cure's runs say beside those of the script (``base``), of which ``seeds`` pairs were planned."""
     before, after = _dead(base, runs)
     shares = np.array(before) - np.array(after)
@@ -119,7 +119,7 @@ def says(contender: Contender) -> str:
 
 
 def _outcome(
-    dead: tuple[float, float], p_dead: float, p_metric: float, failures: str, terms: Terms
+    dead: tuple[float, float], p_dead: float, p_metric: float, failures: str, terms: CureTerms
 ) -> tuple[Outcome, str]:
     if failures:
         return "failed", failures
@@ -135,7 +135,7 @@ def _outcome(
     return "cured", ""
 
 
-def _may_be_worse(p_metric: float, terms: Terms) -> str:
+def _may_be_worse(p_metric: float, terms: CureTerms) -> str:
     return f"{terms.metric} may be worse by delta or more (p = {p_metric:.2g}, needed: {ALPHA:g})"
 
 
@@ -168,7 +168,7 @@ def _dead(base: Sequence[Trial], runs: Sequence[Trial]) -> tuple[list[float], li
     return [before for before, _ in judged], [after for _, after in judged]
 
 
-def _values(trials: Sequence[Trial], terms: Terms) -> Array:
+def _values(trials: Sequence[Trial], terms: CureTerms) -> Array:
     """Of each run in the order of the seeds; NaN for one that failed. One that collapsed has the value it ended at."""
     ordered = sorted(trials, key=lambda trial: trial.key.seed)
     return np.array([trial_value(trial, terms.metric, terms.at, terms.mode) for trial in ordered], dtype=np.float64)

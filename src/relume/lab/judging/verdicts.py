@@ -17,7 +17,7 @@ import numpy as np
 from relume.artifacts.trial import BASELINE, Call, Design, EqualTime, Look, Trial, Verdict
 from relume.lab.judging import stats
 from relume.lab.judging.checks import check_seeds
-from relume.lab.judging.contest import Arm, Contest, Terms, contest
+from relume.lab.judging.contest import Arm, Contest, ContestTerms, contest
 from relume.lab.judging.needed import seeds_needed
 from relume.lab.judging.notes import Stage, noise_notes, notes
 from relume.lab.judging.schedule import SCREEN, Confirmation, look_of, share
@@ -27,7 +27,7 @@ COSTS = ("seconds", "cpu_seconds", "peak_memory", "parameters_added", "dead_shar
 
 
 @dataclass(frozen=True)
-class Study:
+class JudgedStudy:
     """What verdicts rest on; several of them, on other tasks, are corrected together."""
 
     design: Design
@@ -50,10 +50,10 @@ def judge(design: Design, trials: Sequence[Trial], looks: Sequence[Look] = ()) -
         StudyError: two seeds ended with the same weights; or the design's seeds are those of no look.
         MissingExtra: SciPy is not installed.
     """
-    return judge_all([Study(design, trials, looks)])[0]
+    return judge_all([JudgedStudy(design, trials, looks)])[0]
 
 
-def judge_all(studies: Sequence[Study]) -> list[list[Verdict]]:
+def judge_all(studies: Sequence[JudgedStudy]) -> list[list[Verdict]]:
     """The verdicts of several studies, corrected over all of their contenders together; otherwise as ``judge``."""
     gathered = [_gather(study) for study in studies]
     family = sum(found.family for found in gathered)
@@ -82,7 +82,7 @@ class _Gathered:
     ended: Mapping[Key, Trial]
 
 
-def _gather(study: Study) -> _Gathered:
+def _gather(study: JudgedStudy) -> _Gathered:
     design = study.design
     check_seeds(study.trials)
     confirmation = Confirmation(design, study.trials, study.looks)
@@ -107,7 +107,7 @@ def _contests(stage: Stage) -> list[Contest]:
     if beginning_of(study.ended, values, design.metric, design.mode) is None:
         begun = sign * np.array(starts(study.ended.values(), design.metric))
         worst = float(np.nanmin(np.concatenate([scores, begun]), initial=math.inf))
-    terms = Terms(stats.least_step(scores), stats.least_pairs(design.alpha), design.delta, worst)
+    terms = ContestTerms(stats.least_step(scores), stats.least_pairs(design.alpha), design.delta, worst)
     base = _arm(stage, BASELINE, stage.seeds)
 
     def of(name: str) -> Contest:

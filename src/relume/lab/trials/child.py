@@ -23,7 +23,7 @@ from relume.artifacts.trial import Design, Status, Trial
 from relume.artifacts.writer import RecordingWriter
 from relume.doctor.diagnosis import diagnose, judge_sites
 from relume.doctor.plan import plan
-from relume.framework import FRAMEWORKS, Framework, Survey, Treatment
+from relume.framework import FRAMEWORKS, Framework, Surveyor, Treatment
 from relume.lab.capture import Capture
 from relume.lab.capture.metrics import TRAINING_LOSS, is_diverged
 from relume.lab.trials.forked import STDERR, deliver, scratch
@@ -79,7 +79,7 @@ class _Running:
         self._diverged = ""
         self._began = self._cpu = 0.0
         self._capture = Capture(order.regex, order.metric, self._end, order.tune_metric)
-        self._survey: Survey | None = None
+        self._survey: Surveyor | None = None
         self._treatment: Treatment | None = None
         budget = _DIAGNOSIS_BUDGET if order.diagnose else _BUDGET
         self._observer = Observer(

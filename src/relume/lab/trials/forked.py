@@ -40,7 +40,7 @@ THREAD_SETTINGS = (
 
 
 @dataclass(frozen=True)
-class Place:
+class OutputPlace:
     """Where a trial runs.
 
     Attributes:
@@ -90,7 +90,7 @@ class Here(NamedTuple):
     """What a trial's process is: its order and its folders, and whether it tells what it imported."""
 
     order: TrialSpec
-    place: Place
+    place: OutputPlace
     sandbox: Sandbox
     look: bool
 
@@ -166,7 +166,7 @@ def _announce_saving(framework: Framework) -> None:
     framework.load_trials().announce_saving()
 
 
-def _begin(order: TrialSpec, place: Place, sandbox: Sandbox) -> None:
+def _begin(order: TrialSpec, place: OutputPlace, sandbox: Sandbox) -> None:
     """Make this process as a fresh interpreter would be."""
     global _stderr
     os.setsid()

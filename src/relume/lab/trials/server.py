@@ -25,7 +25,7 @@ from typing import Any
 
 from relume.framework import FRAMEWORKS
 from relume.lab import capture
-from relume.lab.trials.forked import Place
+from relume.lab.trials.forked import OutputPlace
 from relume.lab.trials.isolation import Isolation
 from relume.lab.trials.processes import adopt_orphans, die_with_parent, end_all, uses_gpu
 from relume.lab.trials.sandbox import remove
@@ -193,7 +193,7 @@ class _Server:
         gc.freeze()  # what is shared with the trials is not touched by their collections
         self._pipe.send(unforkable())
 
-    def _begin(self, number: int, told: dict[str, Any], place: Place, look: bool) -> None:
+    def _begin(self, number: int, told: dict[str, Any], place: OutputPlace, look: bool) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # their handlers are ours alone
@@ -236,7 +236,7 @@ def alone() -> None:
     parent = os.getppid()
     adopt_orphans()
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
-    kept = begin(TrialSpec.from_dict(told["order"]), Place(*told["place"]), told["body"], isolation=Isolation())
+    kept = begin(TrialSpec.from_dict(told["order"]), OutputPlace(*told["place"]), told["body"], isolation=Isolation())
     while kept.pid and os.getppid() == parent:
         pid, status, usage = os.wait4(-1, os.WNOHANG)
         if pid == kept.pid:

@@ -18,7 +18,7 @@ from typing import Any
 
 from relume.artifacts.trial import Trial
 from relume.artifacts.trial_json import trial_from_json, trial_to_json
-from relume.lab.trials.forked import BODY, RESULT, STDERR, Here, Outcome, Place, live, write_whole
+from relume.lab.trials.forked import BODY, RESULT, STDERR, Here, Outcome, OutputPlace, live, write_whole
 from relume.lab.trials.isolation import Isolation
 from relume.lab.trials.processes import children, reap
 from relume.lab.trials.sandbox import Sandbox, remove
@@ -39,7 +39,7 @@ class Supervised:
     """
 
     order: TrialSpec
-    place: Place
+    place: OutputPlace
     look: bool = False
     sandbox: Sandbox | None = None
     caution: str = ""
@@ -63,7 +63,7 @@ class Supervised:
 
 def begin(
     order: TrialSpec,
-    place: Place,
+    place: OutputPlace,
     body: str = BODY,
     *,
     isolation: Isolation,
@@ -162,7 +162,7 @@ def end_of(kept: Supervised, others: Collection[int]) -> None:
             reap(pid)
 
 
-def read_outcome(order: TrialSpec, place: Place) -> Outcome | None:
+def read_outcome(order: TrialSpec, place: OutputPlace) -> Outcome | None:
     """What became of an order, and take the file away; None where it is to be run again.
 
     That is where its parent did not come to the end, or where it died of a SIGKILL that was not relume's.
@@ -210,5 +210,5 @@ def _in_words(status: int) -> str:
     return f"exit status {os.WEXITSTATUS(status)}, and no result: did it call os._exit?"
 
 
-def _outcome_file(place: Place) -> Path:
+def _outcome_file(place: OutputPlace) -> Path:
     return Path(f"{place.work}.outcome.json")

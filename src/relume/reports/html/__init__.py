@@ -1,1 +1,1 @@
-"""What the HTML reports share: one file that asks nothing of anywhere, and reads without a script."""
+"""What the HTML reports share: one file that makes no request and can be read without a script."""

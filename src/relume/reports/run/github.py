@@ -12,7 +12,7 @@ from posixpath import normpath
 
 from relume.artifacts.findings import Findings
 from relume.artifacts.recording import Site
-from relume.artifacts.verdict import Failure, Verdict
+from relume.artifacts.verdict import CheckResult, Failure
 from relume.reports.run import wording
 
 _LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
@@ -48,7 +48,7 @@ def folder_in_repository() -> str:
     return "" if folder == "." else folder
 
 
-def of_verdict(verdict: Verdict, folder: str = "") -> list[str]:
+def of_verdict(verdict: CheckResult, folder: str = "") -> list[str]:
     """An annotation a failure; for too many dead units of the whole run, one on each site that has some."""
     lines = []
     for failure in verdict.failures:

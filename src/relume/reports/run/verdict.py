@@ -1,4 +1,4 @@
-"""Verdict → a table for the terminal, and JSON."""
+"""CheckResult → a table for the terminal, and JSON."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from relume.artifacts.verdict import DeadUnits, Failure, Verdict
+from relume.artifacts.verdict import CheckResult, DeadUnits, Failure
 from relume.reports.run import wording
 
 _MOST = 20  # rows in full; the rest are counted
 
 
-def render(verdict: Verdict) -> RenderableType:
+def render(verdict: CheckResult) -> RenderableType:
     """PASS or FAIL, a line a failure, what weakens the verdict."""
     parts: list[RenderableType] = [_headline(verdict)]
     if verdict.failures:
@@ -27,17 +27,17 @@ def render(verdict: Verdict) -> RenderableType:
     return Group(*parts)
 
 
-def to_json(verdict: Verdict) -> str:
+def to_json(verdict: CheckResult) -> str:
     """Indented JSON that any reader takes."""
     return json.dumps(verdict.to_dict(), indent=2, allow_nan=False)
 
 
-def _headline(verdict: Verdict) -> Text:
+def _headline(verdict: CheckResult) -> Text:
     line = Text("PASS" if verdict.holds else "FAIL", style="bold green" if verdict.holds else "bold red")
     return line.append(f"  {'; '.join(_told(verdict))}", style="not bold default")
 
 
-def _told(verdict: Verdict) -> list[str]:
+def _told(verdict: CheckResult) -> list[str]:
     """``36 of 192 units dead (18.8 %, limit 1 %)``, then what else failed or was asked."""
     errors = [f for f in verdict.failures if f.check not in ("max_dead", "judged")]
     told = [

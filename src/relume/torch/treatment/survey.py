@@ -56,7 +56,7 @@ _NOT_HIDDEN = "its result reaches no parameterised layer: taken for an output or
 
 
 class TorchSurvey:
-    """The :class:`~relume.framework.Survey` of PyTorch. The run is the script's own, but that nothing is compiled."""
+    """The :class:`~relume.framework.Surveyor` of PyTorch. The run is the script's own, but that nothing is compiled."""
 
     def __init__(self, seed: int = 0) -> None:
         self._patches = Patches()

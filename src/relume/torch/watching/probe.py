@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from relume.framework import Listener, Look, Phase, Plan, Seen, now_ns
 from relume.torch.watching.schedule import taps
-from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, living_optimizers
+from relume.torch.watching.schedule.clocks import KINDS, Clocks, OptimizerClock, living_optimizers
 from relume.torch.watching.schedule.looking import Looking, State, compiles
 from relume.torch.watching.where import places
 from relume.torch.watching.where.sites import Sites
@@ -37,7 +37,7 @@ class TorchProbe:
         self.sites = Sites(listener, self._clocks, phase, whole=thorough)
         self._looking = Looking(self, thorough)
         self._thorough = thorough
-        self._owner: Clock | None = None  # whose row the look under way is
+        self._owner: OptimizerClock | None = None  # whose row the look under way is
         self._owner_step = 0  # its step when another clock asked last
         self._attention = (False, False)  # what the taps tell besides the ends of steps
         self._own_cost = 0
@@ -150,7 +150,7 @@ class TorchProbe:
         if clock is not None:
             self._end_step(clock, None, loss)
 
-    def _end_step(self, clock: Clock | None, source: Optimizer | None, loss: float | None) -> None:
+    def _end_step(self, clock: OptimizerClock | None, source: Optimizer | None, loss: float | None) -> None:
         if clock is None:  # another model's optimizer: the mode left for its step only
             self._looking.resume()
             return
@@ -171,7 +171,7 @@ class TorchProbe:
                 clock.begin(Plan(clock.look, _FOLLOWED))
                 self._looking.resume()
 
-    def _may_plan(self, clock: Clock) -> bool:
+    def _may_plan(self, clock: OptimizerClock) -> bool:
         """Whether it is this clock's turn: a look goes on to the end of the row of the clock that began it.
 
         Unless that one steps no more: an optimizer may be retired.
@@ -182,7 +182,7 @@ class TorchProbe:
         self._owner_step = owner.step
         return False
 
-    def _plan(self, clock: Clock) -> None:
+    def _plan(self, clock: OptimizerClock) -> None:
         """Go on as the listener says."""
         urgent, self.sites.unknown_met = self.sites.unknown_met, False
         plan = self.listener.plan(clock.number, urgent=urgent)
@@ -190,7 +190,7 @@ class TorchProbe:
             clock.begin(plan)
             self._look_like(clock)
 
-    def _look_like(self, clock: Clock) -> None:
+    def _look_like(self, clock: OptimizerClock) -> None:
         """What is seen changes with this clock: alike for all of them, but for ``--every K``."""
         if self._thorough:
             looks = {other.look for other in self._clocks}
@@ -218,7 +218,7 @@ class TorchProbe:
             self._attention = attention
             taps.attend(self, begins=attention[0], backwards=attention[1])
 
-    def _tell(self, clock: Clock) -> None:
+    def _tell(self, clock: OptimizerClock) -> None:
         steps = clock.take_steps()
         if steps is not None:
             self.listener.steps_ended(clock.number, steps)

@@ -17,7 +17,7 @@ KINDS = ("optimizer", "backward", "forward")
 """The kinds of clocks, the best first; one of a kind is used only while there is none of a better."""
 
 
-class Clock:
+class OptimizerClock:
     """A source of steps. Optimizers that hold the same parameters share one, so that steps go on across them.
 
     Attributes:
@@ -122,16 +122,16 @@ class Clocks:
 
     def __init__(self, new: Callable[[str, str], int]) -> None:
         self._new_number = new
-        self._all: list[Clock] = []
-        self.by_optimizer: dict[int, Clock] = {}
+        self._all: list[OptimizerClock] = []
+        self.by_optimizer: dict[int, OptimizerClock] = {}
         self._groups: dict[int, dict[str, Any]] = {}
         self.model: nn.Module | None = None
         self.best = len(KINDS)  # rank of the best clock so far
 
-    def __iter__(self) -> Iterator[Clock]:
+    def __iter__(self) -> Iterator[OptimizerClock]:
         return iter(self._all)
 
-    def of(self, optimizer: Optimizer) -> Clock | None:
+    def of(self, optimizer: Optimizer) -> OptimizerClock | None:
         """The clock of an optimizer, met before or new; None if it steps nothing of the watched model."""
         known = self.by_optimizer.get(id(optimizer))
         if known is not None and known.is_of(optimizer):
@@ -147,13 +147,13 @@ class Clocks:
         self.by_optimizer[id(optimizer)] = clock
         return clock
 
-    def passes(self, kind: str) -> Clock | None:
+    def passes(self, kind: str) -> OptimizerClock | None:
         """The clock of the backward or the root forward passes; None if there is a better one to count by."""
         if self.best < KINDS.index(kind):
             return None
         return next((c for c in self._all if c.kind == kind), None) or self._new(f"{kind} passes", kind)
 
-    def for_layer(self, layer: Any) -> Clock:
+    def for_layer(self, layer: Any) -> OptimizerClock:
         """The clock by which a site after this layer counts: of those that hold it, one that has stepped."""
         holders = [c for c in self._all if c.holds(layer)]
         if holders:
@@ -172,8 +172,8 @@ class Clocks:
                     return group
         return None
 
-    def _new(self, name: str, kind: str) -> Clock:
-        clock = Clock(self._new_number(name, kind), kind)
+    def _new(self, name: str, kind: str) -> OptimizerClock:
+        clock = OptimizerClock(self._new_number(name, kind), kind)
         self._all.append(clock)
         self._all.sort(key=lambda c: c.rank)
         self.best = self._all[0].rank

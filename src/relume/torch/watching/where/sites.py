@@ -18,7 +18,7 @@ from relume.torch.watching.calls.functions import Applied
 from relume.torch.watching.causes.death_terms import DeathTerms
 from relume.torch.watching.causes.layer_statistics import LayerStatistics
 from relume.torch.watching.counts.counting import Accumulator, Kept
-from relume.torch.watching.schedule.clocks import KINDS, Clock, Clocks, rate_of
+from relume.torch.watching.schedule.clocks import KINDS, Clocks, OptimizerClock, rate_of
 from relume.torch.watching.units.axes import Tag, fitting
 from relume.torch.watching.units.following import is_countable
 from relume.torch.watching.where import places
@@ -38,7 +38,9 @@ _MOST_GONE = 1_024  # calls that are known before those of objects that are gone
 class WatchedSite:
     """A site that is judged: its number, its counts, and whose steps it counts by."""
 
-    def __init__(self, number: int, clock: Clock, accumulator: Accumulator, layer: Any, slope: Tensor | None) -> None:
+    def __init__(
+        self, number: int, clock: OptimizerClock, accumulator: Accumulator, layer: Any, slope: Tensor | None
+    ) -> None:
         self.number = number
         self.clock = clock
         self.accumulator = accumulator
@@ -47,7 +49,7 @@ class WatchedSite:
         self._layer = reference(layer)
         self._slope = reference(slope)
 
-    def rebind(self, layer: Any, clock: Clock) -> None:
+    def rebind(self, layer: Any, clock: OptimizerClock) -> None:
         """The layer that is met at this place now: the one before is gone, or was no parameter."""
         self._layer, self.clock = reference(layer), clock
 
@@ -67,7 +69,15 @@ class WatchedSite:
         last = np.where(rows.fired > 0, rows.steps[:, None], -1).max(0, initial=-1)
         if slope is not None:
             slope = np.broadcast_to(slope.detach().double().cpu().numpy().ravel(), (self.accumulator.units,))
-        return Seen(self.number, self.clock.number, rows, slope, self.terms.deaths(last), self.statistics.read())
+        return Seen(
+            self.number,
+            self.clock.number,
+            rows,
+            slope,
+            self.terms.deaths(last),
+            self.statistics.read(),
+            self.terms.trace.read(),
+        )
 
 
 class Sites:
@@ -255,7 +265,7 @@ class Sites:
             file, line, _ = places.source(place.frame)
             self._listener.not_observed(what, f"{file}:{line}", why)
 
-    def rehome(self, clock: Clock) -> None:
+    def rehome(self, clock: OptimizerClock) -> None:
         """A clock begins: the sites that it steps, and those that had only a lesser one, count by it from now on."""
         for site in self:
             if clock.holds(site.layer) or site.clock.rank > clock.rank:
