@@ -288,7 +288,7 @@ def test_the_methods_leave_out_what_was_not_done():
     assert "the mean of the last 5 values" in said
     assert "over 1 contender;" in said
     assert "quivalence" not in said
-    assert "the best rate is not known" not in said
+    assert "the best rate is uncertain" not in said
 
 
 def test_the_methods_name_the_relume_that_made_the_study_or_else_the_one_that_tells_it():
@@ -312,7 +312,7 @@ def test_of_a_function_it_is_not_said_that_a_script_was_altered():
 
 def test_tuning_runs_that_were_made_up_for_are_told_in_the_methods():
     study = made.study()
-    assert "made up for" not in paragraph(study)
+    assert "were replaced by" not in paragraph(study)
     failed = replace(study.trials[0], key=study.trials[0].key._replace(seed=10_001), status="failed")
     again = replace(study.trials[0], key=study.trials[0].key._replace(seed=10_002))
     said = paragraph(replace(study, trials=(*study.trials, failed, again)))
