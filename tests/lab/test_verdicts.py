@@ -402,7 +402,7 @@ def test_a_contender_that_raises_the_same_exception_is_not_compared():
 def test_errors_that_differ_in_an_address_are_the_same_exception():
     runs = trials({"elu": [NAN] * 2, BASELINE: spread(8)})
     runs = [dataclasses.replace(t, error=f"ValueError: no at 0x7f{t.key.seed}a") for t in runs]
-    assert judge(alone(["elu"], 8), runs)[0].notes[0].startswith("It is not compared: each of its runs failed")
+    assert judge(alone(["elu"], 8), runs)[0].notes[0].startswith("Not compared: every run failed")
 
 
 def test_failed_runs_are_told_with_an_interval_and_leave_the_mean():
@@ -539,7 +539,7 @@ def test_pairs_that_all_differ_alike_have_the_exact_p_and_say_so():
 def test_fewer_pairs_than_the_exact_test_needs_decide_nothing():
     (one,) = judge(alone(["elu"], 5), trials({BASELINE: spread(5), "elu": spread(5) + 9 + 0.01 * NOISE[5:10]}))
     assert (one.verdict, one.p_holm) == ("undecided", 1.0)
-    assert "5 pairs cannot show a difference: better and worse need 6 that finished." in one.notes
+    assert "5 pairs cannot show a difference: better and worse need 6 finished pairs." in one.notes
 
 
 def test_two_seeds_with_few_digits_are_no_certainty():

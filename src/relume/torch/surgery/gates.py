@@ -356,7 +356,7 @@ def _match(judged: Judged, found: list[Gate]) -> int | None:
     if not judged.dead:
         return None
     raise CureError(
-        f"The model does not apply {site.activation} with {site.units} units at {site.key} on this batch, as the "
-        "findings say. Give the model that was watched, with the findings of its latest run.",
+        f"The findings have {site.activation} with {site.units} units at {site.key}, which the model does not apply on "
+        "this batch. Give the model that was watched, with the findings of its latest run.",
         slug="findings-of-another-model",
     )
