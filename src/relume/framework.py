@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relume.artifacts.certificate import Certificate
     from relume.artifacts.change import Change
     from relume.artifacts.findings import Findings
+    from relume.artifacts.history import Band
     from relume.artifacts.recording import Death, Site
     from relume.artifacts.swap_plan import SwapPlan, Treated
 
@@ -85,6 +86,7 @@ class Seen:
         slope: the learned slope of a PReLU, shape (units,), None for the others.
         deaths: how units fell silent that are silent now, since the last time.
         statistics: numbers of the whole site, by the names that :class:`~relume.artifacts.recording.SiteRecord` gives.
+        band: pre-activations at some looks so far, None where they are not looked at.
     """
 
     site: int
@@ -93,6 +95,7 @@ class Seen:
     slope: np.ndarray[Any, Any] | None = None
     deaths: Sequence[Death] = ()
     statistics: Mapping[str, float] = field(default_factory=dict)
+    band: Band | None = None
 
 
 class Steps(NamedTuple):

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from relume.artifacts.curve import LossCurve, LossPoint
-from relume.artifacts.history import History
+from relume.artifacts.history import Band, History
 from relume.artifacts.reader import read
 from relume.artifacts.recent import Recent
 from relume.artifacts.recording import SCHEMA_VERSION, Clock, Count, Rates, Site, SiteRecord, Window
@@ -58,6 +58,8 @@ def a_record(site, rng):
     record.recent = Recent(*(rng.random(site.units) for _ in range(3)))
     record.non_finite_since = rng.integers(-1, 2**40, site.units)
     record.history = History((9, 2**40), rng.integers(0, 256, (2, site.units)).astype(np.uint8))
+    looks = [rng.normal(size=(2, site.units)).astype(np.float16) for _ in range(3)]
+    record.band = Band((3, 2**40), *looks)
     return record
 
 
@@ -69,8 +71,8 @@ def assert_same(one, other):
         if isinstance(a, np.ndarray):
             assert a.dtype == b.dtype
             assert a.tobytes() == b.tobytes(), field.name
-        elif isinstance(a, History):
-            assert (a.ends, a.rates.tolist()) == (b.ends, b.rates.tolist())
+        elif isinstance(a, (History, Band)):
+            assert [np.asarray(x).tolist() for x in a] == [np.asarray(x).tolist() for x in b]
         elif isinstance(a, (Count, Recent)):
             assert_same(a, b)
         else:

@@ -177,7 +177,13 @@ def test_a_unit_has_its_story(live):
     assert ends == [120, 240, 320, 400]  # of 400 for 100 steps
     heights = [float(part.partition("H")[0]) for part in steps.split("V")[1:]]
     assert heights == [72, 72, 72]  # and it began higher
-    assert float(page.locator("#site-2 .story-death").get_attribute("d").split()[0][1:]) == 124
+    deaths = [path.get_attribute("d") for path in page.locator("#site-2 .story-death").all()]
+    assert [float(path.split()[0][1:]) for path in deaths] == [124, 124]  # at the rate, and at the pre-activations
+    zero = float(page.locator("#site-2 .story-zero").get_attribute("d").split()[1].partition("H")[0])
+    band = page.locator("#site-2 .story-band").get_attribute("d").strip("MZ").split("L")
+    top = [float(point.split()[1]) for point in band[:5]]
+    assert top == sorted(top)  # it sinks
+    assert top[1] < zero < top[3]
     page.keyboard.press("End")
     assert page.locator("#site-2 .story-death").count() == 0
     assert "died" not in told.inner_text()

@@ -70,7 +70,7 @@ def test_markdown_says_what_changed_since(relume, runs):
     status, stdout, _ = relume("diff", "a.relume", "b.relume", "--md")
     assert status == 0
     assert stdout.startswith("### relume: −2 dead units since a.relume\n")
-    assert "6 → 4 of 200 units are dead (3.0% → 2.0%)." in stdout
+    assert "6 → 4 of 200 units are dead (3 % → 2 %)." in stdout
     assert "| `act0` | `train.py:12` | 100 | 3 → 2 | 1 | 2 |" in stdout
     same = relume("diff", "a.relume", "a.relume", "--format", "md")[1]
     assert same.startswith("### relume: no change in dead units since a.relume\n")

@@ -93,7 +93,7 @@ def test_a_unit_is_frozen_if_its_weights_never_moved_or_nothing_moves_them():
 def test_the_evidence_says_what_took_how_much_and_leaves_out_what_took_nothing():
     says = explain(changed(leap=1.0, by_weight=-3.4, by_bias=-0.01, by_input=1.4)).says
     assert says == (
-        "from step 40 to 44 its largest pre-activations fell from 1 to -1: -3.4 by its weights, +1.4 by its input"
+        "from step 40 to 44 its largest pre-activations fell from 1 to −1: −3.4 by its weights, +1.4 by its input"
     )
 
 

@@ -47,7 +47,7 @@ def test_a_unit_that_falls_below_a_quarter_of_its_rate_is_dying():
     finding = found(site)["dying_trend"]
     # 1: not yet near zero; 2: just above a quarter; 3: it was rare before; 4: dead already
     assert finding.units == (0, 5)
-    assert "40.0% to 1.90%" in finding.evidence
+    assert "40 % to 1.9 %" in finding.evidence
     assert "dying_trend" not in found(record(activation="leaky_relu", earlier=(400,) * 4, now=(9,) * 4))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from relume.artifacts.curve import LossPoint
-from relume.artifacts.history import History
+from relume.artifacts.history import Band, History
 from relume.artifacts.recording import Clock, Count, Rates, Recording, Site, SiteRecord, Window
 from relume.doctor.diagnosis import diagnose
 
@@ -68,6 +68,8 @@ def small():
     rates = np.full((4, 8), 128, np.uint8)
     rates[1:, 0] = rates[2:, 1] = 0
     lost.history = History((29, 59, 79, 99), rates)
+    high = np.linspace(2, -2, 5)[:, None] * np.ones(8)
+    lost.band = Band((0, 24, 49, 74, 99), *(part.astype(np.float16) for part in (high - 1, high, 3 - high)))
     few = site(2, units=16, rare=0)
     few.window = few.total = Count(2, 64, 64, few.total.fired // 16, few.total.flat, few.total.magnitude)
     unseen = [("F.mish", "train.py:40", "it is not watched yet")]

@@ -295,7 +295,7 @@ def test_a_best_rate_at_the_edge_and_a_factor_without_effect_are_told():
 def test_no_failure_is_told_with_what_may_yet_come():
     (one,) = judge(alone(["elu"], 8), trials({BASELINE: spread(8), "elu": spread(8, 0, 8)}))
     for whose in ("", " of the baseline"):
-        assert f"0 of 8 runs{whose} failed or collapsed; the true share is below 32% (95 % confidence)." in one.notes
+        assert f"0 of 8 runs{whose} failed or collapsed; the true share is below 32 % (95 % confidence)." in one.notes
 
 
 def curves(values, start):

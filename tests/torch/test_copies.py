@@ -150,7 +150,7 @@ def test_weights_that_move_by_hand_are_trained_and_not_frozen():
     assert "frozen" not in kinds
 
 
-@pytest.mark.parametrize(("decay", "advice"), [(0.15, "exempt the slopes from weight decay"), (0.0, "take")])
+@pytest.mark.parametrize(("decay", "advice"), [(0.15, "exempt the slopes from weight decay"), (0.0, "use ReLU here")])
 def test_small_slopes_under_weight_decay_are_said_to_be_pulled_by_it(decay, advice):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(10, 32), nn.PReLU(32, init=0.25 if decay else 0.01), nn.Linear(32, 1))

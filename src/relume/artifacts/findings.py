@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from relume.artifacts.curve import LossPoint
-from relume.artifacts.history import History
+from relume.artifacts.history import Band, History
 from relume.artifacts.recording import Site
 
 SCHEMA = 1
@@ -138,7 +138,7 @@ class Judged:
     ``non_finite_since``: unit → first step; ``broken_by``: the first site of its model whose output was not finite,
     where that is another one; ``rates_when_broken``: the learning rates in force when it began, and those before them;
     ``timeline``: how many units were silent and dead, one point for each change;
-    ``history``: how often each unit fired over the steps, None if it is not known;
+    ``history``: how often each unit fired over the steps, None if it is not known; ``band``: its pre-activations;
     ``copies``: the keys of the sites of networks into which this one's weights are loaded.
     """
 
@@ -174,6 +174,7 @@ class Judged:
     timeline: tuple[Point, ...] = ()
     copies: tuple[str, ...] = ()
     history: History | None = None
+    band: Band | None = None
 
     @property
     def is_all_dead(self) -> bool:

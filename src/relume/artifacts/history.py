@@ -34,6 +34,27 @@ class History(NamedTuple):
     rates: NDArray[np.uint8]
 
 
+class Band(NamedTuple):
+    """What a site's units were given at some of the looks; arrays are float16 of shape (looks, units).
+
+    Attributes:
+        steps: of the looks, in order.
+        low, high: the smallest and the largest pre-activation among the look's samples.
+        path: how far weights and bias have moved so far: the sum of the ways between looks.
+    """
+
+    steps: tuple[int, ...]
+    low: NDArray[np.float16]
+    high: NDArray[np.float16]
+    path: NDArray[np.float16]
+
+
+def most_looks(units: int) -> int:
+    """How many looks a band may have: as many as a history has stretches, in the same bytes; 0 for wide sites."""
+    looks = min(MOST_STRETCHES, MOST_BYTES // (len(Band._fields[1:]) * 2 * units)) if units else 0
+    return looks if looks >= FEWEST_STRETCHES else 0
+
+
 class Firings:
     """The history of a site while the run goes."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relume.artifacts.curve import LossPoint
-from relume.artifacts.history import History
+from relume.artifacts.history import Band, History
 from relume.artifacts.recent import Recent
 from relume.artifacts.recording import (
     APPLICATION_ID,
@@ -101,6 +101,8 @@ def read_database(db: sqlite3.Connection) -> Recording:
     if version >= 5:
         for number, ends, rates in db.execute("SELECT * FROM history"):
             sites[number].history = _history(json.loads(ends), rates, sites[number].site.units)
+        for number, steps, numbers in db.execute("SELECT * FROM band"):
+            sites[number].band = _band(json.loads(steps), numbers, sites[number].site.units)
     recording = Recording(
         meta={key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")},
         clocks=[Clock(*row) for row in db.execute("SELECT * FROM clock ORDER BY id")],
@@ -177,6 +179,12 @@ def _history(ends: Any, rates: bytes, units: int) -> History:
     fits = isinstance(ends, list) and all(isinstance(end, int) for end in ends) and len(rates) == len(ends) * units
     _demand(fits and ends == sorted(ends), "the history of a site does not fit its units")
     return History(tuple(ends), np.frombuffer(rates, np.uint8).reshape(len(ends), units))
+
+
+def _band(steps: Any, numbers: bytes, units: int) -> Band:
+    fits = isinstance(steps, list) and all(isinstance(step, int) for step in steps)
+    _demand(fits and len(numbers) == 6 * len(steps) * units, "the band of a site does not fit its units")
+    return Band(tuple(steps), *np.frombuffer(numbers, np.float16).reshape(3, len(steps), units))
 
 
 def _demand(fits: bool, otherwise: str) -> None:

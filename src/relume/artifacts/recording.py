@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relume.artifacts.curve import LossPoint
-from relume.artifacts.history import History
+from relume.artifacts.history import Band, History
 from relume.artifacts.recent import Recent
 
 SCHEMA_VERSION = 5
 """1: the first. 2: how units fell silent (``death``). 3: each change of a learning rate (``rate``), the loss of every
 step that told one (``loss``), since when units are not finite and how often they fired lately (``unit``), and deaths
 that are compared on like inputs. 4: a window keeps no rates and no loss (``rate`` and ``loss`` have them), and the
-numbers of a layer have another name (``statistic``). 5: how often each unit fired over the steps (``history``)."""
+numbers of a layer have another name (``statistic``). 5: how often each unit fired over the steps (``history``),
+and its pre-activations (``band``)."""
 
 APPLICATION_ID = 0x524C4D45  # "RLME": marks an SQLite file as a recording
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -62,6 +63,9 @@ CREATE TABLE timeline (         -- how many units of a site were silent in a clo
 CREATE TABLE history (          -- how often each unit fired over the steps: the last steps of its stretches, as JSON,
                                 -- and a byte for each stretch and unit
     site INTEGER PRIMARY KEY, ends TEXT NOT NULL, rates BLOB NOT NULL);
+CREATE TABLE band (             -- pre-activations at some looks: their steps as JSON; smallest, largest and how far the
+                                -- parameters have moved, 16-bit numbers for each look and unit
+    site INTEGER PRIMARY KEY, steps TEXT NOT NULL, numbers BLOB NOT NULL);
 CREATE TABLE not_observed (
     what TEXT NOT NULL, place TEXT NOT NULL, why TEXT NOT NULL);
 """
@@ -219,6 +223,7 @@ class SiteRecord:
     recent: Recent | None = None
     non_finite_since: Integers | None = None
     history: History | None = None
+    band: Band | None = None
 
     @property
     def is_counted(self) -> bool:

@@ -186,6 +186,10 @@ class RecordingWriter:
             row = (number, json.dumps(ends), rates.tobytes())
             self._db.execute("INSERT OR REPLACE INTO history VALUES (?, ?, ?)", row)
 
+        if record.band is not None:
+            row = (number, json.dumps(record.band.steps), np.stack(record.band[1:]).astype(np.float16).tobytes())
+            self._db.execute("INSERT OR REPLACE INTO band VALUES (?, ?, ?)", row)
+
         statistics = ((number, name, value) for name, value in record.statistics.items())
         self._db.executemany("INSERT OR REPLACE INTO statistic VALUES (?, ?, ?)", statistics)
 

@@ -137,13 +137,19 @@ def _without_input(death: Death, sites: Sequence[SiteRecord]) -> Cause:
     return Cause("constant zero input", f"all its inputs were zero from step {death.after:,}")
 
 
+def figure(number: float, *, signed: bool = False) -> str:
+    """``−39.1``, ``+1,790``: three digits, whole numbers from 1,000 on."""
+    large = 1000 <= abs(number) < math.inf
+    return f"{number:{'+' if signed else ''}{',.0f' if large else '.3g'}}".replace("-", "−")
+
+
 def _born(death: Death, chance: float) -> Cause:
     if not death.trained:
         return Cause("frozen", "it never fired, and no optimizer steps its weights")
     return Cause(
         "born dead",
-        f"it never fired: its largest pre-activations were {death.level_first + 0.0:.3g} at the first look, "
-        f"with a bias of {death.bias_first:.3g}; {_context(chance)}",
+        f"it never fired: its largest pre-activations were {figure(death.level_first + 0.0)} at the first look, "
+        f"with a bias of {figure(death.bias_first)}; {_context(chance)}",
     )
 
 
@@ -178,8 +184,8 @@ def _slow(death: Death) -> Cause | None:
     if death.decay > 0 and kept < SHRUNK and death.shrinking >= SHRINKING:
         return Cause(
             "weight decay",
-            f"‖w‖ shrank to {kept:.0%} of its first value, along −w (cosine {death.shrinking:.2f}), with a weight "
-            f"decay of {death.decay:g}",
+            f"‖w‖ shrank to {100 * kept:.0f} % of its first value, along −w (cosine {death.shrinking:.2f}), "
+            f"with a weight decay of {death.decay:g}",
         )
     if fall > 0 and death.bias_first - death.bias_after >= MOSTLY * fall and death.bias_falls >= STEADY:
         return Cause("bias drift", _drifted(death))
@@ -205,8 +211,8 @@ def _large(death: Death) -> str:
 
 def _drifted(death: Death) -> str:
     return (
-        f"its bias fell from {death.bias_first:.3g} to {death.bias_after:.3g}, in {death.bias_falls:.0%} of the "
-        "intervals between looks"
+        f"its bias fell from {figure(death.bias_first)} to {figure(death.bias_after)}, "
+        f"in {100 * death.bias_falls:.0f} % of the intervals between looks"
     )
 
 
@@ -218,8 +224,8 @@ def _fell(death: Death) -> str:
         ("its input", death.by_input),
     )
     least = MENTIONED * max(abs(change) for _, change in parts)
-    told = ", ".join(f"{change:+.3g} by {name}" for name, change in parts if abs(change) >= least)
+    told = ", ".join(f"{figure(change, signed=True)} by {name}" for name, change in parts if abs(change) >= least)
     return (
         f"from step {death.before:,} to {death.after:,} its largest pre-activations fell "
-        f"from {death.level_before:.3g} to {death.level_after:.3g}: {told}"
+        f"from {figure(death.level_before)} to {figure(death.level_after)}: {told}"
     )

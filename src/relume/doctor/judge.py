@@ -72,6 +72,7 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
         slopes=() if record.slope is None else tuple(record.slope.tolist()),
         statistics=record.statistics,
         history=record.history,
+        band=record.band,
         optimizer=clock.name if clock.kind == "optimizer" else "",
     )
 

@@ -120,6 +120,7 @@ class SiteTrack:
         if seen.slope is not None:
             self.record.slope = seen.slope
         self.record.statistics.update(seen.statistics)
+        self.record.band = seen.band or self.record.band
         self._fresh_deaths.update((death.unit, death) for death in seen.deaths)
 
     def step_with(self, examples: int, last_step: float) -> float:

@@ -25,7 +25,7 @@ Threshold from our own runs: in healthy examples no unit fell that far within a 
 
 from relume.artifacts.findings import Judged
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import share
+from relume.doctor.rules.words import percent, share
 
 FELL_TO = 0.25
 """Of the earlier rate."""
@@ -50,7 +50,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     worst = min(fell, key=lambda unit: fell[unit][1] / fell[unit][0])
     before, now = fell[worst]
     said = "fire less than a quarter as often as before, near zero"
-    evidence = f"{share(tuple(fell), site)} {said}; unit {worst}: {before:.1%} to {now:.2%}"
+    evidence = f"{share(tuple(fell), site)} {said}; unit {worst}: {percent(before)} to {percent(now)}"
     return (
         tuple(fell),
         evidence,

@@ -24,6 +24,7 @@ McCandlish, Kaplan, Amodei et al. 2018, "An empirical model of large-batch train
 
 from relume.artifacts.findings import Judged
 from relume.doctor.rules.rule import Rule
+from relume.doctor.rules.words import percent
 
 SHARE = 0.99
 LOOKS = 32
@@ -39,8 +40,8 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if first - last >= FELL * abs(first):
         return None
     evidence = (
-        f"{noise:.1%} of the gradient of {site.site.layer or 'its layer'} is noise, over {looks:.0f} looks, and the "
-        f"loss does not fall ({first:.3g} at first, {last:.3g} at the end)"
+        f"{percent(noise)} of the gradient of {site.site.layer or 'its layer'} is noise, over {looks:.0f} looks, "
+        f"and the loss does not fall ({first:.3g} at first, {last:.3g} at the end)"
     )
     return (), evidence, "use a larger batch or a lower learning rate; after convergence this is normal"
 

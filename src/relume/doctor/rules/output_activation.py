@@ -32,6 +32,7 @@ from math import e
 from relume.artifacts.findings import Judged
 from relume.artifacts.recording import LOSSES
 from relume.doctor.rules.rule import Rule
+from relume.doctor.rules.words import percent
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
@@ -40,12 +41,12 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     loss, name = LOSSES[int(site.statistics["loss"])], site.site.activation
     if loss != "cross_entropy":
         share = site.statistics.get("negative_targets", 0.0)
-        below = f"; {share:.0%} of the targets are" if share > 0 else ""
+        below = f"; {percent(share)} of the targets are" if share > 0 else ""
         advice = "remove the activation, or use softplus if the targets cannot be negative"
         return (), f"its output goes straight into {loss}, and is never below 0{below}", advice
     evidence = "its output goes straight into cross_entropy, which takes logits"
     if name == "softmax":
-        return (), f"{evidence}: no class gets more than {e / (e + site.site.units - 1):.0%}", _REMOVE
+        return (), f"{evidence}: no class gets more than {percent(e / (e + site.site.units - 1))}", _REMOVE
     return (), f"{evidence}: none is below 0", _REMOVE
 
 

@@ -23,16 +23,15 @@ The 1 % is the "dead" threshold of Dohare et al. 2024, Nature 632, post-run anal
 
 from relume.artifacts.findings import Judged
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import share
+from relume.doctor.rules.words import percent, share
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not site.rare:
         return None
     rates = [rate for unit in site.rare if (rate := site.firing_rate[unit]) is not None]
-    evidence = (
-        f"{share(site.rare, site)} fired on less than 1 % of {site.samples:,} samples (the rarest on {min(rates):.2%})"
-    )
+    seldom = f"fired on less than 1 % of {site.samples:,} samples (the rarest on {percent(min(rates))})"
+    evidence = f"{share(site.rare, site)} {seldom}"
     return site.rare, evidence, "specialists, or units about to die: compare with a lower learning rate"
 
 

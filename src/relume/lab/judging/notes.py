@@ -89,7 +89,8 @@ def _failures(stage: Stage, one: Contest, failed: tuple[int, int], base_failed: 
             )
         elif runs:
             most, whose = stats.wilson(0, runs)[1], " of the baseline" if who != one.name else ""
-            yield f"0 of {runs} runs{whose} failed or collapsed; the true share is below {most:.0%} (95 % confidence)."
+            below = f"the true share is below {100 * most:.0f} % (95 % confidence)."
+            yield f"0 of {runs} runs{whose} failed or collapsed; {below}"
     if one.by_failing:
         yield "Fewer than half of its runs finished: each failure counts as a loss, by exact tests."
     if one.base_failing:

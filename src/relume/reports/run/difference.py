@@ -61,7 +61,7 @@ def to_markdown(difference: Difference, names: tuple[str, str]) -> str:
         before, after = difference.before, difference.after
         parts.append(
             f"{before.dead:,} → {after.dead:,} of {after.units:,} units are dead "
-            f"({before.share:.1%} → {after.share:.1%})."
+            f"({wording.percent(before.share)} → {wording.percent(after.share)})."
         )
         changed = [shift for shift in difference.shifts if shift.dead[0] != shift.dead[1] or shift.died or shift.lived]
         if changed:

@@ -283,7 +283,7 @@ class Revival:
         rates = sorted(shares.fires.values())
         proof = (
             Check("outputs stay" if self._exact else "outputs", True, f"moved by {moved[0]:.1e} ({moved[1]:.1f} ulp)"),
-            Check("units fire", True, f"on {rates[0]:.0%} to {rates[-1]:.0%} of the samples"),
+            Check("units fire", True, f"on {100 * rates[0]:.0f} % to {100 * rates[-1]:.0f} % of the samples"),
             Check("a gradient reaches them", True, f"at all {len(rates)} units"),
             *([Check("optimizer state reset", True, "at their weights")] if self._optimizer is not None else []),
         )

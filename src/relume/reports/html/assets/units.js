@@ -27,8 +27,24 @@ relume.units = (() => {
 
   // What is drawn and said of one unit; `story` is that of unit_story.py.
   function storyOf(story, units) {
-    const { ends, rates, steps, deaths, learning } = story;
+    const { ends, rates, steps, deaths, learning, band } = story;
     const across = (step) => (WIDTH * Math.min(step + 1, steps)) / steps;
+
+    // Below the rate: the band of the pre-activations around 0, on a scale of cube roots, and how far the weights moved.
+    function bandOf(unit, top) {
+      const known = band.steps.map((step, i) => [step, band.low[unit][i], band.high[unit][i], band.path[unit][i]]);
+      const points = known.filter((point) => point.every((x) => x !== null));
+      const widest = Math.max(...points.flatMap(([, low, high]) => [Math.abs(low), Math.abs(high)]), 1e-9);
+      const y = (x) => (top + 4 + (HIGH / 2) * (1 - Math.cbrt(x / widest))).toFixed(1);
+      const edge = (i) => points.map((point) => `${across(point[0]).toFixed(1)} ${y(point[i])}`);
+      const far = Math.max(...points.map((point) => point[3]), 1e-9);
+      const way = points.map((point) => `${across(point[0]).toFixed(1)} ${(top + HIGH - (HIGH - 8) * (point[3] / far)).toFixed(1)}`);
+      return [
+        node("path", { d: `M${[...edge(2), ...edge(1).reverse()].join("L")}Z`, class: "story-band" }),
+        node("path", { d: `M0 ${y(0)}H${WIDTH}`, class: "story-zero" }),
+        node("path", { d: `M${way.join("L")}`, class: "story-way" }),
+      ];
+    }
 
     function draw(unit) {
       const shares = ends.map((_, i) => LETTERS.indexOf(rates[i * units + unit]) / (LETTERS.length - 1));
@@ -40,11 +56,18 @@ relume.units = (() => {
       ];
       const death = deaths[unit];
       if (death) parts.push(node("path", { d: `M${across(death[1]).toFixed(1)} 0V${HIGH}`, class: "story-death" }));
-      const high = learning.length ? HIGH + 34 : HIGH + 2;
+      let high = HIGH + 2;
+      if (band) {
+        parts.push(...bandOf(unit, high));
+        high += HIGH + 8;
+        if (death) parts.push(node("path", { d: `M${across(death[1]).toFixed(1)} ${high - HIGH - 8}V${high}`, class: "story-death" }));
+      }
       if (learning.length) {
+        const base = high + 32;
+        high += 34;
         const most = Math.max(...learning.map(([, rate]) => rate)) || 1;
         const until = learning.map(([, rate], i) => [across(i + 1 < learning.length ? learning[i + 1][0] : steps), rate]);
-        const points = until.map(([x, rate]) => [x, HIGH + 32 - 22 * (rate / most)]);
+        const points = until.map(([x, rate]) => [x, base - 22 * (rate / most)]);
         parts.push(node("path", { d: stairs(points), class: "story-rate" }));
       }
       const axes = { viewBox: `0 0 ${WIDTH} ${high}`, preserveAspectRatio: "none", class: "story", "aria-hidden": "true" };
@@ -91,8 +114,11 @@ relume.units = (() => {
       const [drawn, top] = story.draw(unit);
       const rate = document.createElement("p");
       rate.className = "small ends";
-      const learning = known.learning.length ? "; below, the learning rate" : "";
-      for (const text of [`up to ${top} of the samples${learning}`, "last step"]) {
+      const below = [];
+      if (known.band) below.push("its pre-activations around 0, and how far its weights moved (dotted)");
+      if (known.learning.length) below.push("the learning rate");
+      const rest = below.length ? `; below, ${below.join("; then ")}` : "";
+      for (const text of [`up to ${top} of the samples${rest}`, "last step"]) {
         const label = document.createElement("span");
         label.textContent = text;
         rate.append(label);

@@ -17,6 +17,9 @@ MOST_LETTERS = 60_000
 MOST_DEATHS = 500
 """Units of a site whose death is described."""
 
+MOST_NUMBERS = 20_000
+"""Numbers of a band in the page: 100 kB."""
+
 MOST_CHANGES = 200
 """Changes of the learning rate that are drawn."""
 
@@ -26,7 +29,8 @@ def story(judged: Judged, clock: Timeline | None) -> dict[str, Any] | None:
 
     Returns:
         ``ends``, ``rates``: the last step of each stretch, and a letter for each stretch and unit; ``steps``: of the
-        run; ``deaths``: unit → last step that fired, first silent step, cause and evidence; ``learning``: (step, rate).
+        run; ``deaths``: unit → last step that fired, first silent step, cause and evidence; ``learning``: (step, rate);
+        ``band``: pre-activations and ways of the parameters at some looks.
     """
     history = judged.history
     if history is None or len(history.ends) < 2:
@@ -43,7 +47,23 @@ def story(judged: Judged, clock: Timeline | None) -> dict[str, Any] | None:
         "steps": clock.steps if clock is not None else ends[-1] + 1,
         "deaths": _deaths(judged),
         "learning": _learning(clock),
+        "band": _band(judged),
     }
+
+
+def _band(judged: Judged) -> dict[str, Any] | None:
+    """Pre-activations and ways of the parameters at some looks: for each its step, and three numbers of each unit."""
+    band = judged.band
+    if band is None or band.low.size * 3 > MOST_NUMBERS:
+        return None
+    columns = {"low": band.low, "high": band.high, "path": band.path}
+    told = {name: [[_short(x) for x in row] for row in column.T.tolist()] for name, column in columns.items()}
+    return {"steps": list(band.steps)} | told
+
+
+def _short(number: float) -> float | None:
+    """Three digits of a number, None if it is not finite."""
+    return float(f"{number:.3g}") if np.isfinite(number) else None
 
 
 def _deaths(judged: Judged) -> dict[int, tuple[int, int, str, str]]:

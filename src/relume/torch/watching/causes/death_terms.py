@@ -19,6 +19,7 @@ from torch import Tensor
 
 from relume.artifacts.recording import Death
 from relume.torch.watching.causes.layer_calls import SAMPLED, Array, LayerCall
+from relume.torch.watching.causes.trace import Trace
 
 MOST_NUMBERS = 1 << 22
 """Weights of the largest layer that has terms: the references are one copy of them, 16 MB."""
@@ -63,6 +64,7 @@ class DeathTerms:
         self._settling: Array = None  # fired since they were compared for good
         self._last: Array = None  # the last step at which each fired
         self._motion: Motion
+        self.trace = Trace()
         self._facts: dict[str, Any] = {}
 
     @np.errstate(all="ignore")
@@ -82,6 +84,8 @@ class DeathTerms:
         usual = self._is_usual(top, fired)
         away = (_distances(weight, self._weight) + shift * shift) ** 0.5
         self._motion.add(away, bias, step - self._step, self._fired, usual)
+        if self.trace.is_due(step):
+            self.trace.add(step, call.lowest() - self._bound, top, self._motion.path)
         now = (step, level, call.offset, rate)
         settles = ~fired & self._settling & (step - self._last >= _SETTLED)
         fell = (self._fired & ~fired) | settles

@@ -116,6 +116,11 @@ class LayerCall(ABC):
         largest = _largest(self.z)
         return largest.amax(0) if isinstance(largest, Tensor) else largest.max(0), largest.mean(0)
 
+    def lowest(self) -> Array:
+        """The smallest pre-activation of each unit; shape (units,)."""
+        smallest = -_largest(-self.z)
+        return smallest.amin(0) if isinstance(smallest, Tensor) else smallest.min(0)
+
     @abstractmethod
     def level_without(self, units: Any, weight: Array, bias: Array, known: Array) -> tuple[Array, Array]:
         """The level of some units on the same inputs, if their parameters had not changed, and its standard error.

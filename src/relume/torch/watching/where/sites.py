@@ -69,7 +69,15 @@ class WatchedSite:
         last = np.where(rows.fired > 0, rows.steps[:, None], -1).max(0, initial=-1)
         if slope is not None:
             slope = np.broadcast_to(slope.detach().double().cpu().numpy().ravel(), (self.accumulator.units,))
-        return Seen(self.number, self.clock.number, rows, slope, self.terms.deaths(last), self.statistics.read())
+        return Seen(
+            self.number,
+            self.clock.number,
+            rows,
+            slope,
+            self.terms.deaths(last),
+            self.statistics.read(),
+            self.terms.trace.read(),
+        )
 
 
 class Sites:

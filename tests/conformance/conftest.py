@@ -1,8 +1,0 @@
-"""The battery's own modules lie beside its tests: let them be imported by name."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
