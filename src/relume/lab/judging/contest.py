@@ -23,11 +23,11 @@ from relume.lab.judging.tuning import enough, hazard
 
 CHOSEN = 0.5
 """The part of a claim's error for the rate that tuning chose; the other rates share the rest. Found of 2 sd at 8 seeds
-and 1.2 sd at 20 (curves .05, .3 and 1.5, correlation .5, better and worse, 60 studies each): an equal share .68 and .93
-on average, half .74 and .95, all of it .80 and .89, and then one bad tuning run decides."""
+and 1.2 sd at 20 (curves 0.05, 0.3 and 1.5, correlation 0.5, better and worse, 60 studies each): an equal share 0.68 and
+0.93 on average, half 0.74 and 0.95, all of it 0.80 and 0.89, and then one bad tuning run decides."""
 BETWEEN = (0.25, 0.5, 0.75)
 """Positions between two confirmed rates where the parabola is tested, as a share of the step. The steps are ×4 or
-finer, so no rate lies more than ×1.19 from a tested one: of a curve that loses 1.5 sd a squared doubling, .09 sd."""
+finer, so no rate lies more than ×1.19 from a tested one: of a curve that loses 1.5 sd a squared doubling, 0.09 sd."""
 
 
 @dataclass(frozen=True)

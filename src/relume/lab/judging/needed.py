@@ -13,11 +13,11 @@ from relume.lab.judging.stats import Array
 POWER = 0.8
 """The power of the study with that number of seeds."""
 DRAWS = 400
-"""Simulated studies per number of seeds; the standard error of their power is .02."""
+"""Simulated studies per number of seeds; the standard error of their power is 0.02."""
 MOST = 100_000
 QUARTILES = (0.25, 0.75)
 """Of the spreads that fit the pairs: (n − 1) s² ÷ χ² with n degrees of freedom. With n − 1 the middle of the range had
-a power of .85 to .88 (60 studies each, delta 1.5 sd, pairs correlated by 0 and .5): a seventh fewer seeds do."""
+a power of 0.85 to 0.88 (60 studies each, delta 1.5 sd, pairs correlated by 0 and 0.5): a seventh fewer seeds do."""
 
 
 def seeds_needed(one: Contest, delta: float | None, level: float) -> tuple[int, int] | None:
