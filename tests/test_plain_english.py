@@ -61,23 +61,13 @@ def tells(place: str, text: str, first: int = 1) -> list[str]:
     return found
 
 
-LATER = tuple(
-    f"src/relume/{room}" for room in ("lab", "torch/surgery", "torch/treatment", "auditor", "page", "cures.py")
-)
-"""Rooms whose messages have not been revised yet."""
-
-
-def _left_for_later(file: Path) -> bool:
-    return file.relative_to(ROOT).as_posix().startswith(LATER)
-
-
 def pages() -> Iterator[Path]:
     """Pages that are written by hand, and the templates."""
     yield from (ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/README.md"))
     yield from (
         page for page in sorted((ROOT / "docs").rglob("*.md")) if GENERATED not in page.read_text("utf-8")[:200]
     )
-    yield from (page for page in sorted((ROOT / "src").rglob("*.html")) if not _left_for_later(page))
+    yield from sorted((ROOT / "src").rglob("*.html"))
 
 
 @pytest.mark.parametrize("page", list(pages()), ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -100,9 +90,8 @@ def test_the_page_of_a_rule_is_in_plain_english(rule):
 def test_messages_are_in_plain_english():
     found = []
     for file in sorted((ROOT / "src").rglob("*.py")):
-        if not _left_for_later(file):
-            place = file.relative_to(ROOT).as_posix()
-            found += [tell for line, text in _messages(file) for tell in tells(place, text, line)]
+        place = file.relative_to(ROOT).as_posix()
+        found += [tell for line, text in _messages(file) for tell in tells(place, text, line)]
     assert found == []
 
 

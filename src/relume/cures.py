@@ -1,4 +1,4 @@
-"""The verbs that alter a model, each with its proof; ``relume.revive`` and its like."""
+"""The verbs that change a model, each with its proof: ``relume.revive`` and the others."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from relume.framework import FRAMEWORKS, Surgery
 def revive(model: Any, findings: Any, batch: Any, *, optimizer: Any = None) -> Change:
     """Make dead units learn again without changing what the model computes.
 
-    The weights that read a dead unit become 0. Those that make it are drawn again at the layer's own initialization,
-    and its bias is set so that it fires on half of the batch. The optimizer's state of these weights begins anew.
+    A dead unit's outgoing weights become 0. Its incoming weights are drawn again at the layer's own initialization, and
+    its bias is set so that it fires on half of the batch. The optimizer's state of these weights is reset.
 
     Args:
-        model: a ``torch.nn.Module``, altered in place; its mode and its random streams stay.
+        model: a ``torch.nn.Module``, changed in place; its mode and the random states stay.
         findings: which units are dead: ``relume.watch(model).findings()``, the watch, or the file of a recording.
         batch: what the model is called with: a tensor, a tuple of arguments or a dict of keywords. 64 examples or more.
-        optimizer: what trains the model; None if it is trained no more, or with a new optimizer.
+        optimizer: what trains the model; None if training has ended or continues with a new optimizer.
 
-    Returns: the units revived, those left alone with the reason, and the proof: the outputs on the batch stay within a
-        few ulp, each unit fires, a gradient reaches it.
+    Returns: the revived units, the others with the reason, and the proof: the outputs on the batch stay within a few
+    ulp, each unit fires, and a gradient reaches it.
 
-    Raises: CureError: no unit could be revived or the proof failed. The model is as it was, to the bit.
+    Raises: CureError: no unit could be revived or the proof failed. The model is unchanged, to the bit.
 
     Example:
         >>> with relume.watch(model) as w:                                              # doctest: +SKIP
@@ -43,11 +43,11 @@ def revive(model: Any, findings: Any, batch: Any, *, optimizer: Any = None) -> C
 def certify(model: Any, lower: Any, upper: Any) -> Certificate:
     """Prove which units fire for no input of a box, and which for no input at all.
 
-    Three claims, three words: dead *on the data* is what findings say; dead *on the box* and dead *for every input* are
-    proven here, from the weights alone. Bounds are not tight: a unit that is not certified may still be silent.
+    Findings report units dead *on the data*; this proves units dead *on the box* and dead *for every input*, from the
+    weights only. Bounds are not tight: a unit that is not certified may still be silent.
 
     Args:
-        model: a ``torch.nn.Module`` with one input, judged in evaluation mode; it stays as it is.
+        model: a ``torch.nn.Module`` with one input, evaluated in evaluation mode; not changed.
         lower: the least value of each input, in the shape of the input with its batch axis, (1, …); may be −inf.
         upper: the greatest; may be inf.
 
@@ -67,18 +67,18 @@ def certify(model: Any, lower: Any, upper: Any) -> Certificate:
 def prune(model: Any, findings: Any, example_inputs: Any) -> tuple[Any, Change]:
     """Cut dead units out of a copy of a model: a smaller model with the same outputs.
 
-    Linear layers, convolutions and BatchNorm are cut, also behind concatenation, pooling, flatten, sums, products and
-    depthwise convolutions. Of a grouped convolution as many units are cut in each group. A layer that is called twice
-    is cut if each call has the same dead units. A unit that is constant without being 0 is added to the bias of what
-    reads it, if that is exact.
+    Linear layers, convolutions and BatchNorm are cut, also through concatenation, pooling, flatten, sums, products and
+    depthwise convolutions. A grouped convolution loses the same number of units in each group. A layer that is called
+    twice is cut if each call has the same dead units. A unit with a constant other than 0 is added to the bias of the
+    layers that read it, if that is exact.
 
     Args:
-        model: a ``torch.nn.Module``; it stays as it is.
+        model: a ``torch.nn.Module``; not changed.
         findings: which units are dead, as for :func:`revive`.
         example_inputs: what the model is called with, as ``batch`` of :func:`revive`. The proof is made on them.
 
-    Returns: the smaller model, an ordinary module of the same class with a state_dict of its own; and the change: units
-        cut, units left alone with the reason, and the proof: outputs, top-1, parameters, FLOPs and latency.
+    Returns: the smaller model, an ordinary module of the same class with its own state_dict; and the change: units cut,
+    the others with the reason, and the proof: outputs, top-1, parameters, FLOPs and latency.
 
     Raises: CureError: no unit could be cut, or the outputs differ.
 
@@ -98,27 +98,27 @@ def swap(
     batch: Any = None,
     **params: Any,
 ) -> Change:
-    """Put another activation in the place of some of a model's own.
+    """Replace activations of a model by another one.
 
     Names, hooks, mode, device and dtype stay. A functional call gets a submodule ``swapped_LINE_COLUMN`` of the module
-    whose method makes it; other instances of the class are not touched.
+    whose method makes it; other instances of the class do not change.
 
     Args:
-        model: a ``torch.nn.Module``, altered in place.
+        model: a ``torch.nn.Module``, changed in place.
         where: an activation ("relu"), a module's path ("features.2", or one around several) or FILE:LINE of a
             functional call; or several of them.
         to: the new activation, as in ``relume list``.
-        optimizer: what trains the model: learnable slopes join it, without weight decay.
+        optimizer: what trains the model: learnable slopes are added to it, without weight decay.
         reinit: multiply the weights before each new activation by the ratio of the two init gains; needs ``batch``. For
-            a model that is not trained yet.
-        batch: what the model is called with. With it the proof shows that each new activation is applied, and how far
-            the outputs move.
+            an untrained model.
+        batch: what the model is called with. The proof then shows that each new activation is applied, and how far the
+            outputs move.
         **params: of the new activation's class in ``torch.nn``: ``negative_slope``, ``num_parameters``, ``alpha``.
 
     Returns: what was swapped, what was not and why, and the proof.
 
     Raises:
-        CureError: nothing is there to swap, or the new activation is not applied on the batch. The model is as it was.
+        CureError: nothing to swap, or the new activation is not applied on the batch. The model is unchanged.
         UnknownName, ParameterError: of the activation.
 
     Example:
@@ -128,20 +128,20 @@ def swap(
 
 
 def apply(model: Any, plan: Any, *, batch: Any = None, optimizer: Any = None) -> Change:
-    """Do to a model what a plan says: swap activations, revive units, lower the optimizer's rates.
+    """Apply a plan to a model: swap activations, revive units, lower the optimizer's rates.
 
     Args:
-        model: a ``torch.nn.Module``, altered in place.
-        plan: of ``relume plan``, or its file, as it was written or edited. Every action in it is done.
+        model: a ``torch.nn.Module``, changed in place.
+        plan: from ``relume plan``, or its file, which may be edited. Every action in it is applied.
         batch: what the model is called with; needed to revive units, and for the proof.
         optimizer: what trains the model; needed to change its rates.
 
-    Returns: what was changed, what was left and why, and the proofs of its parts. An action that cannot be done from
-        here (another initialization, centered data) is among what was left.
+    Returns: what was changed, what was left and why, and the proofs. An action that cannot be applied here (another
+    initialization, centered data) is among those left.
 
     Raises:
-        PlanError: the plan cannot be read. CureError: it is of another model, or no action could be done. The model is
-            as it was.
+        PlanError: the plan cannot be read. CureError: it is for another model, or no action could be applied. The model
+            is unchanged.
 
     Example:
         >>> print(relume.apply(model, "plan.json", batch=x, optimizer=optimizer))         # doctest: +SKIP
@@ -152,21 +152,21 @@ def apply(model: Any, plan: Any, *, batch: Any = None, optimizer: Any = None) ->
 
 
 class Reviver:
-    """Revive units on a schedule inside a training, each by its own history.
+    """Revive units on a schedule during training, each by its own history.
 
     Args:
         model: a ``torch.nn.Module``.
-        optimizer: what trains it; None takes the first that steps one of its parameters.
+        optimizer: what trains it; None uses the first one that steps one of its parameters.
         rule: "gaps": a unit whose silence is longer than its own gaps between firings explain (Self-Normalized Resets),
-            which leaves the outputs as they are. "redo": τ-dormant units (ReDo). "continual_backprop": units of least
-            utility. The last two replace units that fire, so that the outputs change.
+            which does not change the outputs. "redo": τ-dormant units (ReDo). "continual_backprop": units of least
+            utility. The last two replace units that fire, so the outputs change.
         every: steps between two choices; None is 100 for gaps, 1,000 for redo, 1 for continual_backprop.
-        **options: of the rule. gaps: ``false_resets``, the bound on the share of a living unit's gaps that end in a
+        **options: the rule's. gaps: ``false_resets``, the bound on the share of a living unit's gaps that end in a
             reset (0.001). redo: ``tau`` (0.025). continual_backprop: ``rate`` (1e-4), ``maturity`` (100 steps),
             ``decay`` (0.99).
 
-    Raises: CureError: the model or optimizer is not one that can be altered. Once the training has begun nothing is
-        raised: what could not be done is in ``repr(reviver)``.
+    Raises: CureError: the model or optimizer cannot be changed. During training nothing is raised: ``repr(reviver)``
+    shows what failed.
 
     Example:
         >>> with relume.Reviver(model, optimizer=optimizer) as reviver:         # doctest: +SKIP
@@ -199,7 +199,7 @@ class Reviver:
         return self
 
     def stop(self) -> None:
-        """Leave no hook behind; :meth:`start` goes on with what is known of the units."""
+        """Remove all hooks; :meth:`start` continues with the units' history."""
         self._inner.stop()
 
     def __enter__(self) -> Reviver:
@@ -212,7 +212,7 @@ class Reviver:
 
     @property
     def revived(self) -> int:
-        """How many units were revived so far; one that was revived twice counts twice."""
+        """Units revived so far; one revived twice counts twice."""
         return int(self._inner.revived)
 
     @property
@@ -226,12 +226,12 @@ class Reviver:
 
 def _check(rule: str, options: Mapping[str, float], every: int | None) -> None:
     if every is not None and every < 1:
-        raise ParameterError(f"every is {every}; it is a number of steps, at least 1.", slug="bad-option")
+        raise ParameterError(f"every is {every}; it must be a number of steps, at least 1.", slug="bad-option")
     for name, value in options.items():
         fits = value >= 0 if name in ("tau", "maturity") else 0 < value < 1
         if not fits:
             bound = "at least 0" if name in ("tau", "maturity") else "between 0 and 1"
-            raise ParameterError(f"{name} of {rule} is {value}; it is {bound}.", slug="bad-option")
+            raise ParameterError(f"{name} of {rule} is {value}; it must be {bound}.", slug="bad-option")
 
 
 def _surgery(model: Any) -> Surgery:

@@ -123,7 +123,7 @@ def test_an_archive_that_would_unpack_to_much_is_refused(tmp_path):
 
 def test_a_number_that_is_spread_over_a_terabyte_is_no_weight(tmp_path):
     torch.save({"a.weight": torch.ones(1).expand(1 << 20, 1 << 20)}, tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match="holds no weights"):
+    with pytest.raises(CheckpointError, match="has no weights"):
         relume.audit(tmp_path / "a.pt")
 
 
@@ -156,7 +156,7 @@ def header(entries):
 )
 def test_a_safetensors_header_that_lies_is_refused(tmp_path, entry):
     (tmp_path / "a.safetensors").write_bytes(header({"a.weight": entry}) + b"\0" * 64)
-    with pytest.raises(CheckpointError, match="damaged or cut off"):
+    with pytest.raises(CheckpointError, match="damaged or truncated"):
         relume.audit(tmp_path / "a.safetensors")
 
 

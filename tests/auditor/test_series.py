@@ -70,7 +70,7 @@ def test_checkpoints_of_two_runs_are_refused(run, tmp_path):
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     train(model, optimizer, 150)
     torch.save({"model": model.state_dict(), "optim": optimizer.state_dict()}, tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match=r"not of one run.*fell"):
+    with pytest.raises(CheckpointError, match=r"not from one run.*fell"):
         relume.audit(tmp_path / "other.pt", run / "step-400.pt")
 
 
@@ -80,7 +80,7 @@ def test_networks_of_two_sizes_are_refused(run, tmp_path):
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     train(model, optimizer, 20)
     torch.save({"model": model.state_dict(), "optim": optimizer.state_dict()}, tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match="not of one run"):
+    with pytest.raises(CheckpointError, match="not from one run"):
         relume.audit(tmp_path / "other.pt", run / "step-400.pt")
 
 

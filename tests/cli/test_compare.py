@@ -62,9 +62,7 @@ def test_a_planted_difference_is_named(home, study):
 def test_a_contender_that_breaks_the_script_is_not_tried_to_the_end(home, study):
     verdict = next(v for v in told(home)["verdicts"] if v["activation"] == "tests_own:Twice")
     assert verdict["verdict"] == "undecided"
-    assert verdict["notes"] == [
-        "It is not compared: each of its runs failed with the same error (RuntimeError: not this one)."
-    ]
+    assert verdict["notes"] == ["Not compared: every run failed with the same error (RuntimeError: not this one)."]
     failed = [trial for trial in told(home)["trials"] if trial["status"] == "failed"]
     assert {trial["error"] for trial in failed} == {"RuntimeError: not this one"}
     assert 2 <= len(failed) < 6  # those that had begun when the second failed

@@ -36,13 +36,13 @@ def test_a_contender_is_read(text, read):
     ("text", "error", "match"),
     [
         ("reluu", UnknownName, "Did you mean 'relu'"),
-        ("elu:a", ParameterError, "'a' is no number for alpha"),
+        ("elu:a", ParameterError, "'a' is not a number for alpha"),
         ("elu:1:2", ParameterError, "more parts than it has parameters"),
         ("relu:1", ParameterError, r"more parts than it has parameters \(none\)"),
         ("elu:-1", ParameterError, "alpha = -1.0 is not in"),
         ("rrelu:0.5:0.1", ParameterError, "lower"),
         ("softmax", ParameterError, "mixes the units"),
-        ("prelu:both", ParameterError, "'both' is no number for weight"),
+        ("prelu:both", ParameterError, "'both' is not a number for weight"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(text, error, match):

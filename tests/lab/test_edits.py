@@ -113,7 +113,7 @@ def test_a_normalization_comes_before_the_first_layer(tmp_path):
 
 
 def test_a_layer_made_with_others_by_one_call_is_left_to_the_user(tmp_path):
-    assert "put nn.BatchNorm1d before the first by hand" in edited(tmp_path, "normalize", plan=first(False)).why
+    assert "add nn.BatchNorm1d before the first by hand" in edited(tmp_path, "normalize", plan=first(False)).why
 
 
 def test_lines_come_after_the_optimizer_with_the_import_that_they_need(tmp_path):
@@ -129,12 +129,12 @@ def test_lines_come_after_the_optimizer_with_the_import_that_they_need(tmp_path)
 @pytest.mark.parametrize(
     ("cure", "old", "new", "why"),
     [
-        ("lr:1/2", "torch.optim.SGD(", "make(", "no call of SGD is in the script"),
+        ("lr:1/2", "torch.optim.SGD(", "make(", "do not call SGD"),
         ("lr:1/2", "lr=0.1 + 0.1", "**{}", "not written out"),
         ("revive", "opt = torch", "torch", "is not assigned to one name"),
         ("init", "net.parameters()", "held", "does not say model.parameters()"),
         ("elu", "nn.ReLU(inplace=True)", "nn.ReLU", "is not called there"),
-        ("elu", "nn.ReLU(inplace=True)", "made()", "made outside the script"),
+        ("elu", "nn.ReLU(inplace=True)", "made()", "created outside the script"),
         ("elu", "F.relu(self", "f(self", "is not in the script"),
         ("prelu", "", "", "needs sizes"),
     ],
@@ -153,4 +153,4 @@ def test_a_warm_up_beside_a_scheduler_is_left_to_the_user(tmp_path):
 def test_modules_of_which_one_stays_are_left_to_the_user(tmp_path):
     stays = site(14, "self.act(x)", "nn.ReLU", alone=True, key="Net.last@t.py:9", hidden=False, why="an output")
     made = edited(tmp_path, "elu", plan=SwapPlan(sites=(PLAN.sites[2], stays)))
-    assert "also made for Net.last" in made.why
+    assert "also created for Net.last" in made.why

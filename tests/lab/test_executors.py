@@ -210,7 +210,7 @@ def test_a_trial_that_fails_on_a_full_disk_is_not_told_as_its_failure(tmp_path, 
     with trials.executor(tmp_path / "out") as executor:
         running = executor.run(orders)
         assert next(running).trial.status == "finished"
-        with pytest.raises(StudyError, match=r"is full.*The trial was not recorded.*\[study-unwritable\]"):
+        with pytest.raises(StudyError, match=r"is full.*It was not recorded.*\[study-unwritable\]"):
             next(running)
 
 
@@ -373,7 +373,7 @@ def test_gpus_are_shared_out(tmp_path, folder):
         assert sorted(seen[:2]) == ["a", "b"]
         assert seen[2] == "a,b"
         assert seen[3] == seen[4]
-        with pytest.raises(StudyError, match=r"to have 3 GPUs, and this machine shows 2.*\[too-few-gpus\]"):
+        with pytest.raises(StudyError, match=r"needs 3 GPUs, but this machine shows 2.*\[too-few-gpus\]"):
             list(executor.run([trials.order(folder, gpus=3)]))
 
 

@@ -148,5 +148,5 @@ def test_a_full_disk_alters_nothing_of_the_users(folder, tmp_path, body):
         assert lacking(Overlay, tmp_path, folder)
         return
     assert told["status"] == "none"
-    assert "is full, and a trial has failed" in told["error"]
+    assert "is full, so a trial failed" in told["error"]
     assert (folder / "log.txt").read_bytes() == bytes(3_000_000)

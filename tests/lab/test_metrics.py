@@ -67,7 +67,7 @@ def test_several_metrics_are_listed_with_their_values_and_what_picks_each():
     with pytest.raises(NothingToCompare, match=r"\[several-metrics\]") as error:
         choose(Found({LOGGERS: curves}))
     lines = str(error.value).splitlines()
-    assert lines[0].startswith("The script has 2 metrics (loggers); say which is compared")
+    assert lines[0].startswith("The script has 2 metrics (loggers); choose the one to compare")
     assert re.split(r" {2,}", lines[2].strip()) == ["train loss", "2", "2.5", "0.125", "--metric 'train loss'"]
     assert re.split(r" {2,}", lines[3].strip()) == ["acc", "1", "0.5", "0.5", "--metric acc"]
 

@@ -139,7 +139,7 @@ def test_a_regular_expression_finds_the_number_in_its_group(regex, expected):
 
 
 def test_what_is_no_regular_expression_is_refused():
-    with pytest.raises(StudyError, match="is no regular expression: missing \\), unterminated subpattern"):
+    with pytest.raises(StudyError, match="is not a regular expression: missing \\), unterminated subpattern"):
         matched("x", "acc: (")
 
 

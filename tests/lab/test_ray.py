@@ -187,7 +187,7 @@ def test_a_folder_that_is_too_large_is_not_uploaded(top, monkeypatch):
     monkeypatch.setattr(module, "_MOST", 1000)
     for number in range(3):
         (top / "home" / "project" / f"{number}.txt").write_bytes(bytes(500))
-    with pytest.raises(StudyError, match=r"Start from the folder that holds the script.*\[too-much-to-upload\]"):
+    with pytest.raises(StudyError, match=r"Start in the script's own folder.*\[too-much-to-upload\]"):
         RayExecutor(trials.places(top / "out"))._packed(top / "home" / "project")
 
 

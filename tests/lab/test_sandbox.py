@@ -394,7 +394,7 @@ def test_what_else_would_write_through_a_link_is_denied_by_the_kernel(good, writ
 def test_writing_in_a_folder_of_many_files_is_refused(project, run):
     ran = run("open('data/y.csv', 'w')\n")
     assert refused(ran), ran.log
-    assert "relume keeps a trial from altering this file" in ran.log
+    assert "relume keeps trials from changing this file" in ran.log
     assert all(refused(run(f"import os\n{code}\n")) for code in ("os.remove('data/x.csv')", "os.mkdir('data/new')"))
 
 

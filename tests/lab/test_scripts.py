@@ -55,7 +55,9 @@ def test_a_script_that_needs_a_file_that_it_alters_gets_it_in_each_trial(survey)
     text = "kept = open('state').read()\nopen('state', 'w').write(kept[1:])\nopen('new', 'w').close()\n"
     found = survey(f"{text}{TRAINS}")
     assert (found.resumed, found.written) == ((), ("new",))
-    assert found.remarks == ("It alters what it needs (state): each trial begins with these files as they are here.",)
+    assert found.remarks == (
+        "The script changes its own inputs (state): each trial begins with these files as they are now.",
+    )
     assert found.sources == {"stdout": {"loss": ((0, 2),)}}
 
 

@@ -131,9 +131,9 @@ def test_nothing_of_the_users_is_run_in_the_server(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("module", "why"),
     [
-        ("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n", "further thread"),
+        ("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n", "other thread"),
         ("import sys\nsys.modules['tensorflow'] = sys\n", "tensorflow is loaded"),
-        ("import os\nos._exit(3)\n", "it ended while it imported"),
+        ("import os\nos._exit(3)\n", "it ended during its imports"),
     ],
 )
 def test_where_forking_is_unsafe_trials_import_for_themselves(tmp_path, monkeypatch, module, why):
@@ -217,7 +217,7 @@ def test_where_what_the_first_run_has_shown_makes_forking_unsafe_another_server_
     orders = [trials.order(marked, EARLY_AND_LATE, seed) for seed in range(3)]
     with trials.executor(tmp_path / "out") as executor:
         outcomes = list(executor.run(orders))
-        assert "further thread" in executor.why_not_forked
+        assert "other thread" in executor.why_not_forked
     assert {outcome.trial.status for outcome in outcomes} == {"finished"}
     first, *others = (told(tmp_path / "out", seed) for seed in range(3))
     assert all(server != first[0] and early == late == itself for server, early, late, itself in others)
@@ -227,7 +227,7 @@ def test_where_no_server_runs_that_is_said(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(3)\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([trials.HERE, str(tmp_path)]))
     order = trials.order(tmp_path, "print(1)\n")
-    with trials.executor(tmp_path / "out") as executor, pytest.raises(StudyError, match="it ended while it imported"):
+    with trials.executor(tmp_path / "out") as executor, pytest.raises(StudyError, match="it ended during its imports"):
         list(executor.run([order]))
 
 

@@ -37,7 +37,7 @@ STARTS = {
     "a process of multiprocessing": ("multiprocessing.Process(target=print).start()", "a process that it forks"),
     "one that is spawned": (
         "p = multiprocessing.get_context('spawn').Process(target=print); p.start(); p.join()",
-        "a process that multiprocessing starts anew",
+        "a process that multiprocessing spawns",
     ),
     "another program": ("subprocess.run(['echo', 'python'])", ""),
     "workers of a loader": (
@@ -80,4 +80,4 @@ def test_data_that_each_trial_would_fetch_anew_are_told(found, size, told):
     remarks = found(FETCHES.format(host="127.0.0.1", size=size))["remarks"]
     assert len(remarks) == told
     if told:
-        assert "It asked data.example.org for something, and made 2 MB of new files (data)." in remarks[0]
+        assert "The script contacted data.example.org, and wrote 2 MB of new files (data)." in remarks[0]

@@ -213,7 +213,7 @@ def test_better_must_beat_the_baseline_at_each_of_its_rates_and_between_them():
     }
     (one,) = judge(design(["elu"], 8), tuned(best, other))
     assert (one.verdict, one.lr_factor) == ("better", 4.0)  # at a rate that tuning did not choose
-    assert any("Tuning chose ×1 for elu; ×4 did better on the seeds of the verdict" in note for note in one.notes)
+    assert any("Tuning chose ×1 for elu; ×4 did better on the verdict's seeds" in note for note in one.notes)
     assert one.difference == pytest.approx((other["elu", 4.0] - values[BASELINE, 1.0]).mean())
     lucky = {**values, (BASELINE, 4.0): spread(8, 5, 16), (BASELINE, 16.0): spread(8, -9, 40)}
     (one,) = judge(design(["elu"], 8), tuned(best, lucky))  # the baseline is as good at another rate
@@ -229,9 +229,9 @@ def test_a_rate_between_the_confirmed_ones_that_would_explain_it_keeps_it_from_b
         elu = {("elu", f): spread(8, top - 3 * (f != 1)) + 0.1 * spread(8, 0, 8 * i) for i, f in enumerate(RATES)}
         (one,) = judge(design(["elu"], 8), tuned(best, values | elu))
         assert one.verdict == verdict
-        told = [note for note in one.notes if note.startswith("At the confirmed rates alone it looks better.")]
+        told = [note for note in one.notes if note.startswith("At the confirmed learning rates it looks better,")]
         assert bool(told) == (verdict == "undecided")
-        assert all(note.endswith("try --lr-factors 0.25,0.5,1,2,4.") for note in told)
+        assert all(note.endswith("Try --lr-factors 0.25,0.5,1,2,4.") for note in told)
 
 
 def test_worse_must_lose_at_each_of_its_own_confirmed_rates():
@@ -286,7 +286,7 @@ def test_a_best_rate_at_the_edge_and_a_factor_without_effect_are_told():
     same += trials({BASELINE: spread(8), "elu": spread(8, 0, 8)})
     (one,) = judge(design(["elu"], 8), same)
     assert (one.n, one.look) == (8, 1)
-    assert any("elu trained the same weights at every learning-rate factor" in note for note in one.notes)
+    assert any("elu ended with the same weights at every learning-rate factor" in note for note in one.notes)
 
 
 # ---- failures ------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def test_a_best_rate_at_the_edge_and_a_factor_without_effect_are_told():
 def test_no_failure_is_told_with_what_may_yet_come():
     (one,) = judge(alone(["elu"], 8), trials({BASELINE: spread(8), "elu": spread(8, 0, 8)}))
     for whose in ("", " of the baseline"):
-        assert f"0 of 8 runs{whose} failed or collapsed; up to 32% may (95 % confidence)." in one.notes
+        assert f"0 of 8 runs{whose} failed or collapsed; the true share is below 32 % (95 % confidence)." in one.notes
 
 
 def curves(values, start):
@@ -384,7 +384,7 @@ def test_equivalent_is_not_said_of_a_mean_that_an_unnoticed_collapse_could_move_
     assert (one.verdict, one.failed) == ("equivalent", 0)
     one, _ = judge(asked, trials(values))
     assert one.verdict == "undecided"
-    assert any(note.startswith("It cannot be called equivalent: a run that collapsed") for note in one.notes)
+    assert any(note.startswith("It cannot be called equivalent: collapsed runs") for note in one.notes)
     far = [dataclasses.replace(t, metrics={"quality": ((0.0, 17.0), *t.metrics["quality"])}) for t in trials(values)]
     one, _ = judge(asked, far)  # the start is told, and lies too near what runs vary by for a collapse to be told
     assert one.verdict == "undecided"
@@ -395,14 +395,14 @@ def test_a_contender_that_raises_the_same_exception_is_not_compared():
     runs += trials({BASELINE: spread(8), "gelu": spread(8, 6, 8)})
     one, other = judge(alone(["elu", "gelu"], 8), runs)
     assert (one.verdict, one.look) == ("undecided", 0)
-    assert one.notes == ("It is not compared: each of its runs failed with the same error (TypeError: no).",)
+    assert one.notes == ("Not compared: every run failed with the same error (TypeError: no).",)
     assert other.verdict == "better"
 
 
 def test_errors_that_differ_in_an_address_are_the_same_exception():
     runs = trials({"elu": [NAN] * 2, BASELINE: spread(8)})
     runs = [dataclasses.replace(t, error=f"ValueError: no at 0x7f{t.key.seed}a") for t in runs]
-    assert judge(alone(["elu"], 8), runs)[0].notes[0].startswith("It is not compared: each of its runs failed")
+    assert judge(alone(["elu"], 8), runs)[0].notes[0].startswith("Not compared: every run failed")
 
 
 def test_failed_runs_are_told_with_an_interval_and_leave_the_mean():
@@ -434,7 +434,7 @@ def test_a_better_verdict_that_rests_on_leaving_out_failures_is_not_given():
     (one,) = judge(alone(["elu"], 12), trials(values))
     assert one.verdict == "undecided"
     assert one.ci_simultaneous[0] > 0
-    assert "Among the finished runs it looks better, but not when failures count as the worst value seen." in one.notes
+    assert "It looks better among the finished runs, but not if failures count as the worst value seen." in one.notes
 
 
 def test_a_better_verdict_survives_failures_that_change_nothing():
@@ -533,13 +533,13 @@ def test_pairs_that_all_differ_alike_have_the_exact_p_and_say_so():
     same = trials({BASELINE: [0.9] * 6, "elu": [0.9] * 6})
     (one,) = judge(alone(["elu"], 6), same)
     assert (one.verdict, one.p_holm, one.difference) == ("undecided", 1.0, 0.0)
-    assert any("the same number for every seed" in note for note in one.notes)
+    assert any("the same for every seed" in note for note in one.notes)
 
 
 def test_fewer_pairs_than_the_exact_test_needs_decide_nothing():
     (one,) = judge(alone(["elu"], 5), trials({BASELINE: spread(5), "elu": spread(5) + 9 + 0.01 * NOISE[5:10]}))
     assert (one.verdict, one.p_holm) == ("undecided", 1.0)
-    assert "5 pairs cannot show a difference: better and worse need 6 that finished." in one.notes
+    assert "5 pairs cannot show a difference: better and worse need 6 finished pairs." in one.notes
 
 
 def test_two_seeds_with_few_digits_are_no_certainty():
@@ -581,7 +581,7 @@ def test_seeds_beyond_the_look_do_not_count_until_the_next_is_complete():
     first = judge(alone(["elu"], 4), trials({name: numbers[:4] for name, numbers in values.items()}))
     looks = [look_now(alone(["elu"], 4), trials({name: numbers[:4] for name, numbers in values.items()}), [])]
     (one,) = judge(alone(["elu"], 8), trials(values), looks)
-    assert one.notes[0].startswith("It rests on the first 4 seeds")
+    assert one.notes[0].startswith("Based on the first 4 seeds")
     assert dataclasses.replace(one, notes=()) == dataclasses.replace(first[0], notes=())
 
 

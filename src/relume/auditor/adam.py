@@ -1,4 +1,4 @@
-"""Adam's moments in a checkpoint, each under the name of its weight."""
+"""Adam's moments in a checkpoint, by the name of their weight."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from relume.auditor.naming import is_embedding, named
 from relume.auditor.tree import FIRST, Keys, Optimizer, moment_of
 
 BETAS = (0.9, 0.999)
-"""Adam's decay rates where the file has none: those of every framework's Adam by default."""
+"""Adam's decay rates if the file has none: every framework's defaults."""
 
 Weights = Mapping[str, Tensor]
 Unread = list[tuple[str, str, str]]
 
 
 class Moments(NamedTuple):
-    """Adam's moments of one parameter after ``step`` steps; ``assumed``: the decay rates are the usual ones."""
+    """Adam's moments of one parameter after ``step`` steps; ``assumed``: the decay rates are the defaults."""
 
     first: Tensor
     second: Tensor
@@ -29,9 +29,9 @@ class Moments(NamedTuple):
 
 
 def of_optimizer(optimizer: Optimizer, weights: Weights, unread: Unread, *, ordered: bool) -> dict[str, Moments]:
-    """The moments of a PyTorch optimizer: under their weights' names, or under their own numbers if that is all.
+    """The moments of a PyTorch optimizer, by their weights' names, or by their own numbers if names are unknown.
 
-    ``ordered``: the weights are in the order of the model's modules. What cannot be used is added to ``unread``.
+    ``ordered``: the weights are in the order of the model's modules. Unusable ones are added to ``unread``.
     """
     where = ".".join(optimizer.where) or "optimizer"
     states: dict[Any, tuple[Mapping[str, Any], Any]] = {
@@ -39,7 +39,7 @@ def of_optimizer(optimizer: Optimizer, weights: Weights, unread: Unread, *, orde
     }
     if not any(_both(state) for _, state in states.values()):
         held = sorted({str(name) for _, state in states.values() if isinstance(state, Mapping) for name in state})
-        why = f"these are not Adam's moments: the optimizer keeps {', '.join(held[:4]) or 'nothing'}"
+        why = f"these are not Adam's moments: the optimizer stores {', '.join(held[:4]) or 'nothing'}"
         unread.append(("deaths by gradients", where, why))
         return {}
     shapes = {key: state["exp_avg"].shape if _both(state) else None for key, (_, state) in states.items()}
@@ -50,7 +50,9 @@ def of_optimizer(optimizer: Optimizer, weights: Weights, unread: Unread, *, orde
     for key, (group, state) in states.items():
         moments = _moments(state, group) if _both(state) else None
         if moments is not None and key not in names and shapes[key] in embeddings:
-            unread.append(("Adam's moments", f"{where}.{key}", "it may be an embedding's: several have its shape"))
+            unread.append(
+                ("Adam's moments", f"{where}.{key}", "it may belong to an embedding: several weights have its shape")
+            )
         elif moments is not None:
             found[names.get(key, f"{where}.{key}.weight")] = moments
     return found
@@ -73,7 +75,7 @@ def _moments(state: Mapping[str, Any], group: Mapping[str, Any]) -> Moments | No
 
 
 def of_arrays(moments: Mapping[Keys, Tensor], step: int | None, weights: Weights, unread: Unread) -> dict[str, Moments]:
-    """The moments that lie in a file as arrays, each under the weight whose name its own ends with."""
+    """The moments stored as arrays, each under the weight whose name is the end of its own."""
     pairs: dict[Keys, dict[str, Tensor]] = {}
     for keys, tensor in moments.items():
         kind, of = moment_of(keys) or ("", ())

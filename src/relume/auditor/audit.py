@@ -1,4 +1,4 @@
-"""Checkpoints of one run → what is known of every unit, without running anything."""
+"""Checkpoints of one run → the state of every unit, without running anything."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from relume.auditor.proofs import Proof, prove
 from relume.auditor.series import read_series
 from relume.errors import CheckpointError
 
-NOT_TOLD = ("the activations", "which activation follows a layer is not in a checkpoint: judged as if it were a ReLU")
+NOT_TOLD = (
+    "the activations",
+    "a checkpoint does not say which activation follows a layer: judged as if it were a ReLU",
+)
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file or folder is to be read as a checkpoint, by its name or what is in it."""
-    if os.path.isdir(path):  # False where Path.is_dir() raises, for a name that is too long
+    """Whether a file or folder is a checkpoint, by its name or contents."""
+    if os.path.isdir(path):  # False if Path.is_dir() raises, as for a name that is too long
         return any(file.suffix in SUFFIXES for file in (*path.glob("*"), *path.glob("*/*")))
     return path.suffix in SUFFIXES
 
@@ -33,7 +36,7 @@ def is_checkpoint(path: Path) -> bool:
 def audit(paths: Sequence[Path]) -> Audited:
     """Judge every layer of the latest of these checkpoints; the earlier ones prove which units had no gradient since.
 
-    Raises: CheckpointError: one cannot be read, or they are of different runs.
+    Raises: CheckpointError: one cannot be read, or they are from different runs.
     """
     series = read_series(paths)
     latest = series[-1]
@@ -44,12 +47,14 @@ def audit(paths: Sequence[Path]) -> Audited:
     for layer in layers:
         proof = prove(layer, latest.weights)
         if proof.untrained:
-            unread.append(("a layer", layer.name, "all of it is zero, as branches are that start at zero: not judged"))
+            unread.append(
+                ("a layer", layer.name, "all weights are zero, as in a branch that starts at zero: not judged")
+            )
         sites.append(_judge(layer, latest, proof, _spans(layer, latest, earlier)))
     if not latest.moments:
         unread.append(("deaths by gradients", latest.name, "it has no moments of Adam: its weights alone were read"))
     unused = [one.name for one in series[:-1] if one not in earlier]
-    unread += [("a checkpoint", name, "not of an earlier step than the one that is judged") for name in unused]
+    unread += [("a checkpoint", name, "its step is not before that of the judged one") for name in unused]
     run = {
         **{"script": None, "argv": [], "exit": None, "steps": latest.step or 0, "looked": 0, "samples": 0},
         "overhead": None,
@@ -61,7 +66,7 @@ def audit(paths: Sequence[Path]) -> Audited:
 
 
 def _counted(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """The rows, those of one reason together: a transformer has the same to say of each of its blocks."""
+    """The rows, grouped by reason: a transformer has the same one for each of its blocks."""
     first: dict[tuple[str, str], str] = {}
     many = Counter((what, why) for what, _, why in rows)
     for what, where, why in rows:
@@ -75,7 +80,7 @@ def _counted(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]
 def _spans(layer: Layer, latest: Checkpoint, earlier: Sequence[Checkpoint]) -> list[tuple[Checkpoint, Mask]]:
     """For each earlier checkpoint, the units of the layer that had no gradient since.
 
-    Raises: CheckpointError: an earlier one is of another run.
+    Raises: CheckpointError: an earlier one is from another run.
     """
     found = []
     for one in earlier:
@@ -92,8 +97,8 @@ def _unmoved(name: str, axis: int, one: Checkpoint, latest: Checkpoint) -> Mask:
     still = unmoved(before, after, axis) if before.first.shape == after.first.shape else None
     if still is None:
         raise CheckpointError(
-            f"{one.name} and {latest.name} are not of one run: {name} differs in its shape, or its second moment fell "
-            "faster than Adam's can. Give checkpoints of one run, of which the optimizer went on.",
+            f"{one.name} and {latest.name} are not from one run: {name} differs in shape, or its second moment fell "
+            "faster than Adam's can. Give checkpoints of one run with a continued optimizer.",
             slug="checkpoints-of-two-runs",
         )
     return still
@@ -144,11 +149,13 @@ def _cause(
     layer: Layer,
     latest: Checkpoint,
 ) -> Cause | None:
-    """Why a unit is dead, by the strongest evidence there is; None for a living one."""
+    """Why a unit is dead, by the strongest evidence; None for a living one."""
     if proof.non_finite[unit]:
         return None
     if proof.zero[unit]:
-        return Cause(ZERO, "its incoming weights are all zero, so that it is the same for every input, and not above 0")
+        return Cause(
+            ZERO, "its incoming weights are all zero, so it has the same value for every input, and not above 0"
+        )
     if proof.shut[unit]:
         scale, shift = (float(latest.weights[name or ""].numbers()[unit]) for name in (layer.scale, layer.shift))
         held = "for every input" if scale == 0 else "in every training batch"
@@ -171,11 +178,11 @@ def _since(unit: int, dated: Silence) -> str:
 
 def _proven(one: Checkpoint, latest: Checkpoint) -> str:
     steps = (latest.step or 0) - (one.step or 0)
-    return f"proven for the {steps:,} steps since {one.name}, over which its second moment fell by β2 a step"
+    return f"proven for the {steps:,} steps since {one.name}, in which its second moment fell by β2 per step"
 
 
 def _kind(layer: Layer, latest: Checkpoint) -> str:
-    """What the site's module is, by its parameters."""
+    """The type of the site's module, by its parameters."""
     if layer.norm or layer.weight is None:
         return "BatchNorm"
     weights = latest.weights.get(layer.weight)

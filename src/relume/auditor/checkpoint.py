@@ -1,4 +1,4 @@
-"""One checkpoint out of its files: the weights by their names, and Adam's moments."""
+"""One checkpoint from its files: the weights by name, and Adam's moments."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SORTED = (".safetensors", ".keras", ".h5", ".hdf5")
 
 @dataclass
 class Checkpoint:
-    """What an audit needs of one checkpoint.
+    """What an audit needs from one checkpoint.
 
     Attributes:
-        name: as it was given. ``files``: what it was read from.
+        name: as given. ``files``: those it was read from.
         weights: by name, in the file's order. ``moments``: by the name of the weight.
-        ordered: the weights are in the order of the model's modules. ``step``: of the optimizer, None where unknown.
-        unread: what could not be used: what, where, why.
+        ordered: the weights are in the order of the model's modules. ``step``: the optimizer's, None if unknown.
+        unread: (what, where, why) of everything unusable.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Checkpoint:
 
 
 def assemble(parts: Sequence[Part], name: str) -> Checkpoint:
-    """One checkpoint: its weights in one file or in shards, the optimizer's state beside them or within.
+    """One checkpoint: its weights in one file or in shards, the optimizer's state next to them or in the same file.
 
     Raises: CheckpointError: there are no weights in it.
     """
@@ -45,8 +45,8 @@ def assemble(parts: Sequence[Part], name: str) -> Checkpoint:
     weights = {keys: tensor for part in parts for keys, tensor in part.weights.items()}
     if not weights:
         raise CheckpointError(
-            f"{name} holds no weights of a layer. Give the file with the model's state dict; an optimizer's state is "
-            "read beside it (a folder with both).",
+            f"{name} has no weights of a layer. Give the file with the model's state dict, or a folder with it and the "
+            "optimizer's state.",
             slug="checkpoint-empty",
         )
     found.weights = _without_copies(_shortened(weights), found.unread)
@@ -59,7 +59,7 @@ def assemble(parts: Sequence[Part], name: str) -> Checkpoint:
 
 
 def _shortened(weights: Mapping[Keys, Tensor]) -> dict[Keys, Tensor]:
-    """The weights without what their paths have in common: ``state_dict``, ``model``, ``params``."""
+    """The weights without the common start of their paths: ``state_dict``, ``model``, ``params``."""
     paths = list(weights)
     common = 0
     while paths and all(len(path) > common + 1 and path[common] == paths[0][common] for path in paths):
@@ -68,7 +68,7 @@ def _shortened(weights: Mapping[Keys, Tensor]) -> dict[Keys, Tensor]:
 
 
 def _without_copies(weights: Mapping[Keys, Tensor], unread: list[tuple[str, str, str]]) -> dict[str, Tensor]:
-    """Names → weights. A state dict with the names and shapes of one before it is a copy (an average, a target)."""
+    """Names → weights. A state dict with the names and shapes of an earlier one is a copy (an average, a target)."""
     parts: dict[Keys, dict[str, Tensor]] = {}
     for path, tensor in weights.items():
         where, name = (path[:-1], path[-1]) if "." in path[-1] else ((), ".".join(path))
@@ -88,5 +88,5 @@ def _without_copies(weights: Mapping[Keys, Tensor], unread: list[tuple[str, str,
 
 
 def _clean(name: str) -> str:
-    """The name without what torch.compile and DistributedDataParallel put before it."""
+    """The name without the prefixes of torch.compile and DistributedDataParallel."""
     return re.sub(r"(^|\.)((_orig_mod|module)\.)+", r"\1", name)

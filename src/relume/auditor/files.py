@@ -1,6 +1,6 @@
-"""A file → a tree of its arrays. What kind of file it is, its first bytes say; its arrays stay on the disk.
+"""A file → a tree of its arrays. The first bytes give the format; the arrays stay on disk.
 
-Nothing in a file is ever run: a file of PyTorch is read with ``weights_only=True``, the others hold plain arrays.
+No code in a file is ever run: PyTorch's are read with ``weights_only=True``, the others contain plain arrays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from relume.errors import CheckpointError, MissingExtra
 from relume.framework import FRAMEWORKS
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".keras", ".h5", ".hdf5")
-"""The names by which a checkpoint is told from other files in a folder."""
+"""The suffixes that identify checkpoints in a folder."""
 
 MOST_UNPACKED = 1 << 30
 """Bytes of one compressed array: it must be unpacked as a whole."""
@@ -34,8 +34,8 @@ def read(path: Path) -> Any:
     """The tree of a file: mappings and lists, with a ``Tensor`` for each array of floats.
 
     Raises:
-        CheckpointError: absent, damaged, not plain arrays, or of a kind that is not known.
-        MissingExtra: a file of PyTorch or Keras, and what reads it is not installed.
+        CheckpointError: absent, damaged, not plain arrays, or of an unknown format.
+        MissingExtra: a file of PyTorch or Keras whose reader is not installed.
     """
     try:
         with path.open("rb") as file:
@@ -57,8 +57,8 @@ def read(path: Path) -> Any:
     if start.startswith((b"PK", b"\x80")):
         return _reader(path).read(path)
     raise CheckpointError(
-        f"{path} is no checkpoint that relume can read. It reads files of torch.save (.pt, .ckpt, .bin), of Keras "
-        "(.keras, .h5), .safetensors and .npz; others can be written as one of these.",
+        f"{path} is not a checkpoint that relume can read. It reads torch.save files (.pt, .ckpt, .bin), Keras files "
+        "(.keras, .h5), .safetensors and .npz; convert others to one of these.",
         slug="checkpoint-foreign",
     )
 
@@ -77,7 +77,7 @@ def _reader(path: Path) -> Any:
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{path} is damaged or cut off ({error}). Copy it again from where it was made.", slug="checkpoint-damaged"
+        f"{path} is damaged or truncated ({error}). Copy it again from its source.", slug="checkpoint-damaged"
     )
 
 
@@ -94,7 +94,7 @@ def _safetensors(path: Path) -> Mapping[str, Any]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(size - 8, _LONGEST_HEADER):
-            raise ValueError(f"its header would have {length:,} bytes, the file has {size:,}")
+            raise ValueError(f"its header claims {length:,} bytes, but the file has {size:,}")
         header = json.loads(file.read(length))
     whole = np.memmap(path, mode="r")
     entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
@@ -108,7 +108,7 @@ def _entry(name: str, entry: Mapping[str, Any], data: np.ndarray[Any, Any]) -> A
         return None
     dtype = np.dtype(code)
     if math.prod(shape) * dtype.itemsize != end - start or end > data.size:
-        raise ValueError(f"{name!r} of shape {shape} would lie at {start:,} to {end:,} of {data.size:,} bytes")
+        raise ValueError(f"{name!r} of shape {shape} claims bytes {start:,} to {end:,} of {data.size:,}")
     array = np.frombuffer(data[start:end], dtype).reshape(shape)
     if entry["dtype"] in _INTEGERS:
         return int(array.reshape(-1)[0]) if array.size == 1 else None
@@ -136,7 +136,7 @@ def _npz(path: Path) -> Mapping[str, Any]:
 
 
 def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
-    """An array of the archive; one that is stored as it is is mapped."""
+    """An array of the archive; an uncompressed one is mapped."""
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -160,7 +160,7 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> An
 
 
 def _offset(path: Path, member: zipfile.ZipInfo) -> int:
-    """Where the member's bytes begin: behind its local header, whose name and extra field have their own lengths."""
+    """Where the member's bytes begin: after its local header, whose name and extra field have their own lengths."""
     with path.open("rb") as file:
         file.seek(member.header_offset + 26)
         lengths = file.read(4)

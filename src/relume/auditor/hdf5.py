@@ -17,11 +17,11 @@ WITHIN = "model.weights.h5"
 """The weights' name in a ``.keras`` archive."""
 
 MOST_IN_MEMORY = 1 << 30
-"""Bytes of one array that lies in pieces, or in an archive: it must be read as a whole."""
+"""Bytes of one array that is chunked, or in an archive: it must be read as a whole."""
 
 
 def read(path: Path) -> Mapping[str, Any]:
-    """The weights by their paths, and the optimizer's moments.
+    """The weights by path, and the optimizer's moments.
 
     Raises: MissingExtra: without h5py. OSError, ValueError: it is damaged.
     """
@@ -29,7 +29,7 @@ def read(path: Path) -> Mapping[str, Any]:
         import h5py  # type: ignore[import-untyped]
     except ModuleNotFoundError as absent:
         raise MissingExtra(
-            f"{path} was written by Keras, and h5py, which reads it, is not installed: pip install 'relume[keras]'",
+            f"{path} was written by Keras; h5py, which reads it, is not installed: pip install 'relume[keras]'",
             slug="missing-extra",
         ) from absent
     if zipfile.is_zipfile(path):
@@ -46,7 +46,7 @@ def _tree(file: Any, path: Path | None) -> dict[str, Any]:
         if "vars" in where:
             groups.setdefault(where[: where.index("vars")], []).append((int(where[-1]), _array(dataset, path)))
             continue
-        short = where[2:] if where[0] == "model_weights" else where  # behind the layer's is the variable's own path
+        short = where[2:] if where[0] == "model_weights" else where  # the variable's own path follows the layer's
         tree["/".join(short)] = _array(dataset, path)
     for layer, numbered in groups.items():
         arrays = [array for _, array in sorted(numbered, key=lambda each: each[0])]
@@ -76,7 +76,7 @@ def _datasets(group: Any, where: tuple[str, ...], met: set[int]) -> Iterator[tup
 
 
 def _array(dataset: Any, path: Path | None) -> Any:
-    """Mapped if it lies in the file in one piece; a single integer as a number, None for what is no float."""
+    """Mapped if it is contiguous in the file; a single integer as a number, None for other non-floats."""
     if dataset.dtype.kind in "iu" and dataset.size == 1:
         return int(dataset[()])
     if dataset.dtype.kind != "f" or dataset.dtype.itemsize > 8 or dataset.shape is None:
@@ -90,7 +90,7 @@ def _array(dataset: Any, path: Path | None) -> Any:
 
 
 def _names(arrays: Sequence[Any]) -> Sequence[str]:
-    """The names of a layer's variables, which Keras 3 numbers; their numbers for a layer of another kind."""
+    """The names of a layer's variables, which Keras 3 numbers; the numbers for other kinds of layers."""
     shapes = [array.shape if isinstance(array, Tensor) else () for array in arrays]
     if len(shapes[0]) > 1 and [len(shape) for shape in shapes[1:]] in ([], [1]):
         return ("kernel", "bias")[: len(shapes)]
@@ -100,7 +100,7 @@ def _names(arrays: Sequence[Any]) -> Sequence[str]:
 
 
 def _adam(name: str, arrays: Sequence[Any]) -> Mapping[str, Any]:
-    """As PyTorch has it: the step, then for each parameter its first and its second moment. Only of Adam and AdamW."""
+    """In PyTorch's form: the step, then each parameter's first and second moment. Only for Adam and AdamW."""
     step, moments = arrays[0], arrays[2:]
     pairs = list(zip(moments[::2], moments[1::2], strict=False)) if name in ("adam", "adamw") else []
     state = {n: {"step": step, "exp_avg": m, "exp_avg_sq": v} for n, (m, v) in enumerate(pairs)}

@@ -12,7 +12,7 @@ from relume.auditor.naming import is_embedding
 Shape = tuple[int, ...]
 
 _WEIGHTS = {"weight": 0, "kernel": -1, "w": -1, "W": -1}
-"""The names of a layer's weight, and the axis of its units where its bias does not tell."""
+"""The names of a layer's weight, and the axis of its units if its bias does not determine it."""
 
 _BIASES = {"bias", "b"}
 _BRANCH = re.compile(r"downsample|shortcut|skip|residual", re.IGNORECASE)
@@ -23,8 +23,8 @@ class Layer:
     """A layer whose units are judged; its parameters by their names in the checkpoint.
 
     Attributes:
-        name: of its module. ``units``: how many. ``axis``: of the units in the weight.
-        weight: None for a normalization whose layer is not known. ``bias``: None without one.
+        name: the module's. ``units``: their number. ``axis``: of the units in the weight.
+        weight: None for a normalization whose layer is unknown. ``bias``: None without one.
         scale, shift: of the batch normalization that follows, None without one; ``norm``: the name of its module.
     """
 
@@ -39,13 +39,13 @@ class Layer:
 
     @property
     def parameters(self) -> tuple[tuple[str, int], ...]:
-        """(name, axis of the units) of every parameter whose gradient comes through the units."""
+        """(name, axis of the units) of every parameter whose gradient passes through the units."""
         own = ((self.weight, self.axis), (self.bias, 0), (self.scale, 0), (self.shift, 0))
         return tuple((name, axis) for name, axis in own if name is not None)
 
 
 def layers_of(found: Checkpoint) -> tuple[list[Layer], list[tuple[str, str, str]]]:
-    """The layers whose units can be judged, in the file's order; and what is left out, where and why."""
+    """The layers whose units can be judged, in file order; and (what, where, why) of those left out."""
     shapes = {name: tensor.shape for name, tensor in found.weights.items()}
     shapes |= {name: moments.first.shape for name, moments in found.moments.items() if name not in shapes}
     modules: dict[str, dict[str, Shape]] = {}
@@ -59,7 +59,7 @@ def layers_of(found: Checkpoint) -> tuple[list[Layer], list[tuple[str, str, str]
     for place, (module, own) in enumerate(modules.items()):
         layer = _layer(module, own, inputs_first=inputs_first)
         if layer is not None and layer.bias is None and is_embedding(module):
-            skipped.append((f"{layer.units:,} rows", module, "an embedding's rows are no units"))
+            skipped.append((f"{layer.units:,} rows", module, "an embedding's rows are not units"))
         elif layer is not None:
             layers[place] = layer
         elif (norm := _normalization(module, own)) is not None:
@@ -87,12 +87,12 @@ def _layer(module: str, own: Mapping[str, Shape], *, inputs_first: bool) -> Laye
 
 
 def _axis(shape: Shape, units: int, usual: int) -> int | None:
-    """The axis that is as long as the bias: the usual one, the next one of a transposed convolution, or none."""
+    """The axis with the bias's length: the usual one, the next one in a transposed convolution, or none."""
     return next((axis for axis in (usual, 0, 1, len(shape) - 1) if axis < len(shape) and shape[axis] == units), None)
 
 
 def _inputs_first(modules: Mapping[str, Mapping[str, Shape]]) -> bool:
-    """Whether the matrices are (inputs, outputs), as GPT-2 has them: by those whose bias tells."""
+    """Whether the matrices are (inputs, outputs), as in GPT-2, judging by those with a bias."""
     told = [
         own["bias"][0] == own["weight"][1]
         for own in modules.values()
@@ -102,7 +102,7 @@ def _inputs_first(modules: Mapping[str, Mapping[str, Shape]]) -> bool:
 
 
 def _normalization(module: str, own: Mapping[str, Shape]) -> Layer | None:
-    """A batch normalization, told by its running statistics (PyTorch's, or Keras's)."""
+    """A batch normalization, recognized by its running statistics (PyTorch's or Keras's)."""
     for scale, shift, mean in (("weight", "bias", "running_mean"), ("gamma", "beta", "moving_mean")):
         if mean in own and len(own.get(scale, ())) == 1 and scale in own and shift in own:
             return Layer(module, own[scale][0], scale=f"{module}.{scale}", shift=f"{module}.{shift}", norm=module)
@@ -110,7 +110,7 @@ def _normalization(module: str, own: Mapping[str, Shape]) -> Layer | None:
 
 
 def _join(layers: dict[int, Layer], norms: Mapping[int, Layer], ordered: bool) -> None:
-    """Give each normalization to the layer that it follows; one whose layer cannot be told is judged by itself."""
+    """Assign each normalization to the layer before it; one whose layer is unknown is judged separately."""
     for place, norm in norms.items():
         free = [i for i, layer in layers.items() if layer.units == norm.units and layer.weight and not layer.norm]
         before = max((i for i in layers if i < place), default=-1)
@@ -122,7 +122,7 @@ def _join(layers: dict[int, Layer], norms: Mapping[int, Layer], ordered: bool) -
 
 
 def _are_neighbours(layer: str, norm: str) -> bool:
-    """Whether two modules of one parent go together by their names: ``conv1`` and ``bn1``, ``0`` and ``1``."""
+    """Whether the names of two sibling modules belong together: ``conv1`` and ``bn1``, ``0`` and ``1``."""
     (parent, _, one), (other, _, two) = layer.rpartition("."), norm.rpartition(".")
     if parent != other:
         return False

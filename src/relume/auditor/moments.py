@@ -1,8 +1,8 @@
-"""Since when no gradient has come to a unit, by Adam's moments of its parameters.
+"""Since when a unit has had no gradient, by Adam's moments of its parameters.
 
-Without a gradient the moments m and v of a parameter decay as β1ⁿ and β2ⁿ, so that m²/v falls by ln(β2/β1²) a step:
-0.21 with the usual rates, from a level that living parameters of every scale share. How far it has fallen is how long
-ago the last gradient came. One checkpoint dates; two of one run prove (:func:`unmoved`).
+Without a gradient the moments m and v of a parameter decay as β1ⁿ and β2ⁿ, so that m²/v falls by ln(β2/β1²) per step:
+0.21 with the default rates, from a level that living parameters of every scale share. The fall shows how long ago the
+last gradient came. One checkpoint gives an estimate; two of one run a proof (:func:`unmoved`).
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from relume.artifacts.tensor import Floats, Tensor, squares, sums
 from relume.auditor.adam import Moments
 
 LEAST_STEPS = 95
-"""Steps without a gradient from which on a unit is dead.
+"""Steps without a gradient after which a unit is dead.
 
 8 seeds × 64 units of an MLP, killed 60 to 820 steps before (Adam, rates of 1e-3 and 1e-2, batches of 4 and 64): the
-estimate was off by −15 to +22 steps, and of what had died 110 steps before or earlier it was at least 107.
+estimate was off by −15 to +22 steps, and at least 107 for units that had died 110 or more steps before.
 """
 
 GAPS = 18
-"""Times the upper quartile of a layer's living units that a silence must last.
+"""A silence must last this many times the upper quartile of a layer's living units.
 
-In layers that every batch reaches the quartile was at most 2.8 steps in 14 trainings, so that LEAST_STEPS decides. In
+In layers that every batch reaches the quartile was at most 2.8 steps in 14 trainings, so LEAST_STEPS decides. In
 layers of 300 units with a gradient in 2 or 3 % of the steps it was 17, and the longest gap of a living unit 269.
 """
 
 LIVING = 60
-"""Steps below which a unit of the layer shows where living ones are."""
+"""Units with fewer steps show the level of living ones."""
 
 FEWEST = 4
-"""Living units that a layer must have for its own level to be taken; below, the level of a random gradient is."""
+"""Living units that a layer needs to use its own level; with fewer, the level of a random gradient is used."""
 
 _SMALLEST = 1e-43
-"""A mean |m| below which the products of float32 and bfloat16 are no longer exact: m has decayed to nothing."""
+"""A mean |m| below which float32 and bfloat16 products are not exact: m has decayed to nothing."""
 
 _FLUSHED = 1.2e-38
-"""The smallest |m| that is kept where subnormal numbers are set to 0; one that is 0 had at least decayed to it."""
+"""The smallest |m| if subnormal numbers are set to 0; an m of 0 had decayed at least to it."""
 
 Mask = NDArray[np.bool_]
 
 
 class Silence(NamedTuple):
-    """How long no gradient has come to each unit; arrays of the shape (units,).
+    """How long each unit has had no gradient; arrays of shape (units,).
 
     Attributes:
-        steps: about how many. ``most``: it cannot be longer, by the bound on m²/v that every history keeps.
-        older: it is at least ``steps``, for m has decayed to nothing. ``never``: no gradient has ever come.
-        dead: long enough to count. ``of``: the moments that give the optimizer's step and its decay rates.
+        steps: the estimate. ``most``: the maximum, by the bound on m²/v for every history.
+        older: it is at least ``steps``, as m has decayed to nothing. ``never``: there was never a gradient.
+        dead: long enough to count. ``of``: the moments with the optimizer's step and decay rates.
     """
 
     steps: Floats
@@ -73,14 +73,14 @@ def silence(parameters: Sequence[tuple[Moments, int]]) -> Silence:
 
 
 def date(first: Floats, second: Floats, elements: int, of: Moments) -> Silence:
-    """The same from Σm² and Σv of each unit's ``elements`` elements; ``of``: the step and the decay rates."""
+    """The same from Σm² and Σv over each unit's ``elements``; ``of``: the step and the decay rates."""
     fall = math.log(of.beta2 / of.beta1**2)
     never = (second == 0) & (first == 0) & (of.step < _lifetime(of))
     older = ~never & (first <= elements * _SMALLEST**2)
     with np.errstate(divide="ignore", invalid="ignore"):
         level = np.log(np.where(older, elements * _FLUSHED**2, first)) - np.log(second)
     level = np.where(second > 0, level, -np.inf)
-    noise = math.log((1 - of.beta1) / (1 + of.beta1))  # m²/v of gradients that are pure noise
+    noise = math.log((1 - of.beta1) / (1 + of.beta1))  # m²/v of pure-noise gradients
     steps = _steps(level, noise, fall, of)
     living = steps < LIVING
     if living.sum() >= FEWEST:
@@ -95,7 +95,7 @@ def date(first: Floats, second: Floats, elements: int, of: Moments) -> Silence:
 
 
 def _steps(level: Floats, living: float, fall: float, of: Moments) -> Floats:
-    """How many steps ago a unit left the level of the living; v had then not yet grown to its full size."""
+    """How many steps ago a unit left the level of living ones, while v had not yet reached its full size."""
     steps = np.zeros(level.shape)
     for _ in range(4):
         grown = np.log1p(-(of.beta2 ** np.maximum(of.step - steps, 1)))
@@ -104,20 +104,20 @@ def _steps(level: Floats, living: float, fall: float, of: Moments) -> Floats:
 
 
 def _ceiling(of: Moments) -> float:
-    """ln of the largest m²/v that any gradients can make (Cauchy and Schwarz on the two sums)."""
+    """ln of the largest m²/v of any gradients (by Cauchy-Schwarz on the two sums)."""
     return math.log((1 - of.beta1) ** 2 / ((1 - of.beta2) * (1 - of.beta1**2 / of.beta2)))
 
 
 def _lifetime(of: Moments) -> float:
-    """Steps in which v falls from 1e-8 to nothing: of a run that is longer, v = 0 does not say that it never was."""
+    """Steps in which v falls from 1e-8 to nothing: after a longer run, v = 0 does not prove that it was always 0."""
     return 37 * math.log(10) / -math.log(of.beta2)
 
 
 def unmoved(earlier: Moments, later: Moments, axis: int) -> Mask | None:
-    """Which units had no gradient in any of the steps between two checkpoints, or None if these are of two runs.
+    """Which units had no gradient in any of the steps between two checkpoints, or None if these are from two runs.
 
     A gradient only adds to v: vₗ ≥ β2ᵏ · vₑ, and the two are equal if and only if there was none, up to the rounding of
-    k products. That holds of every element of a run, and of a unit without a gradient vₗ is no larger either.
+    k products. That holds for every element of a run; for a unit without a gradient vₗ is no larger either.
     """
     steps = later.step - earlier.step
     slack = 1 + steps * _rounding(later.second) + 1e-5
@@ -132,5 +132,5 @@ def unmoved(earlier: Moments, later: Moments, axis: int) -> Mask | None:
 
 
 def _rounding(tensor: Tensor) -> float:
-    """By how much a step's product may be off, relative to it; β2 itself is rounded too."""
+    """The relative error of a step's product; β2 itself is rounded too."""
     return 2.0**-7 if tensor.bits else 2.0 * float(np.finfo(tensor.data.dtype).eps)

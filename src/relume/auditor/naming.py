@@ -1,4 +1,4 @@
-"""Which weight is which parameter of a PyTorch optimizer, whose state knows its parameters by their numbers.
+"""Maps the numbered parameters of a PyTorch optimizer's state to weights.
 
 A name is given only if nothing else is possible: a wrong one would send a user to the wrong layer.
 """
@@ -17,7 +17,7 @@ _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def is_embedding(name: str) -> bool:
-    """Whether a weight is an embedding's by its name: a row is no unit, and has no gradient while its token is away."""
+    """Whether a weight's name is an embedding's: a row is not a unit, and has no gradient without its token."""
     return _EMBEDDING.search(name) is not None
 
 
@@ -28,10 +28,10 @@ def named(
     *,
     ordered: bool,
 ) -> dict[Any, str]:
-    """The names of an optimizer's parameters, of those that can be told.
+    """The names of an optimizer's parameters, as far as they can be determined.
 
     Args:
-        shapes: of the parameters, by their keys in the optimizer's order; None where there is no state.
+        shapes: of the parameters, by their keys in the optimizer's order; None without state.
         groups: the optimizer's ``param_groups``.
         weights: shapes by name.
         ordered: these are in the order of the model's modules.
@@ -46,7 +46,7 @@ def named(
 
 
 def _stored(groups: Sequence[Mapping[str, Any]]) -> dict[Any, Any]:
-    """The names that newer optimizers keep if they are given ``model.named_parameters()``."""
+    """The names that newer optimizers store if they are given ``model.named_parameters()``."""
     return {
         key: name
         for group in groups
@@ -56,7 +56,7 @@ def _stored(groups: Sequence[Mapping[str, Any]]) -> dict[Any, Any]:
 
 
 def _run(parameters: Sequence[tuple[Any, Shape | None]], weights: Sequence[tuple[str, Shape]]) -> dict[Any, str]:
-    """The names if the parameters are one run of the weights, and at one place alone; else nothing."""
+    """The names if the parameters are consecutive weights, and in one place only; else nothing."""
     places = [
         start
         for start in range(len(weights) - len(parameters) + 1)
@@ -74,7 +74,7 @@ def _by_shape(
     *,
     ordered: bool,
 ) -> dict[Any, str]:
-    """The names of those whose shape is as frequent among the weights: the only one of it, or in order in one group."""
+    """The names of parameters whose shape is as frequent among the weights: a single one, or in order in one group."""
     complete = None not in shapes.values()
     in_groups = Counter(shape for group in groups for shape in {shapes.get(key) for key in group["params"]})
     by_shape: dict[Shape, list[str]] = {}

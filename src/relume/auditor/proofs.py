@@ -1,4 +1,4 @@
-"""What weights alone prove of a unit, for every input: nothing has to have run."""
+"""What weights prove about a unit, for every input, without a run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Mask = NDArray[np.bool_]
 
 
 class Proof(NamedTuple):
-    """Units by what their weights prove; masks of the shape (units,).
+    """Units by what their weights prove; masks of shape (units,).
 
     Attributes:
         zero: all weights of the unit are zero, and a ReLU after it is off. ``shut``: the normalization keeps it off.
-        non_finite: a weight is nan or infinite.
-        untrained: every unit of the layer is zero, as a branch that starts at zero is: that says nothing of units.
+        non_finite: a weight is NaN or infinite.
+        untrained: every unit of the layer is zero, as in a branch that starts at zero: that says nothing about units.
     """
 
     zero: Mask
@@ -34,7 +34,7 @@ class Proof(NamedTuple):
 
 
 def prove(layer: Layer, weights: Mapping[str, Tensor]) -> Proof:
-    """What the weights of a layer and of its normalization prove.
+    """The proofs from the weights of a layer and its normalization.
 
     A unit whose incoming weights are zero is a constant: its bias, or the normalization's shift.
     """
@@ -59,9 +59,9 @@ def _numbers(name: str | None, weights: Mapping[str, Tensor]) -> Floats | None:
 
 
 def _shut(scale: Floats, shift: Floats) -> Mask:
-    """Where γ·x̂ + β ≤ 0 whatever comes in.
+    """Where γ·x̂ + β ≤ 0 for every input.
 
-    Of the n values of a batch none is further from their mean than √(n − 1) standard deviations (Samuelson 1968, "How
+    No value of a batch of n is further from the mean than √(n − 1) standard deviations (Samuelson 1968, "How
     deviant can you be?"), so |x̂| < √n in training.
     """
     return np.asarray(np.abs(scale) * math.sqrt(VALUES) + shift <= 0)

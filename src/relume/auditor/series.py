@@ -16,10 +16,10 @@ from relume.errors import CheckpointError
 def read_series(paths: Sequence[Path]) -> list[Checkpoint]:
     """The checkpoints in these files and folders, the earliest first.
 
-    A folder is one checkpoint, whose weights may be in shards, with the optimizer's state beside them; or several, of
-    which each is a file or a folder in it.
+    A folder is one checkpoint, with weights that may be in shards and the optimizer's state next to them, or several,
+    each a file or a folder in it.
 
-    Raises: CheckpointError: nothing to read, or a file that was named cannot be read.
+    Raises: CheckpointError: nothing to read, or a given file cannot be read.
     """
     found = [checkpoint for path in paths for checkpoint in (_folder(path) if os.path.isdir(path) else [_file(path)])]
     return sorted(found, key=lambda checkpoint: checkpoint.step if checkpoint.step is not None else -1)
@@ -36,8 +36,8 @@ def _folder(folder: Path) -> list[Checkpoint]:
         found = [checkpoint for path in inner if _has_files(path) for checkpoint in _folder(path)]
         if not found:
             raise CheckpointError(
-                f"There is no checkpoint in {folder}: no {', '.join(SUFFIXES)} in it or one folder below. Give the "
-                "files themselves.",
+                f"There is no checkpoint in {folder}: no {', '.join(SUFFIXES)} file in it or one folder below. Give "
+                "the files themselves.",
                 slug="checkpoint-absent",
             )
         return found

@@ -1,4 +1,4 @@
-"""What is in a checkpoint's tree, however it is nested: arrays by their paths, and the states of optimizers."""
+"""The contents of a checkpoint's tree, however nested: arrays by path, and the states of optimizers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Keys = tuple[str, ...]
 """A path in the tree."""
 
 FIRST = {"mu": "nu", "exp_avg": "exp_avg_sq", "momentum": "velocity"}
-"""Names of the first moment, and of the second that goes with it: Optax, PyTorch, Keras."""
+"""Names of the first moment and its second one: Optax, PyTorch, Keras."""
 
 _STEPS = ("count", "step", "steps", "iteration", "iterations", "global_step")
 
 
 class Optimizer(NamedTuple):
-    """A PyTorch optimizer's state as it is saved."""
+    """A PyTorch optimizer's saved state."""
 
     where: Keys
     state: Mapping[Any, Any]
@@ -33,8 +33,8 @@ class Part:
     """One file of a checkpoint.
 
     Attributes:
-        path: the file. ``weights``: arrays that are no moments, by their paths.
-        moments: Adam's, where they lie among the arrays and are told by their names.
+        path: the file. ``weights``: arrays other than moments, by path.
+        moments: Adam's, if they are among the arrays, recognized by name.
         optimizers: PyTorch's. ``steps``: the numbers that count steps.
     """
 
@@ -56,7 +56,7 @@ def read_part(path: Path) -> Part:
 
 
 def _collect(tree: Any, where: Keys, part: Part, met: set[int]) -> None:
-    """Sort a tree into the part; a container that is met again is passed over."""
+    """Sort a tree into the part; a container seen before is skipped."""
     if isinstance(tree, Tensor) or (isinstance(tree, int) and not isinstance(tree, bool)):
         _sort(tree, where, part)
     elif isinstance(tree, (Mapping, list)) and id(tree) not in met:
@@ -91,7 +91,7 @@ def _sort(value: Tensor | int, where: Keys, part: Part) -> None:
 
 
 def moment_of(keys: Keys) -> tuple[str, Keys] | None:
-    """Which moment a path names, and of which parameter.
+    """The moment that a path names, and its parameter.
 
     Example:
         >>> moment_of(("opt", "0", "mu", "Dense_0", "kernel")), moment_of(("adam", "dense_kernel_velocity"))

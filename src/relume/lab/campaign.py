@@ -1,4 +1,4 @@
-"""From a design to verdicts: run what is missing, keep it, judge at the looks. The same for scripts and functions."""
+"""From a design to verdicts: run the missing trials and judge at the planned looks; for scripts and functions."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Trials(Protocol):
     """What runs trials: a script's on an executor, or a function's."""
 
     def run(self, keys: Iterable[TrialKey]) -> Iterator[Trial]:
-        """Run these; each is handed over as soon as it ends."""
+        """Run these; yields each as soon as it ends."""
 
 
 class Progress(Protocol):
-    """Receives how far a campaign is."""
+    """Receives the progress of a campaign."""
 
     def planned(self, stage: Stage, done: int, left: int) -> None:
         """A stage begins: ``done`` runs have ended, and ``left`` are still to come, as far as is known."""
@@ -35,7 +35,7 @@ class Progress(Protocol):
         """A trial has ended and is kept."""
 
     def judged(self, verdict: Verdict, runs: int, waiting: int) -> None:
-        """The first verdict of the study is there, after so many runs; so many contenders wait for theirs."""
+        """The first verdict of the study is there, after ``runs`` runs; ``waiting`` contenders have none yet."""
 
 
 class Quiet:
@@ -53,12 +53,12 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Terms:
-    """How a campaign goes on and when it ends.
+    """How a campaign continues and when it ends.
 
     Attributes:
-        until_decided: go on to the next look while a contender is undecided.
+        until_decided: continue to the next look while a contender is undecided.
         shard: (K, N): run the K-th of N parts, and wait for the others'.
-        until: the time at which no further trial is begun, as ``time.monotonic`` has it; None: no such time.
+        until: the ``time.monotonic`` after which no trial is started; None for no limit.
     """
 
     until_decided: bool = False
@@ -68,11 +68,11 @@ class Terms:
 
 @dataclass
 class Campaign:
-    """One study on its way.
+    """One study in progress.
 
     Attributes:
-        design: as it is asked now; its seeds grow with ``until_decided``.
-        study: where all is kept. ``trials``: who runs. ``terms``: until when. ``progress``: who is told.
+        design: the current one; its seeds grow with ``until_decided``.
+        study: keeps everything. ``trials``: runs it. ``terms``: when it ends. ``progress``: is notified.
         first: trials that are run before all others.
     """
 
@@ -87,9 +87,9 @@ class Campaign:
     _stale: bool = field(default=False, repr=False)
 
     def carry_out(self) -> list[Verdict]:
-        """Run all that is missing and judge.
+        """Run the missing trials and judge.
 
-        Returns: a verdict a contender; all undecided where the time was over before the first look.
+        Returns: a verdict for each contender; all undecided if time ran out before the first look.
 
         Raises: StudyError: the seed has no effect, or the study cannot be written.
         """
@@ -105,7 +105,7 @@ class Campaign:
             self.study.begin(self.design, self.study.subject)
 
     def judge(self) -> list[Verdict]:
-        """The verdicts on what is there; the look is kept before anybody sees them."""
+        """The verdicts on the trials so far; the look is recorded before the verdicts are shown."""
         done, looks = self.study.trials(), self.study.looks
         look = look_now(self.design, done, looks)
         if look is not None and look not in looks:
@@ -113,7 +113,7 @@ class Campaign:
         return judge(self.design, done, self.study.looks)
 
     def ahead(self) -> list[TrialKey]:
-        """What is to be run until the stage is over."""
+        """The trials to run until the stage is over."""
         done = self.study.trials()
         ended = {trial.key for trial in done}
         first = [key for key in self.first if key not in ended]
@@ -152,7 +152,7 @@ class Campaign:
                     self.progress.judged(there[0], len(self.study.trials()), len(verdicts) - len(there))
 
     def _claimed(self, ahead: Sequence[TrialKey]) -> Iterator[TrialKey]:
-        """Those of them that are this process's to run, each claimed when its turn comes."""
+        """Those that this process should run, each claimed when its turn comes."""
         queue, asked = list(ahead), set[TrialKey]()
         self._pending, self._stale = Counter(key.activation for key in queue), False
         while queue:

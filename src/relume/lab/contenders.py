@@ -1,4 +1,4 @@
-"""What the user asks to compare, read: ``leaky_relu:0.2,prelu:channel,rrelu,mypkg.act:Mine``."""
+"""Reads what the user asks to compare: ``leaky_relu:0.2,prelu:channel,rrelu,mypkg.act:Mine``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SLOPES = ("channel", "shared")
 def parse_contenders(text: str | Iterable[str]) -> tuple[Contender, ...]:
     """Read a list of contenders, separated by commas.
 
-    Raises: as :func:`parse_contender`; StudyError: none is named, or one is named twice.
+    Raises: as :func:`parse_contender`; StudyError: the list is empty, or names one twice.
 
     Example:
         >>> [c.name for c in parse_contenders("ELU, leaky_relu:0.2")]
@@ -33,7 +33,7 @@ def parse_contenders(text: str | Iterable[str]) -> tuple[Contender, ...]:
     if not found or twice:
         what = f"names {twice[0]!r} twice" if twice else "names no activation"
         raise StudyError(
-            f"The list of contenders {what}. Give each once, such as --with leaky_relu:0.2,elu,gelu.",
+            f"The list of contenders {what}. Name each contender once, such as --with leaky_relu:0.2,elu,gelu.",
             slug="bad-contenders",
         )
     return found
@@ -42,11 +42,12 @@ def parse_contenders(text: str | Iterable[str]) -> tuple[Contender, ...]:
 def parse_contender(text: str) -> Contender:
     """Read one contender: an activation with its parameters after colons, ``package.module:name``, or a treatment.
 
-    The parameters are those of the activation's definition, in its order: ``rrelu:0.1:0.3``. A PReLU says first who
-    has a slope, "channel" (every unit; the default) or "shared" (one a site), then the start value:
+    The parameters are those of the activation's definition, in its order: ``rrelu:0.1:0.3``. A PReLU first says what
+    shares a slope, "channel" (one per unit; the default) or "shared" (one per site), then the start value:
     ``prelu:shared:0.1``.
 
-    Raises: UnknownName: no such activation. ParameterError: a parameter too many, no number, or out of its bounds.
+    Raises: UnknownName: no such activation. ParameterError: too many parameters, one that is not a number, or one out
+    of bounds.
 
     Example:
         >>> read = parse_contender("LeakyReLU:0.2")
@@ -64,8 +65,8 @@ def parse_contender(text: str) -> Contender:
         raise
     if not activation.elementwise:
         raise ParameterError(
-            f"{activation.title} mixes the units of a layer and cannot stand in for {ACTIVATIONS['relu'].title}. "
-            "Compare activations that work on each number alone.",
+            f"{activation.title} mixes the units of a layer and cannot replace {ACTIVATIONS['relu'].title}. Compare "
+            "elementwise activations.",
             slug="bad-contenders",
         )
     slopes: Literal["", "channel", "shared"] = ""
@@ -115,7 +116,7 @@ def _number(head: str, name: str, text: str) -> float:
     except (ValueError, ZeroDivisionError):
         number = math.nan
     if not 0 < number < math.inf:
-        raise ParameterError(f"{name} of {head} is {text!r}; it is a number above 0.", slug="bad-contenders")
+        raise ParameterError(f"{name} of {head} is {text!r}; it must be a number above 0.", slug="bad-contenders")
     return number
 
 
@@ -133,7 +134,7 @@ def _parameters(activation: Activation, given: list[str]) -> dict[str, Any]:
             read[parameter.name] = part if parameter.choices else float(part)
         except ValueError:
             raise ParameterError(
-                f"{activation.title}: {part!r} is no number for {parameter.name} ({parameter.meaning}). "
+                f"{activation.title}: {part!r} is not a number for {parameter.name} ({parameter.meaning}). "
                 f"Give one in {parameter.interval}, such as {activation.name}:{parameter.default}.",
                 slug="bad-contenders",
             ) from None

@@ -1,7 +1,7 @@
-"""A cure as an edit of the user's own source: what a person would type, as a unified diff.
+"""A cure as an edit of the user's own source, as a unified diff.
 
-An edit is made only of what is written out: a rate in the constructor of an optimizer, a call of an activation, a
-statement after which a line can stand. Otherwise it is said why there is none.
+Only what is written out is edited: a rate in the constructor of an optimizer, a call of an activation, a statement that
+a line can follow. Otherwise the reason is given.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class _NoEdit(Exception):
 
 
 _Change = tuple[int, int, str]
-"""Bytes from one to another of a file become a text."""
+"""Replaces a range of a file's bytes by a text."""
 
 
 class _Source:
-    """One file of the user's: its text, its tree, and the changes that are to be made."""
+    """One of the user's files: its text, its tree, and the changes to make."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class _Source:
         self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
 
     def at(self, line: int, column: int) -> int:
-        """The byte at a line, from 1, and a column, from 0."""
+        """The byte offset of a line, from 1, and a column, from 0."""
         return self._starts[line - 1] + column
 
     def span(self, node: Any) -> tuple[int, int]:
@@ -50,12 +50,12 @@ class _Source:
         return self.at(node.lineno, node.col_offset), self.at(node.end_lineno, node.end_col_offset)
 
     def text(self, node: ast.AST) -> str:
-        """A node as it is written."""
+        """The source text of a node."""
         first, last = self.span(node)
         return self.content[first:last].decode()
 
     def replace(self, node: ast.AST, text: str) -> None:
-        """Write a node otherwise."""
+        """Replace the text of a node."""
         self.changes.append((*self.span(node), text))
 
     def insert(self, statement: Any, lines: Iterable[str], *, after: bool) -> None:
@@ -69,7 +69,7 @@ class _Source:
         self.changes.append((place, place, text if ends else f"\n{text}"))
 
     def import_(self, package: str) -> None:
-        """Import a package after the last import at the top of the file, unless it is."""
+        """Import a package after the last import at the top of the file, unless it is imported."""
         last = [node for node in self.tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
         if not last:
             raise _NoEdit(f"{self.name} imports nothing at its top")
@@ -92,7 +92,7 @@ class _Source:
     def edited(self) -> str:
         """The whole new text.
 
-        Raises: _NoEdit: it is no Python any more.
+        Raises: _NoEdit: it is not valid Python.
         """
         content = self.content
         for first, last, text in sorted(self.changes, key=lambda change: change[:2], reverse=True):
@@ -100,7 +100,7 @@ class _Source:
         try:
             ast.parse(content)
         except SyntaxError as error:
-            raise _NoEdit(f"the edit of {self.name} would be no Python ({error.msg})") from error
+            raise _NoEdit(f"the edit of {self.name} would not be valid Python ({error.msg})") from error
         return content.decode()
 
 
@@ -109,7 +109,7 @@ def edit_of(contender: Contender, files: Mapping[str, Path], plan: SwapPlan) -> 
 
     Args:
         contender: the cure.
-        files: the user's own files, by the names that the plan has for them.
+        files: the user's own files, by their names in the plan.
         plan: what the survey found.
     """
     try:
@@ -175,7 +175,7 @@ class _Optimizer:
 
 
 def _optimizers(sources: Iterable[_Source], plan: SwapPlan) -> list[_Optimizer]:
-    """Where the optimizers that took a step are made.
+    """Where the optimizers that took a step are constructed.
 
     Raises: _NoEdit: nowhere in the user's files.
     """
@@ -187,7 +187,7 @@ def _optimizers(sources: Iterable[_Source], plan: SwapPlan) -> list[_Optimizer]:
         if isinstance(node, ast.Call) and _last(node.func) in kinds
     ]
     if not found:
-        raise _NoEdit(f"no call of {' or '.join(sorted(kinds)) or 'an optimizer'} is in the script and its modules")
+        raise _NoEdit(f"the script and its modules do not call {' or '.join(sorted(kinds)) or 'an optimizer'}")
     return found
 
 
@@ -288,7 +288,7 @@ def _normalize(contender: Contender, sources: list[_Source], plan: SwapPlan) -> 
             (k.value for k in call.keywords if k.arg in ("in_features", "in_channels")), next(iter(call.args), None)
         )
         if not first.alone or size is None:
-            raise _NoEdit(f"other layers are made by the same call; put nn.{first.norm} before the first by hand")
+            raise _NoEdit(f"other layers are made by the same call; add nn.{first.norm} before the first by hand")
         prefix = _prefix(source, call.func)
         norm = f"{prefix}{first.norm}({source.text(size)}, affine=False)"
         both, parent = f"{norm}, {source.text(call)}", source.parents[call]
@@ -301,7 +301,7 @@ def _normalize(contender: Contender, sources: list[_Source], plan: SwapPlan) -> 
 
 def _swap(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
     if contender.target or _definition(contender).learnable:
-        raise _NoEdit(f"{contender.name} needs sizes that are not in the source; write it by hand")
+        raise _NoEdit(f"{contender.name} needs sizes that are not in the source; edit it by hand")
     if _definition(contender).composed:
         raise _NoEdit(f"torch.nn has no {_definition(contender).title}; write relume.torch's by hand")
     chosen = plan.chosen()
@@ -314,11 +314,11 @@ def _swap(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
     kinds = {site.call for site in chosen if site.alone}
     for kind in sorted(kinds):
         if left := [site.key for site in plan.sites if site.call == kind and site not in chosen]:
-            raise _NoEdit(f"{kind} is also made for {left[0]}, which stays; edit the others by hand")
+            raise _NoEdit(f"{kind} is also created for {left[0]}, which stays; edit the others by hand")
         if not _constructors(contender, kind.rpartition(".")[2], sources):
             raise _NoEdit(
-                f"{kind} is made outside the script and its modules; use relume.swap(model, "
-                f"{plan.sites[0].activation!r}, …) after the model is made"
+                f"{kind} is created outside the script and its modules; use relume.swap(model, "
+                f"{plan.sites[0].activation!r}, …) after the model is created"
             )
 
 
@@ -337,7 +337,7 @@ def _call_at(spot: Spot, sources: Iterable[_Source], what: str) -> tuple[_Source
 
 
 def _function(contender: Contender, node: ast.Call, source: _Source) -> None:
-    """``F.leaky_relu(x, …)`` in the place of ``F.relu(x)``, ``torch.relu(x)`` or ``x.relu()``; x may hold another."""
+    """``F.leaky_relu(x, …)`` instead of ``F.relu(x)``, ``torch.relu(x)`` or ``x.relu()``; x may contain another."""
     is_method = isinstance(node.func, ast.Attribute) and not node.args and not node.keywords
     if not is_method and (not node.args or any(keyword.arg != "inplace" for keyword in node.keywords)):
         raise _NoEdit(f"line {node.lineno} of {source.name} names its arguments; edit it by hand")
@@ -353,7 +353,7 @@ def _function(contender: Contender, node: ast.Call, source: _Source) -> None:
 
 
 def _arguments(contender: Contender, positional: Iterable[ast.expr], node: ast.Call, source: _Source) -> list[str]:
-    """The numbers of the new activation, and ``inplace`` if that is given and the activation takes it."""
+    """The numbers of the new activation, and ``inplace`` if it is given and the activation accepts it."""
     given = [*positional, *(keyword.value for keyword in node.keywords if keyword.arg == "inplace")]
     numbers = [f"{name}={value!r}" for name, value in contender.parameters.items()]
     return numbers + [f"inplace={source.text(value)}" for value in given[:1] if contender.activation != "gelu"]
@@ -376,7 +376,7 @@ def _constructors(contender: Contender, kind: str, sources: Iterable[_Source]) -
 
 
 def _prefix(source: _Source, func: ast.expr) -> str:
-    """What is before the name of a class of ``torch.nn`` in the source, ``nn.``; for a bare name ``torch.nn.``."""
+    """The prefix of a class of ``torch.nn`` in the source, ``nn.``; for a bare name ``torch.nn.``."""
     if isinstance(func, ast.Attribute):
         return f"{source.text(func.value)}."
     if not source.imports("torch"):

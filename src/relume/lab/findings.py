@@ -1,4 +1,4 @@
-"""Study → findings: the verdicts with everything that a report tells beside them."""
+"""Study → findings: the verdicts with everything else that a report shows."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from relume.lab.judging.values import scores
 
 
 def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1) -> StudyFindings:
-    """What a study says.
+    """The findings of a study.
 
     Args:
         study: a folder whose comparison has begun.
-        verdicts: on its contenders, those that were judged.
-        together: how many studies were corrected together for them.
+        verdicts: on the contenders that were judged.
+        together: how many studies were corrected together.
 
     Raises: StudyError: the comparison has not begun, or a file of the study is damaged.
     """
@@ -38,7 +38,7 @@ def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1)
     sites = survey.plan.chosen(subject.settings.get("only", "")) if survey else ()
     left = [site for site in survey.plan.sites if site not in sites] if survey else []
     others = survey.plan.not_swapped if survey else ()
-    named = subject.settings.get("baseline")  # of a function, whose activations nobody surveyed
+    named = subject.settings.get("baseline")  # of a function: its activations are not surveyed
     replaced = [site.activation for site in sites] or ([named] if named else [])
     return StudyFindings(
         name=study.folder.name or Path(study.folder).resolve().name,
@@ -85,7 +85,7 @@ def _as_it_stands(trials: Sequence[Trial], values: Mapping[TrialKey, float]) -> 
 
 
 def _values(trials: Sequence[Trial], asked: Design) -> dict[TrialKey, float]:
-    """What each run is compared by. As in the verdicts, tuning and confirmation each know their own collapses."""
+    """The value of each run. As in the verdicts, tuning and confirmation each detect their own collapses."""
     found: dict[TrialKey, float] = {}
     for tuning in (True, False):
         own = {trial.key: trial for trial in trials if (trial.key.stage == "tune") == tuning}
@@ -94,9 +94,9 @@ def _values(trials: Sequence[Trial], asked: Design) -> dict[TrialKey, float]:
 
 
 def read_findings(folders: Sequence[str | Path]) -> list[StudyFindings]:
-    """What these studies say, corrected together. A look that was not printed before is kept: now it is.
+    """The findings of these studies, corrected together. A look that is printed for the first time is recorded.
 
-    Raises: StudyError: one of them cannot be read, or nothing was compared in it.
+    Raises: StudyError: one of them cannot be read, or it has no comparison.
     """
     studies = read_all(folders)
     judged = judging.judge_all([_asked(study) for study in studies])
@@ -121,7 +121,8 @@ def demand_design(study: Study) -> Design:
     """
     if study.design is None or study.subject is None:
         raise StudyError(
-            f"Nothing was compared yet in {study.folder}. Begin with `relume compare --study {study.folder} SCRIPT`.",
+            f"Nothing has been compared in {study.folder} yet. Start with `relume compare --study {study.folder} "
+            "SCRIPT`.",
             slug="study-not-begun",
         )
     return study.design

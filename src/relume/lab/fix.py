@@ -1,4 +1,4 @@
-"""The search for a cure that holds: the script as it stands is diagnosed, and its cures are tried, the cheapest first.
+"""Searches for a cure that holds: diagnoses the unchanged script, then tries cures, the cheapest first.
 
 Finished runs are kept in a study folder: the same command resumes.
 """
@@ -28,23 +28,23 @@ from relume.lab.scripts import FIRST as AS_IT_STANDS
 from relume.lab.scripts import Request, RunsTrials, ScriptTrials, settle
 
 ORDER = ("lower_rate", "spare_from_decay", "normalize_input", "initialize_anew", "revive_units", "swap_activation")
-"""Cures from the cheapest. Another activation comes last: a unit with a slope below zero is never dead, so that its
-dead share proves nothing, and only the metric speaks for it."""
+"""Cures from the cheapest. Another activation comes last: a unit with a slope below zero is never dead, so its dead
+share proves nothing and only the metric counts."""
 
 
 def demand_framework(survey: Survey, modules: Sequence[str]) -> None:
-    """Raises: NothingToCompare: the script trains with a framework whose trainings relume cannot change."""
+    """Raises: NothingToCompare: relume cannot change trainings of the script's framework."""
     loaded = [f for f in FRAMEWORKS if f.package in modules]
     if loaded and not survey.plan.sites and all(f.treatment is None for f in loaded):
         raise NothingToCompare(
-            f"The script trains with {loaded[0].name}. relume tries cures in PyTorch scripts only; `relume run` says "
-            "what it finds in others.",
+            f"The script trains with {loaded[0].name}. relume tries cures in PyTorch scripts only; `relume run` "
+            "diagnoses other frameworks.",
             slug="cures-need-torch",
         )
 
 
 def demand_seeds(request: Request) -> None:
-    """Raises: StudyError: so few seeds cannot show that any of the cures holds."""
+    """Raises: StudyError: too few seeds to show that any of the cures holds."""
     seeds, cures = request.design.seeds, len(request.design.contenders)
     if seeds < (least := least_seeds(cures)):
         raise StudyError(
@@ -57,7 +57,7 @@ def demand_seeds(request: Request) -> None:
 def metric_of(request: Request, survey: Survey) -> Request:
     """The request with a metric, if the user named none.
 
-    Of several a test's comes before a training's, a score before a loss. It is the training loss if there is none.
+    Test metrics come before training metrics, and scores before losses. Without any, it is the training loss.
 
     Raises: NothingToCompare, StudyError: as :func:`~relume.lab.scripts.settle`.
     """
@@ -84,11 +84,11 @@ def _promise(name: str) -> tuple[int, bool]:
 
 @dataclass
 class Search:
-    """One search on its way.
+    """One search in progress.
 
     Attributes:
-        request: what was asked; its design's contenders are the cures.
-        survey, study, executor: as in a comparison; the study has begun. ``metric``: by which is judged.
+        request: the user's; its design's contenders are the cures.
+        survey, study, executor: as in a comparison; the study has begun. ``metric``: judges the cures.
         max_dead: the largest dead share that counts as cured.
     """
 
@@ -102,11 +102,11 @@ class Search:
 
     @property
     def file(self) -> Path:
-        """The plan of what was found."""
+        """The plan made from the diagnosis."""
         return self.study.folder / f"plan-{self.study.generation}.json"
 
     def diagnose(self) -> Plan:
-        """Why units die in the script as it stands, at its own seed; this is the first of its runs.
+        """Why units die in the unchanged script, at its own seed; this is its first run.
 
         Raises: NothingToCompare: it failed, or no unit is dead.
         """
@@ -139,17 +139,17 @@ class Search:
                 slug="nothing-watched",
             )
         if not first.dead_share:
-            diverged = " Its numbers became NaN or infinite." if first.status == "diverged" else ""
+            diverged = " Its values became NaN or infinite." if first.status == "diverged" else ""
             raise NothingToCompare(
                 f"No unit is dead at the end of the script, so there is nothing to cure.{diverged} `relume run` shows "
-                "what else it finds.",
+                "other findings.",
                 slug="nothing-dead",
             )
         why = "; ".join(f"{each.site}: {each.why}" for each in made.open)
         raise NothingToCompare(f"No cure is known for these dead units. {why}.", slug="no-cure")
 
     def propose(self, made: Plan) -> tuple[Contender, ...]:
-        """The cures for what was found, the cheapest first, of those that this script allows."""
+        """The cures that fit the diagnosis and this script, the cheapest first."""
         named = {action.cure for action in made.actions}
         known = {cure.name: cure for cure in CURES}
         texts = [text for name in ORDER if name in named for text in known[name].tries]
@@ -163,14 +163,14 @@ class Search:
         offered = [each for each in (parse_contenders(texts) if texts else ()) if possible.get(each.treatment, True)]
         if not offered:
             raise NothingToCompare(
-                f"Nothing that relume can try from outside cures these units ({', '.join(sorted(named)) or 'none'}). "
-                "See `relume plan` for what can be done by hand.",
+                f"relume cannot apply a cure for these units from outside ({', '.join(sorted(named)) or 'none'}). "
+                "`relume plan` shows what you can do by hand.",
                 slug="no-cure",
             )
         return tuple(offered)
 
     def carry_out(self) -> Fixed:
-        """Run the script as it stands, then each cure, until one holds.
+        """Run the unchanged script, then each cure, until one holds.
 
         Raises: StudyError: the seeds have no effect, or the study cannot be written.
         """
@@ -208,7 +208,7 @@ class Search:
         return tried(contender, base, runs, terms, seeds)
 
     def _runs(self, name: str, seeds: int) -> list[Trial]:
-        """The trials of one contender, those that are missing run now."""
+        """The trials of one contender; runs the missing ones."""
         keys = [TrialKey(name, seed, 1.0, "confirm") for seed in range(seeds)]
         missing = [key for key in keys if key not in self.study]
         trials = ScriptTrials(self.request, self.survey, self.metric, self.executor)
@@ -231,7 +231,7 @@ class Search:
                 yield key
 
     def _edit(self, name: str, terms: CureTerms) -> Edit:
-        """The edit that does what a cure did, once a run of the edited script has shown that it does."""
+        """The edit that does what a cure did, confirmed by a run of the edited script."""
         contender = next(each for each in self.request.design.contenders if each.name == name)
         script = self.request.script
         files = [*([] if script.is_module else [script.script]), *self.survey.local]
@@ -254,7 +254,7 @@ class Search:
 
 
 def _proven(made: Edit, edited: Trial, cured: Trial, terms: CureTerms) -> Edit:
-    """The edit with its proof; without a diff if it does not do what the cure did."""
+    """The edit with its proof; without a diff if it does not do the same as the cure."""
     if edited.weights and edited.weights == cured.weights:
         return replace(made, proof="the edited script ends with the same weights as the cure's run, to the bit")
     share = edited.dead_share
@@ -263,11 +263,11 @@ def _proven(made: Edit, edited: Trial, cured: Trial, terms: CureTerms) -> Edit:
             made, proof=f"{100 * share:.2g} % of the units are dead at the end of a run of the edited script"
         )
     seen = f"{100 * share:.2g} % of its units are dead" if share is not None else edited.error or edited.status
-    return Edit(why=f"an edit was made, and a run of the edited script did not do what the cure did ({seen})")
+    return Edit(why=f"an edit was made, but a run of the edited script did not do what the cure did ({seen})")
 
 
 def design_of(request: Request, contenders: tuple[Contender, ...], metric: Metric) -> Request:
-    """The request with its question: these cures, judged by this metric at the script's own rate."""
+    """The request for these cures, judged by this metric at the script's own rate."""
     design = replace(
         request.design,
         contenders=contenders,

@@ -1,4 +1,4 @@
-"""From a Python function to a campaign: as ``scripts.py`` has it for a command, without a survey."""
+"""From a Python function to a campaign: like ``scripts.py`` for a command, without a survey."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FIRST = AS_IT_STANDS
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """What ``relume.compare`` was asked.
+    """The arguments of ``relume.compare``.
 
     Attributes:
-        train: the user's function. ``activations``: name → what it is given; the first is the baseline.
-        metric, tune_metric: names, or "". ``mode``: None where the metric's name is to tell.
+        train: the user's function. ``activations``: name → the activation passed to it; the first is the baseline.
+        metric, tune_metric: names, or "". ``mode``: None to take it from the metric's name.
     """
 
     train: Train
@@ -38,17 +38,17 @@ class FunctionCall:
     jobs: int = 1
 
     def given(self) -> dict[str, Any]:
-        """What the function is given, by the names of the trials."""
+        """The activations passed to the function, by name."""
         first, *others = self.activations.items()
         return {BASELINE: first[1], **dict(others)}
 
     def subject(self) -> Subject:
-        """What the trials are runs of: the function, by its text where that is known."""
+        """What the trials run: the function, identified by its text if known."""
         train = self.train
         name = f"{getattr(train, '__module__', '')}:{getattr(train, '__qualname__', type(train).__qualname__)}"
         try:
             text = inspect.getsource(train)
-        except (OSError, TypeError):  # typed at a prompt, or an object that can be called
+        except (OSError, TypeError):  # typed at a prompt, or a callable object
             text = ""
         digest = hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
         settings = {"baseline": next(iter(self.activations))}
@@ -56,9 +56,9 @@ class FunctionCall:
 
 
 def activations_of(given: Iterable[Any] | Mapping[str, Any]) -> dict[str, Any]:
-    """Name → activation: names as they are, functions and classes by their own.
+    """Name → activation: names as they are, functions and classes by their own names.
 
-    Raises: StudyError: fewer than two, or two of one name.
+    Raises: StudyError: fewer than two, or two with one name.
     """
     if isinstance(given, Mapping):
         found = [(str(name), each) for name, each in given.items()]
@@ -67,19 +67,19 @@ def activations_of(given: Iterable[Any] | Mapping[str, Any]) -> dict[str, Any]:
     names = [name for name, _ in found]
     if len(set(names)) < max(2, len(names)) or BASELINE in names[1:]:
         raise StudyError(
-            f"relume.compare was given the activations {', '.join(names) or 'none'}. Expected two or more of different "
-            "names, the first of them the baseline; a mapping of name → activation names them itself.",
+            f"relume.compare was given the activations {', '.join(names) or 'none'}. Expected two or more with "
+            "different names, the baseline first; to name them yourself, give a mapping of name → activation.",
             slug="bad-contenders",
         )
     return dict(found)
 
 
 def campaign_of(call: FunctionCall, design: Design, study: Study, terms: Terms) -> Campaign:
-    """Begin or go on; where nothing was run, the first trial tells which metrics there are.
+    """Begin or continue; if nothing has run, the first trial shows which metrics there are.
 
     Raises:
-        NothingToCompare: the first trial failed, or logged no metric, or several.
-        StudyError: the question is another than that of a verdict that was printed.
+        NothingToCompare: the first trial failed, or logged no metric or several.
+        StudyError: a verdict on a different question was already printed.
     """
     design = replace(design, contenders=tuple(Contender(name) for name in list(call.activations)[1:]))
     known = study.design if study.find(call.subject()) else None
@@ -106,7 +106,7 @@ def _first(call: FunctionCall) -> Trial:
     trial = run_call(call.train, call.given()[BASELINE], FIRST)
     if trial.status == "failed":
         raise NothingToCompare(
-            f"The function failed with its first activation ({trial.error}). FunctionCall it yourself: "
+            f"The function failed with its first activation ({trial.error}). Call it yourself: "
             f"train({next(iter(call.activations))!r}, 0, 1.0, log).",
             slug="script-failed",
         )

@@ -1,4 +1,4 @@
-"""The whole matrix of a comparison before it is run: how many trials, and how long they would take."""
+"""The matrix of a comparison before it runs: how many trials, and how long they would take."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from relume.lab.judging.tuning import CONFIRMED, MOST_EXTENSIONS, TRIES
 
 
 def matrix(design: Design, done: Sequence[Trial], example: Trial, jobs: int) -> Matrix:
-    """Lay out what the design asks.
+    """Lay out the trials of a design.
 
     Args:
         design: what is asked.
         done: what has ended.
-        example: a run of the script, for its time; a plain one in ``done`` goes before it.
+        example: a run of the script, for its duration; an unchanged one in ``done`` is preferred.
         jobs: trials at a time.
     """
     grid = sorted(set(design.factors))

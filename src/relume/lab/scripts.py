@@ -1,6 +1,6 @@
-"""From a command to a campaign: one run of the script is surveyed, the question is settled by what it showed.
+"""From a command to a campaign: survey one run of the script, and settle the question from it.
 
-The survey comes first and is kept; nothing that is compared is chosen after a trial's number was seen.
+The survey comes first and is kept; nothing compared is chosen after a trial's result was seen.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ FIRST = AS_IT_STANDS
 """At the script's own seeds: the survey, and the first trial."""
 
 AGAIN = FIRST._replace(stage="repeat")
-"""The first trial once more: where it ends otherwise, runs of one seed are not the same."""
+"""The first trial again: if it ends differently, runs of one seed are not the same."""
 
 
 class RunsTrials(Protocol):
-    """Who runs orders, and hands each over as it ends."""
+    """Runs specs, and yields each as it ends."""
 
     def run(self, orders: Iterable[TrialSpec]) -> Iterator[Any]:
         """Run these; (order, trial, found) of each."""
@@ -41,13 +41,14 @@ class RunsTrials(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """What the command asked.
+    """The user's request.
 
     Attributes:
-        script: what is run. ``design``: its metric and mode are settled by the survey.
-        metric, tune_metric: as they were asked for: a name, a regular expression, or "".
-        mode: None where the metric's name is to tell.
-        only: the kind or the site to which the replacement keeps. ``threads``, ``timeout``, ``gpus``: of each trial.
+        script: the script to run. ``design``: its metric and mode are settled by the survey.
+        metric, tune_metric: as given: a name, a regular expression, or "".
+        mode: None to take it from the metric's name.
+        only: the kind or the site to which the replacement is limited. ``threads``, ``timeout``, ``gpus``: of each
+            trial.
         keep_seeds: places, ``file:line``, of seeding calls that keep the script's own seed in every trial.
     """
 
@@ -63,7 +64,7 @@ class Request:
     keep_seeds: tuple[str, ...] = ()
 
     def subject(self, local: Iterable[str] = ()) -> Subject:
-        """What the trials are runs of; ``local`` are the modules beside the script."""
+        """What the trials run; ``local`` are the modules next to the script."""
         script = self.script
         settings = {"only": self.only, "module": "yes" if script.is_module else ""}
         settings |= {"keep_seeds": ",".join(self.keep_seeds)}
@@ -78,8 +79,8 @@ class Request:
         )
 
     def order(self, key: TrialKey, **more: Any) -> TrialSpec:
-        """The order of one trial."""
-        fill(self.script.args, key.seed, key.lr_factor)  # an unfit template is said before anything runs
+        """The spec of one trial."""
+        fill(self.script.args, key.seed, key.lr_factor)  # report a bad template before anything runs
         contenders = {contender.name: contender for contender in self.design.contenders}
         common: dict[str, Any] = {"threads": self.threads, "timeout": self.timeout, "gpus": self.gpus}
         common |= {"only": self.only, "keep_seeds": self.keep_seeds}
@@ -96,7 +97,7 @@ class ScriptTrials:
     executor: RunsTrials
 
     def run(self, keys: Iterable[TrialKey]) -> Iterator[Trial]:
-        """Run these; each is handed over as soon as it ends."""
+        """Run these; yields each as soon as it ends."""
         for _, trial, _ in self.executor.run(self._order(key) for key in keys):
             yield trial
 
@@ -110,19 +111,19 @@ class ScriptTrials:
 
 
 def known_survey(request: Request, study: Study) -> Survey | None:
-    """The survey of this very script, with these arguments, where the study has one."""
+    """The survey of this script with these arguments, if the study has one."""
     number = study.find(request.subject(study.local_modules(request.script.script)))
     return Survey.read(study.folder, number) if number else None
 
 
 def make_survey(request: Request, executor: RunsTrials) -> Survey:
-    """Run the script once as it stands, and see what it does.
+    """Run the script once unchanged, and see what it does.
 
     Raises: NothingToCompare: the script failed.
     """
     trial, found = _surveyed(request, executor)
     remarks = [*found.get("remarks", ())]
-    if trial.status == "finished" and found.get("resumed"):  # the same without what it may have gone on from
+    if trial.status == "finished" and found.get("resumed"):  # the same without the files it may have continued from
         anew, found_anew = _surveyed(request, executor, tuple(found["written"]))
         if anew.status == "finished":
             trial, found = anew, {**found_anew, "resumed": found["resumed"]}
@@ -130,7 +131,8 @@ def make_survey(request: Request, executor: RunsTrials) -> Survey:
             needed = found.pop("resumed")
             found["written"] = [path for path in found["written"] if path not in needed]
             remarks.append(
-                f"It alters what it needs ({', '.join(needed)}): each trial begins with these files as they are here."
+                f"The script changes its own inputs ({', '.join(needed)}): each trial begins with these files as they "
+                "are now."
             )
     if trial.status in ("failed", "timeout") or "plan" not in found:
         raise _failed(request, trial, remarks)
@@ -158,7 +160,7 @@ def _failed(request: Request, trial: Trial, remarks: list[str]) -> NothingToComp
 
 
 _USAGE = 2
-"""The exit status by which argparse and click say that they do not know an argument."""
+"""The exit status of argparse and click for an unknown argument."""
 
 
 def _surveyed(request: Request, executor: RunsTrials, hidden: tuple[str, ...] = ()) -> tuple[Trial, dict[str, Any]]:
@@ -167,19 +169,18 @@ def _surveyed(request: Request, executor: RunsTrials, hidden: tuple[str, ...] = 
     return trial, found
 
 
-_CHILD = f"{IN_A_CHILD}, which is not surveyed: do not count on its activations, seeds and rates being replaced"
+_CHILD = f"{IN_A_CHILD}, which is not surveyed: its activations, seeds and rates may not be replaced"
 
 
 # ---- the question --------------------------------------------------------------------------------------------------
 
 
 def settle(request: Request, survey: Survey) -> tuple[Design, Metric]:
-    """What is compared, and by what, now that one run has been seen.
+    """Settle what is compared, and by which metric, from one run.
 
     Raises:
-        NothingToCompare: no activation that could be replaced, no learning rate, no metric, or several between which
-            nobody has chosen.
-        StudyError: the metric's name does not say which way is better, or a seed that is to be kept is not there.
+        NothingToCompare: no replaceable activation, no learning rate, no metric, or several metrics and none chosen.
+        StudyError: the metric's name does not say which way is better, or a seed to keep is not there.
     """
     demand_sites(request, survey)
     _demand_rates(request, survey)
@@ -198,50 +199,50 @@ def settle(request: Request, survey: Survey) -> tuple[Design, Metric]:
 
 
 def demand_sites(request: Request, survey: Survey) -> None:
-    """Raises: NothingToCompare: the script has no activation that could be replaced."""
+    """Raises: NothingToCompare: the script has no replaceable activation."""
     if survey.plan.chosen(request.only):
         return
     left = [f"{site.key} ({site.why})" for site in survey.plan.sites if not site.hidden]
     left += [f"{each.what} at {each.where} ({each.why})" for each in survey.plan.not_swapped]
-    seen = f" Seen and left alone: {'; '.join(left[:10])}." if left else " It applied none at all."
+    seen = f" Found but not replaced: {'; '.join(left[:10])}." if left else " It applied none at all."
     only = f" of --only {request.only!r}" if request.only else ""
     hidden = [site.key for site in survey.plan.sites if site.hidden]
-    instead = f" Sites that could be: {', '.join(hidden[:10])}." if hidden else ""
+    instead = f" Replaceable sites: {', '.join(hidden[:10])}." if hidden else ""
     raise NothingToCompare(
-        f"The script has no hidden activation{only} that could be replaced.{seen}{instead} Expected ReLU or another of "
-        "the family between layers, written as a module, a function or a method of PyTorch.",
+        f"The script has no hidden activation{only} that relume can replace.{seen}{instead} Expected a ReLU or a "
+        "related activation between layers, written as a PyTorch module, function or method.",
         slug="nothing-to-swap",
     )
 
 
 def _demand_rates(request: Request, survey: Survey) -> None:
-    """Raises: NothingToCompare: other learning rates are asked for, and nothing would set them."""
+    """Raises: NothingToCompare: other learning rates were requested, but cannot be set."""
     known = [rate for optimizer in survey.plan.optimizers for rate in optimizer.rates if not math.isnan(rate)]
     if known or request.design.factors == (1.0,) or fill(request.script.args, 0, 1.0).rate:
         return
     raise NothingToCompare(
-        "The script's learning rate cannot be changed from outside: no optimizer of torch.optim took a step with one. "
-        "If the script takes its rate as an argument, write {lr:0.1} in the place of its value; otherwise compare at "
-        "the script's own rate with --lr-factors 1.",
+        "The script's learning rate cannot be changed from outside: no optimizer of torch.optim took a step. If the "
+        "script takes its rate as an argument, write {lr:0.1} for its value; otherwise compare at the script's own "
+        "rate with --lr-factors 1.",
         slug="no-learning-rate",
     )
 
 
 def _demand_seeds(request: Request, survey: Survey) -> None:
-    """Raises: StudyError: a seed is to be kept where the script seeds nothing."""
+    """Raises: StudyError: the script seeds nothing at the place of a seed to keep."""
     for place in request.keep_seeds:
         if not any(call.endswith(f" at {place}") for call in survey.plan.seeds):
             known = "; ".join(survey.plan.seeds) or "none"
             raise StudyError(
-                f"--keep-seed {place}: the script makes no seeding call there. Its seeding calls: {known}.",
+                f"--keep-seed {place}: the script has no seeding call there. Its seeding calls: {known}.",
                 slug="no-such-seed",
             )
 
 
 def begin(request: Request, design: Design, survey: Survey, study: Study) -> Begun:
-    """Let the study go on with this question, and keep the survey with it.
+    """Begin or continue the study with this question, and store the survey in it.
 
-    Raises: StudyError: a verdict was printed and another question is asked; or it cannot be written.
+    Raises: StudyError: a verdict on a different question was printed, or the study cannot be written.
     """
     begun = study.begin(design, request.subject(survey.local))
     if Survey.read(study.folder, study.generation) is None:
@@ -250,7 +251,7 @@ def begin(request: Request, design: Design, survey: Survey, study: Study) -> Beg
 
 
 def _versions() -> dict[str, str]:
-    """Of Python and of what scripts train with; nothing is imported."""
+    """Of Python and of the packages that scripts train with; imports nothing."""
     found = {"python": platform.python_version()}
     for framework in FRAMEWORKS:
         if framework.treatment is not None:

@@ -1,7 +1,7 @@
 """The interactive page: one file, built from ``activations/``, that works offline.
 
-``recorder.py`` turns the definitions into JavaScript, ``contents.py`` collects what they say, ``drawings.py`` draws the
-charts, ``build.py`` puts all of it into the template of ``assets/``.
+``recorder.py`` turns the definitions into JavaScript, ``contents.py`` collects their texts, ``drawings.py`` draws the
+charts, ``build.py`` fills the template in ``assets/``.
 """
 
 from __future__ import annotations

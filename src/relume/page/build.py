@@ -1,4 +1,4 @@
-"""Puts the page together, in one file."""
+"""Builds the page, as one file."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SCRIPTS = (
     "lesson.js",
     "page.js",
 )
-"""In the order in which they need each other."""
+"""In the order of their dependencies."""
 
 STILLS = ("plane-left", "plane-right", "unit-left", "unit-right", "time")
-"""Pictures of the lesson at its end, drawn by the page itself (``docs/images/page.py``)."""
+"""Pictures of the end of the lesson, drawn by the page itself (``docs/images/page.py``)."""
 
 
 def build() -> str:
@@ -104,6 +104,6 @@ def moments(a: Activation) -> list[str]:
 
 
 def ends(a: Activation) -> list[Any]:
-    """A row of the table of what is left of signal and gradient."""
+    """A row of the table of remaining signal and gradient."""
     forward, backward = depth.travel(a)
     return [a.title, contents.signed(forward[-1] / forward[0], 3), contents.signed(backward[0], 3)]

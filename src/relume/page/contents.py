@@ -1,4 +1,4 @@
-"""What the page tells of each activation: taken from the definitions, written nowhere else."""
+"""The page's texts on each activation, all taken from the definitions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNIT = 4
 
 
 class Chapter(NamedTuple):
-    """A guided step of the lesson: plays from one training step to another, ``speed`` steps a second."""
+    """A guided step of the lesson: plays from one training step to another, ``speed`` steps per second."""
 
     title: str
     text: str
@@ -87,7 +87,7 @@ STEP = 0.005
 """Of a slider."""
 
 SHOWN = tuple(a for a in ACTIVATIONS.values() if a.elementwise)
-"""The activations that have a curve; their place here is their colour and their dash."""
+"""The activations that have a curve; their index sets their color and dash."""
 
 
 def functions() -> str:
@@ -101,7 +101,7 @@ def functions() -> str:
 
 
 def data() -> dict[str, Any]:
-    """All that the scripts of the page need to know."""
+    """The data for the page's scripts."""
     return {
         "span": list(SPAN),
         "flatSlope": FLAT_SLOPE,
@@ -125,7 +125,7 @@ def _activation(a: Activation, place: int) -> dict[str, Any]:
 
 
 def layer(place: int) -> int:
-    """How high a line lies: those with few gaps beneath those with many, so that none hides another."""
+    """Drawing order of a line: those with few gaps below those with many, so that none hides another."""
     return place % len(DASHES)
 
 
@@ -136,7 +136,7 @@ def in_layers(names: Iterable[str]) -> list[str]:
 
 
 def _thresholds(a: Activation) -> dict[str, float | None]:
-    """Where a unit begins to fire, by the word chosen ("" where there is none to choose); null: everywhere."""
+    """Where a unit begins to fire, by the chosen word ("" without a choice); null: everywhere."""
     words = [(p.name, choice) for p in a.parameters for choice in p.choices]
     found = {choice: a.fires_above(**(a.defaults() | {name: choice})) for name, choice in words}
     found = found or {"": a.fires_above(**a.defaults())}
@@ -161,7 +161,7 @@ def slider(p: Parameter) -> dict[str, Any]:
 
 
 def exact(number: float | str) -> str:
-    """As few characters as are exact: 0.01, 1/3; else 4 digits."""
+    """The shortest exact text: 0.01, 1/3; else 4 digits."""
     if isinstance(number, str):
         return number
     fraction = Fraction(number).limit_denominator(12)
@@ -188,7 +188,7 @@ FACTS = ("Activation", "Formula", "Range", "Gain", "Learns", "Can units die?", "
 
 
 def facts() -> list[list[Any]]:
-    """The comparison table, a row an activation."""
+    """The comparison table, one row per activation."""
     return [
         [a.title, a.formula, a.range, _gain(a), "yes" if a.learnable else "no", a.can_die, a.saturates]
         for a in ACTIVATIONS.values()
@@ -204,12 +204,12 @@ WHICH = ("Activation", "When to use it", "What it gives", "What it costs")
 
 
 def which() -> list[list[str]]:
-    """When to use which, a row an activation."""
+    """When to use which, one row per activation."""
     return [[a.title, a.when_to_use, a.advantages, a.disadvantages] for a in ACTIVATIONS.values()]
 
 
 def kinks() -> tuple[list[str], list[list[str]]]:
-    """Headings and rows: each kink, and the slope that each framework's reverse mode gives there."""
+    """Headings and rows: each kink, and each framework's reverse-mode slope there."""
     listed = [(a, kink) for a in ACTIVATIONS.values() for kink in a.kinks]
     columns = [name for name in FRAMEWORK_TITLES if any(name in kink.slopes for _, kink in listed)]
     rows = [[a.title, kink.at, *(kink.slopes.get(name, "–") for name in columns)] for a, kink in listed]

@@ -1,4 +1,4 @@
-"""A plain network of 50 layers with random weights, for the picture of it beneath the live one of ``assets/depth.js``.
+"""A plain network of 50 layers with random weights, for the static picture below the live one of ``assets/depth.js``.
 
 Both draw the same random numbers, and a test holds them to the same figures.
 """
@@ -35,7 +35,7 @@ def travel(a: Activation, *, init: str = "he", scale: float = 1.0, seed: int = 1
         seed: of the random numbers.
 
     Returns: two lists of 50 numbers. The gradient by the last pre-activation is drawn from N(0, 1). A signal that is
-    squared in each layer overflows: inf, then nan, as in the live picture.
+    squared in each layer overflows: inf, then NaN, as in the live picture.
     """
     settled = a.defaults()
     times = {"he": 2.0, "lecun": 1.0, "linear": 1 / 3, "own": a.gain(**settled) ** 2}[init]
@@ -69,7 +69,7 @@ def _normals(seed: int, count: int) -> Any:
 
 @cache
 def _uniforms(seed: int, count: int) -> list[float]:
-    """Park & Miller's generator, with the multiplier of 1993; the first ten numbers are passed over."""
+    """Park & Miller's generator, with the multiplier of 1993; the first ten numbers are skipped."""
     found = []
     for _ in range(count + 10):
         seed = seed * 48271 % 2147483647

@@ -1,4 +1,4 @@
-"""The charts of the page, as they are drawn when it opens; its scripts give them new rows."""
+"""The charts of the page as it opens; its scripts give them new rows."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from relume.theme import Chart, altair, colour, dash
 from relume.theme.palette import token
 
 SAMPLES = 261
-"""One each 0.05 of x."""
+"""One per 0.05 of x."""
 
 JUMP = 1e-3
 """Two sides of a kink whose slopes differ by less are drawn as one line."""
 
 TABLED = 10
-"""Each how manieth sample stands in the table."""
+"""Every n-th sample is in the table."""
 
 
 def points(a: Activation, part: str) -> list[dict[str, Any]]:
     """Sample ``value`` or ``slope`` as rows of x, y, low, high, curve, piece and dot, as the scripts do.
 
-    From ``low`` to ``high`` a random slope spreads; elsewhere both are y. A new ``piece`` starts behind a jump; the
+    A random slope spreads from ``low`` to ``high``; otherwise both are y. A new ``piece`` starts after a jump; the
     value at the jump itself is a row with ``dot`` true.
     """
     settled = a.defaults()
@@ -54,7 +54,7 @@ def points(a: Activation, part: str) -> list[dict[str, Any]]:
 
 
 def scales(alt: Any) -> dict[str, Any]:
-    """Colour and dash by activation, the same in every chart."""
+    """Color and dash by activation, the same in every chart."""
     names = [a.name for a in SHOWN]
     places = range(len(names))
     return {
@@ -97,7 +97,7 @@ def curve(part: str) -> Chart:
     return Chart(
         part,
         {"value": "Value, f(x)", "slope": "Slope, f′(x)"}[part],
-        "A line for each chosen activation over x from −5 to 8; where the slope is drawn at random, a band.",
+        "A line for each chosen activation over x from −5 to 8; a band if the slope is random.",
         drawing.to_dict(),
         *_tabled(part),
         height=340,
@@ -141,8 +141,8 @@ def outputs() -> Chart:
     table = [[signed(y), *(f"{100 * by[name][i]['share']:.1f} %" for name in CHOSEN)] for i, y in enumerate(bins)]
     return Chart(
         "outputs",
-        "What comes out of a normal input",
-        "For each chosen activation the share of outputs in each bin; ReLU and its kin have a spike at 0.",
+        "Outputs for a normal input",
+        "For each chosen activation, the share of outputs in each bin; ReLU and similar ones have a spike at 0.",
         line.to_dict(),
         ["output", *(ACTIVATIONS[name].title for name in CHOSEN)],
         table,
@@ -179,9 +179,8 @@ def travelled(part: str) -> Chart:
         part,
         title,
         {
-            "forward": "From the first layer on: a line that falls is a signal that vanishes.",
-            "backward": "From the last layer back to the first: a line that falls to the left is a gradient that "
-            "vanishes.",
+            "forward": "From the first layer to the last: a falling line is a vanishing signal.",
+            "backward": "From the last layer back to the first: a line that falls to the left is a vanishing gradient.",
         }[part],
         alt.layer(even, line).to_dict(),
         ["layer", *(ACTIVATIONS[name].title for name in CHOSEN)],

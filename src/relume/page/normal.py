@@ -1,4 +1,4 @@
-"""What an activation at its defaults makes of an input of N(0, 1): for the page as it opens."""
+"""An activation's outputs at its defaults for an input of N(0, 1), for the page as it opens."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Definitions as JavaScript: each is run once on an ``xp`` that records what is asked of it instead of computing it.
+"""Definitions as JavaScript: each is run once on an ``xp`` that records operations instead of computing them.
 
-So the formulas stand in ``activations/`` alone. A branch in Python on a parameter is recorded as it goes for the
-parameter's default; a branch on ``x`` cannot be recorded, and is an error.
+So the formulas are only in ``activations/``. A branch in Python on a parameter is recorded as it goes for the
+parameter's default; a branch on ``x`` cannot be recorded and is an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CALLS = {name: f"Math.{name}" for name in ("exp", "expm1", "tanh", "sqrt", "log
 
 
 class _Arithmetic:
-    """The operators of Python, recorded."""
+    """Python's operators, recorded."""
 
     def __add__(self, other: Any) -> Node:
         return Node("add", (self, other))
@@ -54,7 +54,7 @@ class _Arithmetic:
 
 @dataclass(frozen=True, eq=True)
 class Node(_Arithmetic):
-    """One operation and what it is done to: nodes, symbols and numbers. Equal where the expressions are."""
+    """One operation and its operands: nodes, symbols and numbers. Equal if the expressions are."""
 
     operation: str
     operands: tuple[Any, ...]
@@ -76,7 +76,7 @@ class Node(_Arithmetic):
 
 
 class Symbol(_Arithmetic, float):  # type: ignore[misc]
-    """A parameter: recorded in arithmetic; to Python's own functions, and to ``<`` and ``>``, its default."""
+    """A parameter: recorded in arithmetic; its default in Python's own functions, ``<`` and ``>``."""
 
     def __new__(cls, text: str, sample: float) -> Symbol:
         """Make the symbol that is written ``text``."""
@@ -106,11 +106,11 @@ XP = SimpleNamespace(
     ones_like=lambda x: Node("one", ()),
     **{name: _call(name) for name in _CALLS},
 )
-"""The namespace that records. What it lacks, the page cannot compute: a definition that asks for it is an error."""
+"""The recording namespace. Definitions may only use what it has, as the page can compute nothing else."""
 
 
 def script(expression: Any) -> str:
-    """The body of a JavaScript function of ``x`` and ``p`` that computes an expression; what occurs twice, once.
+    """The body of a JavaScript function of ``x`` and ``p`` that computes an expression, repeated parts only once.
 
     Example:
         >>> script(XP.where(X < 0, 0, X))
@@ -165,7 +165,7 @@ def _operation(node: Node, parts: list[str]) -> str:
 def derivative(node: Any, by: Symbol) -> Any:
     """d ``node`` / d ``by``, where ``node`` is made of sums, products, quotients by others, and ``where``.
 
-    For a learned parameter: its gradient need not be written down beside the value.
+    For a learned parameter, so that its gradient need not be written by hand.
 
     Raises: ArithmeticError: another operation on ``by``.
 
@@ -212,10 +212,10 @@ def _sum(a: Any, b: Any) -> Any:
 
 
 def record(activation: Activation) -> dict[str, str]:
-    """All that the page computes of an activation, as bodies of JavaScript functions of ``x``, ``p`` and ``s``.
+    """All that the page computes for an activation, as bodies of JavaScript functions of ``x``, ``p`` and ``s``.
 
-    Returns: ``value`` and ``slope``; of a random one also ``drawnValue`` and ``drawnSlope``, where ``s`` is the slope
-        drawn; of one that learns, ``byParameter``: the value's derivative by the learned parameter.
+    Returns: ``value`` and ``slope``; for a random one also ``drawnValue`` and ``drawnSlope``, with ``s`` the drawn
+    slope; for one that learns, ``byParameter``: the value's derivative by the learned parameter.
     """
     symbols = {p.name: Symbol(f"p.{p.name}", float(p.default)) for p in activation.parameters if not p.choices}
     bodies = {part: _chosen(activation, part, symbols) for part in ("value", "slope")}
@@ -233,7 +233,7 @@ def _run(activation: Activation, part: str, parameters: dict[str, Any]) -> Any:
 
 
 def _chosen(activation: Activation, part: str, symbols: dict[str, Symbol]) -> str:
-    """The body; where a parameter is one of several words, a branch for each."""
+    """The body; if a parameter is one of several words, it has a branch for each."""
     words = [p for p in activation.parameters if p.choices]
     if not words:
         return script(_run(activation, part, dict(symbols)))

@@ -178,7 +178,7 @@ TABLE = {
     },
     on_meta: {...: "on the meta device"},
     on_two_devices: {...: "on the meta device"},
-    fully_dead: {prune: "a layer of none", ...: DONE},
+    fully_dead: {prune: "a layer needs at least one", ...: DONE},
     tied: {revive: "shared with another layer", prune: "shared", apply: "shared", ...: DONE},
     quantized: {...: "is quantized"},
     scripted: {...: "is scripted"},

@@ -203,7 +203,7 @@ def refused_groups():
 def refused_whole():
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
     kill(model, ["0"], range(5))
-    return model, torch.randn(32, 6), "a layer of none"
+    return model, torch.randn(32, 6), "a layer needs at least one"
 
 
 class Hard(nn.Module):

@@ -339,7 +339,7 @@ def not_finite(model, x):
 
 
 BAD = {
-    wrong_model: "is not in the model",
+    wrong_model: "which the model does not apply",
     wrong_class: "The findings are of Sequential",
     batch_of_another_shape: "fails on the batch",
     wrong_optimizer: "does not hold",

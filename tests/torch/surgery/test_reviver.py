@@ -211,7 +211,7 @@ def test_an_error_of_ours_stops_the_reviver_and_not_the_training(capsys):
         train(model, optimizer, 5, lambda: torch.randn(64, 6))
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "the reviver has stopped, the training goes on" in err
+    assert "the reviver has stopped; training continues" in err
     assert "cannot be traced" in repr(reviver)
 
 

@@ -1,7 +1,7 @@
-"""What a script logs, caught where it logs it: ``relume.log``, the loggers it uses, and what it prints.
+"""Captures what a script logs: through ``relume.log``, through its loggers, and on stdout.
 
-A logger is patched once the script has imported it, and does its work as before; none is imported here. Those that
-would talk to a server are kept from it.
+A logger is patched once the script has imported it and works as before; none is imported here. Loggers that would talk
+to a server are kept offline.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from relume.lab.capture.recorder import Patches, Recorder
 from relume.runner.imports import after_import
 
 INTERCEPTORS: tuple[ModuleType, ...] = (lightning, mlflow, tensorboard, transformers, wandb)
-"""Each has ``MODULES``, the modules it waits for, ``install``, and ``ENVIRONMENT``, what keeps it from a server."""
+"""Each has ``MODULES``, the modules it waits for, ``install``, and ``ENVIRONMENT``, which keeps it offline."""
 
 ENVIRONMENT = {name: value for each in INTERCEPTORS for name, value in each.ENVIRONMENT.items()}
-"""What a process in which a script runs should have before the script imports anything."""
+"""The environment that a script's process needs before the script imports anything."""
 
 
 def prepare() -> None:
@@ -34,11 +34,11 @@ class Capture:
     """Catches what one run of a script logs, from :meth:`start` to :meth:`finish`.
 
     Args:
-        regex: of ``--metric``; where it has a group, what it matches on stdout is a metric.
-        metric: the name by which is compared, "" while it is not known.
-        diverged: called with the name of a loss, or of the metric, that has gone on being nan or infinite. It may
-            raise a ``BaseException`` to end the script.
-        tune_metric: the name by which learning rates are chosen, "" where it is the metric.
+        regex: of ``--metric``; if it has a group, its matches on stdout are a metric.
+        metric: the metric to compare, "" while it is unknown.
+        diverged: called with the name of a loss, or of the metric, that stays NaN or infinite. It may raise a
+            ``BaseException`` to end the script.
+        tune_metric: the metric that chooses learning rates, "" if it is ``metric``.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Capture:
         self._active = False
 
     def start(self) -> None:
-        """Begin: before the script runs."""
+        """Begin, before the script runs."""
         self._active = True
         prepare()
         logged.send_to(self._recorder.log)
@@ -71,18 +71,18 @@ class Capture:
         after_import(name, lambda: self._recorder.guarded(imported))
 
     def finish(self, text: str, errors: str = "") -> Found:
-        """End, and tell what was found. The loggers are as they were.
+        """End, and return what was found. The loggers are restored.
 
         Args:
             text: what the script printed on stdout.
-            errors: what it printed on stderr, which is looked through where nothing else has the metric.
+            errors: what it printed on stderr, searched if the metric is found nowhere else.
         """
         self._active = False
         logged.send_to(None)
         self._patches.undo()
         found = {LOGGED: self._recorder.logged(), LOGGERS: self._recorder.loggers()}
         found[REGEX] = stdout.matched(text, self._regex) or stdout.matched(errors, self._regex)
-        # looking through all that was printed takes time, and is for what is found nowhere else
+        # searching all output takes time, so only for a metric that is found nowhere else
         for source, said in ((DETECTED, text), (STDERR, errors)):
             known = {name for curves in found.values() for name in curves}
             found[source] = {} if known >= self._wanted else stdout.detected(said)

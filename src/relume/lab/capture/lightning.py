@@ -1,6 +1,6 @@
-"""Lightning: what a logger of any kind is given, and what is logged where there is none.
+"""Lightning: what any logger is given, and what is logged without one.
 
-Both packages are heard alike, ``lightning`` and ``pytorch_lightning``, trainers and Fabric.
+Covers ``lightning`` and ``pytorch_lightning``, trainers and Fabric.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
 
 
 def _hear_loggers(base: Any, recorder: Recorder, patches: Patches) -> None:
-    """Each class has a ``log_metrics`` of its own: those there are, and those to come."""
+    """Each class defines its own ``log_metrics``: patch the present classes and the future ones."""
 
     def heard(self: Any, metrics: Mapping[str, Any], step: Any = None, *_: Any, **__: Any) -> None:
         real = {name: value for name, value in metrics.items() if not (name == "hp_metric" and number(value) == -1)}
@@ -63,7 +63,7 @@ def _hear_trainer(connector: Any, recorder: Recorder, patches: Patches) -> None:
             recorder.record("lightning", self.trainer.global_step if step is None else step, metrics)
 
     def ended(self: Any) -> None:
-        """What was logged for callbacks or the progress bar alone is there at the end of a fit or a test."""
+        """What was logged only for callbacks or the progress bar is available at the end of a fit or a test."""
         seen = recorder.seen()
         rest = {
             name: value

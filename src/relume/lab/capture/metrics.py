@@ -1,4 +1,4 @@
-"""Which of a script's numbers is compared, which way is better, and whether it came to an end at all."""
+"""Which of a script's numbers is compared, which way is better, and whether it ended finite."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Points = list[tuple[float, float]]
 """A curve: (step, value) in the order of logging."""
 
 LOGGED, LOGGERS, REGEX, DETECTED, STDERR = "relume.log", "loggers", "--metric", "stdout", "stderr"
-"""Where a metric was found; where several have metrics, the first in this order."""
+"""Where a metric was found; if several sources have metrics, the first in this order counts."""
 
 LOWER = frozenset(
     "loss error err perplexity ppl wer cer fid mse rmse mae mape nll bce ce kl bpc bpb cost regret".split()
@@ -31,10 +31,10 @@ _SETTINGS = frozenset("lr time times seconds sec runtime elapsed eta dur duratio
 _NO_METRIC = re.compile(r"learning_?rate|per_second|grad_?norm|samples|num_|_size$|memory|fps")
 
 TRAINING_LOSS = "training_loss"
-"""The scalar on which backward is called, where the script logs and prints no metric."""
+"""The scalar on which backward is called, used if the script logs and prints no metric."""
 
 MOST_POINTS = 500
-"""Of a curve by which nothing is judged: a trial's file keeps so many, evenly, with the first and the last."""
+"""Points that a trial's file keeps of a curve that is not judged, evenly spaced, with the first and the last."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Metric:
     """What is compared.
 
     Attributes:
-        name: of the metric. ``regex``: where it stands on stdout; "" where it is found by its name.
-        tuned_by: the metric by which learning rates are chosen, "" where it is the same.
+        name: of the metric. ``regex``: how it is found on stdout; "" if it is found by its name.
+        tuned_by: the metric that chooses learning rates, "" if it is the same.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Found:
-    """The curves of one run by source and name."""
+    """The curves of one run, by source and name."""
 
     sources: Mapping[str, Mapping[str, Points]] = field(default_factory=dict)
 
@@ -61,7 +61,7 @@ class Found:
         """A curve a name, for a :class:`Trial`: what ``--metric`` matches, then in the order of the sources.
 
         Args:
-            whole: names by which is judged: all of their points are kept.
+            whole: names of the judged metrics: all of their points are kept.
         """
         found: dict[str, tuple[tuple[float, float], ...]] = {}
         for source in (REGEX, LOGGED, LOGGERS, DETECTED, STDERR):
@@ -78,7 +78,7 @@ class Found:
         return "step"
 
     def candidates(self) -> dict[str, Mapping[str, Points]]:
-        """Source → what may be compared: neither counters nor settings; of what is printed, names that say more."""
+        """Source → what may be compared: no counters or settings; of printed numbers, only specific names."""
         told = {}
         for source, curves in self.sources.items():
             kept = curves if source in (LOGGED, REGEX) else {n: c for n, c in curves.items() if may_be_metric(n)}
@@ -101,13 +101,13 @@ def choose(found: Found, asked: str = "", besides: str = "") -> Metric:
 
     Args:
         found: of the first run, with what :class:`Capture` found for ``asked``.
-        asked: of ``--metric``: a name, or a regular expression: with a group it stands for a number on stdout, without
-            one for a name.
-        besides: the metric by which rates are tuned, which is not compared.
+        asked: of ``--metric``: a name, or a regular expression. With a group it finds a number on stdout, without one a
+            name.
+        besides: the metric used to tune rates, which is not compared.
 
     Raises:
-        NothingToCompare: the script shows no number, or several between which nobody has chosen; the candidates.
-        StudyError: ``asked`` is no regular expression.
+        NothingToCompare: the script shows no number, or several and none was chosen; lists the candidates.
+        StudyError: ``asked`` is not a regular expression.
     """
     if asked in (DEAD_SHARE, TRAINING_LOSS):
         return Metric(asked)
@@ -120,10 +120,10 @@ def choose(found: Found, asked: str = "", besides: str = "") -> Metric:
         if names:
             raise _several(names, source, found)
     raise NothingToCompare(
-        "The script shows no number by which its runs could be compared: none was logged (relume.log, TensorBoard, "
+        "The script shows no number to compare its runs by: none was logged (relume.log, TensorBoard, "
         "Lightning, MLflow, W&B), and no line such as `accuracy: 0.93` was printed on stdout. Add "
-        "`import relume; relume.log(step, test_accuracy=value)` to it, which does nothing in other runs, print such a "
-        "line, or say where the number stands: --metric 'REGEX' with a group for the number.",
+        "`import relume; relume.log(step, test_accuracy=value)` to it (it does nothing in other runs), print such a "
+        "line, or give --metric 'REGEX' with a group that matches the number.",
         slug="no-metric",
     )
 
@@ -139,8 +139,8 @@ def _asked(found: Found, asked: str, besides: str) -> Metric:
         if names:
             raise _several(names, REGEX, found)
         raise NothingToCompare(
-            f"--metric {shlex.quote(asked)} matched no number on stdout. A line of it must match, with the number in "
-            f"a group.{_instead(found)}",
+            f"--metric {shlex.quote(asked)} matched no number on stdout. It must match a line, with the number in a "
+            f"group.{_instead(found)}",
             slug="metric-not-found",
         )
     names = [name for name in every if re.fullmatch(asked, name) and name != besides]
@@ -149,8 +149,8 @@ def _asked(found: Found, asked: str, besides: str) -> Metric:
     if names:
         raise _several(names, every[names[0]], found)
     raise NothingToCompare(
-        f"The script logs and prints no metric {asked!r}.{_instead(found)} A number on stdout is also found by a "
-        "regular expression with a group for it.",
+        f"The script logs and prints no metric {asked!r}.{_instead(found)} To pick any number on stdout, give a "
+        "regular expression with a group.",
         slug="metric-not-found",
     )
 
@@ -158,20 +158,20 @@ def _asked(found: Found, asked: str, besides: str) -> Metric:
 def compiled(regex: str) -> re.Pattern[str]:
     """The regular expression of ``--metric``.
 
-    Raises: StudyError: it is none.
+    Raises: StudyError: it is invalid.
     """
     try:
         return re.compile(regex)
     except re.error as error:
         raise StudyError(
-            f"--metric {shlex.quote(regex)} is no regular expression: {error}. A name is taken as it is; dots and "
-            "parentheses of a text are written with a backslash.",
+            f"--metric {shlex.quote(regex)} is not a regular expression: {error}. A plain name works as it is; put a "
+            "backslash before literal dots and parentheses.",
             slug="bad-metric-regex",
         ) from error
 
 
 def _several(names: Sequence[str], source: str, found: Found) -> NothingToCompare:
-    """The error that lists the candidates, with what picks each."""
+    """The error that lists the candidates, each with the option that picks it."""
     rows = [("metric", "values", "first", "last", "to compare by it")]
     for name in names[:_MOST_LISTED]:
         curve = found.sources[source][name] if name in found.sources.get(source, {}) else _anywhere(found, name)
@@ -184,7 +184,7 @@ def _several(names: Sequence[str], source: str, found: Found) -> NothingToCompar
         for row in rows
     ]
     return NothingToCompare(
-        f"The script has {len(names)} metrics ({source}); say which is compared, before the first number is seen:\n"
+        f"The script has {len(names)} metrics ({source}); choose the one to compare before any result is seen:\n"
         + "\n".join(lines)
         + more
         + "\n",
@@ -217,13 +217,13 @@ def _instead(found: Found) -> str:
 
 
 def words(name: str) -> list[str]:
-    """The words of a metric's name in small letters: ``valLoss_epoch`` → val, loss, epoch."""
+    """The words of a metric's name in lower case: ``valLoss_epoch`` → val, loss, epoch."""
     apart = re.sub(r"(?<=[a-z][a-z])(?=[A-Z])", " ", name)
     return [word for word in re.split(r"[^A-Za-z0-9]+", apart.lower()) if word]
 
 
 def mode_of(name: str) -> Mode | None:
-    """Whether less or more of it is better, by the last word that says so; None where none does.
+    """Whether less or more of it is better, by the last word that says so; None if none does.
 
     Example:
         >>> mode_of("val/F1"), mode_of("test_loss"), mode_of("Acc@1"), mode_of("accuracy_error"), mode_of("beauty")
@@ -246,8 +246,7 @@ def infer_mode(name: str) -> Mode:
     mode = "min" if name == DEAD_SHARE else mode_of(name)
     if mode is None:
         raise StudyError(
-            f"Whether more or less of {_short(name)!r} is better cannot be told from its name. Give --mode max or "
-            "--mode min.",
+            f"The name {_short(name)!r} does not say whether more or less is better. Give --mode max or --mode min.",
             slug="unknown-mode",
         )
     return mode
@@ -259,12 +258,12 @@ def is_loss(name: str) -> bool:
 
 
 def is_own(name: str) -> bool:
-    """Whether relume's own watching logged it, through one of its callbacks."""
+    """Whether one of relume's own callbacks logged it."""
     return name.startswith("relume/")
 
 
 def may_be_metric(name: str) -> bool:
-    """Whether the name is neither a counter's nor a setting's."""
+    """Whether the name is not a counter or a setting."""
     parts = words(name)
     counter = not parts or (parts[-1] in _COUNTS and not (set(parts) & (LOWER | HIGHER)))
     return not counter and not set(parts) & _SETTINGS and not _NO_METRIC.search(name.lower())
@@ -279,7 +278,7 @@ def first_known(texts: Iterable[str]) -> str:
 
 
 def is_diverged(metrics: Mapping[str, Sequence[tuple[float, float]]], design: Design) -> bool:
-    """Whether the metric, the one by which rates are tuned, or a loss ended in nan or infinity."""
+    """Whether the metric, the tuning metric or a loss ended in NaN or infinity."""
     return any(
         bool(curve) and not isfinite(curve[-1][1])
         for name, curve in metrics.items()

@@ -1,4 +1,4 @@
-"""MLflow: metrics are heard, and every run goes to a folder of the trial, whatever server the script names."""
+"""MLflow: captures metrics, and sends every run to a folder of the trial, whatever server the script names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLDER = "relume-mlruns"
 
 
 def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
-    """Hear the client, through which ``mlflow.log_metric`` goes too, and lead every store to a folder."""
+    """Patch the client, which ``mlflow.log_metric`` uses too, and redirect every store to a folder."""
     if module.__name__ == "mlflow.tracking.client":
         _hear_client(module.MlflowClient, recorder, patches)
     elif module.__name__ == "mlflow.tracking._tracking_service.registry":

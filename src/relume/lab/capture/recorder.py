@@ -1,4 +1,4 @@
-"""Keeps what is logged, by where it came from; and the patches through which it comes."""
+"""Keeps what is logged, by source, and the patches that capture it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 from relume.lab.capture.metrics import Points, is_loss, is_own
 
 DIVERGED_AFTER = 5
-"""Numbers that are not finite, one after the other, after which a loss has diverged: a single one may be a batch that
-the script passes over, as a loss scaler does."""
+"""Consecutive numbers that are not finite after which a loss has diverged. A single one may be a batch that the script
+skips, as a loss scaler does."""
 
 
 class Recorder:
@@ -40,7 +40,7 @@ class Recorder:
         self._keep(self._loggers.setdefault((source, writer), {}), step, own)
 
     def seen(self) -> set[str]:
-        """The names that any logger was given so far."""
+        """The names that the loggers have been given so far."""
         return {name for curves in self._loggers.values() for name in curves}
 
     def _keep(self, curves: dict[str, Points], step: Any, metrics: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ class Recorder:
 
     @contextmanager
     def outermost(self) -> Iterator[bool]:
-        """Whether this call of a logger is within no other's: a trainer's log calls those of its loggers."""
+        """Whether this call of a logger is the outermost: a trainer's log calls those of its loggers."""
         first = not getattr(self._inside, "any", False)
         self._inside.any = True
         try:
@@ -71,7 +71,7 @@ class Recorder:
                 self._inside.any = False
 
     def guarded(self, work: Callable[[], object]) -> None:
-        """Do what is ours in a call of the script's: a fault of ours is said once, and the script goes on."""
+        """Run relume's part of a script's call. An error in it is reported once, and the script continues."""
         try:
             work()
         except Exception as error:  # noqa: BLE001 - whatever it is, the script goes on
@@ -85,7 +85,7 @@ class Recorder:
         return self._logged
 
     def loggers(self) -> dict[str, Points]:
-        """What the loggers were given, a name once: of several libraries that were given it the first has it."""
+        """What the loggers were given, each name once, from the first library that was given it."""
         found: dict[str, Points] = {}
         of_source: dict[str, str] = {}
         labels = _labels([writer for _, writer in self._loggers])
@@ -100,7 +100,7 @@ class Recorder:
 
 
 class Patches:
-    """Functions of others that are wrapped, and how to unwrap them."""
+    """Wraps functions of other packages, and unwraps them."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], object]] = []
@@ -112,7 +112,7 @@ class Patches:
         self._undo.append(lambda: setattr(owner, name, before) if had else delattr(owner, name))
 
     def listen(self, owner: Any, name: str, recorder: Recorder, read: Callable[..., object]) -> None:
-        """Let ``read`` hear each outermost call of a function, before the function itself is called."""
+        """Call ``read`` before each outermost call of a function."""
         original = getattr(owner, name, None)
         if original is None:  # not in this version
             return
@@ -127,13 +127,13 @@ class Patches:
         self.put(owner, name, heard)
 
     def undo(self) -> None:
-        """Everything is as it was."""
+        """Restore everything."""
         while self._undo:
             self._undo.pop()()
 
 
 def number(value: Any) -> float | None:
-    """A number, or a tensor or an array of one; None for anything else."""
+    """The number, also of a tensor or an array of one; None for anything else."""
     if value is None or isinstance(value, str | bytes | bool | complex):
         return None
     try:
@@ -143,7 +143,7 @@ def number(value: Any) -> float | None:
 
 
 def _flat(metrics: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and values; what is nested has the names joined by a dot, as W&B has them."""
+    """Names and values; nested names are joined by a dot, as in W&B."""
     for name, value in metrics.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}.")
@@ -152,7 +152,7 @@ def _flat(metrics: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, A
 
 
 def _labels(folders: list[str]) -> dict[str, str]:
-    """Folder → what tells it from the others: its own part of the path, or its place where that may be a date.
+    """Folder → its label: the part of the path that differs, or its index if that may be a date.
 
     Example:
         >>> _labels(["runs/a/train", "runs/a/test"]), _labels(["runs/Nov21_10-11", "runs/Nov21_10-12"])

@@ -1,6 +1,6 @@
 """Numbers in what a script prints: by a regular expression, or found beside their names.
 
-A line counts as it stands at its end: of a progress bar, which overwrites itself, the last state.
+Each line counts in its final state, as a progress bar overwrites itself.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _MOST_WORDS = 4
 
 
 def matched(text: str, regex: str) -> dict[str, Points]:
-    """What a regular expression's groups match: a named group gives its name, one alone the words before it.
+    """What a regular expression's groups match: a named group gives its name, a single unnamed one the words before it.
 
-    Raises: StudyError: it is no regular expression.
+    Raises: StudyError: it is not a regular expression.
     """
     pattern = compiled(regex)
     found: dict[str, list[tuple[float | None, float]]] = {}
@@ -64,10 +64,10 @@ def _groups(pattern: re.Pattern[str]) -> list[tuple[str, int]]:
 def detected(text: str) -> dict[str, Points]:
     """Numbers beside their names: ``name: number``, ``name=number``, ``name number%``, dicts, JSON, tables.
 
-    A name is in small letters with the part of the data that its line names: ``test_accuracy``. Counters and settings,
-    such as epochs and learning rates, are left out; an epoch or a step in a line is where its numbers stand. One name
-    in lines that count differently is told apart: ``epoch_accuracy`` of each epoch, ``accuracy`` at the end; so is one
-    below different headings: ``test_loss`` below ``Test:``.
+    A name is in lower case, with the part of the data that its line names: ``test_accuracy``. Counters and settings,
+    such as epochs and learning rates, are left out; an epoch or a step in a line is the step of its numbers. Lines that
+    count differently give different names: ``epoch_accuracy`` of each epoch, ``accuracy`` at the end. So do different
+    headings: ``test_loss`` below ``Test:``.
     """
     found: dict[tuple[str, str, str], list[tuple[float | None, float]]] = {}
     table, part = Tables(), ""
@@ -98,7 +98,7 @@ def _headed(line: str, part: str) -> str:
 
 
 def lines(text: str) -> Iterator[str]:
-    """The lines as a terminal shows them at last."""
+    """The lines as a terminal finally shows them."""
     for raw in text.split("\n"):
         states = [state for state in raw.split("\r") if state.strip()] if "\r" in raw else [raw]
         if states:
@@ -106,7 +106,7 @@ def lines(text: str) -> Iterator[str]:
 
 
 def to_number(text: str | None) -> float | None:
-    """The number in a text: thousands with commas, per cent as they stand; None where it is none.
+    """The number in a text: thousands with commas, percentages not divided; None if it is not a number.
 
     Example:
         >>> to_number("1,234.5"), to_number("93.1 %"), to_number("0,25"), to_number("-inf"), to_number("high")
@@ -121,7 +121,7 @@ def to_number(text: str | None) -> float | None:
 
 
 def _without_tracebacks(lines: Iterator[str]) -> Iterator[str]:
-    """The lines, without warnings and tracebacks: the numbers there are those of source lines."""
+    """The lines without warnings and tracebacks, whose numbers are those of source lines."""
     in_traceback = skip = False
     for line in lines:
         if _TRACEBACK.match(line):
@@ -161,7 +161,7 @@ def _in_line(line: str) -> Iterator[tuple[str, float]]:
 
 
 def _name(line: str, begin: int, end: int, *, plain: bool) -> str:
-    """The name that ends before a number; without a sign between them it must be known as a metric's."""
+    """The name that ends before a number; without a sign between them it must be a known metric."""
     before = line[max(begin, end - 120) : end]
     match = _NAME.search(before)
     if match is None:
@@ -196,7 +196,7 @@ class Printed(list[tuple[float, float]]):
 
 
 def _stepped(points: list[tuple[float | None, float]], counter: str) -> Points:
-    """Steps as the lines name them where they rise throughout; otherwise counted."""
+    """The steps that the lines name if they always rise; otherwise counted."""
     steps = [step for step, _ in points if step is not None]
     if len(steps) == len(points) and all(a < b for a, b in itertools.pairwise(steps)):
         curve = Printed(zip(steps, (value for _, value in points), strict=True))

@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?\s?%?$|[-+]?(?:nan|inf)$", r
 
 
 class Tables:
-    """Reads lines one after the other, and knows the headings of the table that they are in."""
+    """Reads lines in order, and knows the headings of their table."""
 
     def __init__(self) -> None:
         self._headings: list[str] = []
@@ -22,10 +22,10 @@ class Tables:
         self._before = ""
 
     def read(self, line: str) -> list[tuple[str, str]] | None:
-        """(heading, cell) of each column of a row; None for a line that is none.
+        """(heading, cell) of each column of a row; None if the line is not a row.
 
-        A table begins with a rule below its headings, of which one at least is a metric's name; it ends with the first
-        line that is neither a row of as many cells, of which one at least is a number, nor a rule.
+        A table begins with a rule below its headings, at least one of which is a metric's name. It ends at the first
+        line that is neither a rule nor a row with the same number of cells and at least one number.
         """
         if not line.strip():
             return None

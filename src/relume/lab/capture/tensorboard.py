@@ -1,4 +1,4 @@
-"""TensorBoard's writers, PyTorch's and tensorboardX's: what they are given is heard, and written as before."""
+"""Captures what TensorBoard's writers (PyTorch's and tensorboardX's) are given; they write as before."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _WITHOUT = "tensorboard.compat.notf"
 
 
 def prepare() -> None:
-    """Let TensorBoard write without TensorFlow, by its own switch for that; else it imports it where it is installed.
+    """Let TensorBoard write without TensorFlow, by its own switch; otherwise it imports TensorFlow if installed.
 
-    That takes seconds in every trial, and a process that has it cannot be forked. The files are the same.
+    The import takes seconds in every trial, and a process that has it cannot be forked. The files are the same.
     """
     sys.modules.setdefault(_WITHOUT, ModuleType(_WITHOUT))
 
 
 def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
-    """Hear ``SummaryWriter.add_scalar``, ``add_scalars`` (as ``main/tag``) and the metrics of ``add_hparams``."""
+    """Capture ``SummaryWriter.add_scalar``, ``add_scalars`` (as ``main/tag``) and the metrics of ``add_hparams``."""
 
     def record(writer: Any, step: Any, metrics: Mapping[str, Any]) -> None:
         folder = getattr(writer, "log_dir", None) or getattr(writer, "logdir", None) or ""

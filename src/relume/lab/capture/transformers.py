@@ -13,7 +13,7 @@ ENVIRONMENT: Mapping[str, str] = {}
 
 
 def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
-    """Hear ``Trainer.log``."""
+    """Capture ``Trainer.log``."""
 
     def heard(self: Any, logs: Mapping[str, Any], *_: Any, **__: Any) -> None:
         recorder.record("transformers", self.state.global_step, logs)

@@ -1,4 +1,4 @@
-"""W&B: runs are disabled, as its own mode of that name has it, and what they would have logged is heard."""
+"""W&B: runs are disabled by its own mode of that name, and what they would have logged is captured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENVIRONMENT = {"WANDB_MODE": "disabled", "WANDB_SILENT": "true"}
 
 
 def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
-    """Hear ``run.log`` and ``wandb.log`` of each run; ``wandb.init`` makes disabled ones only."""
+    """Capture ``run.log`` and ``wandb.log``; ``wandb.init`` makes disabled runs only."""
     init = module.init
 
     def heard(data: Mapping[str, Any], step: Any = None, *_: Any, **__: Any) -> None:

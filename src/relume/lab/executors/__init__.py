@@ -1,4 +1,4 @@
-"""Where trials run: what every way has in common."""
+"""Where trials run: what all executors have in common."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from relume.lab.trials.forked import BODY, Outcome, OutputPlace
 from relume.lab.trials.spec import TrialSpec
 
 Places = Callable[[TrialSpec], OutputPlace]
-"""Says where an order runs and what file gets what it prints."""
+"""Says where a spec runs and which file gets its output."""
 
 
 TRIES = 3
-"""Times that a trial is begun whose process was killed from outside, or whose server was."""
+"""Times that a trial is started if its process, or its server, is killed from outside."""
 
-LOST = "its process was killed three times from outside: perhaps the machine was out of memory"
+LOST = "its process was killed three times from outside; the machine may be out of memory"
 
 
 def cores() -> int:
@@ -30,13 +30,13 @@ def cores() -> int:
 
 @dataclass
 class Executor(ABC):
-    """Runs orders, several at a time; to be closed, or used as a context manager.
+    """Runs specs, several at a time. Close it, or use it as a context manager.
 
     Attributes:
         places: where each runs.
-        threads: that each trial may use. ``body``: what a trial's process calls.
-        preload: modules that the scripts import, as a survey found them; may be set between two calls of ``run``.
-        until: the time at which everything is ended, as ``time.monotonic`` has it. ``out_of_time``: it was.
+        threads: for each trial. ``body``: what a trial's process calls.
+        preload: modules that the scripts import, found by a survey; may be set between two calls of ``run``.
+        until: the ``time.monotonic`` at which everything is ended. ``out_of_time``: it has passed.
     """
 
     places: Places
@@ -49,7 +49,7 @@ class Executor(ABC):
 
     @abstractmethod
     def run(self, orders: Iterable[TrialSpec]) -> Iterator[Outcome]:
-        """Run them; each outcome is handed over as soon as it is there, and the next order taken when one has ended.
+        """Run them; yields each outcome as soon as it is known, and takes the next spec when one has ended.
 
         Closing the iterator, as Ctrl-C does, ends what is running.
         """
@@ -67,10 +67,10 @@ class Executor(ABC):
         self.close()
 
     def left(self) -> float | None:
-        """Seconds until everything is to be ended; None where there is no such time."""
+        """Seconds until everything is ended; None without a limit."""
         return None if self.until is None else max(0.0, self.until - time.monotonic())
 
     def is_over(self) -> bool:
-        """Whether the time is over, which is kept."""
+        """Whether the time is over; remembered."""
         self.out_of_time = self.out_of_time or self.left() == 0.0
         return self.out_of_time

@@ -28,7 +28,7 @@ LEAST_ROOM = 1_000_000
 """Bytes: with less left, the disk counts as full."""
 
 _PATIENCE = 20.0
-"""Seconds in which a server that was told to end must have ended."""
+"""Seconds that a server has to end after it is asked to."""
 
 
 @dataclass
@@ -42,12 +42,12 @@ class _Running:
 
 @dataclass
 class LocalExecutor(Executor):
-    """Runs trials here. An empty ``preload`` is that of the first trials: what they are seen to import.
+    """Runs trials here. If ``preload`` is empty, it becomes what the first trials import.
 
     Attributes:
-        jobs: how many at a time; 0: one a core, or one a GPU once a trial was seen to use one.
-        gpus: names of the GPUs, as CUDA_VISIBLE_DEVICES has them; None: those that this process would see.
-        why_not_forked: why the server imports nothing beforehand; "" where it does.
+        jobs: how many at a time; 0: one per core, or one per GPU once a trial has used one.
+        gpus: names of the GPUs, as in CUDA_VISIBLE_DEVICES; None: those that this process would see.
+        why_not_forked: why the server imports nothing beforehand; "" if it does.
     """
 
     jobs: int = 0
@@ -94,7 +94,7 @@ class LocalExecutor(Executor):
                 self.close()
 
     def _server(self, running: Iterable[_Running], order: TrialSpec) -> _Server:
-        """The one for the next trial, which has imported what is to be; a new one where that one is busy."""
+        """The server for the next trial, with its imports made; a new one if that one is busy."""
         busy = {id(entry.server) for entry in running}
         latest = self._servers[-1] if self._servers else None
         if latest is None or (latest.preload != self.preload and not self.why_not_forked):
@@ -106,7 +106,7 @@ class LocalExecutor(Executor):
         return self._servers[-1]
 
     def _ended(self, running: dict[int, _Running]) -> list[int]:
-        """Wait; returns the numbers that have ended, those of a server that is gone among them."""
+        """Wait; returns the numbers of ended trials, including those of a lost server."""
         found: list[int] = []
         ready = wait([each.pipe for each in self._servers], self.left())
         for server in [each for each in self._servers if each.pipe in ready]:
@@ -119,7 +119,7 @@ class LocalExecutor(Executor):
         return list(dict.fromkeys(found))
 
     def _ready(self, order: TrialSpec, server: _Server | None = None) -> _Server:
-        """A server, this or a new one, that has imported what trials of this order's script would import."""
+        """A server, this or a new one, that has imported what trials of this script import."""
         server = server or self._start(order)
         why_not = server.load(self.preload or first_imports(order.script))
         if why_not:
@@ -127,9 +127,9 @@ class LocalExecutor(Executor):
             server = self._start(order)
             if why_not := server.load(()):
                 raise StudyError(
-                    f"The process from which trials are started does not run here: {why_not}. Expected an "
-                    "interpreter that imports relume. To see why it does not, try "
-                    f"`{sys.executable} -c 'import relume.lab.trials.server'`; then give the same command again.",
+                    f"The process that starts trials does not run here: {why_not}. Expected an interpreter that "
+                    f"imports relume. To see the cause, run `{sys.executable} -c 'import relume.lab.trials.server'`; "
+                    "then repeat the command.",
                     slug="no-server",
                 )
         server.preload = self.preload
@@ -140,7 +140,7 @@ class LocalExecutor(Executor):
 
 
 class _Queue:
-    """What is still to be begun: orders, and those that are begun again."""
+    """What is still to be started: specs, and those to be started again."""
 
     def __init__(self, orders: Iterable[TrialSpec], places: Places, devices: _Devices, each: float) -> None:
         self._orders = iter(orders)
@@ -151,7 +151,7 @@ class _Queue:
         self._again: list[_Running] = []
 
     def next(self) -> _Running | None:
-        """What can be begun now; None where nothing is left, or a GPU must become free first."""
+        """What can be started now; None if nothing is left, or a GPU must become free first."""
         if self._again:
             return self._again.pop()
         order = self._waiting or next(self._orders, None)
@@ -168,7 +168,7 @@ class _Queue:
         return _Running(order, self._places(order), given)
 
     def ended(self, entry: _Running) -> Outcome | None:
-        """What became of it; None where it was killed from outside and is begun again."""
+        """Its outcome; None if it was killed from outside and is started again."""
         outcome = read_outcome(entry.order, entry.place)
         if outcome is None and entry.tries < TRIES:
             self._again.append(replace(entry, tries=entry.tries + 1))
@@ -178,7 +178,7 @@ class _Queue:
 
 
 class _Server:
-    """The driver's end of a server, which works in a folder of its own, outside the user's.
+    """The driver's end of a server, which works in its own folder outside the user's.
 
     Attributes:
         preload: the executor's, when it was last told to load.
@@ -203,15 +203,15 @@ class _Server:
             self.pipe.send((body, str(root)))
 
     def load(self, modules: tuple[str, ...]) -> str:
-        """Have it import these, while it runs no trial.
+        """Make it import these, while it runs no trial.
 
-        Returns: why trials cannot be forked from it then, in which case it is closed; "" where they can.
+        Returns: why trials cannot be forked from it then, in which case it is closed; "" if they can.
         """
         try:
             self.pipe.send(("load", modules))
             why_not: str = self.pipe.recv()
         except (EOFError, OSError):
-            why_not = "it ended while it imported"
+            why_not = "it ended during its imports"
         except BaseException:
             self.close()
             raise
@@ -224,7 +224,7 @@ class _Server:
         return os.path.join(self._folder.name, str(number))
 
     def send(self, number: int, entry: _Running, look: bool) -> None:
-        """Have a trial run; whether it is to tell what it writes and imports."""
+        """Run a trial; ``look``: whether it reports what it writes and imports."""
         with contextlib.suppress(OSError):  # gone: `ended` will tell
             self.pipe.send(("run", number, entry.order.to_dict(), entry.place, look))
 
@@ -253,7 +253,7 @@ class _Server:
 
 
 def _outside(root: Path) -> str:
-    """A folder for temporary files that is not below ``root``: an overlay cannot put writes into what it shows.
+    """A folder for temporary files that is not below ``root``: an overlay cannot write into what it shows.
 
     Raises: StudyError: there is none.
     """
@@ -262,8 +262,8 @@ def _outside(root: Path) -> str:
         if os.access(place, os.W_OK) and not Path(place).resolve().is_relative_to(root):
             return place
     raise StudyError(
-        f"Trials write apart from {root}, and {', '.join(places)} are inside it or cannot be written. Set TMPDIR to a "
-        "folder outside it, or give the command in a folder further down.",
+        f"Trials write outside {root}, but {', '.join(places)} are inside it or not writable. Set TMPDIR to a folder "
+        "outside it, or run the command in a subfolder.",
         slug="no-room-for-trials",
     )
 
@@ -278,15 +278,15 @@ class _Devices:
         return len(self._free)
 
     def take(self, wanted: float) -> tuple[str, ...] | None:
-        """GPUs for a trial: whole ones, or a part of one; None while too few are free.
+        """GPUs for a trial, whole or a part of one; None while too few are free.
 
-        Raises: StudyError: there are not so many.
+        Raises: StudyError: there are fewer.
         """
         whole = max(1, round(wanted)) if wanted > 0 else 0
         if whole > len(self._free):
             raise StudyError(
-                f"A trial is to have {wanted:g} GPUs, and this machine shows {len(self._free)}. Give a smaller number "
-                "with --gpus-per-trial, or none.",
+                f"A trial needs {wanted:g} GPUs, but this machine shows {len(self._free)}. Give --gpus-per-trial a "
+                "smaller number, or omit it.",
                 slug="too-few-gpus",
             )
         share = min(wanted, 1.0)
@@ -297,7 +297,7 @@ class _Devices:
         return tuple(found)
 
     def give_back(self, names: Iterable[str], wanted: float) -> None:
-        """They are free again."""
+        """Free them again."""
         self._add(names, min(wanted, 1.0))
 
     def _add(self, names: Iterable[str], share: float) -> None:
@@ -306,7 +306,7 @@ class _Devices:
 
 
 def gpus() -> tuple[str, ...]:
-    """The GPUs that a process here would see, found without starting CUDA."""
+    """The GPUs that a process here would see, without starting CUDA."""
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shown is not None:
         return tuple(name.strip() for name in shown.split(",") if name.strip() not in ("", "-1"))
@@ -316,15 +316,15 @@ def gpus() -> tuple[str, ...]:
 
 
 def _demand_room(folder: str, left: int | None = None) -> None:
-    """A trial that failed on a full disk has not failed by itself.
+    """A trial that failed on a full disk is not the script's failure.
 
-    Raises: StudyError: the disk of a folder is full, or was when so many bytes were left.
+    Raises: StudyError: the disk of a folder is full, or was with this number of bytes left.
     """
     with contextlib.suppress(OSError):
         if (shutil.disk_usage(folder).free if left is None else left) < LEAST_ROOM:
             raise StudyError(
-                f"The disk of {folder} is full, and a trial has failed. The trial was not recorded, and what was "
-                "recorded before is whole. Make room, or set TMPDIR to a folder with more, and give the same command "
-                "again: it goes on from there.",
+                f"The disk of {folder} is full, so a trial failed. It was not recorded; earlier results are intact. "
+                "Free some space, or set TMPDIR to a folder with more, and run the same command again: it continues "
+                "from there.",
                 slug="study-unwritable",
             )

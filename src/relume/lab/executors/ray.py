@@ -1,7 +1,7 @@
-"""Trials on a Ray cluster, as Ray Core tasks: the study stays with the driver, the nodes only run.
+"""Trials on a Ray cluster, as Ray Core tasks: the study stays with the driver, the nodes only run trials.
 
-Each task starts a fresh interpreter, as a worker of Ray has threads and is no place to fork from. A node that sees the
-user's folder at the same path uses it; another gets a copy without data. relume and what the script imports must be
+Each task starts a fresh interpreter, as a Ray worker has threads and cannot fork safely. A node that sees the user's
+folder at the same path uses it; other nodes get a copy without data. relume and what the script imports must be
 installed on every node.
 """
 
@@ -31,25 +31,25 @@ from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.supervise import read_outcome
 
 LARGE = 1_000_000
-"""Bytes from which on a file is taken for data, and not uploaded."""
+"""Bytes; a file of this size or more is treated as data and not uploaded."""
 
 DATA_FOLDERS = frozenset(
     "data dataset datasets checkpoints runs wandb mlruns lightning_logs outputs node_modules __pycache__ venv".split()
 )
-"""Folders that are not uploaded, besides hidden ones."""
+"""Folders that are not uploaded, as are hidden ones."""
 
 _MOST = 100_000_000
 _LONGEST_LOG = 10_000_000
 _NODE_LOST = 3
-"""Times that Ray begins a task again whose node or worker is lost."""
+"""Times that Ray restarts a task whose node or worker is lost."""
 
 
 @dataclass
 class RayExecutor(Executor):
-    """Runs trials on Ray: the log lies here, the work folder on the node. ``preload`` is not used.
+    """Runs trials on Ray: the log is here, the work folder on the node. ``preload`` is not used.
 
     Attributes:
-        address: of the cluster, or "local": one that is started here and ends with this executor.
+        address: of the cluster, or "local" to start one here that ends with this executor.
         left_out: files and folders that are not uploaded to nodes that do not see the user's folder.
     """
 
@@ -59,7 +59,7 @@ class RayExecutor(Executor):
     _began_ray: bool = field(default=False, repr=False)
 
     def close(self) -> None:
-        """Leave the cluster; end it where it was started here."""
+        """Leave the cluster; end it if it was started here."""
         if self._ray is not None and self._began_ray:
             self._ray.shutdown()
         self._ray, self._began_ray = None, False
@@ -69,7 +69,7 @@ class RayExecutor(Executor):
 
         Raises:
             MissingExtra: Ray is not installed.
-            StudyError: the cluster cannot be reached, or the folder is too large to be uploaded.
+            StudyError: the cluster cannot be reached, or the folder is too large to upload.
         """
         ray = self._connect()
         ahead, again, running = iter(orders), list[tuple[TrialSpec, int]](), dict[Any, tuple[TrialSpec, int]]()
@@ -101,7 +101,7 @@ class RayExecutor(Executor):
 
     def _connect(self) -> Any:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # half a minute of trying, instead of ten
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # try for half a minute instead of ten
         try:
             import ray
         except ImportError as absent:
@@ -119,7 +119,7 @@ class RayExecutor(Executor):
                 except (ConnectionError, ValueError, RuntimeError) as error:
                     raise StudyError(
                         f"Cannot reach a Ray cluster at {self.address} ({error}). Give the address that `ray status` "
-                        "knows, or `--ray local`.",
+                        "shows, or `--ray local`.",
                         slug="ray-unreachable",
                     ) from error
                 self._began_ray = True
@@ -128,7 +128,7 @@ class RayExecutor(Executor):
         return self._ray
 
     def _room(self, ray: Any) -> int:
-        """Trials that the cluster can run at a time, as it is now; nodes may come and go."""
+        """Trials that the cluster can run at once now; nodes may come and go."""
         processors = ray.cluster_resources().get("CPU", 0.0)
         return max(1, int(processors // self.threads))
 
@@ -148,7 +148,7 @@ class RayExecutor(Executor):
         return None if told is None else Outcome(order, trial_from_json(told["trial"]), told["found"])
 
     def _packed(self, folder: Path) -> bytes:
-        """The folder as an archive, without what is taken for data."""
+        """The folder as an archive, without data."""
         archive, left, size = io.BytesIO(), [], 0
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
             for above, folders, names in os.walk(folder):
@@ -165,8 +165,8 @@ class RayExecutor(Executor):
                         size += path.stat().st_size
                 if size > _MOST:
                     raise StudyError(
-                        f"{folder} holds more than {_MOST // 1_000_000} MB without what is taken for data. Start from "
-                        "the folder that holds the script, or on a file system that all nodes share.",
+                        f"{folder} holds more than {_MOST // 1_000_000} MB besides what looks like data. Start in the "
+                        "script's own folder, or on a file system that all nodes share.",
                         slug="too-much-to-upload",
                     )
         self.left_out = tuple(sorted(left))
@@ -174,7 +174,7 @@ class RayExecutor(Executor):
 
 
 def _speak_to_stderr() -> None:
-    """Ray prints what its nodes complain of to stdout, which is the results'; there is no setting for it."""
+    """Ray prints its nodes' complaints to stdout, which is for results; no setting changes that."""
     from ray._private import worker
 
     with contextlib.suppress(AttributeError):
@@ -186,7 +186,7 @@ def _speak_to_stderr() -> None:
 
 
 def run_here(told: dict[str, Any], body: str, mark: str, packed: bytes) -> tuple[dict[str, Any] | None, bytes]:
-    """One trial on the node on which this is called: its outcome as JSON, None where it was killed, and its log."""
+    """Run one trial on this node: its outcome as JSON, None if it was killed, and its log."""
     order = TrialSpec.from_dict(told)
     with tempfile.TemporaryDirectory(prefix="relume-", ignore_cleanup_errors=True) as top:
         if _mark(order) != mark:  # another file system
@@ -211,7 +211,7 @@ def run_here(told: dict[str, Any], body: str, mark: str, packed: bytes) -> tuple
 
 
 def _mark(order: TrialSpec) -> str:
-    """What tells whether two nodes see the same folder."""
+    """Identifies a folder, to know whether two nodes see the same one."""
     folder = Path(order.script.folder)
     try:
         info = folder.stat()

@@ -1,4 +1,4 @@
-"""What must hold of the trials before any verdict: seeds that do something, runs that repeat themselves."""
+"""Checks of the trials before any verdict: seeds have an effect, and runs repeat."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from relume.errors import StudyError
 def check_seeds(trials: Sequence[Trial]) -> None:
     """Refuses a study in which two seeds trained the same weights.
 
-    The digests of the trained weights are compared, not metrics, which may tie. Trials without a digest prove nothing.
+    It compares digests of the trained weights, as metrics may tie. Trials without a digest prove nothing.
 
     Raises:
-        StudyError: two finished trials that differ in their seed alone have the same ``weights``.
+        StudyError: two finished trials that differ only in their seed have the same ``weights``.
     """
     seen: dict[tuple[str, float, str], int] = {}
     for trial in trials:
@@ -34,11 +34,11 @@ def check_seeds(trials: Sequence[Trial]) -> None:
 
 
 FAIL_FAST = 2
-"""After so many runs, all of which raised one and the same exception, a contender is not tried again."""
+"""A contender is not tried again after this many runs that all raised the same exception."""
 
 
 def broken(trials: Sequence[Trial]) -> dict[str, str]:
-    """The contenders that cannot run, with the exception that each of their runs raised."""
+    """The contenders that cannot run, with the exception that all of their runs raised."""
     errors: dict[str, list[str]] = {}
     for trial in trials:
         if trial.key.activation != BASELINE:
@@ -51,7 +51,7 @@ def broken(trials: Sequence[Trial]) -> dict[str, str]:
 
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
-"""It differs in each run of one and the same error."""
+"""It differs between runs with the same error."""
 
 
 def repeats_that_differ(trials: Sequence[Trial]) -> list[tuple[Trial, Trial]]:

@@ -1,11 +1,11 @@
-"""One contender beside the baseline: the tests that each verdict needs, before any correction.
+"""One contender against the baseline: the tests that each verdict needs, before any correction.
 
-Which learning rate is truly the best is not known. So *better* asks that one rate of the contender beats the baseline
-at every confirmed rate of the baseline and at the rates between its best and the neighbors: whichever is truly its
-best, that test is among them (an intersection-union test, Berger 1982: valid without a correction for the number of
-rates). Between them quality is the parabola through the three, over the logarithm of the rate. The contender may choose
-which of its rates does the beating, and pays for the choice (Bonferroni). *Worse* is the same with the sides exchanged.
-The interval of the difference holds exactly these tests: it is one of best against best.
+The truly best learning rate is unknown. So *better* requires that one rate of the contender beats the baseline
+at every confirmed rate of the baseline and at the rates between its best and the neighbors: one of these tests is at
+its true best (an intersection-union test, Berger 1982: valid without a correction for the number of rates). Between
+them quality is the parabola through the three, over the logarithm of the rate. The contender may choose its winning
+rate, and pays for the choice (Bonferroni). *Worse* is the same with the sides exchanged. The interval of the difference
+holds exactly these tests: it is one of best against best.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from relume.lab.judging.tuning import enough, hazard
 
 CHOSEN = 0.5
 """The part of a claim's error for the rate that tuning chose; the other rates share the rest. Found of 2 sd at 8 seeds
-and 1.2 sd at 20 (curves .05, .3 and 1.5, correlation .5, better and worse, 60 studies each): an equal share .68 and .93
-on average, half .74 and .95, all of it .80 and .89, and then one bad tuning run decides."""
+and 1.2 sd at 20 (curves 0.05, 0.3 and 1.5, correlation 0.5, better and worse, 60 studies each): an equal share 0.68 and
+0.93 on average, half 0.74 and 0.95, all of it 0.80 and 0.89, and then one bad tuning run decides."""
 BETWEEN = (0.25, 0.5, 0.75)
-"""Where between two confirmed rates the parabola is tested, as a share of the step. The steps are ×4 or finer, so no
-rate lies more than ×1.19 from a tested one: of a curve that loses 1.5 sd a squared doubling, .09 sd."""
+"""Positions between two confirmed rates where the parabola is tested, as a share of the step. The steps are ×4 or
+finer, so no rate lies more than ×1.19 from a tested one: of a curve that loses 1.5 sd a squared doubling, 0.09 sd."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """The baseline, or a contender, at its confirmed rates.
+    """The baseline or a contender at its confirmed rates.
 
     Attributes:
-        name: of it. ``factors``: its k rates; the one that tuning chose comes first.
+        name: its name. ``factors``: its k rates; the one that tuning chose comes first.
         values: (k, n), greater is better, NaN for a failed run.
-        ends: (k, n), the same with the values at which collapsed runs ended.
+        ends: (k, n), the same, but collapsed runs have their final values.
         open: rates that would bracket the best one and were not run.
-        ran: (k,), on how many seeds each rate was run, if not on all: the first of them.
+        ran: (k,), how many seeds each rate was run on, always the first ones.
     """
 
     name: str
@@ -74,9 +74,9 @@ class Arm:
 
     @cached_property
     def unlucky(self) -> Array:
-        """(k,): what the mean at each rate could lose if as many runs had collapsed there as at all usable rates.
+        """(k,): what the mean at each rate would lose if as many runs had collapsed there as at all usable rates.
 
-        Otherwise a claim would choose the rate at which, by chance, none did.
+        Otherwise a claim would choose a rate at which none collapsed by chance.
         """
         collapsed = np.isnan(self.values) & ~np.isnan(self.ends)
         if not collapsed[list(self.usable)].any():
@@ -86,7 +86,7 @@ class Arm:
 
     @property
     def weights(self) -> Array:
-        """What a claim by each usable rate may spend of the error: half for the one that tuning chose, if it is one."""
+        """The part of the error that each usable rate may spend: half for the one that tuning chose."""
         others = len(self.usable) - 1
         return np.array(
             [(CHOSEN if row == self.usable[0] else (1 - CHOSEN) / others) if others else 1.0 for row in self.usable]
@@ -122,11 +122,12 @@ class ContestTerms:
 
 @dataclass(frozen=True)
 class Claim:
-    """That one side beats the other: p of the weakest of the tests it needs, with the choice of the winner's rate paid.
+    """The claim that one side beats the other: p of its weakest test, corrected for the choice of the winner's rate.
 
     Attributes:
-        p: of all of them; 1 if the loser's best rate is not bracketed.
-        finished: without the winner's failures, which otherwise count as the worst value seen, a collapse as it ended.
+        p: of all tests; 1 if the loser's best rate is not bracketed.
+        finished: without the winner's failures, which otherwise count as the worst value seen (a collapse as its final
+            value).
         confirmed: at the confirmed rates only, bracketed or not, without failures.
     """
 
@@ -142,8 +143,8 @@ class Contest:
     Attributes:
         own, base: the two sides.
         better, worse: the two claims. ``equivalent``: p of the weakest of its tests; 1 without a delta.
-        by_failing: at no rate of the contender did enough runs finish; ``worse`` counts the failures.
-        base_failing: the same of the baseline; ``better`` counts them.
+        by_failing: too few runs of the contender finished at every rate; ``worse`` counts the failures.
+        base_failing: the same for the baseline; ``better`` counts them.
         terms: what the tests shared.
     """
 
@@ -168,7 +169,7 @@ class Contest:
 
     @property
     def differences(self) -> Array:
-        """Contender − baseline at the best confirmed rates, greater is better; NaN if one of the two has no value."""
+        """Contender − baseline at the best confirmed rates, greater is better; NaN if either has no value."""
         return self.own.at_best - self.base.at_best
 
     def interval(self, level: float) -> tuple[float, float]:
@@ -180,7 +181,7 @@ class Contest:
 
 
 def contest(own: Arm, base: Arm, terms: ContestTerms) -> Contest:
-    """Makes every test of one contender."""
+    """Runs all tests of one contender."""
     if not own.factors or not (own.usable or base.usable):
         return Contest(own, base, base_failing=not base.usable)
     if not own.usable:
@@ -196,7 +197,7 @@ def contest(own: Arm, base: Arm, terms: ContestTerms) -> Contest:
 
 
 def collapse_moves(arm: Arm, worst: float | None) -> float:
-    """By how much runs that collapse unnoticed, as many as the runs seen allow (95 %), could lower the mean."""
+    """How much the mean could drop by runs that collapse unnoticed, as many as the runs seen allow (95 %)."""
     if worst is None:
         return 0.0
     finished = arm.at_best[~np.isnan(arm.at_best)]
@@ -204,7 +205,7 @@ def collapse_moves(arm: Arm, worst: float | None) -> float:
 
 
 def _claim(winner: Arm, loser: Arm, terms: ContestTerms, margin: float = 0.0) -> Claim:
-    """That one rate of ``winner`` exceeds every rate of ``loser`` by more than ``margin``."""
+    """The claim that one rate of ``winner`` exceeds every rate of ``loser`` by more than ``margin``."""
     rivals, rates = np.concatenate([loser.values, loser.between]), len(loser.factors)
     rows = list(winner.usable)
     ours, weights = winner.values[rows], winner.weights
@@ -228,10 +229,10 @@ def _claim(winner: Arm, loser: Arm, terms: ContestTerms, margin: float = 0.0) ->
 
 
 def _all_failing(winner: Arm, loser: Arm) -> Claim:
-    """The claim against a side of which too few runs finished at every rate.
+    """The claim against a side with too few finished runs at every rate.
 
-    At each of them it loses run by run, or fails more often than the winner at its best rate (Fisher's exact test, with
-    the choice of that rate paid for). The better of the two tests is taken, and paid for twice.
+    At each rate it loses run by run, or fails more often than the winner at its best rate (Fisher's exact test,
+    corrected for the choice of that rate). The better of the two tests counts, with its p doubled.
     """
     kept = int(np.isnan(winner.at_best).sum()), len(winner.at_best)
     worst = 0.0
@@ -261,7 +262,7 @@ def _by_failing(loser: Arm, row: int, winner: Array) -> float:
 
 
 def _limit(winner: Arm, loser: Arm, level: float, step: float) -> float:
-    """What winner − loser, best against best, is above, but for a chance of ``level``."""
+    """Lower bound of winner − loser, best against best, wrong with probability ``level``."""
     rivals = np.concatenate([loser.values[list(loser.usable)], loser.between])
     differences = winner.values[list(winner.usable)][:, None] - rivals
     return float(stats.lower_limit(differences, level * winner.weights[:, None], step).min(-1).max())

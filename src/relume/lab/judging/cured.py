@@ -1,8 +1,8 @@
-"""Whether a cure holds: fewer units die on the same seeds, few enough are dead, and the metric is not worse.
+"""Whether a cure holds: fewer units die on the same seeds, few enough are dead, and the metric is no worse.
 
-The dead share is tested at the study's error divided by the number of cures that may be tried, since the first that
-holds ends the search: a cure that does nothing is called a cure in at most 5 % of the searches. The metric is tested at
-5 % for each cure, against a difference of delta (a non-inferiority test). Both must hold.
+The dead share is tested at the study's error divided by the number of cures that may be tried, since the first cure
+that holds ends the search: an ineffective cure is accepted in at most 5 % of searches. The metric is tested at 5 % for
+each cure, against a difference of delta (a non-inferiority test). Both must hold.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ ALPHA = 0.05
 """The error of the whole search for the dead share, and of each cure's metric."""
 
 FIRST = 2
-"""Runs of a cure after which it may be given up. Giving up can only miss a cure, never call one."""
+"""Runs of a cure after which it may be given up. Giving up can miss a cure, but never accept a false one."""
 
 
 @dataclass(frozen=True)
 class CureTerms:
-    """What is asked of a cure.
+    """The requirements on a cure.
 
     Attributes:
         metric, mode, at: as in a :class:`~relume.artifacts.trial.Design`.
-        delta: a metric worse by that counts; None: one standard deviation of the script as it stands.
-        max_dead: the largest dead share that counts as cured. ``candidates``: cures that may be tried.
+        delta: the smallest loss of the metric that counts; None: one standard deviation of the unchanged script.
+        max_dead: the largest dead share that counts as cured. ``candidates``: number of cures that may be tried.
     """
 
     metric: str
@@ -52,14 +52,14 @@ class CureTerms:
 
 
 def least_seeds(candidates: int) -> int:
-    """The fewest pairs with which the dead share can be shown to fall: the one-sided sign-flip test's."""
+    """The fewest pairs that can show a lower dead share, by the one-sided sign-flip test."""
     return math.ceil(-math.log2(ALPHA / max(1, candidates)))
 
 
 def delta_of(base: Sequence[Trial], terms: CureTerms) -> float:
-    """What counts as worse: what was asked, or one standard deviation of the script's own runs.
+    """The loss that counts as worse: as asked, or one standard deviation of the script's own runs.
 
-    If they all end with one value, such as a return of 1, it is 1 % of that: nothing can be shown not to be worse by 0.
+    If all end with one value, such as a return of 1, it is 1 % of that: no test can exclude a loss of 0.
     """
     if terms.delta is not None:
         return terms.delta
@@ -70,19 +70,19 @@ def delta_of(base: Sequence[Trial], terms: CureTerms) -> float:
 
 
 def hopeless(base: Sequence[Trial], runs: Sequence[Trial], terms: CureTerms) -> str:
-    """Why the first runs show that a cure will not hold, "" if they do not."""
+    """Why the first runs show that a cure will not hold; "" if they do not."""
     if len(runs) < FIRST:
         return ""
     if all(run.status != "finished" for run in runs):
         return _failures(runs)
     before, after = _dead(base, runs)
     if after and statistics.fmean(after) > max(terms.max_dead, statistics.fmean(before) / 2):
-        return f"after {len(runs)} runs more than half as many units were dead as before"
+        return f"after {len(runs)} runs, more than half as many units were dead as before"
     return ""
 
 
 def tried(contender: Contender, base: Sequence[Trial], runs: Sequence[Trial], terms: CureTerms, seeds: int) -> Tried:
-    """What a cure's runs say beside those of the script (``base``), of which ``seeds`` pairs were planned."""
+    """Compare a cure's runs with those of the script (``base``); ``seeds`` pairs were planned."""
     before, after = _dead(base, runs)
     shares = np.array(before) - np.array(after)
     step = stats.least_step(np.array([*before, *after]))
@@ -112,10 +112,10 @@ def tried(contender: Contender, base: Sequence[Trial], runs: Sequence[Trial], te
 
 
 def says(contender: Contender) -> str:
-    """What a cure does, a sentence."""
+    """What a cure does, as a sentence."""
     if contender.treatment in TREATMENTS:
         return sentence(contender.treatment, contender.parameters)
-    return f"apply {contender.name} in the place of the activations between layers"
+    return f"replace the activations between layers by {contender.name}"
 
 
 def _outcome(
@@ -143,17 +143,17 @@ def _failures(runs: Sequence[Trial]) -> str:
     """``2 of its 8 runs failed (NameError: name 'loss' is not defined)``."""
     failed = [run for run in runs if run.status != "finished"]
     how = "diverged" if failed and all(run.status == "diverged" for run in failed) else "failed"
-    reason = failed[0].error or failed[0].status if failed else "they gave no value of the metric"
+    reason = failed[0].error or failed[0].status if failed else "the metric has no value"
     return f"{len(failed) or 'some'} of its {len(runs)} runs {how} ({reason})"
 
 
 def _not_worse(old: Array, new: Array, delta: float, mode: Mode) -> float:
-    """One-sided p that the metric is worse by ``delta``; a failed run of the script counts as its worst value."""
+    """One-sided p that the metric is worse by ``delta``; a failed run of the script counts as the worst value."""
     finite = old[np.isfinite(old)]
     if not np.isfinite(new).all() or not len(new):
         return 1.0
     if not len(finite):
-        return 0.0  # the script as it stands never gave a value, and the cure always does
+        return 0.0  # the unchanged script never gave a value, and the cure always does
     sign = 1.0 if mode == "max" else -1.0
     worst = float((sign * finite).min())
     gains = sign * new - np.where(np.isfinite(old), sign * old, worst)
@@ -161,7 +161,7 @@ def _not_worse(old: Array, new: Array, delta: float, mode: Mode) -> float:
 
 
 def _dead(base: Sequence[Trial], runs: Sequence[Trial]) -> tuple[list[float], list[float]]:
-    """The dead shares of the pairs in which both were judged."""
+    """The dead shares of the pairs in which both were measured."""
     known = {trial.key.seed: trial.dead_share for trial in base}
     pairs = [(known.get(run.key.seed), run.dead_share) for run in runs]
     judged = [(before, after) for before, after in pairs if before is not None and after is not None]
@@ -169,7 +169,7 @@ def _dead(base: Sequence[Trial], runs: Sequence[Trial]) -> tuple[list[float], li
 
 
 def _values(trials: Sequence[Trial], terms: CureTerms) -> Array:
-    """Of each run in the order of the seeds; NaN for one that failed. One that collapsed has the value it ended at."""
+    """The value of each run, by seed; NaN for a failed one. A collapsed run has its final value."""
     ordered = sorted(trials, key=lambda trial: trial.key.seed)
     return np.array([trial_value(trial, terms.metric, terms.at, terms.mode) for trial in ordered], dtype=np.float64)
 

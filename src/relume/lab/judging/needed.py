@@ -1,4 +1,4 @@
-"""How many seeds it takes to decide: for a true difference of delta, with the tests that the verdict will make."""
+"""How many seeds a decision takes, for a true difference of delta with the verdict's own tests."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from relume.lab.judging.contest import Arm, Contest
 from relume.lab.judging.stats import Array
 
 POWER = 0.8
-"""How often a study with so many seeds finds the difference."""
+"""The power of the study with that number of seeds."""
 DRAWS = 400
-"""Simulated studies per number of seeds; the standard error of their power is .02."""
+"""Simulated studies per number of seeds; the standard error of their power is 0.02."""
 MOST = 100_000
 QUARTILES = (0.25, 0.75)
 """Of the spreads that fit the pairs: (n − 1) s² ÷ χ² with n degrees of freedom. With n − 1 the middle of the range had
-a power of .85 to .88 (60 studies each, delta 1.5 sd, pairs correlated by 0 and .5): a seventh fewer seeds do."""
+a power of 0.85 to 0.88 (60 studies each, delta 1.5 sd, pairs correlated by 0 and 0.5): a seventh fewer seeds do."""
 
 
 def seeds_needed(one: Contest, delta: float | None, level: float) -> tuple[int, int] | None:
-    """From how many to how many seeds find a true difference of ``delta`` with 80 % power.
+    """The range of seeds that find a true difference of ``delta`` with 80 % power.
 
-    The range is that of the middle half of the spreads which are compatible with the pairs seen. Studies are drawn with
-    their means and covariances, the best rates ``delta`` apart; the claim is found if the weakest of its tests is.
+    The range covers the middle half of the spreads compatible with the pairs seen. Studies are drawn with their means
+    and covariances, the best rates ``delta`` apart; a claim is found if its weakest test passes.
 
     Args:
-        one: tests that were made.
+        one: the tests made so far.
         delta: in the metric's unit; None without one.
-        level: two-sided, what of alpha the next verdict has for one contender.
+        level: two-sided, the part of alpha that the next verdict has for one contender.
 
     Returns: None without a delta, or if the spread is 0 or unknown; the greater of the two needs, better and worse.
     """
@@ -61,7 +61,7 @@ def _range(winner: Arm, loser: Arm, delta: float, level: float) -> tuple[int, in
 
 
 def _least_seeds(apart: Array, residuals: Array, levels: Array) -> int:
-    """The least number of pairs with which POWER of the drawn studies make the claim.
+    """The fewest pairs with which POWER of the drawn studies make the claim.
 
     Args:
         apart: (i, j) true differences of the tests.

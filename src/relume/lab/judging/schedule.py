@@ -1,7 +1,7 @@
 """What should run next: tuning, the confirmation on fresh seeds, and the planned verdicts.
 
-Pure functions of the design and of the trials that have ended: a study that was interrupted, or asked for more, goes
-on by asking again. Nothing that has ended, however it ended, is asked for a second time.
+Pure functions of the design and of the trials that have ended: to continue an interrupted or extended study, ask again.
+A trial that has ended, however it ended, is not asked for again.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from relume.lab.judging.tuning import CONFIRMED, Tuning, enough, hazard
 from relume.lab.judging.values import Key, scores
 
 GROWTH = 3
-"""How many rates of one contender may be added while its best rate is not bracketed."""
+"""How many rates may be added for one contender while its best rate is not bracketed."""
 CLOSE = 0.5
 """Standard deviations of a run by which the parabola's top may exceed the best rate before a half step is run. Of 4000
 contenders whose rates are all equal none exceeded it at 8 seeds; an optimum half a step off, steep, exceeds it by 1."""
 SCREEN = 4
-"""Seeds after which what is hopeless is dropped, if the first verdict takes at least twice as many."""
+"""Seeds after which hopeless contenders are dropped, if the first verdict takes at least twice that number."""
 SCREENING_ERROR = 0.01
-"""The chance that a study drops a contender that is as good as the baseline. It can only leave a verdict out, so the
-error of the verdicts stays as it is. Of seven contenders one must lose by 5.6 sd of the pairs at each of its rates."""
+"""The chance that a study drops a contender that is as good as the baseline. Dropping only omits a verdict, so the
+verdicts' error does not change. Of seven contenders one must lose by 5.6 sd of the pairs at each of its rates."""
 AS_IT_STANDS = TrialKey(BASELINE, 0, 1.0, "confirm")
-"""The first run of the script at its own rates. They are run on every seed, though tuning may choose others: their
-failures and dead units are a row of the report, and enter no test unless the rate is a confirmed one."""
+"""The first run of the script at its own rates. They run on every seed, though tuning may choose others: their failures
+and dead units are a row of the report, and enter a test only if the rate is confirmed."""
 STAGES = (1, 2, 4)
 """Verdicts are given at these multiples of the first one's seeds."""
 
@@ -43,12 +43,12 @@ STAGES = (1, 2, 4)
 
 @dataclass(frozen=True)
 class Rates:
-    """Where one contender is confirmed.
+    """The confirmation of one contender.
 
     Attributes:
         factors: of its own rates; the one that tuning chose comes first.
-        missing: the runs that have not ended. Until there are none, ``factors`` may grow.
-        open: the rates that would bracket its best one and were not run, because GROWTH is spent.
+        missing: the runs that have not ended. While there are any, ``factors`` may grow.
+        open: the rates that would bracket its best one but were not run, as GROWTH is used up.
     """
 
     factors: tuple[float, ...]
@@ -57,20 +57,20 @@ class Rates:
 
 
 class Confirmation:
-    """The confirmation of a design: each one's rates, and the runs that have ended.
+    """The confirmation of a design: the rates of each contender, and the ended runs.
 
     A rate is known to be the best only if both of its neighbors were run, and no rate between them is clearly better.
     So the rates of a contender grow, on the same seeds: outward by a step of the grid until the best is bracketed, and
     by half steps toward a rate at which the runs fail, or around the best if the parabola through it and its neighbors
-    has its top clearly above. A rate that is added can only make a claim against this contender harder.
+    peaks clearly above. An added rate can only make a claim against this contender harder.
 
-    After SCREEN seeds a contender is dropped if the baseline beats it at every rate; a rate is not run on if every run
+    After SCREEN seeds a contender is dropped if the baseline beats it at every rate; a rate is stopped if every run
     there failed.
 
     Attributes:
         choices: what tuning chose; empty before it has ended.
         scores: of each run that has ended, greater is better, NaN for a run without a value.
-        order: the names, the baseline first, then the contenders by what they promised in tuning.
+        order: the names, the baseline first, then the contenders by their score in tuning.
     """
 
     def __init__(self, design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> None:
@@ -113,7 +113,7 @@ class Confirmation:
 
     @property
     def is_screened(self) -> bool:
-        """Whether the first verdict takes so many seeds that a screening saves runs."""
+        """Whether the first verdict takes enough seeds for screening to save runs."""
         return self.counts[0] >= 2 * SCREEN
 
     @cached_property
@@ -124,7 +124,7 @@ class Confirmation:
         return frozenset(name for name in self.design.names[1:] if self._is_hopeless(name))
 
     def _is_hopeless(self, name: str) -> bool:
-        """The best rate of the contender is among those that were run, and one of the baseline's beats each of them."""
+        """The contender's best rate is among those that were run, and one rate of the baseline beats each of them."""
         own, base = self.choices[name].confirmed, self.choices[BASELINE].confirmed
         if not own or name in self._beyond_screen or not (self._is_there(name, own) and self._is_there(BASELINE, base)):
             return False
@@ -144,19 +144,19 @@ class Confirmation:
 
     @cached_property
     def stopped(self) -> set[tuple[str, float]]:
-        """The rates at which every one of the first runs failed, so that no more follow."""
+        """The rates at which all first runs failed, so that no more follow."""
         first = {(name, factor, seed) for (name, seed, factor, _), score in self.scores.items() if math.isnan(score)}
         lost = Counter((name, factor) for name, factor, seed in first if seed < SCREEN)
         return {rate for rate, count in lost.items() if count == SCREEN and self.is_screened}
 
     def keys(self, name: str, factors: Sequence[float], seeds: int) -> Iterator[Key]:
-        """The runs of a contender up to a number of seeds, without those that screening spares."""
+        """The runs of a contender up to a number of seeds, without those that screening saves."""
         for key in _keys(name, factors, seeds):
             if (name, key[2]) not in self.stopped or key[1] < SCREEN or key in self.ended:
                 yield key
 
     def beyond(self, name: str, factors: Sequence[float], seeds: int) -> Iterator[float]:
-        """The rates that are needed next to bracket the best one."""
+        """The rates needed next to bracket the best one."""
         choice = self.choices[name]
         values = {factor: [self.scores[key] for key in self.keys(name, (factor,), seeds)] for factor in factors}
         best = best_of(values)
@@ -186,7 +186,7 @@ class Confirmation:
 
 
 def _half_steps(values: dict[float, list[float]], best: float, below: float, above: float) -> Iterator[float]:
-    """Halfway to the farther neighbor, or to both, if the parabola through the three rises more than CLOSE above."""
+    """Halfway to the farther neighbor, or to both, if the parabola through the three peaks more than CLOSE above."""
     runs = np.array([values[rate] for rate in (below, best, above)])
     means, spread = np.nanmean(runs, -1), math.sqrt(np.nanvar(runs, -1, ddof=1).mean())
     places = np.log2([below, best, above])
@@ -202,7 +202,7 @@ def best_of(values: dict[float, list[float]]) -> float | None:
     """The rate with the greatest mean, a failed run counted as the worst value; None if too few runs finished at all.
 
     Args:
-        values: factor → one score a run, greater is better, NaN for a run without a value.
+        values: factor → one score per run, greater is better, NaN for a run without a value.
     """
     usable = [factor for factor, each in values.items() if enough(each)]
     if not usable:
@@ -220,10 +220,10 @@ def _keys(name: str, factors: Sequence[float], seeds: int) -> Iterator[Key]:
 
 
 def next_trials(design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> list[TrialKey]:
-    """What should run next, in this order; empty when everything has ended.
+    """The trials to run next, in this order; empty when everything has ended.
 
     The first verdict comes early: the baseline and the most promising contender run first, then the others one by one.
-    At the later numbers of seeds all run side by side.
+    At the later numbers of seeds all contenders run together.
 
     Args:
         design: what was asked.
@@ -248,7 +248,7 @@ def _as_it_stands(study: Confirmation) -> list[TrialKey]:
 
 
 def runs_left(design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> dict[str, int]:
-    """How many runs of each are left up to the design's seeds, as far as is known; while tuning, CONFIRMED rates."""
+    """How many runs of each are left up to the design's seeds, as far as known; tuning assumes CONFIRMED rates."""
     study = Confirmation(design, done, looks)
     left = Counter(key.activation for key in next_trials(design, done, looks))
     for name in design.names:
@@ -267,7 +267,7 @@ def runs_left(design: Design, done: Sequence[Trial], looks: Sequence[Look] = ())
 
 
 def question(design: Design) -> str:
-    """What the design asks of its contenders, in one line: another question is another look."""
+    """The design's question in one line: another question is another look."""
     parts = [
         design.metric, design.mode, design.at, f"tuned by {design.tune_metric or design.metric}",
         f"factors {','.join(f'{factor:g}' for factor in sorted(set(design.factors)))}",
@@ -277,40 +277,40 @@ def question(design: Design) -> str:
 
 
 def share(number: int) -> float:
-    """The part of alpha that a look may spend: 3/5, 1/5, 1/10, 1/20 … for the first, second, third; 1 together."""
+    """The part of alpha that a look may spend: 3/5, 1/5, 1/10, 1/20 … for the first, second, third …; 1 in total."""
     return 0.6 if number == 1 else 0.4 * 0.5 ** (number - 1)
 
 
 def stages(design: Design, looks: Sequence[Look]) -> tuple[int, ...]:
-    """The numbers of seeds at which verdicts may be given: n, 2n and 4n, n being the first look's.
+    """The planned numbers of seeds for verdicts: n, 2n and 4n, with n of the first look.
 
     Raises:
-        StudyError: the design asks for a number of seeds that is none of them.
+        StudyError: the design's number of seeds is not one of them.
     """
     first = looks[0].seeds if looks else design.seeds
     allowed = tuple(first * times for times in STAGES)
     if design.seeds not in allowed:
         raise StudyError(
-            f"This study cannot be judged at {design.seeds} seeds: its first verdict was printed at {first}, and a"
-            " verdict at any other number, chosen after seeing one, would be wrong more often than it says. Ask for"
-            f" {', '.join(f'--seeds {count}' for count in allowed)}, or begin a new study with --study DIR.",
+            f"This study cannot be judged at {design.seeds} seeds: its first verdict was printed at {first}, and a "
+            "number chosen after seeing a verdict makes errors more frequent than stated. Give "
+            f"{', '.join(f'--seeds {count}' for count in allowed)}, or begin a new study with --study DIR.",
             slug="not-a-look",
         )
     return allowed
 
 
 def next_seeds(design: Design, looks: Sequence[Look]) -> int | None:
-    """How many seeds the next look takes; None after the last one."""
+    """The seeds of the next look; None after the last one."""
     return next((count for count in stages(design, looks) if count > design.seeds), None)
 
 
 def look_now(design: Design, done: Sequence[Trial], looks: Sequence[Look]) -> Look | None:
-    """The look that a verdict given now is: one of ``looks`` if nothing is new, otherwise the next.
+    """The look of a verdict given now: one of ``looks`` if nothing is new, otherwise the next.
 
-    It is to be kept with the study before the verdict is shown, or used to decide whether to go on. The first look
-    begins when the baseline and one contender are complete: the others wait, and count in the correction.
+    Record it in the study before the verdict is shown or used to decide whether to continue. The first look begins when
+    the baseline and one contender are complete: the others wait, and count in the correction.
 
-    Returns: None before that.
+    Returns: the look; None before the first.
 
     Raises:
         StudyError: as ``stages``.
@@ -319,7 +319,7 @@ def look_now(design: Design, done: Sequence[Trial], looks: Sequence[Look]) -> Lo
 
 
 def look_of(study: Confirmation, looks: Sequence[Look]) -> Look | None:
-    """As :func:`look_now`, of a confirmation that is at hand."""
+    """Like :func:`look_now`, for a given confirmation."""
     if not study.choices or not study.complete(BASELINE, study.counts[0]):
         return None
     design = study.design

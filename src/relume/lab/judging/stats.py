@@ -1,8 +1,8 @@
-"""The arithmetic of verdicts: tests of paired differences, corrections, intervals and power.
+"""The statistics of verdicts: tests of paired differences, corrections, intervals and power.
 
-SciPy's special functions do the work; Holm and the power of the t-test are our own. Every function says what it answers
-for no pair, one pair, and pairs whose differences are all equal: there Student's t would claim certainty, and the exact
-sign-flip test takes its place.
+SciPy's special functions do the work; Holm and the power of the t-test are our own. Every function defines its answer
+for no pair, one pair, and pairs whose differences are all equal: Student's t would claim certainty there, so the exact
+sign-flip test replaces it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from relume.errors import MissingExtra
 Array = NDArray[np.float64]
 
 EXACT_PAIRS = 32
-"""Up to so many pairs all 2ⁿ sign flips are counted; beyond, FLIPS of them are drawn."""
+"""Up to this many pairs all 2ⁿ sign flips are counted; beyond, FLIPS of them are drawn."""
 FLIPS = 20_000
 ROUNDING = 1e-13
-"""A spread below this share of the greatest value is rounding."""
+"""A spread below this share of the greatest value is rounding error."""
 
 
 @functools.cache
@@ -49,10 +49,10 @@ def moments(differences: Array) -> tuple[Array, Array, Array]:
     """Count, mean and standard deviation along the last axis, without NaN.
 
     Args:
-        differences: (…, n); a pair without a difference is NaN.
+        differences: (…, n); NaN for a pair without a difference.
 
-    Returns: three arrays of shape (…). The mean of no number and the deviation of fewer than two are NaN; a deviation
-        that is only rounding is 0.
+    Returns: three arrays of shape (…). The mean of no numbers and the deviation of fewer than two are NaN; a deviation
+    that is only rounding is 0.
     """
     there = ~np.isnan(differences)
     count = there.sum(-1).astype(np.float64)
@@ -70,10 +70,10 @@ def p_greater(differences: Array, margin: float = 0.0, *, step: float = 0.0, lea
     """One-sided p of the paired t-test: that the mean is not above ``margin``.
 
     Args:
-        differences: (…, n), NaN where a pair has no difference.
+        differences: (…, n), NaN for a pair without a difference.
         margin: in the unit of the differences.
-        step: the least distance of two values that were told apart. Differences that spread by no more than it are
-            counted, not normal: the exact sign-flip test takes the place of the t-test.
+        step: the least distance between two distinct values. Differences that vary by no more than it are counts, not
+            normal: the exact sign-flip test replaces the t-test.
         least: with fewer pairs p is 1.
 
     Returns: (…).
@@ -94,7 +94,7 @@ def least_pairs(alpha: float) -> int:
 
 
 def least_step(values: Array) -> float:
-    """The least distance of two different values: what the printed digits, or the items counted, can tell apart."""
+    """The least distance between two different values: the resolution of the printed digits or counts."""
     kept = np.unique(values[np.isfinite(values)])
     gaps = np.diff(kept)
     gaps = gaps[gaps > ROUNDING * np.abs(kept).max(initial=0.0)]
@@ -102,7 +102,7 @@ def least_step(values: Array) -> float:
 
 
 def lower_limit(differences: Array, level: Array, step: float = 0.0) -> Array:
-    """(…): what the mean of ``differences`` (…, n) exceeds, but for a chance of ``level`` (…); −∞ of fewer than two.
+    """(…): lower bound of the mean of ``differences`` (…, n) at error ``level`` (…); −∞ for fewer than two.
 
     The spread is at least that of a difference of two values that were rounded to multiples of ``step``.
     """
@@ -122,16 +122,16 @@ def interval(count: float, mean: float, deviation: float, level: float) -> tuple
 
 
 def sign_flip(differences: Sequence[float] | Array) -> float:
-    """Exact two-sided p: how often random signs give a mean at least as far from 0.
+    """Exact two-sided p: the share of random sign flips whose mean is at least as far from 0.
 
     Every one of the 2ⁿ flips is counted up to EXACT_PAIRS pairs, by the sums of two halves; beyond, FLIPS are drawn
-    with a fixed seed. The least value that n pairs can give is ``sign_flip_floor(n)``.
+    with a fixed seed. The smallest p that n pairs can give is ``sign_flip_floor(n)``.
 
     Returns: p; 1 for no pair. NaN is left out.
     """
     kept = np.asarray(differences, dtype=np.float64)
     kept = kept[~np.isnan(kept)]
-    slack = 1e-12 * float(np.abs(kept).sum())  # sums in another order differ by rounding
+    slack = 1e-12 * float(np.abs(kept).sum())  # sums in another order differ by rounding errors
     observed = abs(float(kept.sum()))
     if observed <= slack:
         return 1.0
@@ -144,24 +144,25 @@ def sign_flip(differences: Sequence[float] | Array) -> float:
 
 
 def sign_flip_floor(pairs: int) -> float:
-    """The least two-sided p that a sign-flip test of so many pairs can give: 2 ÷ 2ⁿ."""
+    """The smallest two-sided p of a sign-flip test of n pairs: 2 ÷ 2ⁿ."""
     return min(1.0, 2.0 * 0.5**pairs)
 
 
 def parabola(places: Array, at: Array) -> Array:
-    """Lagrange's weights (m, 3): the parabola through values at three ``places``, read off ``at`` (m,) others."""
+    """Lagrange's weights (m, 3): the parabola through values at three ``places``, evaluated ``at`` (m,) others."""
     others = [np.delete(places, index) for index in range(3)]
     return np.stack([np.prod((at[:, None] - o) / (own - o), -1) for own, o in zip(places, others, strict=True)], -1)
 
 
 def p_sign_losses(first: Array, second: Array) -> float:
-    """One-sided p of the exact sign test that ``first`` does not lose: NaN is the worst value, two of them a tie.
+    """One-sided p of the exact sign test that ``first`` does not lose: NaN is the worst value, two NaN are a tie.
 
     Args:
         first: (n,), greater is better.
         second: (n,), the same pairs.
 
-    Returns: the probability of so many losses among the pairs without a tie if both were equally likely; 1 without one.
+    Returns: the probability of at least that many losses among the pairs without a tie if both were equally likely; 1
+    without any.
     """
     a, b = np.where(np.isnan(first), -np.inf, first), np.where(np.isnan(second), -np.inf, second)
     losses, wins = int((a < b).sum()), int((a > b).sum())
@@ -169,11 +170,11 @@ def p_sign_losses(first: Array, second: Array) -> float:
 
 
 def p_more_often(here: tuple[int, int], elsewhere: tuple[int, int]) -> float:
-    """One-sided p of Fisher's exact test (1935) that something is not more frequent here than elsewhere.
+    """One-sided p of Fisher's exact test (1935) that something is no more frequent here than elsewhere.
 
     Args:
-        here: how often it happened, of how many.
-        elsewhere: the same; of none, p is 1.
+        here: (how often it happened, of how many).
+        elsewhere: the same; p is 1 if of none.
     """
     (hits, runs), (others, rest) = here, elsewhere
     total = hits + others
@@ -188,7 +189,7 @@ def p_improves(differences: Array) -> float:
 
 
 def correlation(first: Array, second: Array) -> float:
-    """Pearson's, over the pairs where both are known; NaN for fewer than three, or where one does not vary."""
+    """Pearson's, over the pairs with both values; NaN for fewer than three, or if one does not vary."""
     both = ~(np.isnan(first) | np.isnan(second))
     a, b = first[both], second[both]
     if len(a) < 3 or not (moments(a)[2] > 0 and moments(b)[2] > 0):
@@ -204,10 +205,10 @@ def holm(p: Sequence[float] | Array, of: int | None = None) -> Array:
     """Holm's step-down correction (1979).
 
     Args:
-        p: one a hypothesis.
-        of: how many hypotheses there are, where some are not at hand (they count as not rejected); default: these.
+        p: one per hypothesis.
+        of: the number of hypotheses, if some are missing from ``p`` (they count as not rejected); default: these.
 
-    Returns: p in the same order; a hypothesis is rejected where it is at most the family's level.
+    Returns: p in the same order; a hypothesis is rejected if its p is at most the family's level.
     """
     values = np.asarray(p, dtype=np.float64)
     total = max(of or 0, len(values))
@@ -219,7 +220,7 @@ def holm(p: Sequence[float] | Array, of: int | None = None) -> Array:
 
 
 def wilson(hits: int, of: int, level: float = 0.05) -> tuple[float, float]:
-    """Wilson's score interval of a share (1927) that misses with probability ``level``; (0, 1) of nothing."""
+    """Wilson's score interval of a share (1927) that misses with probability ``level``; (0, 1) for nothing."""
     if of == 0:
         return 0.0, 1.0
     z = float(special().ndtri(1 - level / 2))
@@ -267,7 +268,7 @@ def detectable_effect(pairs: int, level: float, chance: float = 0.8) -> float:
 
 @functools.cache
 def _gauss() -> tuple[Array, Array]:
-    """Gauss-Legendre nodes and weights; the eigenvalues behind them take .1 s."""
+    """Gauss-Legendre nodes and weights; computing their eigenvalues takes 0.1 s."""
     return np.polynomial.legendre.leggauss(400)
 
 

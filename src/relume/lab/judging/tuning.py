@@ -1,4 +1,4 @@
-"""Tuning: one budget for all, on seeds that serve nothing else. It chooses the learning rates that are confirmed."""
+"""Tuning: one budget for all, on separate seeds. It chooses the learning rates to confirm."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from relume.lab.judging.checks import broken
 from relume.lab.judging.values import Key, scores
 
 MOST_EXTENSIONS = 2
-"""How often the grid grows when a best rate lies at its end."""
+"""How often the grid may grow if a best rate is at its end."""
 CONFIRMED = 3
-"""How many rates of each contender are confirmed: the best and its neighbors, through which a parabola passes."""
+"""How many rates of each contender are confirmed: the best and its neighbors, which define a parabola."""
 TRIES = 4
-"""A tuning run without a value is replaced on a further seed, up to this many runs a rate."""
+"""A tuning run without a value is replaced on another seed, up to this many runs per rate."""
 ENOUGH = 0.5
 """A rate is compared if at least this share of its runs finished."""
 
@@ -28,10 +28,10 @@ class Choice:
     Attributes:
         factor: the best by the tuning runs, with a failed run counted as the contender's worst value, among the rates
             at which at least half of the runs finished.
-        confirmed: the best and its neighbors on the grid; ``factor`` comes first. Rates that are too high are left out.
-        grid: all factors that were tuned, ascending. ``failing``: those at which fewer than half of the runs finished.
+        confirmed: the best and its neighbors on the grid; ``factor`` comes first. Too high rates are left out.
+        grid: all factors that were tuned, ascending. ``failing``: those at which less than half of the runs finished.
         has_effect: False if trials at different factors ended with the same weights.
-        score: of the best rate; greater is better. It orders the contenders by promise.
+        score: of the best rate; greater is better. It orders the contenders.
 
     ``confirmed`` is empty for a contender that cannot run (``checks.broken``).
     """
@@ -63,10 +63,10 @@ class Tuning:
         self.broken = broken(done)
 
     def grid(self) -> tuple[tuple[float, ...], bool]:
-        """The factors so far, ascending, and whether all of their trials have ended.
+        """The factors so far, ascending, and whether all their trials have ended.
 
-        When the best factor of any contender, by the runs that finished, lies at an end, the grid grows there by its
-        own ratio, for all of them: an equal budget. A contender that diverged at every factor asks for smaller ones.
+        If the best factor of any contender, by its finished runs, is at an end, the grid grows there by its own ratio
+        for all of them, which keeps the budget equal. A contender that diverged at every factor asks for smaller ones.
         """
         factors = tuple(sorted(set(self.design.factors)))
         if len(factors) < 2:
@@ -83,12 +83,12 @@ class Tuning:
         return factors, True
 
     def asked(self, factors: Sequence[float]) -> list[Key]:
-        """Every run that the tuning takes, as far as is known: seed by seed, and factor by factor."""
+        """Every run that tuning takes, as far as known, seed by seed and factor by factor."""
         rates = [self.runs(name, factor) for factor, name in itertools.product(factors, self.design.names)]
         return [key for seed in itertools.zip_longest(*rates) for key in seed if key]
 
     def runs(self, name: str, factor: float) -> list[Key]:
-        """The runs of one rate: one a tuning seed, and another for each that ended without a value, within TRIES."""
+        """The runs of one rate: one per tuning seed, and another for each that ended without a value, up to TRIES."""
         if name in self.broken:
             return []
         keys: list[Key] = []
@@ -106,7 +106,7 @@ class Tuning:
         return {name: self.choose(name, factors) for name in self.design.names} if complete else {}
 
     def choose(self, name: str, factors: tuple[float, ...]) -> Choice:
-        """The rates of one contender, when all of its tuning runs have ended."""
+        """The rates of one contender, after all of its tuning runs have ended."""
         if name in self.broken:
             return Choice(math.nan, ())
         nearest = min(factors, key=_distance)
@@ -124,7 +124,7 @@ class Tuning:
         return Choice(best, around, factors, failing, score=-hazards[best][1])
 
     def side(self, name: str, factors: tuple[float, ...]) -> str | None:
-        """Where a contender asks for more factors: "low", "high" or nowhere."""
+        """On which side a contender needs more factors: "low", "high" or nowhere."""
         if name in self.broken or not self.has_effect(name, factors):
             return None
         best = next(
@@ -136,10 +136,10 @@ class Tuning:
         return "low" if best == factors[0] else "high" if best == factors[-1] else None
 
     def ranked(self, name: str, factors: tuple[float, ...]) -> list[float]:
-        """The rates that may be the best, by the runs that finished; a tie goes to the factor nearest 1, then down.
+        """The rates that may be the best, by the finished runs; a tie goes to the factor nearest 1, then down.
 
         A rate at which no run finished is too high if none did at any higher one, and is left out. Otherwise its
-        failures may be chance: it comes first.
+        failures may be chance, so it comes first.
         """
         means = {factor: _mean(self.values(name, factor)) for factor in factors}
         highest = max((factor for factor in factors if means[factor] < math.inf), default=-math.inf)
@@ -167,20 +167,20 @@ class Tuning:
 
 
 def enough(values: Sequence[float]) -> bool:
-    """Whether runs of the confirmation, NaN for a failed one, can be compared: at least two and half of them."""
+    """Whether confirmed runs (NaN for a failed one) can be compared: at least two and half of them finished."""
     finished = sum(not math.isnan(value) for value in values)
     return finished >= 2 and finished >= ENOUGH * len(values)
 
 
 def hazard(values: Sequence[float], worst: float) -> tuple[bool, float]:
-    """What the best rate has least of: too few finished runs, then minus the mean with a failure as ``worst``."""
+    """Sort key, least for the best rate: too few finished runs, then minus the mean with a failure as ``worst``."""
     failed = sum(map(math.isnan, values))
     finished = math.fsum(value for value in values if not math.isnan(value))
     return len(values) - failed < ENOUGH * len(values), -(finished + failed * worst) / len(values)
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of the runs that finished; ∞ if none did."""
+    """Of the finished runs; ∞ if none did."""
     finished = [value for value in values if not math.isnan(value)]
     return math.fsum(finished) / len(finished) if finished else math.inf
 

@@ -1,4 +1,4 @@
-"""What one run scored: a number from the curve of its metric, by a rule that was fixed beforehand."""
+"""The score of one run: a number from the curve of its metric, by a rule fixed beforehand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relume.errors import StudyError
 
 Curve = Sequence[tuple[float, float]]
 Key = tuple[str, int, float, Stage]
-"""A TrialKey for look-ups: a plain tuple is equal to it, and much faster to make."""
+"""A TrialKey for look-ups: an equal plain tuple is much faster to create."""
 K = TypeVar("K", bound=Key)
 
 
@@ -21,7 +21,7 @@ def tail_length(at: str) -> int | None:
     """K of ``mean:K``; None of ``last`` and ``best``.
 
     Raises:
-        StudyError: ``at`` is none of the three, or K is no positive whole number.
+        StudyError: ``at`` is none of the three, or K is not a positive integer.
     """
     if at in ("last", "best"):
         return None
@@ -41,10 +41,10 @@ def value_at(curve: Curve, at: str, mode: Mode) -> float:
     Args:
         curve: (step, value) in the order of logging.
         at: "last", "best" (the greatest for mode "max", the least for "min", without NaN), or "mean:K", the mean of the
-            last K values, or of all where there are fewer.
+            last K values, or of all if there are fewer.
         mode: whether more or less is better.
 
-    Returns: the value in the metric's unit; NaN for an empty curve, and for one whose part that counts is not finite.
+    Returns: the value in the metric's unit; NaN for an empty curve, and if a value that counts is not finite.
 
     Raises:
         StudyError: ``at`` has no meaning.
@@ -53,7 +53,7 @@ def value_at(curve: Curve, at: str, mode: Mode) -> float:
         >>> value_at([(0, 1.0), (1, 3.0), (2, 2.0)], "best", "max")
         3.0
     """
-    if at == "last":  # by far the most asked for, once a trial
+    if at == "last":  # by far the most frequent call, once per trial
         found = curve[-1][1] if curve else math.nan
         return found if math.isfinite(found) else math.nan
     tail = tail_length(at)
@@ -68,7 +68,7 @@ def value_at(curve: Curve, at: str, mode: Mode) -> float:
 
 
 def trial_value(trial: Trial, metric: str, at: str, mode: Mode) -> float:
-    """The value of a run; NaN where it did not finish, or finished without a finite value: both count as failed."""
+    """The value of a run; NaN if it did not finish, or finished without a finite value: both count as failed."""
     if trial.status != "finished":
         return math.nan
     if metric == DEAD_SHARE:
@@ -77,9 +77,9 @@ def trial_value(trial: Trial, metric: str, at: str, mode: Mode) -> float:
 
 
 def value_after(seconds: float, trial: Trial, metric: str, at: str, mode: Mode) -> float:
-    """The value of a run as it was after so many seconds, its pace taken for constant; all of it if it ended earlier.
+    """The value of a run after that many seconds, at a constant pace; the final one if it ended earlier.
 
-    NaN where nothing was logged by then, and for a run without a value.
+    NaN if nothing was logged by then, and for a run without a value.
     """
     if math.isnan(trial_value(trial, metric, at, mode)) or metric == DEAD_SHARE:
         return math.nan
@@ -89,20 +89,20 @@ def value_after(seconds: float, trial: Trial, metric: str, at: str, mode: Mode) 
 
 
 COLLAPSED = 0.05
-"""A run has collapsed if it keeps at most this share of what the typical run gains over the start of training."""
+"""A run has collapsed if its gain over the start of training is at most this share of the typical run's."""
 APART = 5.0
-"""The start marks a collapse only if the typical run ends more than this many spreads from it. Of runs that vary
-normally, fewer than one in a million ends that far off by chance."""
+"""The start marks a collapse only if the typical run ends more than this many spreads from it. Fewer than one in a
+million normally distributed runs ends that far off by chance."""
 
 
 def scores(trials: Mapping[K, Trial], metric: str, at: str, mode: Mode) -> dict[K, float]:
     """The value of each run; NaN for a run that did not finish, has no finite value, or collapsed.
 
-    A run collapses if it ends with a layer whose units are all dead, or where training began: of its own first value
-    and the median one, at the worse.
+    A run collapses if it ends with a layer whose units are all dead, or no better than training began: at the worse of
+    its own first value and the median one.
     """
     found = {key: trial_value(trial, metric, at, mode) for key, trial in trials.items()}
-    if metric == DEAD_SHARE:  # it counts the dead units itself
+    if metric == DEAD_SHARE:  # the metric is the dead units themselves
         return found
     found = {key: math.nan if trials[key].dead_layers else value for key, value in found.items()}
     beginning, sign = beginning_of(trials, found, metric, mode), 1.0 if mode == "max" else -1.0
@@ -117,7 +117,7 @@ def scores(trials: Mapping[K, Trial], metric: str, at: str, mode: Mode) -> dict[
 
 
 def starts(trials: Iterable[Trial], metric: str) -> list[float]:
-    """The first values of the curves that begin before they end."""
+    """The first values of the curves with more than one point."""
     curves = (trial.metrics.get(metric, ()) for trial in trials)
     return [curve[0][1] for curve in curves if len(curve) > 1 and math.isfinite(curve[0][1])]
 
@@ -125,7 +125,7 @@ def starts(trials: Iterable[Trial], metric: str) -> list[float]:
 def beginning_of(
     trials: Mapping[K, Trial], values: Mapping[K, float], metric: str, mode: Mode
 ) -> tuple[float, float] | None:
-    """The median first value, and the gain that a run must pass to have trained; None if a collapse would not show.
+    """The median first value, and the gain that a run needs to have trained; None if a collapse would go unnoticed.
 
     ``values`` are the scores of ``trials``, all runs of one stage; NaN for none.
     """

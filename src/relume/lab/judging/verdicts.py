@@ -1,7 +1,7 @@
-"""What the trials of a study allow to say of each contender.
+"""The verdict on each contender that the trials of a study support.
 
-Each claim's tests are made in ``contest.py``. Here the error alpha is shared: by the looks, and within a look by the
-contenders. What was simulated to hold this to account, and the figures, are in ``docs/reference/lab-statistics.md``.
+Each claim's tests are made in ``contest.py``. Here the error alpha is divided among the looks, and within a look among
+the contenders. ``docs/reference/lab-statistics.md`` has the simulations that check this.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COSTS = ("seconds", "cpu_seconds", "peak_memory", "parameters_added", "dead_shar
 
 @dataclass(frozen=True)
 class JudgedStudy:
-    """What verdicts rest on; several of them, on other tasks, are corrected together."""
+    """What verdicts are based on; several, from different tasks, are corrected together."""
 
     design: Design
     trials: Sequence[Trial]
@@ -41,20 +41,20 @@ def judge(design: Design, trials: Sequence[Trial], looks: Sequence[Look] = ()) -
     Args:
         design: what was asked.
         trials: all that have ended, however they ended.
-        looks: the verdicts that were printed before. Which one this is, ``schedule.look_now`` tells; it is to be kept
-            before the verdict is shown. Asked again of the same trials it gives the same verdicts and spends nothing.
+        looks: the verdicts that were printed before. ``schedule.look_now`` gives the current one; record it before the
+            verdict is shown. Judging the same trials again gives the same verdicts and spends nothing.
 
-    Returns: one a contender; undecided while runs of it or of the baseline up to the first look are missing.
+    Returns: one per contender; undecided while runs of it or of the baseline up to the first look are missing.
 
     Raises:
-        StudyError: two seeds ended with the same weights; or the design's seeds are those of no look.
+        StudyError: two seeds ended with the same weights; or the design's seeds match no look.
         MissingExtra: SciPy is not installed.
     """
     return judge_all([JudgedStudy(design, trials, looks)])[0]
 
 
 def judge_all(studies: Sequence[JudgedStudy]) -> list[list[Verdict]]:
-    """The verdicts of several studies, corrected over all of their contenders together; otherwise as ``judge``."""
+    """The verdicts of several studies, corrected over all their contenders together; otherwise like ``judge``."""
     gathered = [_gather(study) for study in studies]
     family = sum(found.family for found in gathered)
     pooled = [
@@ -138,7 +138,7 @@ def _arm(stage: Stage, name: str, seeds: int) -> Arm:
 
 @dataclass(frozen=True)
 class _Judged:
-    """One contest with what all of its study and its family share."""
+    """One contest, with the data that its study and its family share."""
 
     found: _Gathered
     one: Contest
@@ -155,7 +155,7 @@ class _Judged:
         return "equivalent" if one.equivalent * self.family / found.share <= alpha else "undecided"
 
     def next_level(self) -> float:
-        """What of alpha the next look has for one contender, two-sided."""
+        """The part of alpha that the next look has for one contender, two-sided."""
         stage = self.found.stage
         return stage.study.design.alpha * share(stage.look.number + 1 if stage.look else 1) / self.family
 
@@ -214,13 +214,13 @@ def _turned(bounds: tuple[float, float], sign: float) -> tuple[float, float]:
 
 
 def _runs(found: _Gathered, arm: Arm) -> list[Trial]:
-    """The runs of the confirmation at the best rate that have ended, up to the look's seeds."""
+    """The ended runs of the confirmation at the best rate, up to the look's seeds."""
     keys = [(arm.name, seed, arm.factor, "confirm") for seed in range(found.stage.seeds)]
     return [found.ended[key] for key in keys if key in found.ended]  # type: ignore[index]  # a plain tuple is equal
 
 
 def _equal_time(design: Design, own: Sequence[Trial], base: Sequence[Trial]) -> EqualTime | None:
-    """What the pairs say after the same seconds, as many of which have a value by then."""
+    """The difference after the same seconds, over the pairs that have a value by then."""
     times = [trial.seconds for trial in base if trial.status == "finished"]
     if not design.at_time or not times:
         return None

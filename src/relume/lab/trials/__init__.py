@@ -1,1 +1,1 @@
-"""One trial: what it is told, the process it runs in, the folder it sees, and what is kept of it."""
+"""One trial: its spec, its process, the folder it sees, and its result."""

@@ -1,4 +1,4 @@
-"""What a script imports before it does anything else, read from its text: nothing of it is run."""
+"""What a script imports before it does anything else, read from its text without running it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from relume.framework import FRAMEWORKS
 from relume.lab.trials.spec import Script
 
 _WITHOUT_FRAMEWORK = frozenset("numpy scipy pandas sklearn matplotlib seaborn PIL h5py tqdm yaml".split())
-"""Libraries that import no framework. Another one may do with it what a survey must see: compile, script, hold it."""
+"""Libraries that import no framework. Others may compile, script or store it, which a survey must see."""
 
 _PLAIN = _WITHOUT_FRAMEWORK | sys.stdlib_module_names | {each.package for each in FRAMEWORKS if each.trials is not None}
 
 
 def first_imports(script: Script) -> tuple[str, ...]:
-    """The modules that a script begins by importing: frameworks, and what knows nothing of them.
+    """The modules that a script imports first: frameworks, and libraries independent of them.
 
-    It ends with the first statement that is anything else, as what comes behind may depend on it: ``os.environ`` is
-    set, ``sys.path`` altered, a module of the user's imported, or a library that is to come before the framework.
+    It stops at the first other statement, as later ones may depend on it: setting ``os.environ``, changing
+    ``sys.path``, importing the user's module, or a library that must precede the framework.
 
-    Returns: none where the text cannot be read; the first run will say what is wrong with it.
+    Returns: nothing if the text cannot be read; the first run reports what is wrong with it.
     """
     folder, file = _source(script)
     try:
@@ -33,7 +33,7 @@ def first_imports(script: Script) -> tuple[str, ...]:
 
 
 def _source(script: Script) -> tuple[Path, Path]:
-    """The folder that Python would put first on its path, and the file that it would run."""
+    """The folder that Python would put first on its path, and the file it would run."""
     folder = Path(script.folder)
     if not script.is_module:
         file = folder / script.script

@@ -1,6 +1,7 @@
-"""One trial in its own process: the script as ``python`` would run it, treated, watched, and heard.
+"""One trial in its own process: the script as ``python`` would run it, treated, watched, and captured.
 
-The working folder, the log, the clock and the limits are the executor's; here it is decided what runs and what is kept.
+The executor sets the working folder, the log, the clock and the limits; this module runs the script and keeps its
+results.
 """
 
 from __future__ import annotations
@@ -34,32 +35,32 @@ from relume.runner.imports import after_import
 from relume.runner.script import before_hard_exit, load_module, load_script, run
 
 _BUDGET = 0.01
-"""Of the step time, for the watching: a trial is asked for its dead share at the end, not for when and why."""
+"""Of the step time, for watching: a trial reports its dead share at the end, not when and why units died."""
 
 
 _DIAGNOSIS_BUDGET = 0.02
-"""As `relume run` has it: when and why units died is asked too."""
+"""As in `relume run`: when and why units died is reported too."""
 
 _LONGEST = 500
-"""Letters of an error that are kept."""
+"""Length to which an error is cut."""
 
 
 class Diverged(BaseException):
-    """Ends a script whose loss has become nan for good. No ``except Exception`` of its own stops it."""
+    """Ends a script whose loss stays NaN. The script's ``except Exception`` does not catch it."""
 
 
 def run_trial(order: TrialSpec, log: Path) -> tuple[Trial, dict[str, Any]]:
-    """Run one trial in this process, in the folder in which it stands.
+    """Run one trial in this process, in the current folder.
 
     Args:
-        order: what is to be run.
-        log: the file to which the stdout of the process goes.
+        order: what to run.
+        log: the file that gets the stdout of the process.
 
-    Returns: the trial without its memory; and of a survey what it found, as JSON.
+    Returns: the trial without its memory, and the findings of a survey as JSON.
     """
     filled = fill(order.script.args, order.key.seed, order.key.lr_factor)
     for name, text in order.sources.items():
-        Path(name).unlink(missing_ok=True)  # in this trial's own layer, where it may be a link
+        Path(name).unlink(missing_ok=True)  # in this trial's own layer, which may be a link
         Path(name).write_text(text, encoding="utf-8", newline="")
     program = (load_module if order.script.is_module else load_script)(order.script.script, filled.args)
     trial = _Running(order, filled)
@@ -71,7 +72,7 @@ def run_trial(order: TrialSpec, log: Path) -> tuple[Trial, dict[str, Any]]:
 
 
 class _Running:
-    """The parts of a trial's process, in the order in which they begin; they end in the opposite one."""
+    """The parts of a trial's process, in the order in which they begin; they end in reverse."""
 
     def __init__(self, order: TrialSpec, filled: Filled) -> None:
         self._order = order
@@ -114,10 +115,10 @@ class _Running:
 
     def _end(self, name: str) -> None:
         self._diverged = name
-        raise Diverged(f"{name} is no finite number any more")
+        raise Diverged(f"{name} is NaN or infinite")
 
     def finish(self, status: int, log: Path) -> tuple[Trial, dict[str, Any]]:
-        """End all of it and gather what it was."""
+        """End everything and collect the result."""
         took, cpu = time.perf_counter() - self._began, _cpu_seconds() - self._cpu
         self._observer.pause()
         plan = SwapPlan() if self._survey is None else self._survey.stop()
@@ -163,20 +164,20 @@ class _Running:
 
     def _error(self, status: int) -> str:
         if self._diverged:
-            return f"{self._diverged} is no finite number any more"
+            return f"{self._diverged} is NaN or infinite"
         value = getattr(sys, "last_value", None)
         if value is None:
-            return f"exit status {status}{_last_said()}" if status else "its metric is no finite number"
+            return f"exit status {status}{_last_said()}" if status else "its metric is NaN or infinite"
         return f"{type(value).__name__}: {value}".partition("\n")[0][:_LONGEST]
 
     def _diagnosed(self) -> Plan:
-        """What should be done about this run's dead units."""
+        """The plan of cures for this run's dead units."""
         script = self._order.script
         self._observer.writer.meta(script=without_folder(script.script), argv=list(script.args))
         return plan(diagnose(self._observer.writer.read()), "")
 
     def _training_loss(self) -> tuple[tuple[float, float], ...]:
-        """The mean loss of each tenth of the steps, by the clock that has most; empty where none was read."""
+        """The mean loss of each tenth of the steps, by the clock with the most; empty if no loss was read."""
         points = [point for point in self._observer.writer.read().losses if math.isfinite(point.mean)]
         most = Counter(point.clock for point in points).most_common(1)
         mine = [point for point in points if point.clock == most[0][0]]
@@ -185,8 +186,8 @@ class _Running:
         return tuple((float(tenth[0].first_step), sum(p.mean for p in tenth) / len(tenth)) for tenth in tenths)
 
     def _dead(self) -> tuple[float | None, int]:
-        """Dead units ÷ units, and the sites all of whose units are dead, if enough was seen to say."""
-        with contextlib.suppress(Exception):  # what the watching finds is beside the trial's number, never before it
+        """Dead units ÷ units, and the sites with all units dead, if enough was seen."""
+        with contextlib.suppress(Exception):  # watching adds to the trial's result, and must never prevent it
             sites = [judged for _, judged in judge_sites(self._observer.writer.read())]
             dead, units = count_dead(sites)
             return (dead / units, sum(site.is_all_dead for site in sites)) if units else (None, 0)
@@ -194,12 +195,12 @@ class _Running:
 
 
 def _text(file: Path) -> str:
-    """What was printed, with the carriage returns by which a line overwrites itself."""
+    """The output, with the carriage returns by which a line overwrites itself."""
     return file.read_bytes().decode(errors="replace") if file.exists() else ""
 
 
 def _last_said() -> str:
-    """The last line of stderr, as a script that ends by itself says there why."""
+    """The last line of stderr, where a script that exits says why."""
     said = _text(scratch() / STDERR).split("\n")
     last = next((line.strip() for line in reversed(said) if line.strip()), "")
     return f": {last[:_LONGEST]}" if last else ""

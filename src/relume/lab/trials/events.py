@@ -1,4 +1,4 @@
-"""Python's audit events: a training raises some ten of them a step, and of few of them anybody wants to know."""
+"""Python's audit events: training raises about ten per step, and few of them matter."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def listen(names: Collection[str], tell: Callable[[str, tuple[Any, ...]], None]) -> None:
-    """Call ``tell`` with each event of these names, and its arguments, to the end of this process.
+    """Call ``tell`` with each event of these names, and its arguments, until this process ends.
 
-    What listens is a plain function: at every event, ``id(x)`` is one, Python looks for an attribute that a hook may
-    have, and a bound method takes 0.5 µs to say that it has it not.
+    The listener is a plain function: at every event (``id(x)`` is one) Python looks for an optional attribute of the
+    hook, and a bound method takes 0.5 µs to lack it.
     """
     wanted = frozenset(names)
 

@@ -1,4 +1,4 @@
-"""One trial, in the process that was forked for it: made as a fresh interpreter would be, and heard to its end."""
+"""One trial, in the process that was forked for it: made like a fresh interpreter, and captured to its end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from relume.lab.trials.spec import TrialSpec
 from relume.runner.imports import after_import
 
 BODY = "relume.lab.trials.child:run_trial"
-"""What a trial's process calls with its order and its log; it returns the :class:`Trial`, and what else it found."""
+"""What a trial's process calls with its spec and its log; it returns the :class:`Trial`, and what else it found."""
 
 THREAD_SETTINGS = (
     "OMP_NUM_THREADS",
@@ -44,8 +44,8 @@ class OutputPlace:
     """Where a trial runs.
 
     Attributes:
-        log: the file that gets what it prints. ``study``: the folder of the study, which it does not see; "" for none.
-        work: a folder for this trial alone, outside the user's; made for it and taken away after it. The executor's.
+        log: the file that gets its output. ``study``: the folder of the study, hidden from it; "" for none.
+        work: the trial's own folder, outside the user's; the executor creates it and removes it afterwards.
     """
 
     log: str
@@ -54,20 +54,20 @@ class OutputPlace:
 
 
 def write_whole(file: Path, told: Mapping[str, Any]) -> None:
-    """Write JSON for a process that reads it later, or never sees half of it."""
+    """Write JSON atomically, for a process that reads it later."""
     passing = file.with_name(f".{file.name}.tmp")
     passing.write_text(json.dumps(told), encoding="utf-8")
     os.replace(passing, file)
 
 
 class Outcome(NamedTuple):
-    """What became of an order.
+    """The outcome of a spec.
 
-    ``found`` is JSON: what the body returned beside the trial; if it was asked for, ``written``: the user's files that
-    it changed; ``installed`` and ``local``: the modules that were imported in the end, by their names, and the user's
-    own, by their paths from the working folder; ``gpu``: whether it computed on one. Of one that failed ``room``: the
-    bytes that were left on the disk of its writes. Of a survey also what
-    :func:`~relume.lab.trials.side_effects.summarize` says.
+    ``found`` is JSON: what the body returned besides the trial; on request, ``written``: the user's files that it
+    changed; ``installed`` and ``local``: the modules that were imported in the end, by their names, and the user's own,
+    by their paths from the working folder; ``gpu``: whether it computed on one. Of one that failed ``room``: the bytes
+    that were left on the disk of its writes. Of a survey also what :func:`~relume.lab.trials.side_effects.summarize`
+    says.
     """
 
     order: TrialSpec
@@ -76,9 +76,9 @@ class Outcome(NamedTuple):
 
 
 def environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
-    """The environment of trials: what is given, and the threads. What depends on hashes repeats itself.
+    """The environment of trials: the given one and the thread settings. Hashes are fixed.
 
-    The places of PYTHONPATH that are relative are so to where the user stands, and this process.
+    Relative entries of PYTHONPATH are relative to the user's working folder, which is this process's.
     """
     made = {**given, **dict.fromkeys(THREAD_SETTINGS, str(threads)), "PYTHONHASHSEED": "0"}
     if path := given.get("PYTHONPATH"):
@@ -87,7 +87,7 @@ def environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
 
 
 class Here(NamedTuple):
-    """What a trial's process is: its order and its folders, and whether it tells what it imported."""
+    """What a trial's process is: its spec and folders, and whether it reports its imports."""
 
     order: TrialSpec
     place: OutputPlace
@@ -96,13 +96,13 @@ class Here(NamedTuple):
 
 
 RESULT = "result.json"
-"""The file of a trial's result in its folder."""
+"""The file of a trial's result, in its folder."""
 
 STDERR = "stderr"
-"""The file there that gets what a trial says on stderr."""
+"""The file there that gets a trial's stderr."""
 
 _here: Here | None = None
-"""In a trial's process: what it is."""
+"""In a trial's process: its description."""
 
 _stderr: streams.Stderr | None = None
 
@@ -113,14 +113,14 @@ _side_effects: SideEffects | None = None
 
 
 def scratch() -> Path:
-    """In a trial's process: a folder for files of ours that the script does not see; gone when the trial ends."""
+    """In a trial's process: a folder for relume's files, hidden from the script; removed when the trial ends."""
     if _here is None:
         raise RuntimeError("this process runs no trial")
     return Path(_here.place.work)
 
 
 def deliver(trial: Trial, found: Mapping[str, Any]) -> None:
-    """In a trial's process: this is its result. The first one counts; what a body returns is delivered anyway."""
+    """In a trial's process: set its result. The first one counts; what a body returns is delivered anyway."""
     if _here is None or (scratch() / RESULT).exists() or os.getpid() != _process:
         return
     told = {**found, "marks": [] if _stderr is None else _stderr.marks}
@@ -132,7 +132,7 @@ def deliver(trial: Trial, found: Mapping[str, Any]) -> None:
 
 
 def live(here: Here, body: str, parent: int, closing: tuple[int, ...]) -> NoReturn:
-    """Be the trial, to the end of the process."""
+    """Run the trial, until the process ends."""
     global _here, _process, _side_effects
     status = 1
     try:
@@ -167,7 +167,7 @@ def _announce_saving(framework: Framework) -> None:
 
 
 def _begin(order: TrialSpec, place: OutputPlace, sandbox: Sandbox) -> None:
-    """Make this process as a fresh interpreter would be."""
+    """Make this process like a fresh interpreter."""
     global _stderr
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGCHLD):
@@ -189,13 +189,13 @@ def _begin(order: TrialSpec, place: OutputPlace, sandbox: Sandbox) -> None:
 
 
 def _end(status: int) -> NoReturn:
-    """What the interpreter does at its end and a user could see, without taking every module apart."""
+    """The visible parts of the interpreter's shutdown, without tearing down every module."""
     import atexit
 
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()
     with contextlib.suppress(BaseException):
-        sys.modules["__main__"].__dict__.clear()  # closes the files that the script left open
+        sys.modules["__main__"].__dict__.clear()  # closes files that the script left open
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BaseException):
             stream.flush()
@@ -203,7 +203,7 @@ def _end(status: int) -> NoReturn:
 
 
 def _loaded(sandbox: Sandbox) -> dict[str, list[str]]:
-    """What is imported now."""
+    """The modules imported now."""
     installed, local = [], []
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)

@@ -19,7 +19,7 @@ from relume.artifacts.trial import Status, Trial, TrialKey
 from relume.errors import StudyError
 
 RETURNED = "value"
-"""The name of what a function returns, where it returns a number."""
+"""The metric's name for a function that returns a number."""
 
 Train = Callable[[Any, int, float, Callable[..., None]], Any]
 
@@ -29,9 +29,9 @@ class FunctionTrials:
     """Runs the trials of one function.
 
     Attributes:
-        train: the user's function. ``activations``: what it is given for each name of the design.
-        metric: what the trials are compared by; "" while it is not known.
-        jobs: processes; 1 means this one, one trial after the other.
+        train: the user's function. ``activations``: the argument for each name of the design.
+        metric: the metric to compare; "" while it is unknown.
+        jobs: processes; 1 means this one, one trial after another.
     """
 
     train: Train
@@ -40,7 +40,7 @@ class FunctionTrials:
     jobs: int = 1
 
     def run(self, keys: Iterable[TrialKey]) -> Iterator[Trial]:
-        """Run these trials; each is handed over as soon as it ends.
+        """Run these trials; yields each as soon as it ends.
 
         Raises: StudyError: the function cannot be sent to another process.
         """
@@ -53,8 +53,8 @@ class FunctionTrials:
                 pickle.dumps((self.train, dict(self.activations)))
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise StudyError(
-                    f"The function cannot be sent to another process ({error}). Define it at the top of a module that "
-                    "can be imported, or use jobs=1.",
+                    f"The function cannot be sent to another process ({error}). Define it at the top level of an "
+                    "importable module, or use jobs=1.",
                     slug="function-not-importable",
                 ) from error
             waiting = [
@@ -68,20 +68,20 @@ class FunctionTrials:
 
 
 class Log:
-    """What a trial's function was given to log with: ``log(step, name=value)``; a step that is left out counts on."""
+    """The ``log(step, name=value)`` passed to a trial's function; an omitted step is the next one."""
 
     def __init__(self) -> None:
         self.curves: dict[str, list[tuple[float, float]]] = {}
 
     def __call__(self, step: float | None = None, **metrics: float) -> None:
-        """Keep numbers by their names."""
+        """Store numbers by name."""
         for name, value in metrics.items():
             curve = self.curves.setdefault(name, [])
             curve.append((float(len(curve) if step is None else step), float(value)))
 
 
 def run_call(train: Train, activation: Any, key: TrialKey, metric: str = "") -> Trial:
-    """Run one trial here: random and NumPy are seeded, whatever the function raises is its trial's outcome."""
+    """Run one trial here: random and NumPy are seeded, and an exception is the trial's outcome."""
     log, status, trouble = Log(), "finished", ""
     random.seed(key.seed)
     np.random.seed(key.seed % 2**32)  # noqa: NPY002 - the function may draw from it
@@ -106,12 +106,12 @@ def _status(log: Log, metric: str) -> Status:
 
 
 def _log_returned(log: Log, returned: Any) -> None:
-    """A number that the function returns is a metric too, and so is each of a mapping."""
+    """A returned number is a metric too, and so is each number of a returned mapping."""
     if isinstance(returned, Mapping):
         log(**{str(name): float(value) for name, value in returned.items()})
     elif isinstance(returned, Real) or (hasattr(returned, "item") and getattr(returned, "size", 1) == 1):
         log(**{RETURNED: float(returned)})
     elif returned is not None:
         raise TypeError(
-            f"the function returned a {type(returned).__name__}; a number, a mapping of numbers or None is expected"
+            f"the function returned a {type(returned).__name__}; expected a number, a mapping of numbers or None"
         )

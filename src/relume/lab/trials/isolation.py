@@ -1,4 +1,4 @@
-"""Which sandbox this machine allows: the first of three that a process, forked to try it, could enter."""
+"""Which sandbox this machine allows: the first of three that a forked process could enter."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from relume.lab.trials.overlay import Overlay
 from relume.lab.trials.sandbox import Sandbox, remove
 
 WAYS: tuple[type[Sandbox], ...] = (Overlay, LockedMirror, Mirror)
-"""From the one that can do everything to the one that asks nothing of the kernel."""
+"""From the most capable to the one that needs nothing from the kernel."""
 
 
 class Isolation:
-    """Makes sandboxes in the way that this machine allows, which is tried once for each folder.
+    """Makes the sandboxes that this machine allows; tried once per folder.
 
     Args:
-        ways: to be tried, in this order; :data:`WAYS` by default.
+        ways: to try, in this order; :data:`WAYS` by default.
     """
 
     def __init__(self, ways: Sequence[type[Sandbox]] | None = None) -> None:
@@ -28,14 +28,14 @@ class Isolation:
     def sandbox(self, work: Path, folder: Path, hidden: Iterable[str | Path], script: str) -> Sandbox:
         """The sandbox of a trial, for its process to enter; see :meth:`Sandbox.of`.
 
-        Raises: OSError: nothing protects the user's files here, and why.
+        Raises: OSError: nothing protects the user's files here; says why.
         """
         if folder not in self._ways:
             self._ways[folder] = self._choose(work.with_name("attempt"), folder, hidden, script)
         return self._ways[folder][0].of(work, folder, hidden, script)
 
     def caution(self, folder: Path) -> str:
-        """What the sandboxes of a folder cannot do, with the reason, as a sentence for the user; "" for nothing."""
+        """What the sandboxes of a folder cannot do and why, as a sentence for the user; "" for nothing."""
         way, reasons = self._ways[folder]
         return f"{way.caution} ({reasons})" if reasons else ""
 
@@ -50,7 +50,7 @@ class Isolation:
 
 
 def _try(sandbox: Sandbox) -> str:
-    """Enter it in a process of its own, again if that is killed; returns what went wrong."""
+    """Enter it in a separate process, again if that is killed; returns what went wrong."""
     for _ in range(_TRIES):
         ours, theirs = os.pipe()
         child = os.fork()

@@ -1,4 +1,4 @@
-"""The calls of Linux that the standard library does not offer, by way of the C library."""
+"""Linux calls that the standard library does not offer, through the C library."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _CUDA_BEGINS, _CUDA_BEGAN = "/usr/bin/nvidia-modprobe", "/dev/nvidia-uvm"
 
 
 def demand_cuda_began() -> None:
-    """Raises: OSError: CUDA has yet to make its device, by a privileged program that a confined process cannot run."""
+    """Raises: OSError: CUDA's device is missing, and only a program with privileges can create it."""
     if os.geteuid() and os.path.exists(_CUDA_BEGINS) and not os.path.exists(_CUDA_BEGAN):
-        raise OSError(f"CUDA has not made {_CUDA_BEGAN} yet (run `nvidia-modprobe -u -c=0` once)")
+        raise OSError(f"CUDA has not created {_CUDA_BEGAN} yet (run `nvidia-modprobe -u -c=0` once)")
 
 
 def unshare(namespaces: int) -> None:
-    """Give this process namespaces of its own. Raises: OSError: it may not have them."""
+    """Give this process its own namespaces. Raises: OSError: not permitted."""
     _checked("unshare", namespaces)
 
 
@@ -34,7 +34,7 @@ def prctl(what: int, value: int) -> None:
 
 
 def call(number: int, *arguments: bytes | int | None) -> int:
-    """Make a system call by its number; returns what it gives. Raises: OSError: the kernel refuses or lacks it."""
+    """Make a system call by number; returns its result. Raises: OSError: the kernel refuses or lacks it."""
     return _checked("syscall", number, *arguments)
 
 

@@ -1,4 +1,4 @@
-"""Landlock: the kernel denies this process, and all that it starts, every write below a folder (since Linux 5.13)."""
+"""Landlock: the kernel denies this process and its descendants every write below a folder (since Linux 5.13)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _BELOW_A_PATH = 1
 _NO_NEW_PRIVILEGES = 38
 
 _WRITE_FILE, _REFER, _TRUNCATE = 1 << 1, 1 << 13, 1 << 14
-_CHANGE_FOLDER = sum(1 << bit for bit in range(4, 13))  # remove and make files, folders, links, devices
+_CHANGE_FOLDER = sum(1 << bit for bit in range(4, 13))  # remove and create files, folders, links, devices
 _SINCE = {1: _WRITE_FILE | _CHANGE_FOLDER, 2: _REFER, 3: _TRUNCATE}
 """Version of Landlock → what it can deny since then. Version 1 denies every move between folders instead of some."""
 
 
 def deny_writes_below(root: str) -> None:
-    """Deny them from now on: everything beside the folder is allowed, as it is and as it comes to hold.
+    """Deny writes to the folder: everything next to it stays allowed, including what is created there later.
 
-    New files in the folders above ``root`` are denied too, since a rule holds for all that is below it.
+    New files in the folders above ``root`` are denied too, since a rule applies to everything below it.
 
     Raises: OSError: the kernel has no Landlock, or does not let this process use it.
     """
@@ -46,7 +46,7 @@ def deny_writes_below(root: str) -> None:
 def _allow(rules: int, path: str, rights: int) -> None:
     try:
         place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:  # gone, or not to be seen: it stays denied
+    except OSError:  # gone or invisible: it stays denied
         return
     try:
         if not stat.S_ISDIR(os.fstat(place).st_mode):

@@ -1,7 +1,7 @@
-"""The user's folder made anew elsewhere, if the kernel allows no overlay: small files are copied, large ones linked.
+"""A mirror of the user's folder, if the kernel allows no overlay: small files are copied, large ones linked.
 
-What would reach the user's files through a link, or by their own paths, is denied: by Landlock if the kernel has it,
-and by Python itself before a file is opened or altered. A large file that Python writes is put in the link's place.
+Writes to the user's files, through a link or by their own paths, are denied: by Landlock if the kernel has it, and in
+Python before a file is opened or changed. A large file that Python writes replaces its link.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from relume.lab.trials.landlock import deny_writes_below
 from relume.lab.trials.sandbox import Sandbox, files_below, is_same
 
 SMALL = 1_000_000
-"""Bytes: to copy so many takes 0.5 ms, to copy a kilobyte 0.09 ms, and a link 0.04 ms (2 cores, ext4)."""
+"""Bytes: copying that many takes 0.5 ms, copying a kilobyte 0.09 ms, and a link 0.04 ms (2 cores, ext4)."""
 
 MOST = 64_000_000
-"""Bytes that are copied for one trial: 30 to 60 ms."""
+"""Bytes copied for one trial: 30 to 60 ms."""
 
 AT_LEAST = 250_000
-"""Bytes that a copied file counts as at least, as making it costs as much: 256 small files take 25 ms."""
+"""Bytes that a copied file counts for at least, as creating it costs that much: 256 small files take 25 ms."""
 
 MANY = 1_000
 """Entries, copied in 0.1 s: a folder with more is linked as one, and nothing can be written there."""
 
 MOST_ENTRIES = 4 * MANY
-"""In all folders below the working folder that are made anew."""
+"""Entries in all mirrored folders below the working folder."""
 
 _WHOLE = {".git", ".hg", ".svn", ".venv", "venv", "node_modules", ".tox", ".mypy_cache", ".ruff_cache"}
 
 
 class Mirror(Sandbox):
-    """A sandbox of copies and links, in which Python refuses to write elsewhere in the user's folder."""
+    """A sandbox of copies and links; Python refuses to write elsewhere in the user's folder."""
 
     caution = (
-        "This machine gives trials no overlay of the folder and has no Landlock, so each runs in a mirror of it, and "
-        "your files are protected from Python alone: if other code (HDF5, safetensors, another program) writes over "
-        "files of the folder that are larger than 1 MB, or by absolute paths, let it write elsewhere."
+        "This machine supports neither overlays nor Landlock, so each trial runs in a mirror of the folder, and your "
+        "files are protected only from Python: if other code (HDF5, safetensors, another program) overwrites files of "
+        "the folder larger than 1 MB, or uses absolute paths, let it write elsewhere."
     )
 
     @property
@@ -52,14 +52,14 @@ class Mirror(Sandbox):
         return self.work / "mirror" / (self.root.name or "root")
 
     def enter(self) -> None:
-        """Make it, and refuse from now on what would leave it."""
+        """Make it, and refuse writes that would leave it."""
         if self.root == Path("/"):
-            raise OSError("the folder / cannot be mirrored; give the command in a folder of its own")
+            raise OSError("the folder / cannot be mirrored; run the command in another folder")
         left = MOST
         for folder in self._folders():
             left = self._fill(folder, left)
         main = self.inside(Path(self.script))
-        if self.script and main.is_symlink():  # so that what it writes beside its resolved path stays here
+        if self.script and main.is_symlink():  # so that what it writes next to its resolved path stays here
             main.unlink()
             shutil.copy2(self.script, main)
         os.chdir(self.cwd)
@@ -67,7 +67,7 @@ class Mirror(Sandbox):
         _Refusal(self).start()
 
     def changed(self) -> Iterator[tuple[str, int]]:
-        """What is not as in the user's folders."""
+        """What differs from the user's folders."""
         for here in self._folders():
             with os.scandir(here) as entries:
                 gone = [each.path for each in entries if not os.path.lexists(self.inside(Path(each.path)))]
@@ -86,10 +86,10 @@ class Mirror(Sandbox):
         return os.path.exists(yours) and is_same(found, os.stat(yours))
 
     def _protect(self) -> None:
-        """What the kernel is asked for."""
+        """The part that the kernel does."""
 
     def _folders(self) -> list[Path]:
-        """The user's folders that are made anew, an upper one before those in it; the others are linked as one."""
+        """The user's folders that are mirrored, parents first; the others are linked as a whole."""
         whole = {self.folder, *([Path(self.script).parent] if self.script.startswith(f"{self.root}/") else [])}
         above = {each for folder in whole for each in folder.parents if each.is_relative_to(self.root)}
         made, ahead, entries = sorted(above - whole), sorted(whole), 0
@@ -105,7 +105,7 @@ class Mirror(Sandbox):
         return made
 
     def _entries(self, folder: Path) -> int:
-        """How many a folder has; more than any is linked for, if it is not to be made anew."""
+        """The number of entries of a folder; above every limit if it should not be mirrored."""
         if folder.name in _WHOLE or str(folder) in self.hidden:
             return MOST_ENTRIES + 1
         try:
@@ -114,7 +114,7 @@ class Mirror(Sandbox):
             return MOST_ENTRIES + 1
 
     def _fill(self, folder: Path, left: int) -> int:
-        """Make one folder; returns how many bytes may still be copied."""
+        """Mirror one folder; returns how many bytes may still be copied."""
         target = self.inside(folder)
         if target.is_symlink():  # made when the folder above was filled
             target.unlink()
@@ -132,18 +132,18 @@ class Mirror(Sandbox):
         return left
 
     def _target(self, path: str) -> str:
-        """Where the link leads that takes the place of a path: a link of the user's own to where that leads."""
+        """The target of the link that replaces a path; for a user's own link, its target."""
         target = os.readlink(path) if os.path.islink(path) else path
         return str(self.inside(Path(target))) if os.path.islink(path) and os.path.isabs(target) else target
 
 
 class LockedMirror(Mirror):
-    """A mirror whose links lead to files that the kernel lets nobody write."""
+    """A mirror whose links lead to files that the kernel write-protects."""
 
     caution = (
-        "This machine gives trials no overlay of the folder, so each runs in a mirror of it, and the kernel denies "
-        "what would alter your files: give the script output paths relative to the folder. Of files larger than 1 MB "
-        "only Python can write others in their place."
+        "This machine does not support overlays, so each trial runs in a mirror of the folder, and the kernel denies "
+        "changes to your files: give the script output paths relative to the folder. Only Python can replace files "
+        "larger than 1 MB."
     )
 
     def _protect(self) -> None:
@@ -155,19 +155,19 @@ class LockedMirror(Mirror):
 
 
 class NotYours(PermissionError):
-    """A trial was about to alter a file of the user's."""
+    """A trial was about to change one of the user's files."""
 
 
 class _Refusal:
-    """Hears what Python is about to do with files, and refuses what would reach the user's."""
+    """Listens to Python's file operations, and refuses those that would reach the user's files."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._root = f"{mirror.root}{os.sep}"
         self._base = f"{mirror.base}{os.sep}"
-        self._own = threading.local()  # whether a thread does what is ours, which raises events too
+        self._own = threading.local()  # whether a thread runs relume's own code, which raises events too
 
     def start(self) -> None:
-        """From now on, to the end of the process."""
+        """Listen until the process ends."""
         listen({"open", *_ALTERS}, self._hear)
 
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
@@ -184,7 +184,7 @@ class _Refusal:
             self._own.now = False
 
     def _heed(self, path: str, anew: bool = False) -> None:
-        """Put a copy in the place of the link by which a path leaves the mirror, or else refuse the path."""
+        """Replace the link by which a path leaves the mirror by a copy, or refuse the path."""
         real = os.path.realpath(path)
         if not real.startswith(self._root):
             return
@@ -199,12 +199,12 @@ class _Refusal:
                     shutil.copy2(target, path)
                 return
             path = target
-        hint = "relume keeps a trial from altering this file; give the script a path relative to its folder"
+        hint = "relume keeps trials from changing this file; give the script a path relative to its folder"
         raise NotYours(errno.EACCES, hint, real)
 
 
 _MOST_LINKS = 40
-"""As Linux follows."""
+"""As many as Linux follows."""
 
 _NO_FOLDER = 9
 _ALTERS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -215,7 +215,7 @@ _ALTERS: dict[str, tuple[tuple[int, int], ...]] = {
     **dict.fromkeys(("os.rename", "os.link"), ((0, 2), (1, 3))),
     "os.symlink": ((1, 2),),
 }
-"""Event → (path, the folder's descriptor to which it is relative) of each path: the places of its arguments."""
+"""Event → (path, descriptor of its base folder) of each path, as positions of its arguments."""
 
 
 def _joined(path: Any, folder: int) -> str:

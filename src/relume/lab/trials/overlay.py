@@ -1,7 +1,7 @@
-"""The user's folder at its own path, with every write put apart: an overlay in a mount namespace of the trial's own.
+"""The user's folder at its own path, with all writes kept apart: an overlay in the trial's own mount namespace.
 
-It takes no privilege if the kernel lets users have namespaces (Linux 5.11 or newer). What a trial writes lands in the
-``upper`` folders, whoever writes it and by whatever path. ``__file__``, arguments and working folder are the user's.
+It needs no privilege if the kernel allows user namespaces (Linux 5.11 or newer). Everything a trial writes, by any
+path, ends up in the ``upper`` folders. ``__file__``, arguments and working folder are the user's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OPAQUE = "user.overlay.opaque"
 
 
 class Overlay(Sandbox):
-    """A sandbox whose files are seen at the paths of the user's."""
+    """A sandbox whose files have the same paths as the user's."""
 
     @property
     def base(self) -> Path:
@@ -33,7 +33,7 @@ class Overlay(Sandbox):
         return self.root
 
     def enter(self) -> None:
-        """Mount it; what is mounted below the root gets an overlay too."""
+        """Mount it; mounts below the root get overlays too."""
         kernel.demand_cuda_began()
         layers = self._layers()
         for top, layer in layers:
@@ -55,7 +55,7 @@ class Overlay(Sandbox):
         _let_rename_folders(f"{self.root}/")
 
     def changed(self) -> Iterator[tuple[str, int]]:
-        """Read off the upper folders; a whiteout there is a device 0, and says that something was removed."""
+        """Read from the upper folders; a whiteout there is a device 0 and marks a removed file."""
         for top, layer in self._layers():
             upper = f"{layer}/upper"
             for folder, subfolders, files in os.walk(upper):
@@ -73,7 +73,7 @@ class Overlay(Sandbox):
                         yield path, found.st_size
 
     def _layers(self) -> list[tuple[str, str]]:
-        """Each mounted folder, and the folder of its writes."""
+        """Each mounted folder, and the folder for its writes."""
         tops = [str(self.root), *_mounts_below(str(self.root))]
         return [(top, f"{self.work}/layer{number}") for number, top in enumerate(tops)]
 
@@ -104,7 +104,7 @@ def _hide(path: str, layers: list[tuple[str, str]]) -> None:
 
 
 def _enter_namespaces() -> None:
-    """Those of mounts alone if that is allowed, as the super-user's rights end at the edge of one of users."""
+    """Only a mount namespace if that is allowed, as a user namespace would end the super-user's rights."""
     user, group = os.geteuid(), os.getegid()
     try:
         kernel.unshare(kernel.NAMESPACE_OF_MOUNTS)
@@ -123,7 +123,7 @@ def _is_opaque(folder: str) -> bool:
 
 
 def _let_rename_folders(root: str) -> None:
-    """An unprivileged overlay does not rename a folder that was there before: copy it then, as ``mv`` does."""
+    """An unprivileged overlay does not rename an existing folder: copy it, as ``mv`` does."""
 
     def copying(own: Any) -> Any:
         @functools.wraps(own)

@@ -1,4 +1,4 @@
-"""Processes that end together: what the kernel is asked for, and how descendants are found and ended."""
+"""Processes that end together: the kernel settings, and how descendants are found and ended."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 DEVICES: tuple[str, ...] = ("/dev/nvidia", "/dev/kfd", "/dev/dri")
-"""What a process has open that computes on a GPU."""
+"""Files that a process on a GPU has open."""
 
 
 def uses_gpu() -> bool:
-    """Whether this process has started to compute on a GPU; asks no framework, as that would start it."""
+    """Whether this process has started to use a GPU; asks no framework, as that would start it."""
     with contextlib.suppress(OSError):
         for number in os.listdir("/proc/self/fd"):
             with contextlib.suppress(OSError):
@@ -29,7 +29,7 @@ def uses_gpu() -> bool:
 
 
 def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
-    """Get this signal when the parent dies; at once where it is dead already. Linux only, elsewhere nothing."""
+    """Get this signal when the parent dies, at once if it is already dead. Does nothing outside Linux."""
     with contextlib.suppress(OSError):
         kernel.prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
@@ -37,13 +37,13 @@ def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, so that none is out of reach. Linux only."""
+    """Become the parent of orphaned descendants, so that none is out of reach. Linux only."""
     with contextlib.suppress(OSError):
         kernel.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def children() -> list[int]:
-    """The processes whose parent this one is."""
+    """The children of this process."""
     own = os.getpid()
     try:
         found = "".join(path.read_text() for path in Path(f"/proc/{own}/task").glob("*/children"))
@@ -53,19 +53,19 @@ def children() -> list[int]:
 
 
 def reap(pid: int) -> None:
-    """Wait for a child that was killed; nothing where it is gone."""
+    """Wait for a killed child; does nothing if it is gone."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
 
 
 def end_all() -> None:
-    """Kill and reap this process's children, and theirs as they become its own, until there is none."""
+    """Kill and reap this process's children, and the orphans it inherits, until none is left."""
     while True:
         for pid in children():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
             reap(pid)
-        try:  # the kernel's list may leave out one that has just come
+        try:  # the kernel's list may miss a new child
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
                 time.sleep(0.001)
         except ChildProcessError:

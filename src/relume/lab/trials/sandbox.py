@@ -1,6 +1,6 @@
-"""The folder in which a trial runs: it sees what the user's folder holds, and what it writes lands apart.
+"""The folder in which a trial runs: it sees the user's folder, and its writes are kept apart.
 
-There are three ways, in ``isolation.py``. Each fails closed: if one of its own steps fails, so does the trial.
+There are three kinds, in ``isolation.py``. Each fails closed: if one of its own steps fails, so does the trial.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Sandbox(ABC):
 
     Attributes:
         work: a folder outside ``root`` that holds what the trial writes.
-        folder: the user's working folder. ``root``: the top of what is protected.
-        hidden: paths below ``root``, absolute, that the trial does not see: the study, and what earlier runs wrote.
+        folder: the user's working folder. ``root``: the top of the protected folders.
+        hidden: absolute paths below ``root`` that the trial does not see: the study, and files of earlier runs.
         script: the script's path, absolute; "" for a module.
-        caution: what this way cannot do, as a sentence for the user; "" if it can do everything.
+        caution: what this kind cannot do, as a sentence for the user; "" for nothing.
     """
 
     work: Path
@@ -39,7 +39,7 @@ class Sandbox(ABC):
 
     @classmethod
     def of(cls, work: Path, folder: Path, hidden: Iterable[str | Path] = (), script: str = "") -> Sandbox:
-        """The sandbox of a working folder, absolute; ``hidden`` and ``script`` may be relative to it."""
+        """The sandbox of an absolute working folder; ``hidden`` and ``script`` may be relative to it."""
         folder = folder.resolve()
         root = root_of(folder)
         paths = {os.path.normpath(folder / path) for path in hidden}
@@ -54,35 +54,35 @@ class Sandbox(ABC):
 
     @property
     def cwd(self) -> Path:
-        """The working folder of the trial."""
+        """The trial's working folder."""
         return self.inside(self.folder)
 
     def inside(self, path: Path) -> Path:
-        """Where the trial sees a path of the user's."""
+        """Where the trial sees one of the user's paths."""
         return self.base / path.relative_to(self.root) if path.is_relative_to(self.root) else path
 
     def outside(self, path: str) -> str:
-        """The user's path of what the trial sees at ``path``."""
+        """The user's path for the trial's ``path``."""
         base = str(self.base)
         return f"{self.root}{path[len(base) :]}" if f"{path}/".startswith(f"{base}/") else path
 
     @abstractmethod
     def enter(self) -> None:
-        """Be in it, for this process and all that it starts.
+        """Enter it, with this process and its descendants.
 
-        Raises: OSError: this machine does not let it.
+        Raises: OSError: this machine does not allow it.
         """
 
     @abstractmethod
     def changed(self) -> Iterator[tuple[str, int]]:
         """(path, bytes) of the user's files that the trial made, changed or removed; absolute, 0 for what is gone.
 
-        It is asked by a process that has not entered.
+        Call it in a process that has not entered.
         """
 
 
 def root_of(folder: Path) -> Path:
-    """The top of what is protected: the project's root, or the folder above, which may hold outputs too."""
+    """The top of the protected folders: the project's root, or its parent, which may contain outputs too."""
     home = {Path("/"), Path.home(), Path(tempfile.gettempdir())}
     if folder in home:
         return folder
@@ -95,7 +95,7 @@ def root_of(folder: Path) -> Path:
 
 
 def files_below(path: str) -> Iterator[str]:
-    """A file itself, or all files of a folder; nothing of what is not there."""
+    """A file itself, or all files of a folder; nothing if it does not exist."""
     if os.path.islink(path) or not os.path.isdir(path):
         if os.path.lexists(path):
             yield path
@@ -106,18 +106,18 @@ def files_below(path: str) -> Iterator[str]:
 
 
 def is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether a file is still what a copy of another began as: opened to be written, perhaps, but not written."""
+    """Whether a file is still an unchanged copy of another, even if it was opened for writing."""
     facts = [(found.st_mode, found.st_size, found.st_mtime_ns) for found in (one, other)]
     return facts[0] == facts[1]
 
 
 def remove(work: Path) -> None:
-    """Delete what a trial wrote; links are not followed."""
+    """Delete a trial's files without following links."""
     shutil.rmtree(work, onerror=_open_and_remove)
 
 
 def _open_and_remove(_: object, path: str, __: object) -> None:
-    """A folder that lets nobody in, as the kernel's own in an overlay does not, or in which nothing may be removed."""
+    """A folder that nobody may enter, such as the kernel's own in an overlay, or in which nothing may be removed."""
     with contextlib.suppress(OSError):
         os.chmod(os.path.dirname(path), 0o700)
         if os.path.isdir(path) and not os.path.islink(path):

@@ -1,7 +1,7 @@
-"""The server from which the trials of a study are forked: it has imported what they would import.
+"""The server from which a study's trials are forked: it has made their imports.
 
-It runs nothing of the user's. The driver tells it over a pipe what to run, and the end of that pipe, which is also the
-driver's death, is its own end and that of all trials.
+It runs no user code. The driver sends it specs over a pipe; when the pipe closes, or the driver dies, it ends itself
+and all trials.
 
 ``python -c "from relume.lab.trials.server import main; main(DESCRIPTOR)"``
 """
@@ -33,7 +33,7 @@ from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.supervise import Supervised, begin, finish
 
 UNFORKABLE = ("tensorflow", "jax", "jaxlib")
-"""Packages that start threads of their own: a process that has loaded them is not forked."""
+"""Packages that start their own threads: a process that has loaded them is not forked."""
 
 _TICK = 1.0
 _HEARD = (signal.SIGCHLD, signal.SIGTERM)
@@ -70,7 +70,7 @@ def main(descriptor: int) -> None:
 
 
 def _await_end(driver: int, server: int) -> None:
-    """Wait until either has ended, or a signal says to end. The signals are blocked."""
+    """Wait until either has ended, or a signal arrives. The signals are blocked."""
     while os.getppid() == driver and os.waitpid(server, os.WNOHANG)[0] == 0:
         heard = signal.sigtimedwait(_HEARD, _TICK)
         if heard is not None and heard.si_signo == signal.SIGTERM:
@@ -85,14 +85,14 @@ def _serve(descriptor: int) -> None:
 
 
 def load(modules: Iterable[str], root: str) -> None:
-    """Import these, as far as they can be, and do what the frameworks among them do at their first use.
+    """Import these as far as possible, and trigger the frameworks' first-use work.
 
-    Nothing of the user's is run here: what lies below ``root`` is left for the trials, but for an environment there.
+    No user code runs here: modules below ``root`` are left to the trials, except an environment's.
     """
     for name in modules:
         top = name.partition(".")[0]
         if name not in sys.modules and top not in UNFORKABLE and not _is_below(top, root):
-            with contextlib.suppress(BaseException):  # the script will meet it itself
+            with contextlib.suppress(BaseException):  # the script will meet the error itself
                 import_module(name)
     if "numpy" in sys.modules:
         import_module("numpy.polynomial")  # loaded late, by the gains of activations
@@ -106,7 +106,7 @@ def load(modules: Iterable[str], root: str) -> None:
 def _is_below(module: str, root: str) -> bool:
     try:
         spec = find_spec(module)
-    except (ImportError, ValueError):  # no longer there, or without a spec
+    except (ImportError, ValueError):  # gone, or without a spec
         return False
     places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
     below = [place for place in places if os.path.realpath(place).startswith(f"{root}{os.sep}")]
@@ -114,21 +114,21 @@ def _is_below(module: str, root: str) -> bool:
 
 
 def unforkable() -> str:
-    """Why this process may not be forked; "" where it may."""
+    """Why this process may not be forked; "" if it may."""
     loaded = [name for name in UNFORKABLE if name in sys.modules]
     if loaded:
         return f"{loaded[0]} is loaded"
     with contextlib.suppress(OSError):
         threads = len(os.listdir("/proc/self/task"))
         if threads > 1:
-            return f"{threads - 1} further threads run"
+            return f"{threads - 1} other threads are running"
     return "a GPU is in use" if uses_gpu() else ""
 
 
 def _keep_finalizers() -> list[Any]:
-    """What libraries want done at the end of this process is done at its end, not at that of every trial.
+    """Run the libraries' exit handlers when this process ends, not at the end of every trial.
 
-    Folders for temporary files are among it; and to run the rest touches, and so copies, much of what is shared.
+    They delete temporary folders; and running the others touches, and so copies, much of the shared memory.
     """
     found = [each for each in list(weakref.finalize._registry) if each.atexit]  # type: ignore[attr-defined]
     for each in found:
@@ -137,7 +137,7 @@ def _keep_finalizers() -> list[Any]:
 
 
 class _Server:
-    """Forks a process for each order, and tells the driver which have ended."""
+    """Forks a process for each spec, and tells the driver which have ended."""
 
     def __init__(self, pipe: Connection, body: str, root: str) -> None:
         self._pipe = pipe
@@ -152,7 +152,7 @@ class _Server:
             os.set_blocking(end, False)
 
     def serve(self) -> None:
-        """Until the driver has closed its end."""
+        """Serve until the driver closes its end."""
         signal.set_wakeup_fd(self._wake)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         try:
@@ -163,7 +163,7 @@ class _Server:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._woken, 4096)
                 self._reap()
-                if os.getppid() != self._above:  # its signal may have come during an import, which hides what it raises
+                if os.getppid() != self._above:  # an import may have hidden its signal
                     return
                 if self._pipe in ready:
                     self._heed(*self._pipe.recv())
@@ -177,26 +177,26 @@ class _Server:
                     finalizer()
 
     def _heed(self, what: str, *given: Any) -> None:
-        """What the driver tells: ``load`` modules, or ``run`` a trial."""
+        """Handle a message of the driver: ``load`` modules, or ``run`` a trial."""
         if what == "load":
             self._load(*given)
         else:
             self._begin(*given)
 
     def _load(self, modules: Iterable[str]) -> None:
-        """Import these, and tell why this process may not be forked then. No trial runs meanwhile."""
+        """Import these, and report why this process may not be forked afterwards. No trial runs meanwhile."""
         load(modules, self._root)
         with contextlib.suppress(ImportError):
             import_module(self._body.partition(":")[0])
         self._finalizers += _keep_finalizers()
         gc.collect()
-        gc.freeze()  # what is shared with the trials is not touched by their collections
+        gc.freeze()  # their garbage collections do not touch shared memory
         self._pipe.send(unforkable())
 
     def _begin(self, number: int, told: dict[str, Any], place: OutputPlace, look: bool) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # their handlers are ours alone
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # their handlers are only ours
         closing = (self._pipe.fileno(), self._woken, self._wake)
         try:
             order = TrialSpec.from_dict(told)
@@ -209,7 +209,7 @@ class _Server:
             self._pipe.send(number)
 
     def _reap(self) -> None:
-        """Tell of the trials that have ended, and end those that have run for too long."""
+        """Report ended trials, and end those that have run too long."""
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -231,7 +231,7 @@ def _leave(*_: Any) -> None:
 
 
 def alone() -> None:
-    """Run one trial, told as JSON on stdin, and end: for a node on which there is no server."""
+    """Run one trial, given as JSON on stdin, and exit: for a node without a server."""
     told = json.load(sys.stdin)
     parent = os.getppid()
     adopt_orphans()

@@ -1,6 +1,6 @@
-"""What a script does besides training that a comparison should know of: files, processes, and what it fetches.
+"""What a script does besides training that matters to a comparison: files, processes and downloads.
 
-Python tells of them through its audit events. Only the survey's process listens.
+Python reports them through its audit events. Only the survey's process listens.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PYTHON = re.compile(r"(^|[/\s])(python[\d.]*|pypy[\d.]*|torchrun|accelerate|dee
 _HERE = re.compile(r"localhost$|127\.|::1$|0\.0\.0\.0$|unix:|$")
 _HOST = re.compile(r"[\w+.-]+://(?:[^/@]*@)?\[?([^/\]:]*)")
 _FETCHED = 1_000_000
-"""Bytes of new files from which on a script that has asked the network for something may have fetched data."""
+"""Bytes of new files; with more, a script that used the network may have fetched data."""
 
 _RELUME = f"{Path(__file__).parents[2]}{os.sep}"
 
@@ -33,10 +33,10 @@ _SPAWNING = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkser
 
 
 class SideEffects:
-    """Hears what the script's process reads, writes, starts and asks for, from :meth:`start` on.
+    """Records what the script's process reads, writes, starts and requests after :meth:`start`.
 
     Args:
-        sandbox: in which the script runs.
+        sandbox: the script's.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -51,16 +51,16 @@ class SideEffects:
         self._passing = _passing_places()
 
     def start(self) -> None:
-        """From now on, to the end of the process."""
+        """Listen until the process ends."""
         listen(_EVENTS, self._hear)
         for name in _SPAWNING:
             after_import(name, functools.partial(self._await_spawning, name))
 
     def to_dict(self) -> dict[str, Any]:
-        """What was heard, as JSON.
+        """What was recorded, as JSON.
 
-        ``children``: (what, where) of processes in which the script's own code may train, each once. ``hosts``: the
-        machines that it asked. ``fresh``: files of the user's folder that it wrote without having read them.
+        ``children``: unique (what, where) of processes in which the script's own code may train. ``hosts``: the
+        machines it contacted. ``fresh``: files of the user's folder that it wrote without having read them.
         ``outside``: files that it wrote elsewhere; temporary files and caches are left out.
         """
         fresh = sorted(path for path, was_read in self._written.items() if not was_read)
@@ -130,7 +130,7 @@ class SideEffects:
         @functools.wraps(launch)
         def launched(*args: Any, **kwargs: Any) -> Any:
             if not in_loader(sys._getframe(1)):
-                self._note("a process that multiprocessing starts anew")
+                self._note("a process that multiprocessing spawns")
             return launch(*args, **kwargs)
 
         kind._launch = launched
@@ -141,7 +141,7 @@ class SideEffects:
             self._children.append(said)
 
     def _where(self) -> str:
-        """The innermost line of the user's that is running."""
+        """The innermost running line of the user's code."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             file = os.path.join(self._sandbox.cwd, frame.f_code.co_filename)
@@ -164,7 +164,7 @@ _EVENTS: dict[str, Callable[..., None]] = {
 
 
 def _passing_places() -> tuple[str, ...]:
-    """Where everybody writes: devices, temporary files, caches."""
+    """Places where any program writes: devices, temporary files, caches."""
     caches = [os.environ.get("XDG_CACHE_HOME", ""), str(Path.home() / ".cache"), str(Path.home() / ".config")]
     places = ["/dev", "/proc", "/sys", tempfile.gettempdir(), *caches, "/var/tmp"]
     return tuple(f"{os.path.abspath(place)}{os.sep}" for place in places if place)
@@ -174,16 +174,16 @@ def _passing_places() -> tuple[str, ...]:
 
 
 def summarize(heard: Mapping[str, Any], changed: Mapping[str, int], folder: Path) -> dict[str, Any]:
-    """What the survey says of files, as JSON; in a process that has not entered the sandbox.
+    """The survey's findings on files, as JSON; call it in a process that has not entered the sandbox.
 
     Args:
-        heard: as :meth:`SideEffects.to_dict` has it.
-        changed: as :meth:`Sandbox.changed` has it.
+        heard: from :meth:`SideEffects.to_dict`.
+        changed: from :meth:`Sandbox.changed`.
         folder: the user's working folder.
 
-    Returns: ``written``: the changed files, from the working folder. ``resumed``: those of them that were there and
-        that the run may have needed, as it read them first, moved them, or let code other than Python's write them.
-        ``outside`` and ``children``: as heard. ``remarks``: sentences.
+    Returns: ``written``: the changed files, relative to the working folder. ``resumed``: those that existed before and
+        that the run may have needed, as it read them first, moved them, or let non-Python code write them. ``outside``
+        and ``children``: as heard. ``remarks``: sentences.
     """
     new = {path: size for path, size in changed.items() if not os.path.lexists(path)}
     needed = changed.keys() - new.keys() - set(heard["fresh"])
@@ -197,7 +197,7 @@ def summarize(heard: Mapping[str, Any], changed: Mapping[str, int], folder: Path
 
 
 def relative(paths: Iterable[str], folder: Path) -> list[str]:
-    """Paths from the working folder, sorted."""
+    """Paths relative to the working folder, sorted."""
     return sorted(os.path.relpath(path, folder) for path in paths)
 
 
@@ -205,9 +205,9 @@ def _fetched(hosts: list[str], names: list[str], size: int) -> Iterator[str]:
     if hosts and size >= _FETCHED:
         tops = dict.fromkeys(Path(name).parts[0] if name[:2] != ".." else name for name in names)
         yield (
-            f"It asked {_listed(hosts)} for something, and made {size / 1e6:.3g} MB of new files ({_listed(tops)}). A "
-            "trial begins without what the script writes: if these are data, each would fetch them anew. Let `python` "
-            "fetch them once, before the comparison begins."
+            f"The script contacted {_listed(hosts)}, and wrote {size / 1e6:.3g} MB of new files ({_listed(tops)}). "
+            "Each trial starts without the script's output: if these are data, each would download them again. Run "
+            "the script with `python` once before the comparison."
         )
 
 

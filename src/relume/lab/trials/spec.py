@@ -1,4 +1,4 @@
-"""What a trial's process is told: all of it is data, and travels as JSON to a forked, a fresh or a remote process."""
+"""The spec of a trial: plain data, sent as JSON to a forked, a fresh or a remote process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Script:
     """The user's command.
 
     Attributes:
-        script: a file or a module, as it was typed. ``args``: may hold ``{seed}`` and ``{lr:0.001}``.
+        script: a file or a module, as typed. ``args``: may contain ``{seed}`` and ``{lr:0.001}``.
         is_module: it was given with ``-m``.
-        folder: where the command was given, absolute.
+        folder: where the command was run, absolute.
     """
 
     script: str
@@ -27,21 +27,21 @@ class Script:
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """One trial that is to be run.
+    """One trial to run.
 
     Attributes:
-        key: which. ``contender``: what takes the place of the script's activations; None: the script as it stands.
-        plan: what the survey found, which says what is replaced; None: this run is the survey.
-        only: the kind of activation, or the site, to which the replacement keeps.
+        key: its key. ``contender``: what replaces the script's activations; None: the unchanged script.
+        plan: the survey's findings, which say what is replaced; None: this run is the survey.
+        only: the kind of activation, or the site, to which the replacement is limited.
         keep_seeds: places, ``file:line``, of seeding calls that keep the script's own seed.
-        regex: of ``--metric``: where the metric stands in what the script prints; "" for none.
-        metric: the name of the metric, by which a trial that diverges is ended early; "" while it is not known.
-        tune_metric: the name of the one by which rates are chosen; "" where it is the same.
-        written: files that the script writes, as the survey saw, from the folder: the trial does not see them.
-        threads: that PyTorch and the BLAS may use. ``timeout``: seconds, None without one.
-        gpus: GPUs that the trial is given.
-        sources: texts that take the place of the user's files in this trial, by their paths from the folder.
-        diagnose: the trial also tells a plan of cures, as JSON: why its units died.
+        regex: of ``--metric``: finds the metric in the script's output; "" for none.
+        metric: the name of the metric, used to end a diverging trial early; "" while it is unknown.
+        tune_metric: the metric that chooses rates; "" if it is the same.
+        written: files that the script writes, found by the survey, relative to the folder: hidden from the trial.
+        threads: for PyTorch and the BLAS. ``timeout``: seconds, None without one.
+        gpus: the trial's GPUs.
+        sources: texts that replace the user's files in this trial, by path relative to the folder.
+        diagnose: the trial also returns a plan of cures, as JSON.
     """
 
     key: TrialKey
@@ -62,12 +62,12 @@ class TrialSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The order as JSON."""
+        """The spec as JSON."""
         return asdict(self) | {"key": self.key._asdict()}
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> TrialSpec:
-        """The order that ``to_dict`` wrote."""
+        """The spec that ``to_dict`` wrote."""
         contender, script = told["contender"], told["script"]
         return cls(
             **{

@@ -1,4 +1,4 @@
-"""What a trial says: stdout, where its metrics stand, and stderr, apart while it runs; one log of both afterwards."""
+"""A trial's output: stdout, which has its metrics, and stderr, separate while it runs and one log afterwards."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 _JOINED_IN_MEMORY = 100_000_000
-"""Bytes; what is longer has its stderr at its end."""
+"""Bytes; in a longer log stderr comes last."""
 
 _MOST_MARKS = 10_000
 
 Marks = Sequence[Sequence[int]]
-"""(bytes on stdout, bytes on stderr) at moments at which something was about to be written on stderr."""
+"""(bytes on stdout, bytes on stderr) before each write to stderr."""
 
 
 class Stderr(io.FileIO):
-    """Python's stderr that remembers how much had been said on stdout before each part of it.
+    """Python's stderr, which records how much had been written to stdout before each part.
 
     Attributes:
-        marks: see :data:`Marks`. What the processes below this one write is not marked.
+        marks: see :data:`Marks`. Writes of child processes are not marked.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Stderr(io.FileIO):
 
 
 def redirect(stdout: str, stderr: str) -> Stderr:
-    """Let this process have nothing to read, and say what it says in these files; returns its new stderr."""
+    """Give this process an empty stdin, and redirect its output to these files; returns its new stderr."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     files = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666) for path in (stdout, stderr)]
     opened = [nothing, *files]
@@ -52,7 +52,7 @@ def redirect(stdout: str, stderr: str) -> Stderr:
     for each in {*opened} - {0, 1, 2}:
         os.close(each)
     made, before = Stderr(), sys.stderr
-    if isinstance(before, io.TextIOWrapper):  # otherwise something imported has put its own there
+    if isinstance(before, io.TextIOWrapper):  # otherwise an import has replaced it
         buffer = made if isinstance(before.buffer, io.RawIOBase) else io.BufferedWriter(made)
         buffering = {"line_buffering": before.line_buffering, "write_through": before.write_through}
         sys.stderr = io.TextIOWrapper(buffer, before.encoding, before.errors, **buffering)  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def redirect(stdout: str, stderr: str) -> Stderr:
 
 
 def join(log: Path, stderr: Path, marks: Marks) -> None:
-    """Put what was said on stderr into the log, each part where it was said; without marks it comes last."""
+    """Merge stderr into the log, each part in its place; without marks it comes last."""
     try:
         errors = stderr.read_bytes()
         said = log.read_bytes() if log.stat().st_size < _JOINED_IN_MEMORY else b""

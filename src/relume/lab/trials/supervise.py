@@ -1,6 +1,6 @@
-"""The parent's part of a trial: make its sandbox, start it, wait for it, clear up, and say what became of it.
+"""The parent's part of a trial: make its sandbox, start it, wait for it, clean up, and report its outcome.
 
-Where a trial cannot say so itself, as it was killed, ran out of time or left by ``os._exit``, it is said here.
+If a trial cannot report its outcome, because it was killed, timed out or called ``os._exit``, the parent does.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from relume.lab.trials.streams import join
 
 @dataclass
 class Supervised:
-    """A trial that runs, as its parent knows it.
+    """A running trial, as its parent sees it.
 
     Attributes:
-        order, place: what was asked. ``look``: whether it tells what it has written and imported.
-        sandbox: where it runs. ``caution``: what that cannot do; "" for nothing.
+        order, place: its spec and folders. ``look``: whether it reports what it has written and imported.
+        sandbox: its sandbox. ``caution``: what that cannot do; "" for nothing.
         pid: its process, the first of its session; 0 if none could be started.
-        began: as ``time.perf_counter`` has it. ``timed_out``: it was ended.
+        began: by ``time.perf_counter``. ``timed_out``: it was ended.
     """
 
     order: TrialSpec
@@ -49,13 +49,13 @@ class Supervised:
 
     @property
     def left(self) -> float | None:
-        """Seconds until it is to be ended; None where it is not."""
+        """Seconds until its timeout; None without one."""
         if self.order.timeout is None or self.timed_out:
             return None
         return max(0.0, self.began + self.order.timeout - time.perf_counter())
 
     def end(self) -> None:
-        """It has run for too long."""
+        """It has run too long."""
         self.timed_out = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
@@ -77,8 +77,8 @@ def begin(
         place: where.
         body: ``package.module:function``, see :data:`~relume.lab.trials.forked.BODY`.
         isolation: makes its sandbox.
-        look: whether it tells in the end what it has written and imported; a survey does so anyway.
-        closing: descriptors of this process that the trial's is not to have.
+        look: whether it finally reports what it has written and imported; a survey always does.
+        closing: descriptors of this process to close in the trial's.
     """
     kept = Supervised(order, place, look or order.plan is None)
     work, folder = Path(place.work), Path(order.script.folder)
@@ -96,17 +96,17 @@ def begin(
         kept.pid = os.fork()
         if kept.pid == 0:
             live(Here(order, place, kept.sandbox, kept.look), body, parent, closing)
-    except OSError as error:  # nothing protects the user's files, or no process can be started
+    except OSError as error:  # the user's files are not protected, or no process can be started
         _say(kept, Trial(order.key, "failed", error=f"it could not be started: {error}"))
     return kept
 
 
 def finish(kept: Supervised, status: int, usage: Any, others: Collection[int]) -> None:
-    """A trial's process has ended: end what it left behind, and write what became of it.
+    """A trial's process has ended: end what it left behind, and write its outcome.
 
     Args:
         kept: the trial.
-        status: as ``os.wait4`` gives it, and
+        status: from ``os.wait4``, and
         usage: likewise.
         others: processes of other trials.
     """
@@ -138,7 +138,7 @@ def finish(kept: Supervised, status: int, usage: Any, others: Collection[int]) -
 
 
 def _told(kept: Supervised, heard: dict[str, Any] | None) -> dict[str, Any]:
-    """What a trial did besides training."""
+    """A trial's side effects."""
     if not kept.look or kept.sandbox is None:
         return {}
     changed = dict(kept.sandbox.changed())
@@ -149,7 +149,7 @@ def _told(kept: Supervised, heard: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def end_of(kept: Supervised, others: Collection[int]) -> None:
-    """Kill what a trial has left behind: its session, and orphans that have come to this process."""
+    """Kill what a trial has left behind: its session, and orphans inherited by this process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(kept.pid, signal.SIGKILL)
     while True:
@@ -163,9 +163,9 @@ def end_of(kept: Supervised, others: Collection[int]) -> None:
 
 
 def read_outcome(order: TrialSpec, place: OutputPlace) -> Outcome | None:
-    """What became of an order, and take the file away; None where it is to be run again.
+    """The outcome of a spec; removes the file. None if it should run again.
 
-    That is where its parent did not come to the end, or where it died of a SIGKILL that was not relume's.
+    That is if its parent did not finish, or if it died of a SIGKILL that was not relume's.
     """
     file = _outcome_file(place)
     try:
@@ -178,7 +178,7 @@ def read_outcome(order: TrialSpec, place: OutputPlace) -> Outcome | None:
 
 
 def _is_of(pid: int, kept: Supervised, others: Collection[int]) -> bool:
-    """Whether an orphan is this trial's: by its session, by where it works or writes, or by its mounts."""
+    """Whether an orphan is this trial's, by its session, its working folder, its files or its mounts."""
     with contextlib.suppress(OSError):
         if os.getsid(pid) == kept.pid:
             return True
@@ -199,7 +199,7 @@ def _mounts(pid: int) -> str:
 
 
 def _say(kept: Supervised, trial: Trial, found: dict[str, Any] | None = None, killed: bool = False) -> None:
-    with contextlib.suppress(OSError):  # where even this cannot be written, the driver runs it again, and then says so
+    with contextlib.suppress(OSError):  # if even this cannot be written, the driver runs it again and then reports it
         told = {"trial": trial_to_json(trial), "found": found or {}, "killed": killed}
         write_whole(_outcome_file(kept.place), told)
 

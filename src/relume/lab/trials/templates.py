@@ -1,4 +1,4 @@
-"""``{seed}`` and ``{lr:0.001}`` in the script's arguments: for scripts that take their seed and rate as flags."""
+"""``{seed}`` and ``{lr:0.001}`` in the script's arguments, for scripts that take their seed and rate as flags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TEMPLATE = re.compile(r"\{(seed|lr)(?::([^{}]*))?\}")
 
 
 class Filled(NamedTuple):
-    """The arguments of one trial, and what they decide, which is then not decided a second time."""
+    """The arguments of one trial, and what they set, which is then not set a second time."""
 
     args: tuple[str, ...]
     seed: bool
@@ -20,7 +20,7 @@ class Filled(NamedTuple):
 
 
 def fill(args: Sequence[str], seed: int, lr_factor: float) -> Filled:
-    """Put a trial's seed, and the script's own rate times the factor, in their places.
+    """Fill in a trial's seed, and the script's own rate times the factor.
 
     Raises: StudyError: ``{lr}`` without the script's own rate.
 
@@ -43,7 +43,7 @@ def _rate(place: re.Match[str]) -> float:
         return float(place[2])
     except (TypeError, ValueError):
         raise StudyError(
-            f"The argument {place[0]} does not say the script's own learning rate. Write it behind a colon: "
+            f"The argument {place[0]} lacks the script's own learning rate. Write it after a colon: "
             "{lr:0.001}; a trial gets this times its factor.",
             slug="bad-template",
         ) from None

@@ -1,5 +1,5 @@
 "use strict";
-// Rows for the charts of values, slopes and outputs. The pictures of before were drawn from rows made the same way.
+// Rows for the charts of values, slopes and outputs. The static pictures use rows made the same way.
 relume.curves = (() => {
   const SAMPLES = 261;
   const JUMP = 1e-3;
@@ -13,7 +13,7 @@ relume.curves = (() => {
     return [...new Set([...even, ...around])].sort((a, b) => a - b);
   }
 
-  // One row for each x: y, from low to high where the slope is random, a new piece behind each jump.
+  // One row for each x: y, from low to high if the slope is random, a new piece after each jump.
   function points(name, part, p, span) {
     const { kinks, random } = family.known(name);
     const f = (x, s) => family[part](name, x, p, s);

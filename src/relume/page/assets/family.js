@@ -1,5 +1,5 @@
 "use strict";
-// The activations by name, at the parameters that the reader has set. Their functions are generated.
+// The activations by name, with the reader's parameters. Their functions are generated.
 relume.family = (() => {
   const known = (name) => relume.data.activations[name];
   const names = () => Object.keys(relume.data.activations);
@@ -9,7 +9,7 @@ relume.family = (() => {
   const slope = (name, x, p, s) =>
     s === undefined ? relume.functions[name].slope(x, p) : relume.functions[name].drawnSlope(x, p, s);
 
-  // Where a unit begins to fire; −∞ where all of them do.
+  // Where a unit begins to fire; −∞ if always.
   function threshold(name, p) {
     const by = known(name).firesAbove;
     const word = known(name).parameters.find((parameter) => parameter.choices);

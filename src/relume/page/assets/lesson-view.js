@@ -11,7 +11,7 @@ relume.lessonView = (() => {
     silent: { color: "rare", mark: "○", text: "silent, but still learns" },
     dead: { color: "dead", mark: "✕", text: "dead: silent, slope 0" },
     stuck: { color: "dead", mark: "□", text: "stuck: fires, slope 0" },
-    broken: { color: "unknown", mark: "?", text: "no longer a number" },
+    broken: { color: "unknown", mark: "?", text: "NaN or infinite" },
   };
   const VIEW = 1.8; // the plane is drawn from −VIEW to VIEW
   const round = (v) => Math.round(v * 10) / 10;

@@ -1,5 +1,5 @@
 "use strict";
-// The lesson: its controls, its five guided steps, and what plays. The numbers are those of session.js.
+// The lesson: its controls, five guided steps, and playback. The numbers come from session.js.
 relume.lesson = (() => {
   const { lessonView: view } = relume;
   const { written: figures } = relume.numeric;
@@ -8,7 +8,7 @@ relume.lesson = (() => {
   const { family } = relume;
   const { $, $$, fill, tell } = relume.dom;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const SPEED = 60; // steps a second, outside of the guided steps
+  const SPEED = 60; // steps per second, outside the guided steps
   const SIDES = ["left", "right"];
 
   let state = null; // the page's
@@ -73,13 +73,13 @@ relume.lesson = (() => {
     });
   }
 
-  // Said aloud, and tabled, when it rests: not at every step.
+  // Announced, and put in the table, when it rests: not at every step.
   function settle() {
     const both = SIDES.map((side, i) => `${side}, ${dead(i)} of ${WIDTH} units dead, ${session.networks[i].correct} of ${EXAMPLES} correct, loss ${figures(session.networks[i].loss, 3)}`);
     const sentence = state.guide ? chapter(state.guide).parentElement.querySelector("p").textContent : "";
     $("#said").textContent = `${sentence} Step ${session.step}: ${both.join("; ")}.`.trim();
     $("#ended").textContent = session.broken
-      ? "The loss is no longer a number. Go back in time, or start over with another learning rate."
+      ? "The loss is NaN or infinite. Go back in time, or start over with another learning rate."
       : session.step >= LONGEST ? `That was ${LONGEST} steps. Go back in time, or start over.` : "";
     const gradients = session.networks.map((network) => network.gradients());
     fill($("#units"), null, session.networks[0].units.map((_, u) => [
@@ -122,7 +122,7 @@ relume.lesson = (() => {
     draw();
   }
 
-  // A guided step: the story from where it begins to its end, at once where motion is not wanted.
+  // A guided step: the story from where it begins to its end, at once if the reader prefers reduced motion.
   function guide(number, moving = !still.matches) {
     const { from, to, speed } = chapter(number).dataset;
     playing = null;
@@ -135,7 +135,7 @@ relume.lesson = (() => {
     else show();
   }
 
-  // What the reader does alone: the guide falls silent.
+  // The reader acts without the guide, which falls silent.
   function alone(does) {
     playing = null;
     state.guide = 0;

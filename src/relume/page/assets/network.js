@@ -30,7 +30,7 @@ relume.network = (() => {
     constructor({ activation, parameters, lr, seed = 1, shift = 0 }) {
       this.lr = lr;
       this.slopes = new Random(seed + 1); // RReLU's
-      this.fresh = new Random(seed + 2); // what revived units start from
+      this.fresh = new Random(seed + 2); // initial weights of revived units
       const random = new Random(seed);
       this.weight = random.normals(2 * WIDTH); // x and y of each unit
       this.bias = random.uniforms(WIDTH).map((u) => u - 0.5 + shift);
@@ -47,7 +47,7 @@ relume.network = (() => {
       this.parameters = { ...parameters };
     }
 
-    // All that training changes, so that the reader can go back in time.
+    // Everything that training changes, so that the reader can go back in time.
     save() {
       const { weight, bias, out, offset, activation, parameters, lr, slopes, fresh } = this;
       return { weight: [...weight], bias: [...bias], out: [...out], offset, activation, parameters: { ...parameters }, lr, drawn: [slopes.state, fresh.state] };
@@ -144,7 +144,7 @@ relume.network = (() => {
       return { before, outputs, fires, steepest, state: this.state(fires, steepest, outputs) };
     }
 
-    // The length of the gradient that reaches each unit's weights.
+    // The norm of the gradient that reaches each unit's weights.
     gradients() {
       const { weight, bias } = this.backward(this.forward(false));
       return Array.from(bias, (b, u) => Math.hypot(weight[2 * u], weight[2 * u + 1], b));

@@ -1,10 +1,10 @@
 "use strict";
-// Joins the controls of the page to its charts and tables. All that is computed is computed elsewhere.
+// Connects the page's controls to its charts and tables. Other scripts compute everything.
 relume.page = (() => {
   const { family, curves, depth, charts, lesson } = relume;
   const { written } = relume.numeric;
   const { $, $$, fill, tell } = relume.dom;
-  const TABLED = 10; // each tenth sample of a curve stands in its table
+  const TABLED = 10; // every tenth sample of a curve is in its table
   const EDGES = [1e-12, 1e12]; // of the depth view's figures
 
   let state = relume.state.parse(location.hash);
@@ -34,7 +34,7 @@ relume.page = (() => {
 
   const titles = () => state.show.map((name) => family.known(name).title);
 
-  // As charts draw them: lines with few gaps beneath those with many, so that none hides another.
+  // In the charts' drawing order: lines with few gaps below those with many, so that none hides another.
   const drawn = () => [...state.show].sort((a, b) => relume.family.known(a).layer - relume.family.known(b).layer);
 
   function drawCurves() {
@@ -115,7 +115,7 @@ relume.page = (() => {
     later("depth", drawDepth, 200);
   }
 
-  // Several changes of one moment are drawn once.
+  // Several changes at once are drawn once.
   function later(name, draw, pause = 0) {
     clearTimeout(waiting[name]);
     waiting[name] = setTimeout(() => {
@@ -252,7 +252,7 @@ relume.page = (() => {
     drawAll();
   }
 
-  // Where a link leads: to the section of its first setting.
+  // A link leads to the section of its first setting.
   function asked() {
     const [first] = location.hash.slice(1).split(/[=.]/);
     if (["init", "scale", "seed"].includes(first)) return $("#deep");

@@ -1,5 +1,5 @@
 "use strict";
-// Two networks with the same start, what was done to them at which step, and what came of it. The same start and the
+// Two networks with the same start, the reader's actions by step, and the results. The same start and the
 // same deeds give the same numbers: so a link can hold them. A deed is written "120.lr.0.2", "300.revive" or
 // "150.act.elu~1": the learning rate is that of both networks, the other two concern the left one.
 relume.session = (() => {
@@ -68,7 +68,7 @@ relume.session = (() => {
       return this.step >= LONGEST || (this.broken && this.step === this.history.length - 1);
     }
 
-    // The activation of a side at this step, as it was asked for: what it has learned since is not in it.
+    // The activation of a side at this step, as it was asked for: without what it has learned since.
     chosen(side) {
       const swaps = this.deeds.map(read).filter(({ step, what }) => side === 0 && what === "act" && step <= this.step);
       return tidy(swaps.at(-1)?.value ?? this.sides[side]);
@@ -78,7 +78,7 @@ relume.session = (() => {
     act(what, value = "") {
       const deed = `${this.step}.${what}${value === "" ? "" : `.${value}`}`;
       if (!read(deed)) return;
-      const replaced = what === "lr" ? `${this.step}.lr.` : null; // a slider on its way
+      const replaced = what === "lr" ? `${this.step}.lr.` : null; // a slider in motion
       this.deeds = this.deeds.filter((one) => read(one).step <= this.step && !(replaced && one.startsWith(replaced)));
       this.deeds.push(deed);
       this.history.length = this.step;

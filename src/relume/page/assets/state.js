@@ -1,5 +1,5 @@
 "use strict";
-// What the reader has set, and how it stands in the address: #show=relu,elu&elu.alpha=2&x=1.5&init=own&net=dying&at=300&right=elu~1
+// The reader's settings, and their form in the address: #show=relu,elu&elu.alpha=2&x=1.5&init=own&net=dying&at=300&right=elu~1
 relume.state = (() => {
   const { family } = relume;
   const FIXED = { x: 1, mean: 0, sd: 1, init: "he", scale: 1, seed: 1 };
@@ -10,7 +10,7 @@ relume.state = (() => {
       show: [...relume.data.chosen],
       parameters: Object.fromEntries(family.names().map((name) => [name, family.defaults(name)])),
       ...FIXED,
-      guide: 1, // the guided step, 1 to 5, or 0 if the reader goes alone; then the next five count
+      guide: 1, // the guided step, 1 to 5, or 0 without the guide; then the next five count
       net: "healthy",
       at: 0,
       deeds: [],

@@ -1,4 +1,4 @@
-"""A reviver for each model that is trained in this process, found by itself."""
+"""A reviver for each model trained in this process, found automatically."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from relume.torch.surgery.reviver import TorchReviver
 class Attached:
     """Starts a :class:`TorchReviver` on each model once an optimizer has stepped its parameters for the first time.
 
-    The models of an optimizer are the outermost modules that were called in training and hold a parameter of it.
+    The models of an optimizer are the outermost modules called in training that have one of its parameters.
 
     Args:
-        make: makes the reviver of a model and its optimizer.
+        make: creates the reviver of a model and its optimizer.
     """
 
     def __init__(self, make: Callable[[nn.Module, Optimizer], TorchReviver]) -> None:
@@ -41,7 +41,7 @@ class Attached:
         self._meet()
 
     def stop(self) -> None:
-        """Leave no hook behind."""
+        """Remove all hooks."""
         for handle in [*self._handles, *self.revivers]:
             handle.remove() if hasattr(handle, "remove") else handle.stop()
         self._handles = []
@@ -52,7 +52,7 @@ class Attached:
             self._meeting = register_module_forward_pre_hook(self._called)
 
     def _part(self) -> None:
-        """A hook on every call of a module costs, and all optimizers are known."""
+        """Hooks on every module call cost time, and all optimizers are known."""
         if self._meeting is not None:
             self._meeting.remove()
             self._meeting = None
@@ -68,7 +68,7 @@ class Attached:
         known = self._known.get(id(optimizer))
         if known is not None and known() is optimizer:
             return
-        if self._meeting is None:  # a new one: its next step tells its models
+        if self._meeting is None:  # a new one: its next step shows its models
             self._meet()
             return
         self._known[id(optimizer)] = weakref.ref(optimizer)
@@ -89,7 +89,7 @@ class Attached:
                 yield module
 
     def changed(self) -> list[dict[str, Any]]:
-        """What was revived, and when: the step, the place, the units."""
+        """What was revived: step, place, units."""
         return [
             {"step": step, "place": edit.place, "units": list(edit.units), "what": "revived"}
             for reviver in self.revivers

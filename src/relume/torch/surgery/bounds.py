@@ -1,10 +1,10 @@
-"""Bounds on every tensor of a model for all inputs of a box: intervals, and linear bounds carried back to the input.
+"""Bounds on every tensor of a model for all inputs of a box: intervals, and linear bounds propagated back to the input.
 
-Both hold for what the model computes in its own dtype, in any order of summation, not only for real numbers. An
-interval is widened at each operation by the rounding that it may add. A linear bound holds for real numbers; it is
-widened by a bound on how far the model's values may be from the real ones, carried forward through the operations, and
-by the rounding of its own float64. A sum of n terms rounds by at most n·eps·Σ|terms| (Higham 2002, chapter 3). Sigmoid,
-tanh and exponentials are taken to be exact to 8 ulp; underflow is left aside.
+Both hold for the model's own dtype and any order of summation, not only for real numbers. An interval is widened at
+each operation by its possible rounding error. A linear bound holds for real numbers; it is widened by a bound on the
+model's distance from them, propagated forward through the operations, and by its own float64 rounding. A sum of n terms
+rounds by at most n·eps·Σ|terms| (Higham 2002, chapter 3). Sigmoid, tanh and exponentials are assumed exact to 8 ulp;
+underflow is ignored.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from relume.torch.surgery.program import Program, operation, shape_of
 Box = tuple[Tensor, Tensor]
 
 MOST_ENTRIES = 20_000_000
-"""Numbers of a linear bound's coefficients, entries of the tensor times those of the input, up to which it is made.
+"""Largest number of a linear bound's coefficients: entries of the tensor times entries of the input.
 
-160 MB in float64; with more the interval stays, which is wider and never wrong.
+160 MB in float64; beyond, the interval is used, which is wider but never wrong.
 """
 
 _SAME = frozenset("dropout feature_dropout contiguous clone detach alias to _to_copy lift_fresh_copy".split())
@@ -46,7 +46,7 @@ class Bounds:
 
     Args:
         program: traced in evaluation mode, with one tensor as its input.
-        lower, upper: the box, in the shape of the input; infinite where it has no bound.
+        lower, upper: the box, in the shape of the input; infinite if unbounded.
         linear: carry linear bounds back to the input, which is tighter.
     """
 
@@ -78,7 +78,7 @@ class Bounds:
         return self._of.get(node)
 
     def rounding(self, node: Node) -> Tensor:
-        """How far a node's values as the model computes them may be from the real ones; of its shape."""
+        """How far a node's computed values may be from the exact ones; of its shape."""
         return self._error[node]
 
     # ---- intervals --------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class Bounds:
         return [given for given in node.all_input_nodes if given in self._of]
 
     def _affine(self, node: Node) -> Box:
-        """A linear layer or convolution, with infinite ends kept apart: 0 · ∞ is 0 here."""
+        """A linear layer or convolution, with infinite ends separate: 0 · ∞ is 0 here."""
         low, high = self._of[node.args[0]]
         weight = self._value(node.args[1])
         up, down = weight.clamp(min=0), weight.clamp(max=0)
@@ -143,7 +143,7 @@ class Bounds:
         return shift.view([-1] + [1] * (0 if operation(node) == "linear" else weight.ndim - 2))
 
     def _norm(self, node: Node) -> tuple[Tensor, Tensor, Tensor]:
-        """Scale and shift of a normalization, and the sum of the sizes of what makes the shift."""
+        """Scale and shift of a normalization, and the sum of magnitudes of the shift's terms."""
         weight, bias, mean, var = (self._value(arg) for arg in node.args[1:5])
         shape = [1, -1] + [1] * (len(shape_of(node)) - 2)
         scale = (torch.ones_like(var) if weight is None else weight) / (var + float(node.args[7])).sqrt()
@@ -194,7 +194,7 @@ class Bounds:
     # ---- linear bounds (Zhang et al. 2018, CROWN) ---------------------------------------------------------------
 
     def _tighten(self, node: Node) -> None:
-        """Make the bounds of a pre-activation those of its linear bounds, where these are tighter."""
+        """Tighten a pre-activation's bounds by its linear bounds."""
         low, high = self._of[node]
         if low.numel() * self._of[self._input][0].numel() > MOST_ENTRIES:
             return
@@ -224,7 +224,7 @@ class Bounds:
         return total
 
     def _step(self, node: Node, a: Tensor) -> tuple[dict[Node, Tensor], Tensor] | None:
-        """The coefficients on a node's inputs and what is constant; None: its interval is all that is known."""
+        """The coefficients on a node's inputs and the constant; None: only its interval is known."""
         name = operation(node)
         moving = self._moving(node)
         if name in ("relu", "leaky_relu"):

@@ -1,4 +1,4 @@
-"""Activations that a method calls as functions: where they are in its source, and the method with other calls there."""
+"""Activations that a method calls as functions: their places in its source, and the method with other calls there."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _is_hashable(thing: Any) -> bool:
 
 
 def _resolve(expression: ast.expr, function: FunctionType) -> Any:
-    """What a name or dotted name means among the method's globals; None for anything else."""
+    """The value of a name or dotted name in the method's globals; None for anything else."""
     if isinstance(expression, ast.Name):
         return function.__globals__.get(expression.id)
     if isinstance(expression, ast.Attribute):
@@ -112,7 +112,7 @@ def _resolve(expression: ast.expr, function: FunctionType) -> Any:
 
 
 class SwappedMethod:
-    """A method of one module in which some calls go to submodules; it is copied and pickled by what it changes.
+    """A method of one module with some calls redirected to submodules; copied and pickled by its changes.
 
     Args:
         owner: the module. ``name``: of the method. ``places``: (line, column) → the submodule's name.
@@ -136,7 +136,7 @@ class SwappedMethod:
 
 
 def _rewritten(function: FunctionType, name: str, places: dict[tuple[int, int], str]) -> FunctionType:
-    """The function with ``self.<submodule>(input)`` in the place of these calls, at the lines of its source."""
+    """The function with ``self.<submodule>(input)`` instead of these calls, at the lines of its source."""
     tree = _tree(function)
     assert tree is not None
     owner = tree.args.args[0].arg
@@ -174,6 +174,6 @@ def _arguments(names: tuple[str, ...]) -> ast.arguments:
 
 
 def _cells(new: FunctionType, old: FunctionType) -> Any:
-    """The old function's cells in the order in which the new code wants them; ``super()`` finds its class by one."""
+    """The old function's cells in the new code's order; ``super()`` finds its class by one."""
     known = dict(zip(old.__code__.co_freevars, old.__closure__ or (), strict=True))
     return tuple(known[name] for name in new.__code__.co_freevars)

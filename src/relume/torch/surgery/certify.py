@@ -22,7 +22,7 @@ def certify(model: nn.Module, lower: Any, upper: Any) -> Certificate:
     """See :func:`relume.certify`."""
     low, high = _box(lower, upper)
     middle = torch.where(torch.isfinite(low) & torch.isfinite(high), (low + high) / 2, torch.zeros_like(low))
-    outputs(model, Batch.of(middle))  # says what does not fit better than the trace
+    outputs(model, Batch.of(middle))  # has a clearer error than the trace
     with at_rest(model):
         model.eval()
         program = Program(model, Batch.of(middle))

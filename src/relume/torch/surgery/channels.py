@@ -1,9 +1,8 @@
-"""Where a unit's value goes: which weights read it, and what else does.
+"""Where a unit's value goes: which weights and other operations read it.
 
-A tensor that carries units has an axis along which each entry belongs to one unit, or to none. The numbers of the
-units are sent through the graph instead of the values: an operation that moves entries is run on the numbers, one that
-works on each channel for itself keeps them, and a linear layer or convolution reads them by columns of its weight.
-Whatever else reads a unit is a stop.
+A tensor that carries units has an axis along which each entry belongs to one unit, or to none. The graph is evaluated
+on unit numbers instead of values: an operation that moves entries moves the numbers, one that works per channel keeps
+them, and a linear layer or convolution reads them by columns of its weight. Any other reader of a unit is a stop.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from relume.torch.family import FAMILY, KEEPS_ZERO
 from relume.torch.surgery.program import Program, operation, path_of, shape_of
 
 NONE = -1
-"""In place of a unit's number: the entry belongs to no unit."""
+"""Instead of a unit's number: the entry belongs to no unit."""
 
 _MOVES = frozenset(
     "view reshape _unsafe_view flatten unflatten permute transpose t swapaxes movedim squeeze unsqueeze expand "
@@ -46,20 +45,20 @@ LAYERS = CONVOLUTIONS | TRANSPOSED | {"linear"}
 
 @dataclass(frozen=True)
 class Channels:
-    """The units of a tensor: their numbers along one axis, ``NONE`` where an entry is no unit's."""
+    """The units of a tensor: their numbers along one axis, ``NONE`` for an entry without a unit."""
 
     axis: int
     ids: Tensor
 
     def spread(self, shape: torch.Size) -> Tensor:
-        """The number of each entry of a tensor of this shape; a view that takes no memory."""
+        """The number of each entry of a tensor of this shape; a view without memory of its own."""
         sizes = [1] * len(shape)
         sizes[self.axis] = len(self.ids)
         return self.ids.view(sizes).expand(shape)
 
     @classmethod
     def gathered(cls, numbers: Tensor) -> Channels | None:
-        """From the number of each entry; None if they do not go along one axis alone."""
+        """From the number of each entry; None if they vary along more than one axis."""
         for axis in range(numbers.ndim):
             line = numbers[tuple(slice(None) if a == axis else 0 for a in range(numbers.ndim))]
             found = cls(axis, line.clone())
@@ -68,7 +67,7 @@ class Channels:
         return None
 
     def units(self) -> set[int]:
-        """The units that are there."""
+        """The units present."""
         return set(self.ids[self.ids != NONE].tolist())
 
     def places_of(self, units: Set[int]) -> set[int]:
@@ -90,7 +89,7 @@ class Reader:
     groups: int = 1
 
     def columns(self, unit: int, weight: Tensor) -> list[tuple[Any, ...]]:
-        """Indices into the weight of all that multiplies one unit."""
+        """Indices of the weights that multiply one unit."""
         if operation(self.node) in TRANSPOSED:
             return [(place,) for place in self.channels.places(unit).tolist()]
         rows, inputs = len(weight) // self.groups, weight.shape[1]
@@ -103,12 +102,12 @@ class Reader:
 
 @dataclass
 class Route:
-    """What a value meets on its way through the graph.
+    """What a value passes through in the graph.
 
     Attributes:
-        readers: layers that read it by weights. ``carriers``: a normalization or depthwise convolution that has numbers
-            of its own for each channel, with the channels that it gives. ``joined``: what is added or multiplied to it.
-        stops: unit → why it cannot be followed further. ``arrived``: the channels at the node that was looked for.
+        readers: layers that read it by weights. ``carriers``: normalizations or depthwise convolutions with parameters
+            for each channel, with their output channels. ``joined``: what is added to it or multiplied by it.
+        stops: unit → why it cannot be followed further. ``arrived``: the channels at the node ``until``.
     """
 
     readers: list[Reader] = field(default_factory=list)
@@ -118,7 +117,7 @@ class Route:
     arrived: Channels | None = None
 
     def stop(self, units: Iterable[int], why: str) -> None:
-        """These units are not followed further."""
+        """Stop following these units."""
         for unit in units:
             self.stops.setdefault(unit, why)
 
@@ -132,15 +131,15 @@ def follow(
     carry: bool = False,
     join: bool = False,
 ) -> Route:
-    """Follow units from a node's tensor to all that reads them.
+    """Follow units from a node's tensor to all their readers.
 
     Args:
         program: the graph.
         start: the node.
         channels: the units of its tensor.
-        until: a node that is not looked behind; the channels of its first argument are ``Route.arrived``.
-        carry: go on through normalizations and depthwise convolutions, and list them as carriers.
-        join: go on through sums and products with tensors that have the same channels, and list these.
+        until: the node at which to stop; the channels of its first argument are ``Route.arrived``.
+        carry: continue through normalizations and depthwise convolutions, and list them as carriers.
+        join: continue through sums and products with tensors of the same channels, and list these.
     """
     return _Walk(program, until, carry, join).run(start, channels)
 
@@ -175,7 +174,7 @@ class _Walk:
         self._route.arrived = found if isinstance(found, Channels) else None
 
     def _after(self, node: Node, carried: list[Node]) -> Any:
-        """Channels behind a node; None if it reads by weights; a text that says what cannot be followed."""
+        """Channels after a node; None if it reads by weights; a text if they cannot be followed."""
         name = operation(node)
         said = f"{name} at {path_of(node)}" if path_of(node) else name
         if node.op == "output":
@@ -223,7 +222,7 @@ class _Walk:
         return None if moved is None else Channels.gathered(moved)
 
     def _scaled(self, node: Node, carried: list[Node]) -> Channels | None:
-        """A product keeps zeros; with several factors that carry units, each entry must be the same unit's."""
+        """A product keeps zeros; if several factors carry units, each entry must belong to the same unit."""
         if operation(node) == "div" and len(node.all_input_nodes) > 1 and node.all_input_nodes[1] in carried:
             return None
         if self._carry and self._until is None and not self._join and self._others(node, carried):
@@ -289,7 +288,7 @@ def groups_of(layer: Node) -> int:
 
 
 def is_depthwise(layer: Node) -> bool:
-    """Whether each channel of a convolution reads one channel alone."""
+    """Whether each channel of a convolution reads only one channel."""
     return groups_of(layer) > 1 and shape_of(layer.args[0])[1] == groups_of(layer)
 
 

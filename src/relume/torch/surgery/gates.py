@@ -1,4 +1,4 @@
-"""Activations with what feeds and what reads each of their units: the places where a cure works."""
+"""Activations with the layers that feed and read their units: the places where a cure works."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Gate:
         layer: the linear layer or convolution that makes its input, None if only a normalization does.
         norm: the normalization between the two, None without one.
         sums: something is added between the layer and the activation.
-        readers: the layers that read its units. ``carriers``: what has numbers for each unit on the way to them.
+        readers: the layers that read its units. ``carriers``: operations with parameters for each unit on the way
+            there.
         stops: unit → why it cannot be cured; ``why``: why none can, "" if some can.
         twins: further applications, by other calls of the same layer.
     """
@@ -72,7 +73,7 @@ class Gate:
 
     @property
     def place(self) -> str:
-        """How the gate is named in what people read."""
+        """The gate's name in texts for users."""
         maker = path_of(self.makers[0]) if self.makers else ""
         return f"{self.name} in {self.module or 'the model'}" + (f" after {maker}" if maker else "")
 
@@ -94,7 +95,7 @@ class Gate:
 
     def outgoing(self, program: Program) -> Tensor:
         """Σ|w| of the weights that read each unit; shape (units,)."""
-        total = torch.zeros(self.units + 1)  # the last is for entries that are no unit's
+        total = torch.zeros(self.units + 1)  # the last is for entries without a unit
         for reader in {reader.weight: reader for reader in self.readers}.values():
             weight = program.model.get_parameter(reader.weight).detach().float().abs()
             if operation(reader.node) in TRANSPOSED:
@@ -106,7 +107,7 @@ class Gate:
         return total[:-1]
 
     def incoming(self, program: Program) -> Tensor:
-        """Σ|w| of the weights that make each unit; shape (units,), 1 where a normalization alone does."""
+        """Σ|w| of the weights that make each unit; shape (units,), 1 if only a normalization does."""
         weight = program.tensor(self.layer.args[1]) if self.layer is not None else None
         if weight is None:
             return torch.ones(self.units, device=next(program.model.parameters()).device)
@@ -147,7 +148,7 @@ def _is_twin(program: Program, gate: Gate, other: Gate) -> bool:
 
 
 def _pool(program: Program, gate: Gate) -> None:
-    """Take the readers of all applications together, and refuse what shares a weight with anything else."""
+    """Combine the readers of all applications, and reject those that share a weight with anything else."""
     for twin in gate.twins:
         gate.readers += [reader for reader in twin.readers if reader.node not in [r.node for r in gate.readers]]
         gate.carriers += [each for each in twin.carriers if each[0] not in [node for node, _ in gate.carriers]]
@@ -182,7 +183,7 @@ def _activation(node: Node) -> str:
 def _wire(program: Program, gate: Gate, carry: bool) -> None:
     _find_makers(gate, gate.input)
     if not gate.makers:
-        gate.why = "no layer of the model makes its input"
+        gate.why = "no layer of the model computes its input"
         return
     maker = gate.makers[-1]
     axis = axis_of(maker)
@@ -192,7 +193,7 @@ def _wire(program: Program, gate: Gate, carry: bool) -> None:
         gate.stops[unit] = "another layer reads its pre-activation"
     gate.stops |= {unit: f"its pre-activation goes elsewhere: {why}" for unit, why in route.stops.items()}
     if route.arrived is None or not torch.equal(route.arrived.ids, torch.arange(gate.units)):
-        gate.why = "its units are not those of the layer before it"
+        gate.why = "its units differ from those of the layer before it"
         return
     gate.axis = route.arrived.axis
     onward = follow(program, gate.node, route.arrived, carry=carry)
@@ -261,11 +262,11 @@ def unfit_maker(program: Program, node: Node, calls: Set[Node]) -> str:
     """Why a layer cannot be written to, "" if it can; ``calls``: those of it that are known."""
     weight = _weight(node)
     if not isinstance(weight, Node):
-        return f"{path_of(node)} has no weight of its own"
+        return f"{path_of(node)} has no weight"
     if weight not in program.names:
         return f"the weight of {path_of(node)} is computed, not a parameter"
     if operation(node).endswith("_norm") and len(shape_of(weight)) != 1:
-        return f"{path_of(node)} scales each position for itself"
+        return f"{path_of(node)} scales each position separately"
     if program.calls(program.tensor(weight)) - calls or _is_tied(program, weight):
         return f"the weight of {path_of(node)} is shared with another layer or call"
     return ""
@@ -286,18 +287,18 @@ _WEIGHT_AT["instance_norm"] = 1
 
 
 def dead_units(findings: Findings, program: Program, found: list[Gate]) -> dict[int, tuple[Gate, tuple[int, ...]]]:
-    """The dead units of the findings at the gates that they are of, by the gate's number.
+    """The dead units of the findings, by the number of their gate.
 
-    Those of an audit are a layer's: what it calls dead in a layer without an activation is left out.
+    Those of an audit belong to a layer: dead units of a layer without an activation are left out.
 
-    Raises: CureError: the findings are of another model.
+    Raises: CureError: the findings belong to another model.
     """
     model = type(program.model).__name__
     judged = [each for each in findings.sites if each.site.model.partition("#")[0] in (model, "")]
     if len({each.site.model for each in judged if each.site.model}) > 1:
         raise CureError(
-            f"The findings are of several models of the class {model}. Watch the one that is to be cured: "
-            "with relume.watch(model) as w, then w.findings().",
+            f"The findings are of several models of the class {model}. Watch the one to cure: with relume.watch(model) "
+            "as w, then w.findings().",
             slug="findings-of-another-model",
         )
     if not judged:
@@ -328,8 +329,8 @@ def _after_layer(judged: Judged, program: Program, found: list[Gate]) -> int | N
     if not judged.dead or site.module in dict(program.model.named_modules()):
         return None
     raise CureError(
-        f"{site.file} has a layer {site.module} with {site.units} units, {type(program.model).__name__} has none of "
-        "this name. Give the model that was saved, under the names that it was saved with.",
+        f"{site.file} has a layer {site.module} with {site.units} units, but {type(program.model).__name__} has no "
+        "layer of this name. Give the model that was saved, with the same names.",
         slug="findings-of-another-model",
     )
 
@@ -350,12 +351,12 @@ def _match(judged: Judged, found: list[Gate]) -> int | None:
         if len(fitting) == 1:
             return fitting[0]
         numbers = fitting or (numbers if test is tests[-1] else [])
-    if numbers:  # a loop that applies one layer several times: its weight is shared, which the gate knows
+    if numbers:  # a loop that applies one layer several times: the gate knows that its weight is shared
         return next(iter(numbers))
     if not judged.dead:
         return None
     raise CureError(
-        f"{site.activation} with {site.units} units at {site.key} of the findings is not in the model on this batch. "
-        "Give the model that was watched, with the findings of its latest run.",
+        f"The findings have {site.activation} with {site.units} units at {site.key}, which the model does not apply on "
+        "this batch. Give the model that was watched, with the findings of its latest run.",
         slug="findings-of-another-model",
     )

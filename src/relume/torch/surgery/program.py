@@ -1,7 +1,7 @@
-"""A model as the graph of operations that one batch runs through, over its live weights.
+"""A model as the graph of one batch's operations, over its live weights.
 
-``torch.export`` traces the graph without running the model: fake tensors stand in for the weights. Evaluated again, it
-takes the weights as they are then, so that it shows what a change of them did inside the model.
+``torch.export`` traces the graph without running the model: fake tensors stand in for the weights. An evaluation uses
+the current weights, and so shows what a change of them did inside the model.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Program:
     """The graph of one model and batch.
 
     Attributes:
-        nodes: the operations in the order in which they run.
-        names: input node → path of the parameter or buffer that it stands for.
+        nodes: the operations in execution order.
+        names: input node → path of its parameter or buffer.
     """
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
@@ -82,7 +82,7 @@ class Program:
         self.nodes: list[Node] = [node for node in self.graph.nodes if node.op == "call_function"]
 
     def tensor(self, node: Any) -> Tensor | None:
-        """The live parameter or buffer that a node stands for; None for anything else."""
+        """The live parameter or buffer of a node; None for anything else."""
         name = self.names.get(node) if isinstance(node, Node) else None
         if name is None:
             return None
@@ -123,7 +123,7 @@ class Program:
 
 
 class _Seeing(Interpreter):
-    """Runs a graph and keeps some of its tensors, as they are before an operation in place writes over them."""
+    """Runs a graph and keeps some of its tensors, before an in-place operation overwrites them."""
 
     def __init__(self, module: torch.fx.GraphModule, wanted: set[Node], *, evaluates: bool) -> None:
         super().__init__(module)
@@ -171,8 +171,8 @@ def _export(model: nn.Module, batch: Batch) -> Any:
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         raise CureError(
-            f"{type(model).__name__} cannot be traced by torch.export ({type(error).__name__}: {first}). A cure needs "
-            "to know which weights read a unit. Use relume.swap, which needs no trace, or make the forward traceable.",
+            f"{type(model).__name__} cannot be traced by torch.export ({type(error).__name__}: {first}). A cure must "
+            "know which weights read a unit. Use relume.swap, which needs no trace, or make the forward traceable.",
             slug="model-not-traceable",
         ) from error
     finally:
@@ -181,7 +181,7 @@ def _export(model: nn.Module, batch: Batch) -> Any:
 
 
 def _follow_writes(graph: torch.fx.Graph) -> None:
-    """After an operation in place, let later readers of its input read its result: the same tensor."""
+    """After an in-place operation, let later readers of its input read its result: the same tensor."""
     order = {node: number for number, node in enumerate(graph.nodes)}
     for node in graph.nodes:
         schema = getattr(node.target, "_schema", None)
@@ -200,7 +200,7 @@ def _refuse_hidden_writes(written: Node, node: Node, order: dict[Node, int]) -> 
         base = base.args[0]
         if any(order[user] > order[node] for user in base.users):
             raise CureError(
-                f"The model writes into a view at {path_of(node) or 'its forward'} and reads the whole later. relume "
-                "does not follow that. Write it without the operation in place.",
+                f"The model writes into a view at {path_of(node) or 'its forward'} and later reads the whole tensor, "
+                "which relume does not follow. Avoid the in-place operation.",
                 slug="model-not-traceable",
             )

@@ -25,12 +25,12 @@ from relume.torch.surgery.rest import Batch, at_rest, distance, outputs
 from relume.torch.surgery.trunks import key, trunk
 
 TOLERANCE = 1e-5
-"""Of the largest output, by which outputs may move: fewer terms are added up in another order.
+"""Share of the largest output by which outputs may move, as fewer terms are summed in another order.
 
 At most 2.6e-7 was measured on the networks of the tests, in float32.
 """
 
-TIMED = 7  # forwards of each model, in turn; their medians are compared
+TIMED = 7  # alternating forwards of each model; their medians are compared
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
@@ -52,7 +52,7 @@ def prune(model: nn.Module, findings: Findings, example_inputs: Any) -> tuple[nn
         if not cuts.left:
             return smaller.train(model.training), Change("prune", (), (), (), str(batch))
         raise CureError(
-            f"No unit could be cut. {'; '.join(map(str, cuts.left))}. The model is as it was.", slug="nothing-to-prune"
+            f"No unit could be cut. {'; '.join(map(str, cuts.left))}. The model is unchanged.", slug="nothing-to-prune"
         )
     proof = _prove(model, smaller, batch, before)
     for one, other in zip(model.modules(), smaller.modules(), strict=True):
@@ -61,7 +61,7 @@ def prune(model: nn.Module, findings: Findings, example_inputs: Any) -> tuple[nn
 
 
 class _Cuts:
-    """What is to be cut out of each module."""
+    """What to cut out of each module."""
 
     def __init__(self, program: Program, found: list[Gate]) -> None:
         self._program, self._gates, self._count = program, [*found], len(found)  # trunks follow the gates
@@ -69,10 +69,10 @@ class _Cuts:
         self.left: list[Edit] = []
 
     def take(self, gate: Gate, units: Iterable[int]) -> None:
-        """Choose these units, if all that they become is constant and the layers around them can be cut."""
+        """Choose these units, if they are constant and the layers around them can be cut."""
         source = self._source(gate)
         units = {unit * source.units // gate.units for unit in units}
-        summed = dict.fromkeys(units, "something is added to it that cannot be cut with it")
+        summed = dict.fromkeys(units, "a tensor is added to it that cannot be cut with it")
         refused = summed if source.sums else self._choose(source, units)
         joined = trunk(self._program, source) if refused else None
         if joined is not None:
@@ -84,7 +84,7 @@ class _Cuts:
         self.left += [Edit(source.place, tuple(each), why) for why, each in reasons.items()]
 
     def _choose(self, gate: Gate, units: Iterable[int]) -> dict[int, str]:
-        """Choose what can be cut of these units at a gate; the others with the reason."""
+        """Choose the units of a gate that can be cut; lists the others with the reason."""
         values = self._program.values(reader.node.args[0] for reader in gate.readers)
         reasons = {unit: self._refusal(gate, unit, values) for unit in units}
         fit = {unit for unit, why in reasons.items() if not why}
@@ -93,7 +93,7 @@ class _Cuts:
         return {unit: why for unit, why in reasons.items() if why}
 
     def _known(self, joined: Gate) -> Gate:
-        """The trunk as an earlier gate of it found it: it is cut, and its constants are folded, once."""
+        """The trunk as an earlier gate found it: it is cut, and its constants are folded, only once."""
         for gate in self._gates[self._count :]:
             if key(gate) == key(joined):
                 return gate
@@ -101,7 +101,7 @@ class _Cuts:
         return joined
 
     def _source(self, gate: Gate) -> Gate:
-        """The gate before a depthwise convolution: its channel can only go with the one that it reads."""
+        """The gate before a depthwise convolution: its channel can only be cut together with the one it reads."""
         for other in self._gates:
             if other is not gate and gate.layer in [node for node, _ in other.carriers]:
                 return self._source(other)
@@ -130,7 +130,7 @@ class _Cuts:
         given = reader.channels.places(unit)
         constants = values[reader.node.args[0]].movedim(reader.channels.axis, 0)[given].flatten(1)
         if bool((constants != constants[:, :1]).any()):
-            return "it is not constant on the batch: it is not dead on these data, or no longer"
+            return "it is not constant on the batch: not dead on these data, or no longer"
         if bool(constants.any()) and (isinstance(module, _TRANSPOSED) or any(getattr(module, "padding", ()) or ())):
             return f"it is a constant other than 0, and {path_of(reader.node)} pads with 0"
         return ""
@@ -145,7 +145,7 @@ class _Cuts:
             units = self._balanced(gate, chosen)
             if len(units) == gate.units:
                 self.left.append(
-                    Edit(gate.place, tuple(sorted(units)), "every unit is dead: a layer of none is no layer")
+                    Edit(gate.place, tuple(sorted(units)), "every unit is dead, and a layer needs at least one")
                 )
             if not 0 < len(units) < gate.units:
                 continue
@@ -157,13 +157,13 @@ class _Cuts:
             for reader in gate.readers:
                 columns[self._module(reader.node)] |= reader.channels.places_of(units)
             cut = ", ".join(dict.fromkeys(path_of(node) for node in [*gate.makers, *(n for n, _ in gate.carriers)]))
-            edits.append(Edit(gate.place, tuple(sorted(units)), f"cut out of {cut} and of what reads it"))
+            edits.append(Edit(gate.place, tuple(sorted(units)), f"cut out of {cut} and its readers"))
         for module in rows.keys() | columns.keys():
             _narrow(module, rows.get(module, set()), columns.get(module, set()))
         return edits
 
     def _balanced(self, gate: Gate, chosen: set[int]) -> set[int]:
-        """As many units of each group of a grouped convolution: its groups are of one size."""
+        """The same number of units from each group of a grouped convolution, as its groups have one size."""
         own = torch.arange(gate.units)
         cut = [(groups_of(node), own) for node in gate.makers]
         cut += [(groups_of(node), channels.ids) for node, channels in gate.carriers if not is_depthwise(node)]
@@ -186,7 +186,7 @@ class _Cuts:
         return units
 
     def _fold(self, gate: Gate, units: set[int]) -> None:
-        """Add what constant units give to the bias of what reads them."""
+        """Add the contribution of constant units to the bias of their readers."""
         values = self._program.values(reader.node.args[0] for reader in gate.readers)
         for reader in {self._module(reader.node): reader for reader in gate.readers}.values():
             module, channels = self._module(reader.node), reader.channels
@@ -276,7 +276,7 @@ def _prove(model: nn.Module, smaller: nn.Module, batch: Batch, before: Any) -> t
     )
     if not all(check.holds for check in checks):
         failed = "; ".join(str(check) for check in checks if not check.holds)
-        raise CureError(f"The pruned model is not the same: {failed}. The model is as it was.", slug="proof-failed")
+        raise CureError(f"The pruned model is not equivalent: {failed}. The model is unchanged.", slug="proof-failed")
     return checks
 
 

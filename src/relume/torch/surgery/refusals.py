@@ -1,4 +1,4 @@
-"""Models, optimizers and batches that no cure is tried on, each with its reason."""
+"""Models, optimizers and batches that cures reject, with the reasons."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParalle
 
 
 def refuse_model(model: Any) -> None:
-    """Raises: CureError: the model is not one that a cure can alter in place."""
+    """Raises: CureError: a cure cannot change the model in place."""
     if not isinstance(model, nn.Module):
         raise CureError(
             f"{type(model).__name__} is not a torch.nn.Module. Give the model itself.", slug="model-not-curable"
         )
     why = _unfit(model)
     if why:
-        raise CureError(f"{type(model).__name__} cannot be altered: {why}.", slug="model-not-curable")
+        raise CureError(f"{type(model).__name__} cannot be changed: {why}.", slug="model-not-curable")
 
 
 def _unfit(model: nn.Module) -> str:
@@ -58,7 +58,7 @@ def _unfit_tensors(model: nn.Module) -> str:
 
 
 def refuse_optimizer(optimizer: Any, parameters: Iterable[tuple[str, Tensor]]) -> None:
-    """Raises: CureError: not an optimizer, or one that does not step these parameters."""
+    """Raises: CureError: not an optimizer, or it does not step these parameters."""
     if not isinstance(optimizer, Optimizer):
         raise CureError(
             f"optimizer is a {type(optimizer).__name__}. Give the torch.optim.Optimizer that trains the model.",
@@ -69,6 +69,6 @@ def refuse_optimizer(optimizer: Any, parameters: Iterable[tuple[str, Tensor]]) -
         if parameter.requires_grad and id(parameter) not in held:
             raise CureError(
                 f"The optimizer ({type(optimizer).__name__}) does not hold {name}. Give the optimizer that trains this "
-                "model, or None for a model that is trained no more.",
+                "model, or None if training has ended.",
                 slug="wrong-optimizer",
             )

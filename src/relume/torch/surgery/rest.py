@@ -1,4 +1,4 @@
-"""Forward passes that leave no trace in the model, in the random streams or in what watches them."""
+"""Forward passes without side effects on the model, the random states or watchers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from torch.utils import _pytree as pytree
 from relume.errors import CureError
 
 ULPS = 8
-"""Units in the last place, of the largest output, by which outputs may move.
+"""Units in the last place of the largest output by which outputs may move.
 
 A silent unit contributes exact zeros with any weight: 0 was measured in every network of the tests. Only another order
-of summation could move the last bits.
+of summation could change the last bits.
 """
 
 ENOUGH = 64
-"""Examples on which a revival in a run sets biases and is proven; smaller batches are kept and put together.
+"""Examples for setting biases and for the proof of a revival during a run; smaller batches are combined.
 
-Half of 64 examples is met within ±12 % (95 %); a batch of one has no half.
+Half of 64 examples is accurate to ±12 % (95 %); a batch of one has no half.
 """
 
 _HOOKS = ("_global_forward_pre_hooks", "_global_forward_hooks")
@@ -54,7 +54,7 @@ class Batch:
 
 @contextlib.contextmanager
 def at_rest(model: nn.Module) -> Iterator[None]:
-    """Whatever runs inside: buffers, modes, random streams, hooks and warnings are afterwards what they were."""
+    """Restores buffers, modes, random states, hooks and warnings after the block."""
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     training = [(module, module.training) for module in model.modules()]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
@@ -72,7 +72,7 @@ def at_rest(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unwatched() -> Iterator[None]:
-    """Take function modes and global module hooks away: a watch must not count what a proof computes."""
+    """Remove function modes and global module hooks: a watch must not count a proof's computations."""
     modes = [torch._C._pop_torch_function_stack() for _ in range(torch._C._len_torch_function_stack())]
     hooks = [(getattr(modules, name), dict(getattr(modules, name))) for name in _HOOKS]
     for table, _ in hooks:
@@ -92,7 +92,7 @@ Outputs = dict[str, list[Tensor]]
 def outputs(model: nn.Module, batch: Batch) -> Outputs:
     """The model's floating-point outputs on the batch, in evaluation mode and in train mode if the model is in it.
 
-    Raises: CureError: the model fails on the batch, or gives no finite output.
+    Raises: CureError: the model fails on the batch, or has no finite output.
     """
     found: Outputs = {}
     with at_rest(model):
@@ -104,11 +104,11 @@ def outputs(model: nn.Module, batch: Batch) -> Outputs:
             with torch.no_grad():
                 found[mode] = _tensors(_call(model, batch))
     if not any(found.values()):
-        raise CureError("The model returns no floating-point tensor that could be compared.", slug="batch-does-not-fit")
+        raise CureError("The model returns no floating-point tensor to compare.", slug="batch-does-not-fit")
     if not all(bool(torch.isfinite(x).all()) for each in found.values() for x in each):
         raise CureError(
-            "The model's output on the batch is not finite. No cure for dead units repairs that: go back to a "
-            "checkpoint from before.",
+            "The model's output on the batch is not finite. No cure for dead units repairs that: go back to an earlier "
+            "checkpoint.",
             slug="output-not-finite",
         )
     return found
@@ -122,13 +122,13 @@ def _call(model: nn.Module, batch: Batch) -> Any:
         first = (str(error).splitlines() or [""])[0]
         raise CureError(
             f"The model fails on the batch ({type(error).__name__}: {first}). "
-            "Give what the model is called with: a tensor, a tuple of arguments or a dict of keywords, on its device.",
+            "Give the model's arguments, on its device: a tensor, a tuple of arguments or a dict of keywords.",
             slug="batch-does-not-fit",
         ) from error
 
 
 def _tensors(output: Any) -> list[Tensor]:
-    """Clones: a model may return its input, or a tensor that it keeps."""
+    """Clones: a model may return its input, or a tensor that it stores."""
     return [x.detach().clone() for x in pytree.tree_leaves(output) if isinstance(x, Tensor) and x.is_floating_point()]
 
 

@@ -1,4 +1,4 @@
-"""Dead units get fresh incoming weights and outgoing weights of zero: the outputs stay, and the units fire again."""
+"""Dead units get fresh incoming weights and zero outgoing weights: the outputs stay, and the units fire again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def revive(model: nn.Module, findings: Findings, batch: Any, *, optimizer: Optim
 
 
 def revive_at(model: nn.Module, places: Sequence[Place], batch: Any, *, optimizer: Optimizer | None = None) -> Change:
-    """As :func:`revive`, of units that are named by the module path of their activation and its line."""
+    """Like :func:`revive`, for units given by the module path of their activation and its line."""
     given = Batch.of(batch)
     before = outputs(model, given)
     program = Program(model, given)
@@ -67,9 +67,9 @@ class Shares:
     reached: dict[tuple[str, int], bool] = field(default_factory=dict)
 
     def failing(self) -> dict[tuple[str, int], str]:
-        """Units that do not live, each with the reason."""
+        """Units that are still dead, each with the reason."""
         found = {
-            key: "no gradient reaches it: what reads it is dead itself" for key, ok in self.reached.items() if not ok
+            key: "no gradient reaches it, as its readers are dead too" for key, ok in self.reached.items() if not ok
         }
         silent = {
             key: "fires on all samples or none, whatever its bias" for key, s in self.fires.items() if not 0 < s < 1
@@ -82,7 +82,7 @@ class Revival:
 
     Args:
         program: the model and the batch. ``before``: its outputs on it. ``optimizer``: what trains it, or None.
-        exact: outputs must stay; False for units that live and are replaced, as ReDo does.
+        exact: outputs must stay; False to replace living units, as ReDo does.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Revival:
         self._left: dict[tuple[str, int], str] = {}
 
     def carry_out(self, wanted: Iterable[Target]) -> Change:
-        """Revive what can be; units whose proof fails are put back and listed.
+        """Revive the units that can be; those whose proof fails are restored and listed.
 
         Raises: CureError: none could be revived, or the outputs moved.
         """
@@ -107,14 +107,14 @@ class Revival:
                 if self._exact and moved[1] > ULPS:
                     raise CureError(
                         f"The outputs moved by {moved[0]:.2g} of the largest one, though the units were silent on the "
-                        "batch, so that everything was rolled back. The model may compute something at random, or its "
-                        "units may fire in the other mode: try it in evaluation mode.",
+                        "batch. Everything was rolled back. The model may be random, or its units may fire in the "
+                        "other mode: try evaluation mode.",
                         slug="proof-failed",
                     )
                 if not rewrite.is_anew():
                     raise CureError(
-                        f"{type(self._optimizer).__name__} still has moments of weights that were drawn anew. All was "
-                        "rolled back. Give optimizer=None, and make a new optimizer after the cure.",
+                        f"{type(self._optimizer).__name__} still has moments of redrawn weights. Everything was rolled "
+                        "back. Give optimizer=None, and create a new optimizer after the cure.",
                         slug="proof-failed",
                     )
             except BaseException:
@@ -126,7 +126,7 @@ class Revival:
             self._left |= failing
             targets = self._without(targets, failing)
         raise CureError(
-            f"No unit could be revived. {'; '.join(map(str, self._edits_left()))}. The model is as it was.",
+            f"No unit could be revived. {'; '.join(map(str, self._edits_left()))}. The model is unchanged.",
             slug="nothing-to-revive",
         )
 
@@ -143,7 +143,7 @@ class Revival:
                 fires = torch.stack(rows).any(0).tolist()
                 for unit in units:
                     if not why[unit] and fires[unit]:
-                        why[unit] = f"it fires on the batch in {mode} mode: it is not dead on these data, or no longer"
+                        why[unit] = f"it fires on the batch in {mode} mode: not dead on these data, or no longer"
             self._left |= {(gate.place, unit): text for unit, text in why.items() if text}
             found.append((gate, tuple(unit for unit in units if not why[unit])))
         return [(gate, units) for gate, units in found if units]
@@ -152,7 +152,7 @@ class Revival:
         if not gate.readers:
             return "no layer reads it"
         if gate.layer is not None and not hasattr(self._module(gate.layer), "reset_parameters"):
-            return f"{path_of(gate.layer)} has no reset_parameters(), by which its weights could be drawn"
+            return f"{path_of(gate.layer)} has no reset_parameters() to draw its weights"
         if gate.norm is None or not hasattr(self._module(gate.norm), "running_mean"):
             return ""
         return "" if self._module(gate.norm).weight is not None or gate.layer is not None else "its layer has no weight"
@@ -197,7 +197,7 @@ class Revival:
                 rewrite.write(parameter, (*[slice(None)] * axis, units), value)
 
     def _settle(self, targets: list[Target], rewrite: Rewrite) -> None:
-        """Running statistics as the batch has them, then the bias at which a unit fires on half of the batch."""
+        """Running statistics of the batch, then the bias at which a unit fires on half of the batch."""
         normed = [(gate, units) for gate, units in targets if self._running(gate) is not None]
         values = self._program.values(each.layer for gate, _ in normed for each in gate.applications)
         for gate, units in normed:
@@ -234,7 +234,7 @@ class Revival:
             firing = (gate.inputs(values) > 0).double().mean(1).tolist()
             shares.fires |= {(gate.place, unit): firing[unit] for unit in units}
         gradients = self._gradients({reader.weight for gate, _ in targets for reader in gate.readers})
-        for gate, units in reversed(targets):  # later ones first: an earlier one may be read by these alone
+        for gate, units in reversed(targets):  # later ones first: they may be the only readers of an earlier one
             for unit in units:
                 shares.reached[gate.place, unit] = any(
                     bool(gradients[reader.weight][index].any()) or self._is_revived(reader, index, targets, shares)
@@ -245,7 +245,7 @@ class Revival:
 
     @staticmethod
     def _is_revived(reader: Reader, index: tuple[Any, ...], targets: list[Target], shares: Shares) -> bool:
-        """Whether weights of a reader make a unit that is revived too: its gradient comes once that one is read."""
+        """Whether a reader's weights feed a unit that is revived too: the gradient comes once that one is read."""
         rows = index[0] if isinstance(index[0], slice) else slice(None)
         return any(
             unit in range(gate.units)[rows] and shares.reached[gate.place, unit]
@@ -255,7 +255,7 @@ class Revival:
         )
 
     def _gradients(self, names: set[str]) -> dict[str, Tensor]:
-        """Of a random sum of the outputs: no sum of theirs that a loss takes is special."""
+        """Gradients of a random sum of the outputs: no particular sum that a loss takes is special."""
         model, batch = self._program.model, self._program.batch
         parameters = {name: model.get_parameter(name) for name in names}
         trained = {name: p for name, p in parameters.items() if p.requires_grad}
@@ -285,7 +285,7 @@ class Revival:
             Check("outputs stay" if self._exact else "outputs", True, f"moved by {moved[0]:.1e} ({moved[1]:.1f} ulp)"),
             Check("units fire", True, f"on {100 * rates[0]:.0f} % to {100 * rates[-1]:.0f} % of the samples"),
             Check("a gradient reaches them", True, f"at all {len(rates)} units"),
-            *([Check("the optimizer begins anew", True, "at their weights")] if self._optimizer is not None else []),
+            *([Check("optimizer state reset", True, "at their weights")] if self._optimizer is not None else []),
         )
         modes = " and ".join(self._before)
         return Change(

@@ -1,4 +1,4 @@
-"""Reviving on a schedule inside a training: watch the units at each step, revive those that are due."""
+"""Reviving on a schedule during training: watch the units at each step, revive those that are due."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ class Recent:
         self._kept: deque[tuple[list[Any], Any]] = deque(maxlen=1)
 
     def see(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Keep what the model is called with."""
+        """Store the model's arguments."""
         leaves, spec = pytree.tree_flatten((args, kwargs))
         sizes = {len(x) if isinstance(x, Tensor) and x.ndim else 0 for x in leaves}
         examples = next(iter(sizes)) if len(sizes) == 1 else 0
-        if not 0 < examples < ENOUGH:  # large enough, or not to be put together
+        if not 0 < examples < ENOUGH:  # large enough, or cannot be combined
             self._kept = deque([(leaves, spec)], maxlen=1)
             return
         if not self._kept or not self._fits(leaves, spec):
             self._kept = deque(maxlen=-(-ENOUGH // examples))
-        self._kept.append(([x.detach().clone() for x in leaves], spec))  # a script may fill the same tensor anew
+        self._kept.append(([x.detach().clone() for x in leaves], spec))  # a script may refill the same tensor
 
     def _fits(self, leaves: list[Any], spec: Any) -> bool:
         before, known = self._kept[-1]
         return bool(spec == known) and [x.shape for x in before] == [x.shape for x in leaves]
 
     def batch(self) -> Batch | None:
-        """All that is kept, as one batch; None while it is too little."""
+        """Everything stored, as one batch; None while it is too little."""
         if len(self._kept) < (self._kept.maxlen or 1):
             return None
         leaves, spec = self._kept[-1]
@@ -70,7 +70,7 @@ class TorchReviver:
             if not self._holds(model, optimizer):
                 raise CureError(
                     f"The optimizer ({type(optimizer).__name__}) holds none of the parameters of "
-                    f"{type(model).__name__}. Give the one that trains it, or None: the first that steps it is taken.",
+                    f"{type(model).__name__}. Give the one that trains it, or None to use the first that steps it.",
                     slug="wrong-optimizer",
                 )
         self.model, self.optimizer, self.every = model, optimizer, every
@@ -86,7 +86,7 @@ class TorchReviver:
         self._handles: list[Any] = []
 
     def start(self, *, hears_steps: bool = True) -> TorchReviver:
-        """Begin with the next training step. ``hears_steps``: False if somebody else calls :meth:`stepped`."""
+        """Begin with the next training step. ``hears_steps``: False if the caller calls :meth:`stepped`."""
         if not self._handles:
             self._handles = [self.model.register_forward_pre_hook(self._called, with_kwargs=True)]
             if hears_steps:
@@ -95,7 +95,7 @@ class TorchReviver:
         return self
 
     def stop(self) -> None:
-        """Leave no hook behind. What was learned about the units is kept for another :meth:`start`."""
+        """Remove all hooks. The units' history is kept for another :meth:`start`."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -115,7 +115,7 @@ class TorchReviver:
             self._guarded(self._recent.see, args, kwargs)
 
     def stepped(self, optimizer: Optimizer, args: Any = (), kwargs: Any = None) -> None:
-        """The hook behind an optimizer's step."""
+        """The hook after an optimizer's step."""
         if optimizer is self.optimizer or (self.optimizer is None and self._trains(optimizer)):
             self.steps += 1
             self._guarded(self._revive if self._seen else self._prepare, optimizer)
@@ -131,14 +131,14 @@ class TorchReviver:
         return any(id(p) in own for group in optimizer.param_groups for p in group["params"])
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        """The training goes on, whatever happens here."""
+        """Training continues, whatever happens here."""
         try:
             work(*what)
         except Exception as error:  # noqa: BLE001 - it is the user's training
             self.stop()
             self.fault = f"{type(error).__name__}: {error}"
             print(
-                f"relume: the reviver has stopped, the training goes on. {self.fault} [reviver-stopped]",
+                f"relume: the reviver has stopped; training continues. {self.fault} [reviver-stopped]",
                 file=sys.stderr,
             )
 
@@ -193,13 +193,13 @@ class TorchReviver:
 
     @property
     def revived(self) -> int:
-        """How many units were revived so far, one that was revived twice counted twice."""
+        """Units revived so far; one revived twice counts twice."""
         return sum(len(edit.units) for _, change in self.changes for edit in change.changed)
 
     def __repr__(self) -> str:
         lines = [f"Reviver: {self.revived} units revived in {self.steps} steps"]
         lines += [f"  step {step}: {change.changed[0]}" for step, change in self.changes[-3:]]
-        lines += [f"  left alone: {Edit(place, units, why)}" for (place, units), why in self.left.items()]
+        lines += [f"  not changed: {Edit(place, units, why)}" for (place, units), why in self.left.items()]
         return "\n".join(lines + ([f"  stopped: {self.fault}"] if self.fault else []))
 
 
@@ -216,7 +216,7 @@ class _Seen:
         self._rest = [program.tensor(arg) if isinstance(arg, Node) else arg for arg in gate.node.args[1:]]
 
     def forward(self, module: nn.Module, args: Any, out: Any) -> None:
-        """The hook on the layer before the activation; a single observation, of fewer axes, is no batch."""
+        """The hook on the layer before the activation; a single observation, with fewer axes, is not a batch."""
         if not module.training or not torch.is_grad_enabled() or out.ndim != self._ndim or self.fault:
             return
         try:
@@ -240,7 +240,7 @@ def _why(gate: Gate) -> str:
     if gate.why or not gate.readers:
         return gate.why or next(iter(gate.stops.values()), "no layer reads it")
     if gate.sums:
-        return "something is added between its layer and the activation"
+        return "a tensor is added between its layer and the activation"
     if gate.name == "rrelu":
         return "its units cannot die"
     return ""

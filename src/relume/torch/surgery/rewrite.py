@@ -1,4 +1,4 @@
-"""Writing into a model's weights and its optimizer's state, in a way that can be taken back to the bit."""
+"""Writes into a model's weights and its optimizer's state that can be undone to the bit."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _STARTS_AT_ZERO = frozenset(
     "momentum_buffer exp_avg exp_avg_sq max_exp_avg_sq exp_inf square_avg grad_avg acc_delta sum exp_avg_diff "
     "neg_pre_grad".split()
 )
-"""State of an optimizer that has the shape of its parameter and begins at zero."""
+"""Optimizer state with the shape of its parameter that begins at zero."""
 
 
 class Rewrite:
-    """What was written, with the values from before."""
+    """What was written, with the previous values."""
 
     def __init__(self, optimizer: Optimizer | None = None) -> None:
         self._optimizer = optimizer
@@ -27,24 +27,24 @@ class Rewrite:
         self._written: list[tuple[Tensor, Any]] = []
 
     def write(self, tensor: Tensor, index: Any, value: Any) -> None:
-        """``tensor[index] = value``; the optimizer's state of a parameter's entries begins anew."""
+        """``tensor[index] = value``; the optimizer's state of a parameter's entries is reset."""
         self._put(tensor, index, value)
         self._written.append((tensor, index))
         for name, state in self._state(tensor):
             if name not in _STARTS_AT_ZERO:
                 raise CureError(
                     f"{type(self._optimizer).__name__} keeps {name!r} for each weight, and relume does not know its "
-                    "first value. Give optimizer=None, and make a new optimizer after the cure.",
+                    "initial value. Give optimizer=None, and create a new optimizer after the cure.",
                     slug="wrong-optimizer",
                 )
             self._put(state, index, 0)
 
     def is_anew(self) -> bool:
-        """Whether the optimizer has forgotten all that it knew of what was written."""
+        """Whether the optimizer's state of all written entries is reset."""
         return not any(bool(state[index].any()) for tensor, index in self._written for _, state in self._state(tensor))
 
     def undo(self) -> None:
-        """Put everything back."""
+        """Restore everything."""
         with torch.no_grad():
             for tensor, before in self._before.values():
                 tensor.copy_(before)
@@ -67,21 +67,21 @@ class Rewrite:
 
     def _refuse_shape(self, name: str) -> bool:
         raise CureError(
-            f"{type(self._optimizer).__name__} keeps {name!r} for whole rows or columns, not for each weight, so that "
-            "one unit's share cannot be reset. Give optimizer=None, and make a new optimizer after the cure.",
+            f"{type(self._optimizer).__name__} keeps {name!r} for whole rows or columns, not for each weight, so one "
+            "unit's part cannot be reset. Give optimizer=None, and create a new optimizer after the cure.",
             slug="wrong-optimizer",
         )
 
 
 class Draws:
-    """Fresh weights at a layer's own initialization, from a stream that is nobody else's."""
+    """Fresh weights at a layer's own initialization, from a separate random stream."""
 
     def __init__(self) -> None:
         self._seed = -1
         self._generator = torch.Generator()
 
     def fresh(self, module: nn.Module) -> dict[str, Tensor]:
-        """Name → what ``module.reset_parameters()`` would give; the module stays as it is."""
+        """Name → what ``module.reset_parameters()`` would give; the module is not changed."""
         if self._seed != torch.initial_seed():
             self._seed = torch.initial_seed()
             self._generator.manual_seed(self._seed)

@@ -1,4 +1,4 @@
-"""By what a unit is replaced during a run: its own gaps between firings, ReDo's score, or continual backprop's utility.
+"""Scores for replacing units during a run: gaps between firings, ReDo's score, or continual backprop's utility.
 
 Tensors are (units,) or (units, samples), on the device of the training; nothing waits for the device until ``due``.
 """
@@ -18,29 +18,29 @@ Weights = Callable[[], tuple[Tensor, Tensor]]
 """Gives Σ|w| over the weights that read each unit, and over those that make it; both (units,)."""
 
 PATIENCE = 1_000
-"""Examples of silence after which a unit without a history of its own is overdue.
+"""Examples of silence after which a unit without a history is overdue.
 
-Slowly-Changing Regression, 30 seeds, 1 M steps: 0.60 ± 0.04 with 1,000 and 0.64 ± 0.04 with 10,000, where plain
+Slowly-Changing Regression, 30 seeds, 1 M steps: 0.60 ± 0.04 with 1,000 and 0.64 ± 0.04 with 10,000, while plain
 training ends at 1.24 ± 0.10.
 """
 
-_BINS = 48  # of gaps, each twice as long as the one before: 2^48 examples are more than anyone trains on
+_BINS = 48  # bins of gaps, each twice as long as the last: 2^48 examples are more than anyone trains on
 
 
 class Score(Protocol):
     """Judges the units of one activation."""
 
     exact: bool
-    """Only silent units are chosen, so that the outputs stay."""
+    """Only silent units are chosen, so the outputs stay."""
 
     def observe(self, h: Tensor, examples: int, weights: Weights) -> None:
-        """See the outputs ``h`` (units, samples) of a training step."""
+        """Record the outputs ``h`` (units, samples) of a training step."""
 
     def due(self) -> Tensor:
         """The numbers of the units to replace now."""
 
     def replaced(self, units: Tensor) -> None:
-        """These units begin anew."""
+        """Reset the history of these units."""
 
 
 class Gaps:
@@ -49,7 +49,7 @@ class Gaps:
     The gaps between firings are counted in bins that double. With n gaps, of which k are at least T examples long, the
     next one is as long with a probability of at most (k + 1) / (n + 1) if gaps are exchangeable. A unit is overdue when
     its silence reaches the least T ≥ ``ENOUGH`` for which that is at most ``false_resets``. Without enough gaps for
-    such a T it is overdue after ``PATIENCE`` examples, or twice its longest gap if that is more.
+    such a T, it is overdue after ``PATIENCE`` examples, or twice its longest gap if that is more.
 
     Args:
         units: how many. ``device``: of the training.
@@ -80,7 +80,7 @@ class Gaps:
         own = 2 ** enough.long().argmax(1)
         longest = (longer > 0).sum(1)  # the longest gap is shorter than 2^longest
         short = torch.clamp(2**longest * 2, min=PATIENCE)
-        return torch.where(enough.any(1), own, short).clamp(min=ENOUGH)  # the proof needs silence on so many
+        return torch.where(enough.any(1), own, short).clamp(min=ENOUGH)  # the proof needs silence on that many
 
     def due(self) -> Tensor:
         """See :class:`Score`."""
@@ -105,7 +105,7 @@ class ReDo:
     """Units that are τ-dormant on the latest batch.
 
     Args:
-        tau: τ of the paper; 0 chooses silent units alone.
+        tau: τ of the paper; 0 chooses only silent units.
     """
 
     def __init__(self, tau: float = 0.025) -> None:
@@ -122,18 +122,18 @@ class ReDo:
         return (self._scores <= self._tau).nonzero().flatten()
 
     def replaced(self, units: Tensor) -> None:
-        """See :class:`Score`; the score is the latest batch's alone."""
+        """See :class:`Score`; only the latest batch counts."""
 
 
 class ContinualBackprop:
-    """Units of least utility, a fraction of the mature ones a step.
+    """Units of least utility, a fraction of the mature ones per step.
 
     With f the running mean of h and u that of |h − f̂| · Σ|w_out| / Σ|w_in|, both at ``decay`` and corrected for their
-    start by 1 − decay^age, which gives f̂ and û, the units of least û are replaced at ``rate`` a step.
+    start by 1 − decay^age, which gives f̂ and û, the units of least û are replaced at ``rate`` per step.
 
     Args:
         units: how many. ``device``: of the training.
-        rate: ρ, replacements a mature unit and step. ``maturity``: steps a unit is spared. ``decay``: η.
+        rate: ρ, replacements per mature unit and step. ``maturity``: steps a unit is spared. ``decay``: η.
 
     Source: Dohare, Sutton & Mahmood 2021, "Continual Backprop", arXiv 2108.06325, equations 3 to 7.
     """

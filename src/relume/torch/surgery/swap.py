@@ -1,4 +1,4 @@
-"""Other activations in the place of a model's own: modules, calls in methods, functions kept as attributes."""
+"""Replaces a model's activations: modules, calls in methods, functions stored as attributes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Spot:
         return f"{self.path}.{self.name}" if self.path else self.name
 
     def is_meant(self, word: str) -> bool:
-        """Whether a word means it: an activation, a path of it or of a module around it, FILE:LINE, or a site."""
+        """Whether a word matches it: an activation, its path or that of a module around it, FILE:LINE, or a site."""
         own = f"{self.path}.{self.name}".strip(".")
         if "@" in word:
             return self._is_site(word, own)
@@ -124,18 +124,18 @@ def swap(
 
 
 def _maker(to: str, params: dict[str, Any], model: nn.Module) -> Callable[[bool], nn.Module]:
-    """Makes the new module, in place or not.
+    """Creates the new module, in place or not.
 
     Raises: UnknownName, ParameterError: of the activation or its parameters.
     """
     activation = activations.get(to)
     if not activation.elementwise:
-        raise CureError(f"{to} has no units of its own and takes no other activation's place.", slug="no-place-to-swap")
+        raise CureError(f"{to} has no units of its own and cannot replace an activation.", slug="no-place-to-swap")
     ours = FAMILY[activation.name].module
     try:
         ours(**params)  # checks them
     except TypeError as error:
-        raise CureError(f"{activation.title} does not take this: {error}.", slug="no-place-to-swap") from error
+        raise CureError(f"{activation.title} does not accept this: {error}.", slug="no-place-to-swap") from error
     kind = ours if "axis" in params or "generator" in params else getattr(nn, activation.title, ours)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
 
@@ -154,13 +154,13 @@ def _refuse_words(model: nn.Module, words: Sequence[str], every: Sequence[Spot])
             there = ", ".join(dict.fromkeys(f"{spot.activation} at {spot.where}" for spot in every)) or "none"
             raise CureError(
                 f"{type(model).__name__} has nothing to swap at {word!r}. Give an activation, a module's path or "
-                f"FILE:LINE. There is: {there}.",
+                f"FILE:LINE. Available: {there}.",
                 slug="no-place-to-swap",
             )
 
 
 class _Swap:
-    """One swap and how it is taken back."""
+    """One swap and its undo."""
 
     def __init__(self, model: nn.Module, optimizer: Optimizer | None, make: Callable[[bool], nn.Module]) -> None:
         self._model, self._optimizer, self._make = model, optimizer, make
@@ -177,7 +177,7 @@ class _Swap:
             if spot.call is not None and spot.call.in_place and not spot.call.kept:
                 if not hasattr(self._make(True), "inplace"):
                     self.left.append(
-                        Edit(spot.where, (), "its result is dropped, and the new activation is not in place")
+                        Edit(spot.where, (), "its result is not used, and the new activation does not work in place")
                     )
                     continue
             old = getattr(spot.owner, spot.name) if spot.name else None
@@ -220,11 +220,11 @@ class _Swap:
             return
         vars(owner).pop(spot.name, None)
         owner._modules[spot.name] = new
-        if "activation_relu_or_gelu" in vars(owner):  # PyTorch's encoder layer would go on with the old one
+        if "activation_relu_or_gelu" in vars(owner):  # PyTorch's encoder layer would keep using the old one
             owner.activation_relu_or_gelu = 0
 
     def _enlist(self, spot: Spot, old: Any, new: nn.Module) -> None:
-        """Learnable slopes join the optimizer's group of the layers around, without weight decay; old ones leave it."""
+        """Add learnable slopes to the optimizer's group of the layers around, without weight decay; remove old ones."""
         if self._optimizer is None:
             return
         optimizer, groups = self._optimizer, [dict(group) for group in self._optimizer.param_groups]
@@ -266,7 +266,7 @@ class _Swap:
                 continue
             path = path_of(gate.layer)
             if gate.norm is not None:
-                edits.append(Edit(path, (), "weights kept: the normalization behind it sets their scale"))
+                edits.append(Edit(path, (), "weights kept: the normalization after it sets their scale"))
                 continue
             weight = program.tensor(gate.layer.args[1])
             if weight is None:
@@ -284,7 +284,7 @@ class _Swap:
         return edits
 
     def prove(self, given: Batch | None, before: Any) -> tuple[Check, ...]:
-        """Each new activation is where it was put and, on a batch, is applied; the shift is told."""
+        """Check that each new activation is in place and applied on the batch; reports the shift."""
         there = {id(module) for module in self._model.modules()}
         missing = [where for where, new in self.made if id(new) not in there]
         checks = [
@@ -304,7 +304,7 @@ class _Swap:
         if missing:
             raise CureError(
                 f"The swap was rolled back: the new activation is not applied at {', '.join(missing)}. On this batch "
-                "the model does not come there, or calls something else.",
+                "the model does not reach it, or calls something else.",
                 slug="proof-failed",
             )
         return tuple(checks)
@@ -321,7 +321,7 @@ class _Swap:
         return seen
 
     def undo(self) -> None:
-        """Put everything back."""
+        """Restore everything."""
         while self._undo:
             self._undo.pop()()
 

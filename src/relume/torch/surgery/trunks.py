@@ -1,4 +1,4 @@
-"""Residual trunks: a unit that sums add to, or products multiply, can only be cut out of all that they join."""
+"""Residual trunks: a unit that is part of sums or products can only be cut from all tensors they join."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relume.torch.surgery.program import Program, path_of, shape_of
 
 
 def trunk(program: Program, gate: Gate) -> Gate | None:
-    """The gate with all that the sums and products behind it join: their makers as carriers, the readers of all.
+    """The gate with everything that the sums and products after it join: the makers as carriers, and all readers.
 
     None if there is none, or if a maker has other units or weights that cannot be cut.
     """
@@ -44,5 +44,5 @@ def trunk(program: Program, gate: Gate) -> Gate | None:
 
 
 def key(gate: Gate) -> frozenset[str]:
-    """What two gates of one trunk have in common: the layers that are cut with them."""
+    """What two gates of one trunk share: the layers that are cut with them."""
     return frozenset(path_of(node) for node in [*gate.makers, *(node for node, _ in gate.carriers)])

@@ -18,7 +18,7 @@ from relume.torch.surgery.swap import swap as swap
 
 
 def reviver(model: Any, optimizer: Any, rule: str, options: Mapping[str, float], every: int) -> TorchReviver:
-    """Make what :class:`relume.Reviver` stands on."""
+    """Create the implementation of :class:`relume.Reviver`."""
 
     def make(units: int, device: torch.device) -> Score:
         if rule == "redo":

@@ -1,4 +1,4 @@
-"""What a contender computes: ``call(input, in place)``, as a hand-edited copy of the script would write it."""
+"""What a contender computes: ``call(input, in place)``, as in a hand-edited copy of the script."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Call = Callable[[Tensor, bool], Tensor]
 def own(contender: Contender) -> Any:
     """The user's own class or function.
 
-    Raises: StudyError: it cannot be imported, or is neither an nn.Module class nor a function.
+    Raises: StudyError: it cannot be imported, or is not an nn.Module class or a function.
     """
     module, _, name = contender.target.partition(":")
     try:
@@ -33,15 +33,15 @@ def own(contender: Contender) -> Any:
         ) from error
     if not callable(found) or (isinstance(found, type) and not issubclass(found, nn.Module)):
         raise StudyError(
-            f"The contender {contender.name} is a {type(found).__name__}. An nn.Module class or a function that takes "
-            "a tensor is expected.",
+            f"The contender {contender.name} is a {type(found).__name__}. Expected an nn.Module class or a function "
+            "that takes a tensor.",
             slug="bad-contenders",
         )
     return found
 
 
 def plain(contender: Contender) -> Call:
-    """The call of a contender that learns nothing and draws nothing."""
+    """The call of a contender without parameters and random numbers."""
     if contender.target:
         return wrapped(own(contender))
     call, has_inplace = originals.contender(contender.activation)
@@ -52,11 +52,11 @@ def plain(contender: Contender) -> Call:
 
 
 def wrapped(compute: Callable[[Tensor], Tensor]) -> Call:
-    """A computation that has no form in place: its result is written over the input where the script does so."""
+    """A computation without an in-place form: its result overwrites the input if the script works in place."""
 
     def call(input: Tensor, inplace: bool) -> Tensor:
         if inplace:
-            return input.copy_(compute(input.clone()))  # what it keeps for the backward pass must not be overwritten
+            return input.copy_(compute(input.clone()))  # what it stores for the backward pass must not be overwritten
         return compute(input)
 
     return call

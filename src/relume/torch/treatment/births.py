@@ -1,7 +1,6 @@
-"""Modules told apart by their construction: class and order, the same in every run of a script.
+"""Modules identified by their construction: class and order, the same in every run of a script.
 
-The mark lies in the module's own ``__dict__``, so that a copy (``copy.deepcopy``, ``nn.TransformerEncoder``) has it
-too.
+The mark is in the module's own ``__dict__``, so copies (``copy.deepcopy``, ``nn.TransformerEncoder``) have it too.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ def kind_of(cls: type) -> str:
 
 
 def birth_of(module: nn.Module | None) -> Birth | None:
-    """The mark of a module; None where it has none."""
+    """The mark of a module; None without one."""
     mark = None if module is None else module.__dict__.get(_MARK)
     return None if mark is None else Birth(*mark)
 
 
 class WeakModules:
-    """Modules, each as long as it lives; told apart by identity, as one may hash and compare itself by its content.
+    """Weak set of modules, compared by identity, as a module may define its own hash and equality.
 
-    That content may not be there yet: what ``torchmetrics.Metric.__hash__`` reads is set after ``Module.__init__``.
+    These may not work yet: ``torchmetrics.Metric.__hash__`` reads what is set after ``Module.__init__``.
     """
 
     def __init__(self) -> None:
@@ -48,7 +47,7 @@ class WeakModules:
         return len(self._known)
 
     def add(self, module: nn.Module) -> None:
-        """Take one more; nothing if it is there."""
+        """Add one; does nothing if it is present."""
         own = id(module)
         if own not in self._known:
             self._known[own] = weakref.ref(module, lambda _: self._known.pop(own, None))
@@ -57,7 +56,7 @@ class WeakModules:
 class Births:
     """Marks modules as they are constructed: those of the given kinds, or all.
 
-    ``born`` is called with each module of the kinds in ``finished``, when its construction is over.
+    ``born`` is called with each module of the kinds in ``finished`` after its construction.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class Births:
         self._names: dict[type, str] = {}
 
     def start(self, patches: Patches) -> None:
-        """Mark from now on."""
+        """Start marking."""
         original, mark = nn.Module.__init__, self._mark
 
         @functools.wraps(original)
@@ -122,7 +121,7 @@ class Births:
 
 
 def _find(kind: str) -> Any:
-    """The class of a kind, where its module has been imported."""
+    """The class of a kind, if its module has been imported."""
     home, _, name = kind.partition(":")
     found: Any = sys.modules.get(home)
     for part in name.split("."):

@@ -1,7 +1,7 @@
-"""The replacement inside ``torch.compile``: the contender is traced in the place of the script's activation.
+"""The replacement inside ``torch.compile``: the contender is traced instead of the script's activation.
 
-There are no frames to read while dynamo traces: the place of a call is read once from dynamo's own stack, and what was
-decided about it becomes a constant of the graph. What a place learns is an input of the graph, as all parameters are.
+There are no frames to read while dynamo traces: the place of a call is read once from dynamo's own stack, and its route
+becomes a constant of the graph. A place's parameters are inputs of the graph, as all parameters are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CALL = nn.Module.__call__.__code__
 
 @dataclass
 class _Frame:
-    """A function that dynamo traces, as far as :mod:`~relume.torch.watching.where.places` reads frames."""
+    """A function that dynamo traces, as a frame for :mod:`~relume.torch.watching.where.places`."""
 
     f_code: CodeType
     f_lasti: int
@@ -47,11 +47,11 @@ class _Frame:
 
 
 class Tracing:
-    """What is decided about the calls that dynamo traces.
+    """The routes of the calls that dynamo traces.
 
     Args:
-        routes: finds what was decided about a place.
-        placed: prepares a route for a contender that knows where it stands; None for the others.
+        routes: finds the route of a place.
+        placed: prepares a route for a contender that depends on its place; None for the others.
     """
 
     def __init__(self, routes: Routes, placed: Placed | None) -> None:
@@ -59,7 +59,7 @@ class Tracing:
         self._placed = placed
 
     def decide(self) -> int:
-        """Of the call that is being traced: LEFT, PLAIN, UNTRACED, or the number of its prepared route."""
+        """The decision on the call being traced: LEFT, PLAIN, UNTRACED, or the number of its prepared route."""
         frame: Any = sys._getframe(1)
         while frame is not None and "tx" not in frame.f_locals:
             frame = frame.f_back
@@ -79,7 +79,7 @@ class Tracing:
 
 
 def _guard(traced: Any, module: nn.Module | None) -> None:
-    """What is decided about one module's call does not hold for another's with the same code."""
+    """The decision on one module's call does not apply to another module with the same code."""
     from torch._dynamo.guards import GuardBuilder, install_guard
 
     while traced is not None and module is not None:
@@ -112,7 +112,7 @@ def _stack(tx: Any) -> _Frame:
 
 def _first_local(tx: Any) -> tuple[Any, Any]:
     tracker: Any = tx.symbolic_locals.get(local_of(tx.f_code))
-    if hasattr(tracker, "peek_value"):  # dynamo looks at a local when it is used
+    if hasattr(tracker, "peek_value"):  # dynamo resolves a local when it is used
         if not tracker.is_realized():
             return tracker, tracker.peek_value()
         tracker = tracker.unwrap()
@@ -120,14 +120,14 @@ def _first_local(tx: Any) -> tuple[Any, Any]:
 
 
 def outside_dynamo(frame: Any) -> Any:
-    """The nearest frame that is neither dynamo's nor ours."""
+    """The nearest frame outside dynamo and relume."""
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_BETWEEN):
         frame = frame.f_back
     return frame
 
 
 def inline(functions: Iterable[Any], patches: Patches) -> None:
-    """Have dynamo trace into these functions, which it would put into its graph as they are."""
+    """Make dynamo trace into these functions, which it would otherwise put into its graph unchanged."""
     from torch._dynamo import trace_rules
     from torch._dynamo.variables.functions import UserFunctionVariable
 

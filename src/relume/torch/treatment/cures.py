@@ -1,4 +1,4 @@
-"""The cures that ``relume run`` is asked for, in a run of an unedited script that nobody surveyed."""
+"""The cures that ``relume run`` applies to an unedited script without a survey."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TorchCures:
         self._steps = Steps(self._remedies.factor, spared, before, self._remedies.warmup)
 
     def start(self) -> None:
-        """Treat the process from here on."""
+        """Start treating the process."""
         if self._swaps is not None:
             self._swaps.start(self._patches)
         self._remedies.start(self._patches)

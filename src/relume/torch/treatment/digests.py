@@ -1,4 +1,4 @@
-"""Digests of what is trained: at each optimiser's first step, and at the end."""
+"""Digests of the trained parameters: at each optimizer's first step, and at the end."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.optim import Optimizer
 
 
 class Digests:
-    """SHA-256 of every optimiser's parameters, in the order of the optimisers' first steps.
+    """SHA-256 of every optimizer's parameters, in the order of the optimizers' first steps.
 
     Args:
-        is_slope: parameters of the contender's own; the digest of the start leaves them out, so that it says whether
-            two contenders began alike.
+        is_slope: the contender's own parameters; the digest of the start leaves them out, to show whether two
+            contenders began alike.
     """
 
     def __init__(self, is_slope: Callable[[Any], bool]) -> None:
@@ -31,7 +31,7 @@ class Digests:
         kept = self._latest
         if kept is None or kept.optimizer() is not optimizer:
             kept = self._latest = self._of(optimizer)
-        kept.groups = optimizer.param_groups  # load_state_dict makes a new list
+        kept.groups = optimizer.param_groups  # load_state_dict creates a new list
 
     def _of(self, optimizer: Optimizer) -> _Kept:
         kept = self._known.get(id(optimizer))
@@ -45,20 +45,20 @@ class Digests:
         return kept
 
     def start(self) -> str:
-        """Of the parameters as they were at the first steps; "" where there was none."""
+        """The digest of the parameters at the first steps; "" without a step."""
         return _joined(kept.start for kept in self._kept)
 
     def trained(self) -> str:
-        """Of the parameters as they are now, or were when their optimiser was dropped."""
+        """The digest of the parameters now, or when their optimizer was dropped."""
         return _joined([kept.now() for kept in self._kept])
 
     def learned(self) -> int:
-        """How many numbers of the contender's own were trained; after :meth:`trained`."""
+        """How many of the contender's own parameters were trained; after :meth:`trained`."""
         return sum({own: size for kept in self._kept for own, size in kept.learned.items()}.values())
 
 
 class _Kept:
-    """One optimiser; its parameters are held until it goes, for then they are digested."""
+    """One optimizer; its parameters are kept until it is dropped, when they are digested."""
 
     def __init__(self, optimizer: Optimizer, is_slope: Callable[[Any], bool]) -> None:
         self.optimizer = weakref.ref(optimizer)

@@ -1,4 +1,4 @@
-"""The code that takes the place of PyTorch's functions. Both call ``call(input, *further arguments)``."""
+"""The code that replaces PyTorch's functions. Both call ``call(input, *further arguments)``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-_relume: Any = None  # found among the globals of the function whose code it becomes; a call for each activation
+_relume: Any = None  # found in the globals of the function whose code it becomes; a call for each activation
 
 
 def _entry(input: Any, *own: Any, **named: Any) -> Any:
@@ -14,13 +14,13 @@ def _entry(input: Any, *own: Any, **named: Any) -> Any:
 
 
 def for_python(name: str) -> FunctionType:
-    """What takes the place of a function of this name that is written in Python: only its code is used."""
+    """The replacement of a Python function of this name: only its code is used."""
     names = tuple(name if each == "activation" else each for each in _entry.__code__.co_names)
     return FunctionType(_entry.__code__.replace(co_names=names, co_name=name), globals())
 
 
 def for_builtin(call: Callable[..., Any]) -> Any:
-    """What takes the place of a function that is not Python's."""
+    """The replacement of a function that is not written in Python."""
 
     def entry(input: Any, *own: Any, **named: Any) -> Any:
         return call(input, *own, **named)

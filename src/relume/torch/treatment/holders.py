@@ -1,8 +1,8 @@
-"""Who holds PyTorch's own functions by a name of its own: found by a survey, replaced in a trial.
+"""Aliases of PyTorch's own functions: found by a survey, replaced in a trial.
 
-A function that is not Python's can be replaced only where it is held: as a global of a module that was imported before
-(``from torch import relu``), in a table there (``{"gelu": F.gelu}``), as an attribute of a class, or as a default of a
-parameter.
+A function that is not written in Python can only be replaced in its aliases: a global of a module imported before
+(``from torch import relu``), an entry of a table there (``{"gelu": F.gelu}``), an attribute of a class, or a default of
+a parameter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LONGEST_TABLE = 1_000
 
 
 def find() -> Iterator[str]:
-    """Every holder, as ``module:name``, ``module:name[key]``, ``module:name.attribute`` or ``module:name(number)``."""
+    """Every alias, as ``module:name``, ``module:name[key]``, ``module:name.attribute`` or ``module:name(number)``."""
     for home, module in sorted(sys.modules.items()):
         if home.partition(".")[0] in ("torch", "relume", "__main__") or module is None:
             continue
@@ -36,7 +36,7 @@ def find() -> Iterator[str]:
 
 
 def replace(holder: str, instead: Callable[[Any], Any], patches: Patches) -> None:
-    """Put ``instead(function)``, where it is not None, in the place of what a holder holds, if it does now."""
+    """Replace the function of an existing alias by ``instead(function)``, if that is not None."""
     home, _, where = holder.partition(":")
     module = sys.modules.get(home)
     if module is None:

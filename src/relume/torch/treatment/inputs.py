@@ -1,4 +1,4 @@
-"""The input of a network's first layer: which layer that is, found by a survey, and its normalization in a trial."""
+"""The first layer of a network, found by a survey, and the normalization of its input in a trial."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from relume.torch.watching.where import places
 from relume.watching.patches import Patches
 
 LAYERS = frozenset({F.linear, torch.conv1d, torch.conv2d, torch.conv3d})
-"""The calls of the layers whose input can be normalized."""
+"""Calls of the layers whose input can be normalized."""
 
 _NORMS = {nn.Linear: nn.BatchNorm1d, nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
 _NAME = "relume_norm"
 
 
 class FirstLayers:
-    """The first layer of each network that is called, while a survey runs."""
+    """The first layer of each network called during a survey."""
 
     def __init__(self) -> None:
         self._made: dict[Birth, Spot] = {}
@@ -35,7 +35,7 @@ class FirstLayers:
         self._found: dict[Birth, str] = {}
 
     def met(self, module: nn.Module) -> None:
-        """A module begins to be: keep where a layer is made."""
+        """A module is being constructed: store the place of a layer."""
         if (birth := birth_of(module)) is not None and _norm_of(module) is not None:
             frame: FrameType | None = sys._getframe(1)
             while frame is not None and frame.f_code.co_name != "__init__":
@@ -72,7 +72,7 @@ class FirstLayers:
 
 
 def normalize(layers: Collection[FirstLayer], patches: Patches) -> None:
-    """Put a BatchNorm without scale and shift before each of these layers as soon as it is made."""
+    """Put a BatchNorm without scale and shift before each of these layers after its construction."""
     births = {each.layer for each in layers}
     kinds = {birth.kind for birth in births}
 

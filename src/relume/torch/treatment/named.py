@@ -1,4 +1,4 @@
-"""Activations replaced in a run at the places that a user names; nothing was surveyed before."""
+"""Activations replaced in a run at the places that a user names, without a survey."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from relume.watching.patches import Patches
 
 
 def _without_folders(where: str) -> str:
-    """``Net.a@src/train.py:12`` as ``Net.a@train.py:12``: a plan may be of a run in another folder."""
+    """``Net.a@src/train.py:12`` as ``Net.a@train.py:12``: a plan may come from a run in another folder."""
     module, at, file = where.rpartition("@")
     return f"{module}{at}{os.path.basename(file)}"
 
 
 class Asked(NamedTuple):
-    """Where, in the user's words: an activation, a site, FILE:LINE or a module's path; and what is put there."""
+    """The user's place (an activation, a site, FILE:LINE or a module's path) and the contender for it."""
 
     where: str
     contender: Contender
 
 
 class _Choice(NamedTuple):
-    """What is done at one place: the number of what was asked, -1 for nothing, and the route of the call."""
+    """What is done at one place: the index of the request, -1 for none, and the route of the call."""
 
     number: int
     route: Route
 
 
 class NamedSwaps(Replacement):
-    """Each contender at the places that its word names, the first word that fits.
+    """Puts each contender at the places that its word names; the first matching word counts.
 
     Attributes:
-        swapped: key of each place that was met → what took its place. ``kept``: key → the activation that stayed.
+        swapped: key of each place that was called → its contender. ``kept``: key → the activation that stayed.
     """
 
     def __init__(self, asked: Sequence[Asked], seed: int = 0) -> None:
@@ -57,26 +57,26 @@ class NamedSwaps(Replacement):
         self._routes = Routes(SwapPlan(), (), unknown=True)
         self._choices: dict[tuple[int, str], tuple[Any, _Choice]] = {}
         self._trees = places.Trees(None)
-        self._rooted: set[int] = set()  # the ids of the routes whose parameters are in the next
-        self._roots: dict[int, weakref.ref[nn.Module]] = {}  # a learned parameter's id → the model that it is in
-        self._met: set[int] = set()  # the numbers of what was asked and found
+        self._rooted: set[int] = set()  # the ids of the routes whose parameters are in the next one
+        self._roots: dict[int, weakref.ref[nn.Module]] = {}  # a learned parameter's id → its model
+        self._met: set[int] = set()  # the indices of the requests that were found
         self.swapped: dict[str, str] = {}
         self.kept: dict[str, str] = {}
         self.compiled_by_script = False
 
     @property
     def stems(self) -> set[str]:
-        """Every activation if one of the words names a place; those named otherwise."""
+        """Every activation if a word names a place, otherwise the named ones."""
         words = {each.where for each in self._asked}
         return set(originals.STEMS) if words - set(originals.STEMS) else words
 
     @property
     def learned(self) -> list[Learned]:
-        """What the contenders learn."""
+        """The contenders' parameters."""
         return [placed.learned for _, placed in self._made if placed is not None and placed.learned is not None]
 
     def start(self, patches: Patches) -> None:
-        """Replace from now on. What torch.compile would hide from us runs uncompiled."""
+        """Start replacing. What torch.compile would hide runs uncompiled."""
         for _, placed in self._made:
             if isinstance(placed, Drawn):
                 placed.start(patches)
@@ -95,7 +95,7 @@ class NamedSwaps(Replacement):
         def call(input: Tensor, *own: Any, **named: Any) -> Tensor:
             if hardtanh and is_two_sided(own, named):
                 return original(input, *own, **named)
-            frame = sys._getframe(2)  # from behind the entry
+            frame = sys._getframe(2)  # from after the entry
             number, route = self._choice(self._routes.at(frame), stem, frame)
             if number < 0:
                 return original(input, *own, **named)
@@ -140,7 +140,7 @@ class NamedSwaps(Replacement):
                 self._roots[id(parameter)] = weakref.ref(root)
 
     def house(self, optimizer: Optimizer) -> None:
-        """Before a step: new slopes join the optimizer of the model that they are in."""
+        """Before a step: add new slopes to the optimizer of their model."""
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         for number, reference in self._roots.items():
             root = reference()
@@ -154,7 +154,7 @@ class NamedSwaps(Replacement):
                 group["params"].append(mine)
 
     def is_learned(self, parameter: Any) -> bool:
-        """Whether a parameter is one of ours."""
+        """Whether a parameter belongs to a contender."""
         return any(learned.is_learned(parameter) for learned in self.learned)
 
     def facts(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -1,7 +1,7 @@
-"""PyTorch's own functions, kept: copies that go on to work while the public ones are replaced.
+"""PyTorch's own functions: copies that still work while the public ones are replaced.
 
-Made when this module is imported, which must be before anything is replaced. A copy calls only copies and what is never
-replaced. Modes and tensor subclasses see it as they see the public function, and the watcher knows it.
+They are made when this module is imported, which must be before anything is replaced. A copy calls only copies and
+functions that are never replaced. Modes and tensor subclasses see it as the public function, and the watcher knows it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ STEMS = tuple(name for name in FAMILY if name not in ("hardsigmoid", "softmax"))
 """The activations that a trial replaces."""
 
 GATES = frozenset(name for name in STEMS if FAMILY[name].gate)
-"""Of them, those that are mostly gates or outputs."""
+"""Those that are mostly gates or outputs."""
 
 _ALIASES = {"hardtanh": "relu6"}
 
 
 def _python(home: ModuleType, names: Any) -> dict[str, str]:
-    """Function of a module that is written in Python, there → the activation."""
+    """Python function of a module → the activation."""
     found = {name: getattr(home, name, None) for name in names}
     return {
         name: _ALIASES.get(name, name)
@@ -44,7 +44,7 @@ PYTHON = {
 
 
 def _world(home: ModuleType, names: Any, **others: Any) -> ModuleType:
-    """A module with copies of these functions, which see each other and ``others`` in place of the public ones."""
+    """A module with copies of these functions, which see each other and ``others`` instead of the public ones."""
     copy = ModuleType(home.__name__)
     there = vars(copy)
     there.update(vars(home), **others)
@@ -60,20 +60,20 @@ def _world(home: ModuleType, names: Any, **others: Any) -> ModuleType:
 
 torch_ = _world(torch, ())
 functional: Any = _world(F, PYTHON["torch"], torch=torch_)
-"""``torch.nn.functional`` as it is without us."""
+"""The original ``torch.nn.functional``."""
 
 _in_place = [name for name in vars(relume.torch.functional) if name.endswith("_") and name[:-1] in FAMILY]
 ours: Any = _world(relume.torch.functional, [*PYTHON["relume"], *_in_place], torch=torch_, F=functional)
-"""``relume.torch.functional`` as it is without us."""
+"""The original ``relume.torch.functional``."""
 
 BUILTINS = tuple((each, name) for name in STEMS for each in callees(name) if not each.is_python)
-"""The functions that are not Python's, each with its activation: only the attribute can be replaced."""
+"""The functions not written in Python, each with its activation: only the attribute can be replaced."""
 
 _BUILTIN = {id(each.function): (each.function, name, each.in_place) for each, name in BUILTINS}
 
 
 def builtin(thing: Any) -> tuple[str, bool] | None:
-    """(stem, in place) of one of these functions, by whatever name it is held; None for everything else."""
+    """(stem, in place) of one of these functions, under any name; None for everything else."""
     found = _BUILTIN.get(id(thing))
     return None if found is None or found[0] is not thing else found[1:]
 
@@ -88,7 +88,7 @@ def inplace_of(function: Any) -> Callable[..., bool]:
 
 
 def contender(name: str) -> tuple[Any, bool]:
-    """(the function that a contender calls, whether it takes ``inplace``): PyTorch's, ours where it has none."""
+    """(the function that a contender calls, whether it takes ``inplace``): PyTorch's, or relume's if it has none."""
     found = getattr(functional, name, None)
     if isinstance(found, FunctionType):
         return found, "inplace" in inspect.signature(found).parameters

@@ -1,7 +1,7 @@
-"""Contenders that know where they stand: a PReLU's slopes, a module of the user's, the random slopes of a RReLU.
+"""Contenders that depend on their place: a PReLU's slopes, a user's module, the random slopes of an RReLU.
 
-Each has a ``call`` for every day, by the route of the call; and for ``torch.compile`` a ``prepare``, which makes a
-route ready while dynamo traces and numbers it, and a ``traced``, which dynamo traces, by that number.
+Each has a ``call`` for eager code, by the route of the call. For ``torch.compile`` it has ``prepare``, which numbers a
+route while dynamo traces, and ``traced``, which dynamo traces, by that number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Placed(Protocol):
     def prepare(self, route: Route, order: int) -> int | None:
         """Number a route for ``traced``; ``order`` counts the calls of the same place in one graph.
 
-        Returns: None where it cannot be traced.
+        Returns: None if it cannot be traced.
         """
 
     def traced(self, number: int, input: Tensor, inplace: bool) -> Tensor:
@@ -36,7 +36,7 @@ class Placed(Protocol):
 
 
 class _Ready:
-    """What was prepared, an attribute each: dynamo sees those that are added while it traces, of a list it does not."""
+    """The prepared routes, one attribute each: dynamo sees attributes added while it traces, but not list items."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -49,7 +49,7 @@ class _Ready:
 
 
 class Slopes:
-    """PReLU, with the slopes that lie at each site."""
+    """PReLU, with the slopes of each site."""
 
     def __init__(self, contender: Contender, sites: Any) -> None:
         self.learned = Learned(maker(contender, None), sites)
@@ -97,7 +97,7 @@ class Own:
 
 
 class Drawn:
-    """RReLU, which draws in training: of the module whose call it is, or else where gradients are on."""
+    """RReLU, which draws in training: if its module trains, or without a module if gradients are on."""
 
     learned = None
 
@@ -110,7 +110,7 @@ class Drawn:
         self._number = -1
 
     def start(self, patches: Patches) -> None:
-        """Be saved and put back with PyTorch's own random state: a checkpoint's second forward draws the same again."""
+        """Follow PyTorch's random state, so that a checkpoint's second forward draws the same numbers."""
         get, put = _copy(torch.random.get_rng_state), _copy(torch.random.set_rng_state)
 
         def get_state() -> Tensor:
@@ -156,7 +156,7 @@ class Drawn:
         return input.mul_(slopes) if inplace else input * slopes
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """The contender's own on a device: no other numbers of the script depend on how many it draws."""
+        """The contender's own generator on a device: the script's other random numbers do not depend on it."""
         generator = self._generators.get(device)
         if generator is None:
             generator = self._generators[device] = torch._C.Generator(device=device)
@@ -181,7 +181,7 @@ def _copy(function: Any) -> Any:
 
 
 def _prelu(input: Tensor, inplace: bool, weight: Tensor, axis: int, inner: int) -> Tensor:
-    """With the slopes along an axis counted from the back, each for ``inner`` neighbours, and again from the start."""
+    """With the slopes along an axis counted from the back, each for ``inner`` neighbors, repeated."""
     axis += input.ndim
     if weight.numel() > 1 and input.shape[axis] != weight.numel():
         weight = weight.repeat_interleave(inner).repeat(input.shape[axis] // (weight.numel() * inner))

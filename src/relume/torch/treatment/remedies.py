@@ -1,4 +1,4 @@
-"""The treatments beside another activation: rates, gradients, start, input, revived units."""
+"""The treatments other than activations: rates, gradients, start, input, revived units."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from relume.watching.patches import Patches
 
 
 class Remedies:
-    """The treatments of ``TREATMENTS`` that a process is given, at once.
+    """The treatments of ``TREATMENTS`` in one process, together.
 
     Args:
-        contenders: the treatments. ``inputs``: the layers that ``normalize`` is for, as a survey found them.
+        contenders: the treatments. ``inputs``: the layers for ``normalize``, found by a survey.
 
     Attributes:
-        factor: by which :class:`~relume.torch.treatment.rates.Steps` multiplies the rates. ``warmup``: its steps.
+        factor: multiplies the rates, in :class:`~relume.torch.treatment.rates.Steps`. ``warmup``: its steps.
         attached: the revivers, None if nothing is revived.
     """
 
@@ -43,7 +43,7 @@ class Remedies:
         self._drawn: set[int] = set()
 
     def start(self, patches: Patches) -> None:
-        """Treat the process from now on; rates are changed by ``Steps``."""
+        """Start treating the process; ``Steps`` changes the rates."""
         if "clip" in self._by_name:
             patches.on_undo(register_optimizer_step_pre_hook(self._clip).remove)
         if "init" in self._by_name:
@@ -51,7 +51,7 @@ class Remedies:
         if "normalize" in self._by_name:
             normalize(self._inputs, patches)
             if not self._inputs:
-                self._note("no network takes its data in a linear layer or a convolution: nothing was normalized")
+                self._note("no network takes its data in a linear layer or a convolution, so nothing was normalized")
         if "revive" in self._by_name:
             options = dict(self._by_name["revive"])
             rule, every = str(options.pop("rule")), int(options.pop("every"))
@@ -61,7 +61,7 @@ class Remedies:
 
     def _clip(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if len(args) > 1 or kwargs.get("closure"):
-            self._note("an optimizer step with a closure computes its gradients itself: they were not clipped")
+            self._note("an optimizer step with a closure computes its own gradients, which were not clipped")
             return
         held = [p for group in optimizer.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(held, self._by_name["clip"]["norm"])
@@ -71,7 +71,7 @@ class Remedies:
             self.notes.append(text)
 
     def _hear_layers(self, patches: Patches) -> None:
-        """Layers as they are made, and the first optimizer that holds each: then it is drawn anew."""
+        """Draws each layer's weights again when the first optimizer takes them."""
         add, draw = self._layers.add, self._draw
 
         def layer_made(original: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which place of the script a call comes from, and what is decided about it: replaced, or left alone."""
+"""Which place of the script a call comes from, and whether it is replaced."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NOWHERE: Spot = ("", 0, 0, 0, 0)
 
 @dataclass
 class Route:
-    """What is decided about one place. ``sites`` are those of the plan, more than one where layers share a call.
+    """The decision on one place. ``sites`` are those of the plan, several if layers share a call.
 
-    ``module`` finds the module whose call it is, None for no module's.
+    ``module`` finds the calling module, None without one.
     """
 
     swapped: bool
@@ -33,10 +33,10 @@ class Route:
 
 
 class Routes:
-    """Finds the route of a call from its frames; the second time by two ids, and in a method without a search."""
+    """Finds the route of a call from its frames; the second time by two ids, in a method without a search."""
 
     def __init__(self, plan: SwapPlan, chosen: Sequence[SwapSite], unknown: bool) -> None:
-        """Take the plan; ``unknown``: whether a place that is not in it is replaced."""
+        """Read the plan; ``unknown``: whether a place outside it is replaced."""
         self._chosen = {site.key for site in chosen}
         self._unknown = unknown
         self._by_place: dict[Any, list[SwapSite]] = {}
@@ -46,10 +46,10 @@ class Routes:
         owned = [site for site in plan.sites if site.alone and site.owner is not None]
         self._alone = {site.owner: [site] for site in owned if sum(other.owner == site.owner for other in owned) == 1}
         self._known: dict[tuple[int, int, int], tuple[Any, CodeType, Route]] = {}
-        self._methods: dict[int, CodeType] = {}  # of the script's, that apply activations by themselves
+        self._methods: dict[int, CodeType] = {}  # the script's own that apply activations themselves
 
     def at(self, frame: FrameType) -> Route:
-        """The route of the call that is under way, from the nearest frame that is not ours."""
+        """The route of the current call, from the nearest frame outside relume."""
         code = frame.f_code
         if self._methods.get(id(code)) is code:
             route = self._known_as(_self_of(frame), code, frame.f_lasti)
@@ -73,7 +73,7 @@ class Routes:
         return known[2] if known is not None and known[1] is code and known[0]() is module else None
 
     def of(self, place: places.Place, spot: Spot) -> Route:
-        """The route of a place that was not met before."""
+        """The route of a new place."""
         sites = self._by_place.get((birth_of(place.module), spot))
         if sites is None and place.alone:  # called from elsewhere
             sites = self._alone.get(birth_of(place.module))
@@ -85,20 +85,20 @@ class Routes:
 
 
 def local_of(code: CodeType) -> str:
-    """The local that may hold the module whose method a code is: the first; ``self`` where dynamo has split it."""
+    """The local that may hold a method's module: the first one, or ``self`` if dynamo has split the code."""
     return "self" if code.co_name.startswith(_RESUMED) else code.co_varnames[0] if code.co_varnames else ""
 
 
 def _self_of(frame: FrameType) -> Any:
     frame_locals = frame.f_locals
     own = frame_locals.get("self")
-    if type(frame_locals) is dict:  # before Python 3.13 a copy that would keep the script's tensors alive
+    if type(frame_locals) is dict:  # before Python 3.13 it is a copy that keeps the script's tensors alive
         frame_locals.clear()
     return own
 
 
 def resumed(place: places.Place) -> places.Place:
-    """The place, with its module where it lies in what dynamo has split off from a method."""
+    """The place, with its module if dynamo has split the code off a method."""
     if place.module is not None or not place.code.co_name.startswith(_RESUMED):
         return place
     module = place.frame.f_locals.get("self")
@@ -106,10 +106,10 @@ def resumed(place: places.Place) -> places.Place:
 
 
 def spot_of(code: CodeType, instruction: int) -> Spot:
-    """Where in its source file an instruction stands: the same also in code that dynamo has written anew."""
+    """The position of an instruction in its source file, the same in code that dynamo has rewritten."""
     for at, (line, end_line, column, end_column) in enumerate(_positions(code)):
         if at == instruction // 2:
-            # without columns (python -X no_debug_ranges) the instruction tells the calls of a line apart
+            # without columns (python -X no_debug_ranges) the instruction distinguishes the calls of a line
             found = (line or 0, end_line or 0, instruction if column is None else column, end_column or 0)
             return (places.shown_path(code.co_filename), *found)
     return _NOWHERE

@@ -1,8 +1,8 @@
-"""Seeds without an edit: what the script seeds with u, a trial of seed k seeds with u + k · φ; k = 0 changes nothing.
+"""Seeds without an edit: if the script seeds with u, a trial of seed k seeds with u + k · φ; k = 0 changes nothing.
 
-φ = 0x9E3779B97F4A7C15, 2⁶⁴ divided by the golden ratio, so that a script which seeds with 0, 1, 2 … never meets the
-numbers of another trial. Calls by the script's own code and by trainers are given another seed; an installed library
-that seeds a generator for data of its own is left alone.
+φ = 0x9E3779B97F4A7C15, 2⁶⁴ divided by the golden ratio, so a script that seeds with 0, 1, 2 … never repeats the numbers
+of another trial. Calls by the script's own code and by trainers get another seed; calls by an installed library for its
+own data do not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from relume.watching.patches import Patches
 
 STRIDE = 0x9E3779B97F4A7C15
 _UNSEEDED = 67280421310721
-"""What PyTorch seeds a generator with that nobody seeds."""
+"""PyTorch's default seed of a generator."""
 
 TRAINERS = frozenset(
     (
@@ -31,7 +31,7 @@ TRAINERS = frozenset(
         *("timm", "skorch", "composer", "catalyst", "stable_baselines3", "torchrl", "tianshou", "ultralytics"),
     )
 )
-"""Packages whose seeding is the script's own, through a helper."""
+"""Packages whose seeding helpers count as the script's own calls."""
 
 _LIBRARIES = tuple(
     {os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -39,7 +39,7 @@ _LIBRARIES = tuple(
     | {os.path.dirname(os.path.dirname(torch.__file__)) + os.sep}  # it may come from another environment's folder
 )
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
-_THROUGH = (  # the way from the caller to us; dynamo wraps torch.manual_seed
+_THROUGH = (  # frames between the caller and relume; dynamo wraps torch.manual_seed
     _OURS,
     *(os.path.join(os.path.dirname(torch.__file__), *part) for part in (("_compile.py",), ("_dynamo", ""))),
 )
@@ -49,7 +49,7 @@ USER, TRAINER, LIBRARY = "script", "trainer", "library"
 
 
 def remapped(seed: int, k: int, modulus: int = 2**64) -> int:
-    """The seed that a trial of seed ``k`` takes in the place of ``seed``; the same for k = 0."""
+    """The seed that a trial of seed ``k`` uses instead of ``seed``; the same for k = 0."""
     return (int(seed) + k * STRIDE) % modulus if k else seed
 
 
@@ -58,7 +58,7 @@ class Seeding:
 
     Args:
         k: the trial's seed.
-        remap: give seeding calls another seed; False where the script is given its seed as an argument.
+        remap: give seeding calls another seed; False if the script gets its seed as an argument.
         keep: the places, ``file:line``, of seeding calls that keep their seed.
     """
 
@@ -70,7 +70,7 @@ class Seeding:
         self.seen: list[str] = []
 
     def start(self, patches: Patches) -> None:
-        """Seed all three, and remap from now on."""
+        """Seed all three, and start remapping."""
         self._seed_all()
         self._torch(patches)
         self._random(patches)
@@ -85,7 +85,7 @@ class Seeding:
             numpy.random.seed(self._k % 2**32)
 
     def new(self, call: str, seed: Any, caller: Caller, modulus: int = 2**64) -> Any:
-        """The seed that a call is given instead; None, a seed from the clock, becomes one of the trial's own."""
+        """The seed that a call gets instead; None, a seed from the clock, becomes the trial's own."""
         if caller.who == LIBRARY:
             return seed
         self._note(call, seed, caller.place)
@@ -124,7 +124,7 @@ class Seeding:
             fresh = self.new("torch.seed", None, caller_of(sys._getframe(1)))
             if fresh is None:
                 return original()
-            manual_seed(fresh)  # from here: a library's call, which is left alone
+            manual_seed(fresh)  # from here: a library's call, which does not change
             return fresh
 
         original, manual_seed = torch.seed, torch.manual_seed
@@ -132,7 +132,7 @@ class Seeding:
             patches.put(home, "seed", from_the_clock)
 
     def _replace(self, function: FunctionType, shown: str, patches: Patches) -> None:
-        """Other code in a function, so that every reference to it is seeded alike."""
+        """Replaces a function's code, so that every reference to it is seeded alike."""
         original = FunctionType(function.__code__, function.__globals__, function.__name__)
 
         def call(seed: Any) -> Any:
@@ -185,14 +185,14 @@ class Seeding:
 
 
 def _absent(seed: int) -> None:
-    """Stands for a function that this PyTorch does not have."""
+    """Placeholder for a function that this PyTorch does not have."""
 
 
 def _generator_class(seeding: Seeding) -> Any:
     base: Any = torch.Generator
 
     class Generator(base, metaclass=_like(base)):  # type: ignore[metaclass]
-        """PyTorch's, with the trial's seed where the script made it."""
+        """PyTorch's, with the trial's seed if the script created it."""
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
             self = base.__new__(cls, *args, **kwargs)
@@ -218,7 +218,7 @@ def _generator_class(seeding: Seeding) -> Any:
 
 
 def _like(base: Any) -> Any:
-    """A metaclass whose classes take what is of ``base`` for their own."""
+    """A metaclass whose classes accept instances of ``base`` as their own."""
 
     class Like(type(base)):  # type: ignore[misc]
         def __instancecheck__(cls, thing: Any) -> bool:
@@ -231,14 +231,14 @@ def _like(base: Any) -> Any:
 
 
 class Caller(NamedTuple):
-    """Who makes a call: the script's code, a trainer's, or another library's; and where, as ``file:line``."""
+    """The caller: the script's code, a trainer, or another library; and its place, as ``file:line``."""
 
     who: str
     place: str
 
 
 def caller_of(frame: FrameType | None) -> Caller:
-    """The caller whose frame is the innermost that is not ours."""
+    """The caller with the innermost frame outside relume."""
     while frame is not None and frame.f_code.co_filename.startswith(_THROUGH):
         frame = frame.f_back
     if frame is None:

@@ -1,7 +1,7 @@
-"""What a contender learns: parameters that lie on the script's own modules before anyone has seen these.
+"""A contender's parameters, put on the script's own modules before anyone has seen these.
 
-A PReLU's slopes and a user's own module are made when the construction of the module that owns the site is over. So
-they are in ``parameters()``, ``state_dict()``, in copies, and move with ``.to()``.
+A PReLU's slopes and a user's own module are created right after the construction of the module that owns the site. So
+they are in ``parameters()``, ``state_dict()`` and copies, and move with ``.to()``.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from relume.watching.patches import Patches
 _NAMES = "_relume_learned"  # on a module: the key of a site's parameters → the name of the attribute
 _ADOPTED = "adopted"  # the key of what came with a checkpoint
 _CHANNELS = ("ConvolutionBackward0", "NativeBatchNormBackward0", "CudnnBatchNormBackward0", "NativeGroupNormBackward0")
-"""What autograd calls the makers of tensors of the shape (N, C, L)."""
+"""Autograd's names for operations whose results have the shape (N, C, L)."""
 FINE_TUNING = "fine-tuning from ReLU weights: a checkpoint without the contender's parameters was loaded"
 
 
 class Learned:
-    """The parameters of one contender, wherever they lie.
+    """The parameters of one contender, wherever they are.
 
     Args:
-        make: makes what a site learns, from the site: a Parameter or a module.
-        sites: that are replaced.
+        make: creates a site's Parameter or module.
+        sites: those that are replaced.
     """
 
     def __init__(self, make: Callable[[SwapSite], Parameter | nn.Module], sites: Sequence[SwapSite]) -> None:
@@ -50,7 +50,7 @@ class Learned:
         self._hooks: list[Any] = []
         self._modules: dict[Birth, WeakModules] = {}  # the layers before the sites
         self._known: dict[int, weakref.ref[Any]] = {}
-        self._homeless: list[tuple[weakref.ref[Any], Birth | None]] = []  # in no optimiser yet
+        self._homeless: list[tuple[weakref.ref[Any], Birth | None]] = []  # in no optimizer yet
         self._loose: dict[Any, Any] = {}  # of sites outside any module
         self.notes: list[str] = []
 
@@ -61,11 +61,11 @@ class Learned:
 
     @property
     def kinds(self) -> set[str]:
-        """The kinds of all modules that must be told apart."""
+        """The kinds of all modules that need marks."""
         return self.owners | {birth.kind for birth in self._layers}
 
     def start(self, patches: Patches) -> None:
-        """Take checkpoints that lack our parameters."""
+        """Accept checkpoints without the contender's parameters."""
         original, lacking = nn.Module.load_state_dict, self._with_lacking
 
         @functools.wraps(original)
@@ -83,7 +83,7 @@ class Learned:
         patches.on_undo(self._unhook)
 
     def met(self, module: nn.Module) -> None:
-        """A module of :attr:`kinds` begins to be."""
+        """A module of :attr:`kinds` is being constructed."""
         birth = birth_of(module)
         if birth is not None and birth in self._layers:
             self._modules.setdefault(birth, WeakModules()).add(module)
@@ -91,14 +91,14 @@ class Learned:
                 self._hooks.append(module.register_forward_hook(self._runs()))
 
     def born(self, module: nn.Module) -> None:
-        """A module of :attr:`owners` is constructed: give it what its sites learn."""
+        """A module of :attr:`owners` is constructed: give it the parameters of its sites."""
         birth = birth_of(module)
         sites = self._sites_of(birth) if birth is not None else []
         for site in sites:
             self._put(module, key_of(site), site, single=len(sites) == 1)
 
     def _sites_of(self, birth: Birth) -> list[SwapSite]:
-        """The sites of a module; of one that the survey did not see, those of its class where they are all alike."""
+        """The sites of a module; for one that the survey did not see, those of its class if they are all alike."""
         if birth in self._owned:
             return self._owned[birth]
         others = [sites for other, sites in self._owned.items() if other.kind == birth.kind]
@@ -106,9 +106,9 @@ class Learned:
         return others[0] if alike and not any(site.alone for site in others[0]) else []
 
     def at(self, route: Route, x: Tensor) -> tuple[Any, SwapSite]:
-        """What a place learns, the Parameter or the module, and as which site.
+        """The Parameter or module of a place, and its site.
 
-        It is made now where nobody could make it before: for a place or a width that the survey did not see.
+        It is created now for a place or a width that the survey did not see.
         """
         site = self._site(route, x)
         learned = self.of(route, site, x.device)
@@ -124,7 +124,7 @@ class Learned:
         return learned, site
 
     def of(self, route: Route, site: SwapSite, device: torch.device | None = None) -> Any:
-        """What a place learns as this site."""
+        """The Parameter or module of a place as this site."""
         owner, key = route.module(), key_of(site)
         if owner is None:
             if key not in self._loose:
@@ -135,12 +135,12 @@ class Learned:
         return self._put(owner, key, site, single=False, device=device) if name is None else getattr(owner, name)
 
     def is_learned(self, parameter: Any) -> bool:
-        """Whether a parameter is one of ours."""
+        """Whether a parameter belongs to a contender."""
         known = self._known.get(id(parameter))
         return known is not None and known() is parameter
 
     def house(self, optimizer: Optimizer) -> None:
-        """Before a step: parameters that the script's optimisers do not hold go to the group of their layer."""
+        """Before a step: parameters in none of the script's optimizers go to the group of their layer."""
         if not self._homeless:
             return
         groups = optimizer.param_groups
@@ -160,7 +160,9 @@ class Learned:
         self._homeless = left
 
     def _runs(self) -> Callable[[nn.Module, Any, Any], None]:
-        def runs(module: nn.Module, args: Any, out: Any) -> None:  # no method: a copy of the module would copy us
+        def runs(
+            module: nn.Module, args: Any, out: Any
+        ) -> None:  # not a method: a copy of the module would copy this object
             self._ran = birth_of(module)
 
         return runs
@@ -170,7 +172,7 @@ class Learned:
             hook.remove()
 
     def _site(self, route: Route, x: Tensor) -> SwapSite:
-        """The site of a call: where layers share one, that of the layer which was called last."""
+        """The site of a call; if layers share one, that of the layer called last."""
         fitting = [site for site in route.sites if _fits(site, x)]
         if len(fitting) > 1:
             return next((site for site in fitting if site.layer == self._ran), fitting[0])
@@ -216,7 +218,7 @@ class Learned:
         self._homeless.append((reference, layer))
 
     def _with_lacking(self, module: nn.Module, state: Any) -> Any:
-        """A checkpoint with our own parameters as they are, where it has none."""
+        """A checkpoint with the contender's current parameters added, if it has none."""
         lacking = {}
         self._adopt(module, state)
         for path, owner in module.named_modules():
@@ -234,7 +236,7 @@ class Learned:
         return whole
 
     def _adopt(self, module: nn.Module, state: Any) -> None:
-        """Slopes of a checkpoint of this trial's for an activation module that the survey did not see."""
+        """Slopes in this trial's own checkpoint for an activation module that the survey did not see."""
         kinds = {birth.kind for birth, sites in self._owned.items() if len(sites) == 1 and sites[0].alone}
         for path, owner in module.named_modules():
             saved = state.get(f"{path}.weight" if path else "weight")
@@ -244,7 +246,7 @@ class Learned:
                 self._know(owner.weight, None)
 
     def _with_places(self, optimizer: Optimizer, state: Any) -> Any:
-        """An optimiser's checkpoint of the script without us, with places for our parameters, which have no state."""
+        """An untreated optimizer checkpoint with entries for the contender's parameters, which have no state."""
         fresh, groups = -1, []
         for group, saved in zip(optimizer.param_groups, state["param_groups"], strict=False):
             ours = [self.is_learned(p) for p in group["params"]]
@@ -262,7 +264,7 @@ class Learned:
 
 
 def maker(contender: Contender, own: Any) -> Callable[[SwapSite], Parameter | nn.Module]:
-    """What makes the parameters of a site: a PReLU's slopes, or the user's module."""
+    """Creates the parameters of a site: a PReLU's slopes, or the user's module."""
     if contender.activation == "prelu":
         start = float(contender.parameters.get("weight", 0.25))
 
@@ -272,14 +274,14 @@ def maker(contender: Contender, own: Any) -> Callable[[SwapSite], Parameter | nn
         return slopes
 
     def module(site: SwapSite) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):  # its start values take no numbers from the script's
+        with torch.random.fork_rng(devices=[]):  # its initial values draw none of the script's random numbers
             return own()
 
     return module
 
 
 def _sharing(sites: Sequence[SwapSite]) -> set[Birth]:
-    """The layers whose results go through one and the same call."""
+    """The layers whose results go through the same call."""
     together: dict[Any, set[Birth]] = {}
     for site in sites:
         if site.layer is not None:
@@ -288,13 +290,13 @@ def _sharing(sites: Sequence[SwapSite]) -> set[Birth]:
 
 
 def _fits(site: SwapSite, x: Tensor) -> bool:
-    """Whether the units of a site lie where they did, counted from the back where there are more axes or less."""
+    """Whether a site's units are on the same axis, counted from the back if the number of axes differs."""
     axis = site.axis - site.ndim
     return x.ndim >= -axis and x.shape[axis] % (site.units * site.inner) == 0
 
 
 def key_of(site: SwapSite) -> Any:
-    """By what a module knows the parameters of one of its sites."""
+    """The key of a site's parameters on its module."""
     return (site.spot, site.layer, site.units)
 
 

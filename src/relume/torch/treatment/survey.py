@@ -1,7 +1,7 @@
-"""The survey: one run of the script, in which every application of a family activation is found.
+"""The survey: one run of the script that finds every application of a supported activation.
 
-A call observer, as the watching has one, sees every call. A layer leaves a tag on its result, which says where the
-units lie. Each application of an activation leaves a mark, and is *hidden* once a marked tensor goes into a layer.
+A call observer, as in watching, sees every call. A layer tags its result with the axis of its units. Each application
+of an activation leaves a mark, and is *hidden* once a marked tensor enters a layer.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ _SUMS = frozenset(call for call in ARITHMETIC_CALLS if "mul" not in getattr(call
 _HIDES_NOTHING = _SUMS | {torch.stack, torch.cat, torch.concat, torch.concatenate, Tensor.backward, Tensor.copy_}
 _WAKING = frozenset({*ACTIVATION_CALLS, *LAYER_CALLS, *MATMUL_CALLS, *NORM_CALLS, *RECURRENT_CALLS})
 _NONE: frozenset[Any] = frozenset()
-_NOT_WRITTEN = "it is not written as an activation; write F.relu to have it replaced"
+_NOT_WRITTEN = "it is not written as an activation; write F.relu to get it replaced"
 _PRODUCTS = frozenset("mul mul_ multiply multiply_ __mul__ __rmul__ __imul__ lerp lerp_".split())
 _A_GATE = "it is mostly a gate or an output, and other activations lie between the layers"
-_NOT_HIDDEN = "its result reaches no parameterised layer: taken for an output or a part of the loss"
+_NOT_HIDDEN = "its result reaches no layer with parameters, so it counts as an output or part of the loss"
 
 
 class TorchSurvey:
-    """The :class:`~relume.framework.Surveyor` of PyTorch. The run is the script's own, but that nothing is compiled."""
+    """The :class:`~relume.framework.Surveyor` of PyTorch. The script runs as usual, but nothing is compiled."""
 
     def __init__(self, seed: int = 0) -> None:
         self._patches = Patches()
         self._births = Births(met=self._met)
-        self._made_by = Values()  # parameter: the module that has it
+        self._made_by = Values()  # parameter: its module
         self._modules = WeakModules()
         self._seeding = Seeding(seed)
         self._steps = Steps(1.0, None, self._step_begins)
@@ -73,7 +73,7 @@ class TorchSurvey:
         self.trees = places.Trees(None)
 
     def start(self) -> None:
-        """Survey from here on: PyTorch is imported, the script has not gone on."""
+        """Start the survey: PyTorch is imported, and the script has not continued yet."""
         self._patches.put(source, "folder", os.getcwd())
         self._births.start(self._patches)
         self._steps.start(self._patches)
@@ -88,7 +88,7 @@ class TorchSurvey:
         self._patches.on_undo(self._observer.shut)
 
     def stop(self) -> SwapPlan:
-        """Leave nothing behind; returns what was found."""
+        """Restore everything; returns what was found."""
         self._patches.undo()
         return SwapPlan(
             sites=tuple(self._observer.found()),
@@ -116,7 +116,7 @@ class TorchSurvey:
         return known
 
     def called(self, module: nn.Module | None) -> None:
-        """A module was seen in a call; it may be a copy, which nobody constructed."""
+        """A module was seen in a call; it may be a copy, which was not constructed."""
         if module is not None:
             for each in module.modules():
                 self._modules.add(each)
@@ -168,19 +168,19 @@ class TorchSurvey:
 
 
 class _Surveyor(CallObserver):
-    """The call observer of a survey: it counts nothing, and follows where results go.
+    """The call observer of a survey: counts nothing, and follows where results go.
 
-    ``at_rest``: an optimiser of PyTorch's own takes a step without a closure, which is most of the calls of many a
-    training and nothing to follow; until its end, or until a layer is called, as the step has raised.
+    ``at_rest``: one of PyTorch's optimizers takes a step without a closure, often most of a training's calls and
+    nothing to follow; until it ends, or until a layer is called because the step has raised.
     """
 
     def __init__(self, survey: TorchSurvey) -> None:
         self._survey = survey
-        self.sites: Any = self  # what the call observer asks of the sites
+        self.sites: Any = self  # what the call observer needs from the sites
         self.known_only = True  # no death terms are kept
         self._found: dict[Any, SwapSite] = {}
         self._hidden: frozenset[Any] = frozenset()
-        self._applied: Any = None  # the site of the call under way
+        self._applied: Any = None  # the site of the current call
         self._marks = Values()  # tensor: the sites it comes from
         self._keys: dict[str, int] = {}
         self.not_swapped: list[NotSwapped] = []
@@ -189,7 +189,7 @@ class _Surveyor(CallObserver):
         self._forms = arithmetic.Forms(self.tags, of_units=False)
 
     def found(self) -> Iterator[SwapSite]:
-        """The sites, each with whether it is hidden; a module that is hidden at one of its calls is so at all."""
+        """The sites, each with whether it is hidden; a module hidden in one call is hidden in all."""
         modules = {self._found[key].owner for key in self._hidden if self._found[key].alone} - {None}
         mixed = any(self._found[key].activation not in originals.GATES for key in self._hidden)
         for key, site in self._found.items():
@@ -200,14 +200,14 @@ class _Surveyor(CallObserver):
             yield replace(site, hidden=not why, why=why)
 
     def forget_the_dead(self) -> None:
-        """Drop what is known of tensors that are gone."""
+        """Drop the entries of deleted tensors."""
         self.tags.forget_the_dead()
         self._forms.forget_the_dead()
         self._marks.forget_the_dead()
 
     def fail(self, error: BaseException) -> None:
-        """An error of ours ends the survey; the script goes on."""
-        self.not_swapped.append(NotSwapped("everything from here on", "", f"the survey failed: {error!r}"))
+        """An error of relume ends the survey; the script continues."""
+        self.not_swapped.append(NotSwapped("everything after this point", "", f"the survey failed: {error!r}"))
 
     # ---- calls ----------------------------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class _Surveyor(CallObserver):
         return _NONE.union(*(self._marks.of(x) or _NONE for x in _tensors(args, kwargs)))
 
     def _look(self, func: Any, args: Any, kwargs: Any, frame: Any) -> None:
-        """An activation is applied: keep where, and of what."""
+        """An activation is applied: record where, and to what."""
         x = args[0] if args else kwargs.get("input")
         applied = ACTIVATION_CALLS[func](args, kwargs) if func in ACTIVATION_CALLS else None
         form = self._forms.form(func, args, kwargs) if applied is None and func in arithmetic.JOINS else None
@@ -265,7 +265,7 @@ class _Surveyor(CallObserver):
             return
         tag, why = self.tags.of(x), ""
         if tag is PARAMETER or isinstance(x, Parameter):
-            tag, why = None, "it works on a parameter, not on what a layer gives"
+            tag, why = None, "it works on a parameter, not on a layer's result"
         elif not x.dtype.is_floating_point:
             why = f"its tensor is {str(x.dtype).removeprefix('torch.')}"
         tag, _ = fitting(tag, x)
@@ -302,7 +302,7 @@ class _Surveyor(CallObserver):
     # ---- what is not replaced -------------------------------------------------------------------------------------
 
     def unjudged(self, name: str, frame: Any, why: str) -> None:
-        """An activation outside the family: nothing to be said of it."""
+        """An unsupported activation: nothing to report."""
 
     def say(self, what: str, frame: Any, why: str) -> None:
         """List once what is not replaced."""

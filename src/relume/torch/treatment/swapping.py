@@ -1,7 +1,7 @@
-"""The replacement itself: every way to apply a member of the family leads to the contender, or to what it was.
+"""The replacement itself: every way to apply a supported activation leads to the contender or to the original.
 
-Python functions of ``torch.nn.functional`` get other code, so that saved references, ``nn.ReLU`` and modules that were
-imported before go the same way. Functions that are not Python's are replaced as attributes. No mode, no hook.
+Python functions of ``torch.nn.functional`` get new code, so saved references, ``nn.ReLU`` and modules imported before
+follow. Functions not written in Python are replaced as attributes. It uses no mode and no hook.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from relume.watching.patches import Patches
 
 
 class Replacement(ABC):
-    """Other calls in the place of PyTorch's own, from :meth:`start` to the patches' undoing.
+    """Replaces PyTorch's calls, from :meth:`start` until the patches are undone.
 
-    ``holders``: who holds PyTorch's functions by a name of its own. ``compiled``: the script calls ``torch.compile``.
+    ``holders``: aliases of PyTorch's functions. ``compiled``: the script calls ``torch.compile``.
     """
 
     holders: Sequence[str] = ()
@@ -41,14 +41,14 @@ class Replacement(ABC):
     @property
     @abstractmethod
     def stems(self) -> set[str]:
-        """The activations of which a place may be replaced."""
+        """The activations that may be replaced at a place."""
 
     @abstractmethod
     def _call(self, stem: str, original: Any, inplace_of: Any) -> Any:
-        """``call(input, *further arguments)`` in the place of one function that applies an activation."""
+        """``call(input, *further arguments)`` that replaces one function that applies an activation."""
 
     def start(self, patches: Patches) -> None:
-        """Replace from now on."""
+        """Start replacing."""
         if not self.stems:
             return
         public = []
@@ -61,7 +61,7 @@ class Replacement(ABC):
                 public.append(function)
             for name in replaced:
                 patches.put_code(getattr(home, name), entries.for_python(name), _relume=calls)
-        made: dict[int, Any] = {}  # one for each function, by whatever name it is held
+        made: dict[int, Any] = {}  # one for each function, under any name
 
         def instead(thing: Any) -> Any:
             known = originals.builtin(thing)
@@ -93,9 +93,9 @@ def is_two_sided(own: Sequence[Any], named: Mapping[str, Any]) -> bool:
 
 
 def made_of(contender: Contender, sites: Sequence[SwapSite], seed: int) -> tuple[Any, Any]:
-    """(act, placed) of a contender, one of them None: a plain call, or what knows where it stands.
+    """(act, placed) of a contender, one of them None: a plain call, or one that depends on its place.
 
-    ``seed``: of the contender's own random numbers.
+    ``seed``: for the contender's own random numbers.
     """
     own = acts.own(contender) if contender.target else None
     if contender.activation == "prelu":
@@ -108,12 +108,12 @@ def made_of(contender: Contender, sites: Sequence[SwapSite], seed: int) -> tuple
 
 
 class Swapping(Replacement):
-    """One contender in the place of the script's own activations.
+    """Replaces the script's activations by one contender.
 
     Args:
-        contender: what takes their place.
-        plan: what the survey found. ``only``: as for ``--only``.
-        seed: of the contender's own random numbers.
+        contender: the replacement.
+        plan: the survey's findings. ``only``: as for ``--only``.
+        seed: for the contender's own random numbers.
     """
 
     def __init__(self, contender: Contender, plan: SwapPlan, only: str, seed: int) -> None:
@@ -126,11 +126,11 @@ class Swapping(Replacement):
 
     @property
     def stems(self) -> set[str]:
-        """The activations of which a place is replaced."""
+        """The activations that are replaced at a place."""
         return {site.activation for site in self.sites}
 
     def start(self, patches: Patches) -> None:
-        """Replace from now on."""
+        """Start replacing."""
         if self.stems and isinstance(self._placed, Drawn):
             self._placed.start(patches)
         super().start(patches)
@@ -146,7 +146,7 @@ class Swapping(Replacement):
             if hardtanh and is_two_sided(own, named):
                 return original(input, *own, **named)
             if not torch.compiler.is_compiling():
-                return decided(routes.at(sys._getframe(2)), input, *own, **named)  # from behind the entry
+                return decided(routes.at(sys._getframe(2)), input, *own, **named)  # from after the entry
             number = decide()
             if number == LEFT:
                 return original(input, *own, **named)
@@ -175,7 +175,7 @@ class Swapping(Replacement):
 
 
 def not_swapped(plan: SwapPlan, sites: Sequence[SwapSite]) -> list[tuple[str, str, str]]:
-    """(what, where, why) of everything that a trial leaves as it is."""
+    """(what, where, why) of everything that a trial does not replace."""
     chosen = {site.key for site in sites}
     left = [
         (site.call, f"{site.file}:{site.line}", site.why or "--only leaves it out")
@@ -190,7 +190,7 @@ def _names_a_kind(only: str) -> bool:
 
 
 def _switch_fast_path_off(contender: Contender, patches: Patches) -> None:
-    """Encoder layers compute ReLU and GELU by themselves in evaluation, unless they are told that it is another."""
+    """Encoder layers compute ReLU and GELU themselves in evaluation, unless they are set to another activation."""
     own = {"relu": 1, "gelu": 2} if not contender.parameters else {}
     told = own.get(contender.activation, 0)
     name = "activation_relu_or_gelu"

@@ -1,4 +1,4 @@
-"""The treatment of one trial: what the lab's process asks for, in the order in which it takes effect."""
+"""The treatment of one trial, in the order in which its parts take effect."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class TorchTreatment:
     """The :class:`~relume.framework.Treatment` of PyTorch.
 
     Args:
-        contender: None leaves the script's activations as they are.
-        plan: what the survey found.
+        contender: None keeps the script's activations.
+        plan: the survey's findings.
         only: as for ``--only``; "" for no limit.
-        seed: of the trial. ``remap_seeds``: the script's own seeding calls are given another one, except those at the
-            places ``keep_seeds``.
-        lr_factor: multiplies every optimiser's rates during its steps.
+        seed: the trial's. ``remap_seeds``: the script's own seeding calls get another seed, except those at the places
+            ``keep_seeds``.
+        lr_factor: multiplies every optimizer's rates during its steps.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class TorchTreatment:
         self._trained = ""
 
     def start(self) -> None:
-        """Treat the process from here on: PyTorch is imported, the script has not gone on."""
-        self._patches.put(source, "folder", os.getcwd())  # a site has one name, wherever the script goes
+        """Start treating the process: PyTorch is imported, and the script has not continued yet."""
+        self._patches.put(source, "folder", os.getcwd())  # a site has one name, whatever folder the script changes to
         learned = self._learned
         if learned is not None:
             Births(learned.kinds, learned.owners, learned.born, learned.met).start(self._patches)
@@ -70,7 +70,7 @@ class TorchTreatment:
         self._seeding.start(self._patches)
 
     def stop(self) -> None:
-        """Leave nothing behind; what was trained is digested before."""
+        """Restore everything, after digesting the trained parameters."""
         self._trained = self._digests.trained()
         self._patches.undo()
 

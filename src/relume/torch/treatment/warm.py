@@ -1,4 +1,4 @@
-"""For the processes of trials: what is done once for all of them, and what PyTorch writes by itself."""
+"""For trial processes: PyTorch's one-time work, done once for all of them, and the files that PyTorch writes itself."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import torch
 
 
 def warm() -> None:
-    """Take one step of an optimiser: the first one of a process loads a compiler, which takes a second.
+    """Take one optimizer step: the first one of a process loads a compiler, which takes a second.
 
-    The random state is as before. Nothing is computed in parallel: a process that has done so could not be forked.
+    The random state does not change. Nothing runs in parallel: such a process could not be forked.
     """
     state = torch.random.get_rng_state()
     parameter = torch.nn.Parameter(torch.zeros(1))
     for kind in (torch.optim.SGD, torch.optim.Adam):
         parameter.grad = torch.zeros(1)
         kind([parameter], lr=0.0).step()
-    torch.manual_seed(0)  # without a GPU it keeps its stack, and so reads the sources of PyTorch
+    torch.manual_seed(0)  # without a GPU it stores its stack, and so reads PyTorch's sources
     torch.random.set_rng_state(state)
 
 
 def reseed() -> None:
-    """Draw a new seed, as a fresh process does: a forked one has its parent's."""
+    """Draw a new seed, like a fresh process: a forked one has its parent's."""
     torch.default_generator.seed()
 
 
