@@ -45,7 +45,7 @@ def test_a_study_is_told_in_a_sentence_and_tables(study, relume):
     status, out, err = relume("report", study)
     assert (status, err) == (0, "")
     first = " ".join(out.splitlines()[:3])
-    assert first.startswith("elu is better than the script as it stands by ")
+    assert first.startswith("elu is better than the unchanged script by ")
     assert "in accuracy (95 % interval" in first
     assert f"{SEEDS} seeds" in first
     assert "cost" in out
@@ -143,7 +143,7 @@ def test_a_page_to_look_at_has_the_verdict_and_the_data(study, relume, tmp_path)
     assert (status, told) == (0, "")
     assert err.startswith(f"Wrote {out}, 0.")
     page = out.read_text(encoding="utf-8")
-    assert "elu is better than the script as it stands" in page
+    assert "elu is better than the unchanged script" in page
     data = page.split('id="data">')[1].split("</script>")[0]
     assert json.loads(data) == json.loads(relume("report", study, "--json")[1])
     assert str(study.parent) not in page

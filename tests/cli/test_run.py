@@ -68,7 +68,7 @@ def test_folder_without_main(tmp_path):
     ],
 )
 def test_what_is_not_python(tmp_path, content, word):
-    text = refused(run(tmp_path, script(tmp_path, content)), "x.py is not Python", word, "[script-not-python]")
+    text = refused(run(tmp_path, script(tmp_path, content)), "x.py is not valid Python", word, "[script-not-python]")
     assert text.count("\n") == 1
     assert not (tmp_path / "run.relume").exists()
 
@@ -86,7 +86,7 @@ def test_package_without_main(tmp_path):
 
 def test_module_that_is_not_python(tmp_path):
     script(tmp_path, "x = = 1\n", "bad.py")
-    refused(run(tmp_path, "-m", "bad"), "bad is not Python", "line 1", "[script-not-python]")
+    refused(run(tmp_path, "-m", "bad"), "bad is not valid Python", "line 1", "[script-not-python]")
 
 
 def test_script_that_cannot_be_read(tmp_path):

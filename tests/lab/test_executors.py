@@ -126,7 +126,7 @@ ENDS = {
     "a crash": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "failed", "killed by SIGSEGV"),
     "an abort": ("import os; os.abort()", "failed", "killed by SIGABRT"),
     "SIGTERM": ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", "failed", "killed by SIGTERM"),
-    "no Python": ("def", "failed", "ScriptError: train.py is not Python"),
+    "no Python": ("def", "failed", "ScriptError: train.py is not valid Python"),
 }
 
 
