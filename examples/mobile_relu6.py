@@ -8,7 +8,7 @@ package (nothing is downloaded).
     python mobile_relu6.py          # about 98 % test accuracy
     python mobile_relu6.py --int8   # and what is left of it in 8 bits, with ReLU6 and with ReLU
 
-`--int8` exports the net to ONNX, quantises it with ONNX Runtime (static, 8 bits for weights and activations, ranges
+`--int8` exports the net to ONNX, quantizes it with ONNX Runtime (static, 8 bits for weights and activations, ranges
 from training images), and prints its accuracy and each activation's signal-to-noise ratio, then does the same with
 `nn.ReLU` in place of `nn.ReLU6`. It needs the packages onnx, onnxruntime and onnxscript.
 """
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--int8", action="store_true", help="quantise the net, and one with ReLU, and compare")
+    parser.add_argument("--int8", action="store_true", help="quantize the net, and one with ReLU, and compare")
     parser.add_argument("--save", type=Path, help="write the trained weights to this file")
     args = parser.parse_args()
     torch.manual_seed(args.seed)

@@ -312,7 +312,7 @@ def gain(activation: str, **parameters: Any) -> float:
 
     1/√E[f(z)²] for z ~ N(0, 1): He et al. 2015 with the slope below 0; PReLU at the start value of its slopes, RReLU
     with E[s²] of its random slopes, ELU, CELU and the smooth ones by quadrature. With it the weights have the standard
-    deviation gain/√fan_in. Every initialiser takes it that has a gain or a scale (its square).
+    deviation gain/√fan_in. Every initializer takes it that has a gain or a scale (its square).
 
     Args:
         activation: its name, as in ``relume list``.

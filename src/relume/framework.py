@@ -1,4 +1,4 @@
-"""What a framework's folder fulfils, and which folders there are; imports none of them.
+"""What a framework's folder fulfills, and which folders there are; imports none of them.
 
 The observer (``observe/``) decides when to look and what to keep; a probe (``torch/watching/``) sees. They meet here:
 the probe calls a :class:`Listener`, the listener calls its :class:`Probe`.
@@ -120,7 +120,7 @@ class Listener(Protocol):
     """The observer, as a probe knows it. None of these may raise into the user's training."""
 
     def new_clock(self, name: str, kind: str) -> int:
-        """A source of steps was met: an optimiser, the backward passes or the root forwards."""
+        """A source of steps was met: an optimizer, the backward passes or the root forwards."""
 
     def timed_by(self, clock: Callable[[], int]) -> None:
         """Steps, and own work, are timed by this clock from now on instead of :data:`now_ns`."""
@@ -255,7 +255,7 @@ class Framework:
     ``cures``: the class of :class:`Cures`; None: ``relume run`` cannot change its trainings.
     ``checkpoints``: the module with ``read(path)``: a saved file's containers, each array of them a ``Tensor``.
     ``step``: the class for one step, ``(function, jit's options)``, that the probe takes in the place of a model.
-    ``surgery``: the module that fulfils :class:`Surgery`; None: its models cannot be cured.
+    ``surgery``: the module that fulfills :class:`Surgery`; None: its models cannot be cured.
     """
 
     name: str

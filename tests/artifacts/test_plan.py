@@ -60,9 +60,9 @@ def edit(file, change):
     [
         (lambda told: told["actions"][0].pop("why"), r"actions\[0\] has or lacks why"),
         (lambda told: told["actions"][0].update(more=1), r"actions\[0\] has or lacks more"),
-        (lambda told: told["actions"][0].update(units="all"), r"actions\[0\]\.units is 'all'; it is a list"),
+        (lambda told: told["actions"][0].update(units="all"), r"actions\[0\]\.units is 'all'; expected a list"),
         (lambda told: told["actions"][0].update(units=[True]), r"actions\[0\]\.units"),
-        (lambda told: told["actions"][0].update(site=4), r"actions\[0\]\.site is 4; it is a text"),
+        (lambda told: told["actions"][0].update(site=4), r"actions\[0\]\.site is 4; expected a string"),
         (lambda told: told["actions"][0].update(settings=[]), r"actions\[0\]\.settings"),
         (lambda told: told["open"].append("x"), r"open\[1\]"),
         (lambda told: told.pop("actions"), "actions"),

@@ -77,7 +77,7 @@ def test_without_scripts_the_pictures_and_the_worst_sites_are_there(opened, writ
     assert page.locator("html.scripted").count() == 0
     assert page.locator("#sites tbody tr").count() == 25
     assert page.locator("#find").is_hidden()
-    assert "The 25 that lost most, of 60" in page.locator("main").inner_text()
+    assert "The 25 sites with the most lost units, of 60" in page.locator("main").inner_text()
     drawings = page.locator("details[open] .drawing > svg")
     assert drawings.count() == 12
     box = drawings.first.bounding_box()

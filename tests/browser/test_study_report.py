@@ -95,7 +95,7 @@ def test_a_table_is_sorted(live):
     table.get_by_role("button", name="difference [95 %]").click()
     names = table.locator("tbody th").all_inner_texts()
     assert names[0] != "baseline (ReLU)" or names[-1] == "baseline (ReLU)"
-    table.get_by_role("button", name="what it buys").click()
+    table.get_by_role("button", name="quality").click()
     assert table.locator("tbody th").all_inner_texts() == sorted(table.locator("tbody th").all_inner_texts())
 
 

@@ -96,7 +96,7 @@ def test_the_rates_of_a_checkpoint_are_lowered_and_the_rest_is_listed(relume, pl
     status, out, _ = relume("apply", file, tmp_path / "last.ckpt", "-o", tmp_path / "new.ckpt")
     assert status == Exit.DONE
     assert "group 0: learning rate 0.1 → 0.05" in out
-    assert "revive_units: it is proven on a batch" in out
+    assert "revive_units: it must be proven on a batch" in out
     made = torch.load(tmp_path / "new.ckpt", weights_only=True)
     optimizer.load_state_dict(made["optimizer"])
     assert optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["initial_lr"] == 0.05
@@ -114,5 +114,5 @@ def test_a_file_or_a_plan_without_a_rate_is_refused(relume, plan, tmp_path):
     assert "[checkpoint-without-optimizer]" in bare[2]
     swap = relume("apply", plan(action("swap_activation", to="elu")), tmp_path / "last.pt", "-o", tmp_path / "new.pt")
     assert "[plan-without-actions]" in swap[2]
-    assert "in the code, not in the file" in swap[2]
+    assert "in the code, not in the checkpoint" in swap[2]
     assert not (tmp_path / "new.pt").exists()

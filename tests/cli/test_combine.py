@@ -75,7 +75,7 @@ def test_what_an_earlier_run_left_is_not_taken_and_said(relume, run):
     assert found["Net.act0@train.py:12"] == [1, 2]
     rows = {row["where"]: row["why"] for row in told["not_observed"]}
     assert "another run" in rows["run.rank1.relume"]
-    assert "its recording is not there" in rows["this run"]
+    assert "its recording is missing" in rows["this run"]
 
 
 def test_a_part_that_cannot_be_read_is_said_and_the_rest_is_told(relume, run):

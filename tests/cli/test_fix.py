@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 from helpers import commands
@@ -45,7 +48,7 @@ def test_the_first_cure_that_holds_is_shown_proven_and_written(relume, script):
     status, out, said = relume("fix", *FEWER, "--try", "clip:1e9,lr:1/16,elu", "train.py")
     assert status == Exit.DONE, said
     assert "Cured by lr:1/16: multiply the learning rate by 0.0625." in out
-    assert "Not tried, because one holds: elu." in out
+    assert "Not tried, because one works: elu." in out
     assert "the edited script ends with the same weights as the cure's run, to the bit" in out
     assert "+opt = torch.optim.Adam(net.parameters(), lr=0.1 * 0.0625)" in out
     assert "Next: relume fix --write --try clip:1e9,lr:1/16,elu --seeds 6 --max-dead 0.12 --delta 1.0 train.py" in out
@@ -58,6 +61,26 @@ def test_the_first_cure_that_holds_is_shown_proven_and_written(relume, script):
     assert kept == {file: file.stat().st_mtime_ns for file in script.parent.glob("relume-fix/trials/*.json")}
 
 
+def test_a_search_killed_in_a_trial_and_while_its_edit_is_proven_goes_on_where_it_was(script):
+    script.write_text(script.read_text().replace("range(150)", "range(500)"))
+    command = [sys.executable, "-m", "relume", "fix", *map(str, FEWER), "--jobs", "1", "--try", "lr:1/16", "train.py"]
+    trials = script.parent / "relume-fix" / "trials"
+    kept = {}
+    for ended in (3, 13):  # of the script's first run, 6 as it stands and 6 of the cure; then the edit is run
+        search = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while len(list(trials.glob("*.json"))) < ended:
+            assert search.poll() is None, search.communicate()
+            time.sleep(0.01)
+        search.kill()
+        search.communicate()
+        kept |= {file: file.stat().st_mtime_ns for file in trials.glob("*.json")}
+        assert len(kept) == ended
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == Exit.DONE, again.stderr
+    assert "the edited script ends with the same weights as the cure's run, to the bit" in again.stdout
+    assert kept == {file: file.stat().st_mtime_ns for file in kept}
+
+
 def test_a_cure_that_does_nothing_is_not_called_one(relume, script):
     status, out, _ = relume("fix", "--seeds", 6, "--try", "clip:1e9", "--max-dead", "100%", "--json", "train.py")
     assert status == Exit.CHECK_FAILED
@@ -66,22 +89,26 @@ def test_a_cure_that_does_nothing_is_not_called_one(relume, script):
     assert tried["outcome"] == "no effect"
     assert tried["dead"][1] > 0.1
     assert (told["cure"], told["edit"]) == (None, None)
+    _, out, _ = relume("plan", "relume-fix/plan-1.json")
+    assert "then: relume run train.py" in out  # there is no recording to be compared with
 
 
 CURABLE = {
     "clip:0.5": "torch.optim.SGD(net.parameters(), lr=0.15, momentum=0.9)",
     "init": "torch.optim.Adam(net.parameters())",
+    "normalize": "torch.optim.Adam(net.parameters())",
     "warmup:100": ADAM,
     "leaky_relu:0.1": ADAM,
 }
-"""An optimizer under which each helps; for init, biases that nobody should begin with are added."""
+"""An optimizer under which each helps; init gets biases of -5, normalize an input far from 0."""
 
 
 @pytest.mark.parametrize("cure", CURABLE)
 def test_every_edit_does_to_the_bit_what_its_cure_did(relume, script, cure):
     start = "net[0].bias.data -= 5\n" if cure == "init" else ""
-    script.write_text(SCRIPT.replace("opt = OPT", f"{start}opt = {CURABLE[cure]}"))
-    status, out, said = relume("fix", "--seeds", 5, "--max-dead", "60%", "--delta", 9, "--try", cure, "train.py")
+    text = SCRIPT.replace("opt = OPT", f"{start}opt = {CURABLE[cure]}")
+    script.write_text(text.replace("(64, 8)", "(64, 8) + 9") if cure == "normalize" else text)
+    status, out, said = relume("fix", "--seeds", 5, "--max-dead", "60%", "--delta", 9999, "--try", cure, "train.py")
     assert status == Exit.DONE, out + said
     assert "the edited script ends with the same weights as the cure's run, to the bit" in out
 

@@ -75,4 +75,4 @@ def test_plot_has_the_width_of_a_column_and_vectors(tmp_path, ending):
 def test_plot_refuses_a_width_that_no_paper_has(tmp_path, width):
     result = plot("elu", "-o", str(tmp_path / "a.svg"), "--width", width)
     assert result.exit_code == 2
-    assert "no width of a picture in print" in result.stderr
+    assert "not a width for print" in result.stderr

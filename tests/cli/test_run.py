@@ -258,7 +258,7 @@ def test_script_that_raises_and_one_that_exits_3_pass_their_status_through(tmp_p
 def test_script_without_a_framework(tmp_path):
     done = run(tmp_path, script(tmp_path, "print('x')\n"))
     assert done.returncode == 0
-    assert "No activation was watched. The script imported none of PyTorch, TensorFlow, Keras and JAX." in done.stderr
+    assert "No activation was watched. The script did not import PyTorch, TensorFlow, Keras or JAX." in done.stderr
 
 
 def test_script_that_imports_torch_and_does_nothing(tmp_path):

@@ -123,7 +123,7 @@ def test_nan_is_told_first_in_red_with_its_step_and_its_first_site(pty):
 
 def test_sites_that_were_seen_too_little_are_not_told_of(pty):
     few = site("few", (0, 0), examples=299)
-    assert Status(pty.slave).text(5, [few]) == "relume: step 5, too little seen yet"
+    assert Status(pty.slave).text(5, [few]) == "relume: step 5, too little seen so far"
     assert Status(pty.slave).text(5, [few, site(fired=(5, 0))]).startswith("relume: step 5, 1 of 2 units dead")
 
 

@@ -110,7 +110,7 @@ def test_a_large_update_names_the_learning_rates_on_both_sides_of_it():
 def test_what_theory_says_of_a_wide_layer_is_not_a_number_with_a_hundred_zeros():
     born = DEATH._replace(before=-1)
     assert "below 0.001 for layers as wide" in explain(born, chance=1e-121).says
-    assert "up to 0.12 for layers as narrow" in explain(born, chance=0.1234).says
+    assert "up to 0.12 for layers this narrow" in explain(born, chance=0.1234).says
 
 
 def changed(**numbers):

@@ -20,7 +20,7 @@ FOR = {
     "bias drift": {"lower_rate", "revive_units", "swap_activation"},
     "input change": {"lower_rate", "revive_units", "swap_activation"},
     "weight decay": {"spare_from_decay", "revive_units", "swap_activation"},
-    "normalisation collapse": {"spare_from_decay", "revive_units", "swap_activation"},
+    "normalization collapse": {"spare_from_decay", "revive_units", "swap_activation"},
     "input offset": {"normalize_input", "revive_units", "swap_activation"},
     "born dead": {"initialize_anew", "revive_units", "swap_activation"},
     "unknown": {"revive_units", "swap_activation"},
@@ -69,9 +69,7 @@ def test_a_cure_is_for_the_units_of_its_cause_alone():
         "revive_units": (0, 1, 3),
         "swap_activation": (0, 1, 3),
     }
-    assert [(entry.units, entry.why) for entry in made.open] == [
-        ((2,), "what feeds them is dead: cure that site first")
-    ]
+    assert [(entry.units, entry.why) for entry in made.open] == [((2,), "their input is dead: cure that site first")]
 
 
 def test_an_action_has_the_runs_own_evidence_first_then_what_is_known_elsewhere():
@@ -128,7 +126,7 @@ def test_a_run_does_what_a_plan_says_and_names_what_it_leaves():
     assert swaps == ["Net.a@t.py:3=leaky_relu:0.1"]
     assert treatments == ["lr:0.5", "revive:gaps"]
     assert [(site, why.partition(".")[0]) for site, why in left] == [
-        ("Net.a@t.py:3", "spare_from_decay is not done by a run")
+        ("Net.a@t.py:3", "spare_from_decay cannot be applied by a run")
     ]
 
 

@@ -67,7 +67,7 @@ def test_a_small_gradient_is_made_up_for_by_an_optimiser_that_scales_it_down_to_
 
 
 @pytest.mark.parametrize(
-    ("offset", "advice"), [(20.0, "centre the input"), (1.0, "lower or warm up the learning rate")]
+    ("offset", "advice"), [(20.0, "center the input"), (1.0, "lower or warm up the learning rate")]
 )
 def test_deaths_that_nothing_else_explains_are_blamed_on_an_input_far_from_zero(offset, advice):
     finding = found(record(now=(0, 500, 500, 500), offset=offset))["dead_unit"]

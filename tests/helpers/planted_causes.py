@@ -177,7 +177,7 @@ PLANTS = {
     ),
     "cascade": Plant("upstream cascade", "second", prepare=_needs_its_input, act=_silence_the_first, whole=True),
     "offset": Plant("input offset", "first", prepare=_sees_the_mean, data=_shifted),
-    "collapse": Plant("normalisation collapse", "first", act=_collapse, networks=(Normalised,)),
+    "collapse": Plant("normalization collapse", "first", act=_collapse, networks=(Normalised,)),
     "frozen": Plant("frozen", "second", prepare=_freeze_the_second, act=_fade_the_first),
     "zero_input": Plant("constant zero input", "first", prepare=_blind, data=lambda x, step: x * 0, whole=True),
 }

@@ -75,6 +75,68 @@ def test_a_swap_trains_as_the_script_edited_by_hand(relume, tmp_path):
     assert [site["activation"] for site in told(relume)["sites"]] == ["leaky_relu", "leaky_relu"]
 
 
+LEARNING = """
+import hashlib, torch, torch.nn.functional as F
+from torch import nn
+
+torch.manual_seed(0)
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act, self.a, self.b = nn.Conv1d(2, 6, 3), nn.ReLU(), nn.Linear(24, 16), nn.Linear(16, 1)
+
+    def forward(self, x):
+        x = self.act(self.conv(x)).flatten(1)
+        return self.b(F.relu(self.a(x)))
+
+net = Net()
+opt = torch.optim.OPT(net.parameters(), lr=0.01, weight_decay=0.1)
+for step in range(100):
+    x = torch.randn(64, 2, 6)
+    opt.zero_grad()
+    (net(x) - x.sum((1, 2))[:, None]).square().mean().backward()
+    opt.step()
+print(sorted(hashlib.sha256(p.detach().numpy().tobytes()).hexdigest()[:16] for p in net.parameters()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("to", "optimizer", "modules"),
+    [
+        ("prelu", "AdamW", ("nn.PReLU(6)", "nn.PReLU(16)")),
+        ("prelu:shared:0.1", "SGD", ("nn.PReLU(init=0.1)", "nn.PReLU(init=0.1)")),
+        ("leaky_relu:0.1", "Adam", ("nn.LeakyReLU(0.1)", "nn.LeakyReLU(0.1)")),
+        ("elu", "SGD", ("nn.ELU()", "nn.ELU()")),
+    ],
+)
+def test_a_module_and_a_call_are_swapped_as_by_hand_to_the_bit_and_slopes_do_not_decay(
+    relume, tmp_path, to, optimizer, modules
+):
+    script = LEARNING.replace("torch.optim.OPT", f"torch.optim.{optimizer}")
+    (tmp_path / "train.py").write_text(script)
+    edited = script.replace("nn.ReLU()", modules[0]).replace("F.relu(", "self.second(")
+    edited = edited.replace("super().__init__()", f"super().__init__()\n        self.second = {modules[1]}")
+    if to.startswith("prelu"):
+        slopes = "[net.act.weight, net.second.weight]"
+        rest = "[p for n, p in net.named_parameters() if n not in ('act.weight', 'second.weight')]"
+        groups = f"[{{'params': {rest}}}, {{'params': {slopes}, 'weight_decay': 0.0}}]"
+        edited = edited.replace("net.parameters(), lr", f"{groups}, lr")
+    (tmp_path / "edited.py").write_text(edited)
+    ran = relume("run", "-q", "--swap", f"relu={to}", "train.py")
+    one = {**os.environ, "OMP_NUM_THREADS": "1"}
+    by_hand = subprocess.run([sys.executable, "edited.py"], cwd=tmp_path, env=one, capture_output=True, text=True)
+    assert (ran.returncode, by_hand.returncode) == (0, 0), ran.stderr + by_hand.stderr
+    assert ran.stdout == by_hand.stdout
+
+
+def test_an_activation_that_is_no_call_of_its_own_is_listed_as_not_swapped(relume, tmp_path):
+    (tmp_path / "train.py").write_text(SCRIPT.replace("self.act(self.a(x))", "self.a(x).clamp(min=0)"))
+    ran = relume("run", "--swap", "relu=elu", "train.py")
+    assert "Left alone: Net@train.py:16: relu: Tensor.clamp is not replaced." in ran.stderr
+    assert "Swapped relu → elu: Net@train.py:17." in ran.stderr
+
+
 def test_only_the_named_place_is_swapped_and_the_other_is_listed(relume, tmp_path):
     ran = relume("run", "--swap", "Net.act@train.py:16=elu", "--swap", "Net.gone@train.py:3=elu", "train.py")
     assert ran.stdout == by_hand(relume, tmp_path, ("nn.ReLU()", "nn.ELU()"))

@@ -230,3 +230,12 @@ def test_softmax_is_jaxs_own_along_every_axis_and_refuses_others():
     assert ours.softmax(3.0) == 1.0
     with pytest.raises(ShapeError, match="axis-out-of-range"):
         ours.softmax(x, 3)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_softplus_where_beta_x_overflows_is_x(compiled):
+    f = lambda x: ours.softplus(x, beta=2.0)  # noqa: E731
+    value, slope = (jax.jit(f), jax.jit(jax.grad(f))) if compiled else (f, jax.grad(f))
+    assert float(value(jnp.float32(2e38))) == float(np.float32(2e38))
+    assert float(slope(jnp.float32(2e38))) == 1.0
+    assert float(value(jnp.float32(-2e38))) == float(slope(jnp.float32(-2e38))) == 0.0

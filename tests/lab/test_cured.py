@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,7 +62,8 @@ def test_less_is_better_where_the_metric_is_a_loss():
 def test_units_that_stay_dead_are_fewer_at_best():
     found = outcome([0.05] * 8, ACCURACY)
     assert found.outcome == "fewer"
-    assert "5 % of the units are still dead" in found.why
+    assert found.why == "5 % of the units are still dead; --max-dead 5% would accept that"
+    assert "acc may be worse" in outcome([0.05] * 8, [v - 0.1 for v in ACCURACY]).why
 
 
 def test_a_run_without_a_value_fails_the_cure_and_one_of_the_script_counts_as_its_worst():
@@ -73,6 +75,20 @@ def test_a_run_without_a_value_fails_the_cure_and_one_of_the_script_counts_as_it
 def test_without_a_delta_the_scripts_own_spread_is_what_matters():
     base = runs(BASELINE, BEFORE, ACCURACY)
     assert delta_of(base, terms(delta=None)) == pytest.approx(np.std(ACCURACY, ddof=1))
+
+
+def test_a_metric_without_spread_does_not_forbid_every_cure():
+    base = runs(BASELINE, BEFORE, [1.0] * 8)
+    assert delta_of(base, terms(delta=None)) == 0.01
+    assert outcome([0.0] * 8, [1.0] * 8, base, delta=None).outcome == "cured"
+    assert outcome([0.0] * 8, [0.98] * 8, base, delta=None).outcome == "worse"
+
+
+def test_failed_runs_are_told_with_their_reason():
+    cured, broken = runs("clip:1", [0.0] * 8, ACCURACY), runs("clip:1", [None], [math.nan], "failed")
+    broken = [replace(broken[0], error="NameError: name 'loss' is not defined")]
+    found = tried(CURE, runs(BASELINE, BEFORE, ACCURACY), [*broken, *cured[1:]], terms(), 8)
+    assert found.why == "1 of its 8 runs failed (NameError: name 'loss' is not defined)"
 
 
 def test_a_cure_is_given_up_only_after_two_runs_that_show_it_hopeless():

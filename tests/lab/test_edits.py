@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from relume.artifacts.swap_plan import Birth, Rates, SwapPlan, SwapSite
+from relume.artifacts.swap_plan import Birth, FirstLayer, Rates, SwapPlan, SwapSite
 from relume.lab.contenders import parse_contender
 from relume.lab.edits import edit_of
 
@@ -94,6 +94,28 @@ def test_a_module_is_made_anew_with_its_own_inplace(tmp_path):
     assert lines == ["        self.a, self.act = nn.Linear(4, 8), nn.ELU(inplace=True)"]
 
 
+def first(alone=True):
+    """A plan in which the first layer of the script takes the data."""
+    return SwapPlan(inputs=(FirstLayer(Birth("Linear", 0), ("t.py", 9, 9, 27, 42), "BatchNorm1d", alone),))
+
+
+def test_a_normalization_comes_before_the_first_layer(tmp_path):
+    (line,) = added(edited(tmp_path, "normalize", plan=first()))
+    norm = "nn.BatchNorm1d(4, affine=False), nn.Linear(4, 8)"
+    assert line.strip() == f"self.a, self.act = nn.Sequential({norm}), nn.ReLU(inplace=True)"
+    inside = "self.a, self.act = nn.Sequential(nn.Linear(in_features=4, out_features=8)), nn.ReLU()"
+    script = SCRIPT.replace("self.a, self.act = nn.Linear(4, 8), nn.ReLU(inplace=True)", inside)
+    column = script.splitlines()[8].index("nn.Linear")
+    spot = ("t.py", 9, 9, column, column + len("nn.Linear(in_features=4, out_features=8)"))
+    plan = SwapPlan(inputs=(FirstLayer(Birth("Linear", 0), spot, "BatchNorm1d", True),))
+    (line,) = added(edited(tmp_path, "normalize", script, plan))
+    assert "nn.Sequential(nn.BatchNorm1d(4, affine=False), nn.Linear(in_features=4, out_features=8))" in line
+
+
+def test_a_layer_made_with_others_by_one_call_is_left_to_the_user(tmp_path):
+    assert "put nn.BatchNorm1d before the first by hand" in edited(tmp_path, "normalize", plan=first(False)).why
+
+
 def test_lines_come_after_the_optimizer_with_the_import_that_they_need(tmp_path):
     assert added(edited(tmp_path, "revive:redo:0.1")) == [
         "import relume",
@@ -113,7 +135,7 @@ def test_lines_come_after_the_optimizer_with_the_import_that_they_need(tmp_path)
         ("init", "net.parameters()", "held", "does not say model.parameters()"),
         ("elu", "nn.ReLU(inplace=True)", "nn.ReLU", "is not called there"),
         ("elu", "nn.ReLU(inplace=True)", "made()", "made outside the script"),
-        ("elu", "F.relu(self", "f(self", "was not found"),
+        ("elu", "F.relu(self", "f(self", "is not in the script"),
         ("prelu", "", "", "needs sizes"),
     ],
 )

@@ -44,9 +44,9 @@ def test_family_fits_the_terminal_and_tells_every_fact(width):
 
 
 def test_family_in_a_wide_terminal_is_one_table():
-    assert "Which to take" in text_of(catalogue.family(100))
+    assert "Which to use" in text_of(catalogue.family(100))
     wide = text_of(catalogue.family(240), 240)
-    assert "Which to take" not in wide
+    assert "Which to use" not in wide
     for activation in ACTIVATIONS.values():
         assert any(activation.title in line and activation.formula[:12] in line for line in wide.splitlines())
 

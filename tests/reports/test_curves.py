@@ -36,7 +36,7 @@ def test_parse_reads_names_and_parameters(text, label):
         ("eluu", UnknownName, "no activation 'eluu'. Did you mean 'elu'"),
         ("elu:x", ParameterError, "alpha = 'x' is not a number"),
         ("elu:1/0", ParameterError, "alpha = '1/0' is not a number"),
-        ("elu:1,2", ParameterError, "takes fewer parameters than were given; its parameters: alpha"),
+        ("elu:1,2", ParameterError, "has fewer parameters than you gave; its parameters: alpha"),
         ("relu:1", ParameterError, "its parameters: none"),
         ("elu:slope=1", ParameterError, "ELU has no parameter 'slope'"),
         ("elu:-1", ParameterError, "alpha = -1.0 is not in"),

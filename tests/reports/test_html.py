@@ -73,7 +73,7 @@ def test_the_report_has_advice_with_the_command_and_what_was_not_observed(small)
     assert "Why, and when it is a false alarm: relume explain RLM001" in small.text
     assert "F.mish at train.py:40 : it is not watched yet." in small.text
     assert "learning rate" in small.text
-    assert "Numbers behind: Dead units" in small.text
+    assert "Data table: Dead units" in small.text
 
 
 def test_what_hits_most_units_is_advised_first_and_at_which_lines():
@@ -89,7 +89,7 @@ def test_what_hits_most_units_is_advised_first_and_at_which_lines():
 def test_a_healthy_run_says_so_and_asks_for_nothing():
     page = Page(run_page(made.run(made.site(0, dead=0, rare=0, on=0))))
     assert "None of 8 units is dead" in page.text
-    assert "Nothing. No rule found anything to warn of." in page.text
+    assert "Nothing. No rule found a problem." in page.text
 
 
 def test_a_run_without_a_site_says_why():
@@ -259,6 +259,6 @@ def test_a_notebook_without_altair_has_its_numbers(monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     text = notebook(made.small())
     assert "<figure>" not in text
-    assert "Numbers behind: Dead units" in text
+    assert "Data table: Dead units" in text
     with pytest.raises(MissingExtra, match="pip install 'relume\\[report\\]'"):
         run_page(made.small())

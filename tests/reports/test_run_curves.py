@@ -46,7 +46,7 @@ def test_the_loss_has_every_point_and_a_gap_where_it_was_not_finite():
     assert pieces[0] == pieces[19] != pieces[25] != pieces[27] == pieces[59]
     alone = chart.spec["layer"][2]["data"]["values"]
     assert [row["step"] for row in alone] == [25]
-    assert "NaN or infinite for the first time at step 20" in chart.description
+    assert "first NaN or infinite at step 20" in chart.description
     assert chart.spec["layer"][3]["data"]["values"] == [{"step": 20}]
     assert chart.picture().startswith("<svg")
 

@@ -30,7 +30,7 @@ def text(*records, meta=None, not_observed=(), clocks=(made.CLOCK,)):
         ({"overhead": 0.2, "overhead_ns": 1e8, "budget": 0.02, "every": 1}, "Overhead: 0.1 s, 20 % of training time"),
         ({"overhead": 0.021}, "Overhead: 2.1 % of training time"),
         ({"overhead": 0.043, "overhead_ns": 5e9, "budget": 0.02},
-         "Overhead: 4.3 % of training time (budget 2 %; a step this short may cost 20 µs)"),
+         "Overhead: 4.3 % of training time (budget 2 %; 20 µs per step are allowed)"),
         ({}, ""),
     ],
 )  # fmt: skip
@@ -60,8 +60,8 @@ def test_provisional_counts_are_marked():
     ("meta", "clocks", "expected"),
     [
         ({"script": "a.py"}, (), "was cut off"),
-        ({}, (), "imported none of PyTorch, TensorFlow, Keras and JAX"),
-        ({"jax": "0.10"}, (), "on JAX, a function under jax.jit"),
+        ({}, (), "did not import PyTorch, TensorFlow, Keras or JAX"),
+        ({"jax": "0.10"}, (), "in JAX, a function under jax.jit"),
         ({"torch": "2.13"}, (), "took no training step"),
         ({"torch": "2.13"}, (Clock(0, "SGD", "optimizer", 5, 1),), "no supported activation"),
     ],

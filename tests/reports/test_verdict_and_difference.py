@@ -64,7 +64,7 @@ def test_what_weakens_the_verdict_is_said():
     verdict = check(run(site("a", (5, 5), examples=100), not_observed=[("x", "y", "z")]))
     text = squeezed(lines(verdict_report.render(verdict)))
     assert text.startswith("FAIL nothing was judged what failed")
-    assert "Note: 1 of 1 site not judged: seen on fewer than 300 examples." in text
+    assert "Note: 1 of 1 site not judged: fewer than 300 examples seen." in text
     assert "Note: 1 thing could not be observed" in text
 
 
@@ -92,7 +92,7 @@ def test_two_runs_stand_side_by_side():
     assert found[5].split() == "relu1 train.py:8 4 1 → 1 1 1 25% → 60% 0: +70%".split()
     text = squeezed(found)
     assert "relu1 (train.py:8) dead in B, not in A: units 1 relu1 (train.py:8) dead in A, not in B: units 0" in text
-    assert "same ones only where both runs began from the same weights" in text
+    assert "Units correspond only if both runs started from the same weights" in text
     assert "Only in A, a.relume: old (1 unit)" in text
     assert "Only in B, b.relume: new (2 units)" in text
 

@@ -215,7 +215,7 @@ def test_child_that_ends_hard_or_fails_or_is_killed_keeps_what_was_seen(tmp_path
     assert [seen["child1"], seen["child2"]] == [[320], [320]]
     assert seen["child3"][0] >= 16
     assert read(tmp_path / "run.child1.relume").meta["exit"] == 9
-    assert "run.child3.relume: it goes on, or was cut off" in said
+    assert "run.child3.relume: it is still running, or was cut off" in said
 
 
 @pytest.mark.slow

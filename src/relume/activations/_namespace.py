@@ -15,7 +15,7 @@ def erf(x: Any) -> Any:
     """Compute the error function, in the dtype of ``x`` (floating, any shape).
 
     By the C library's ``erf``, one element at a time: within 1 ulp in float64, about 0.1 µs an element. A
-    vectorised approximation would be ten times as fast and is not needed where NumPy is the oracle and not
+    vectorized approximation would be ten times as fast and is not needed where NumPy is the oracle and not
     the training loop.
 
     Example:

@@ -9,7 +9,7 @@ from relume.activations.definition import Activation, Kink, Parameter, Source
 
 
 def value(x: Any, xp: Any, *, lower: float = 1 / 8, upper: float = 1 / 3, slopes: Any = None) -> Any:
-    """Randomised leaky rectified linear unit: ``x if x > 0 else slope * x``.
+    """Randomized leaky rectified linear unit: ``x if x > 0 else slope * x``.
 
     Args:
         x: floating array, any shape.
@@ -82,7 +82,7 @@ ACTIVATION = Activation(
     slope_at_nan="(lower + upper) / 2",
     can_die="no, unless lower and upper are 0",
     saturates="nowhere",
-    advantages="No unit can die; the random slope regularises where data are few.",
+    advantages="No unit can die; the random slope regularizes where data are few.",
     disadvantages="Training and evaluation differ; random numbers cost time; only PyTorch has it.",
     when_to_use=("Small data sets where LeakyReLU overfits. Not where bit-for-bit reruns across devices matter."),
     aliases=("randomized_leaky_relu", "randomised_leaky_relu"),

@@ -72,13 +72,13 @@ ACTIVATION = Activation(
     value=value,
     slope=slope,
     gain=gain,
-    gain_note=("PyTorch's calculate_gain gives 0.75 for SELU; 1 (LeCun initialisation) is what the paper asks for."),
+    gain_note=("PyTorch's calculate_gain gives 0.75 for SELU; 1 (LeCun initialization) is what the paper asks for."),
     flat=lambda **_: (log(FLAT_SLOPE / SCALED_ALPHA), None),
     slope_at_nan="SCALE",
     can_die="hardly: the slope below 0 is small but never 0",
     saturates="far below 0, at −1.7581",
-    advantages="Keeps mean 0 and variance 1 through plain deep nets without normalisation layers.",
-    disadvantages="Only with LeCun initialisation and standardised inputs; ordinary dropout breaks it.",
+    advantages="Keeps mean 0 and variance 1 through plain deep nets without normalization layers.",
+    disadvantages="Only with LeCun initialization and standardised inputs; ordinary dropout breaks it.",
     when_to_use="Deep fully connected nets on tabular data, with AlphaDropout.",
     kinks=(
         Kink(
@@ -92,7 +92,7 @@ ACTIVATION = Activation(
         ),
     ),
     hazards=(
-        "Needs initialisation with variance 1/fan_in (LeCun normal); with He's the fixed point is lost.",
+        "Needs initialization with variance 1/fan_in (LeCun normal); with He's the fixed point is lost.",
         "Ordinary dropout changes mean and variance; AlphaDropout keeps them.",
         "TensorFlow and ONNX Runtime compute exp(x) − 1: in float32 the value at −1e-8 is 0.",
     ),

@@ -175,6 +175,11 @@ class Judged:
     copies: tuple[str, ...] = ()
     history: History | None = None
 
+    @property
+    def is_all_dead(self) -> bool:
+        """Whether enough was seen, and every unit is dead."""
+        return not self.provisional and len(self.dead) == self.site.units > 0
+
     def deaths(self) -> dict[int, tuple[int, int]]:
         """Unit → (last step seen firing, first step seen silent) of the latest death, for units that did not revive.
 

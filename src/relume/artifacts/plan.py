@@ -84,7 +84,9 @@ def write_plan(plan: Plan, path: Path) -> None:
     Raises: PlanError: the file exists and is no plan, or it cannot be written.
     """
     if path.exists() and not _is_plan(path):
-        raise PlanError(f"{path} exists and is no plan of relume's. Give another -o FILE.", slug="plan-in-the-way")
+        raise PlanError(
+            f"{path} exists and is not a plan made by relume. Give another -o FILE.", slug="plan-in-the-way"
+        )
     try:
         path.write_text(to_json(plan) + "\n", encoding="utf-8")
     except OSError as error:
@@ -139,10 +141,10 @@ def _made(kind: type[Any], entry: Any, where: str) -> Any:
     lists = {"units": int, "evidence": str}
     for name, of in lists.items():
         if name in entry and not (isinstance(entry[name], list) and all(type(item) is of for item in entry[name])):
-            raise ValueError(f"{where}.{name} is {entry[name]!r}; it is a list")
+            raise ValueError(f"{where}.{name} is {entry[name]!r}; expected a list")
     texts = [name for name in names if name not in (*lists, "settings")]
     if wrong := [name for name in texts if not isinstance(entry[name], str)]:
-        raise ValueError(f"{where}.{wrong[0]} is {entry[wrong[0]]!r}; it is a text")
+        raise ValueError(f"{where}.{wrong[0]} is {entry[wrong[0]]!r}; expected a string")
     if not isinstance(entry.get("settings", {}), dict):
-        raise ValueError(f"{where}.settings is {entry['settings']!r}; it is an object")
+        raise ValueError(f"{where}.settings is {entry['settings']!r}; expected an object")
     return kind(**{name: tuple(value) if name in lists else value for name, value in entry.items()})

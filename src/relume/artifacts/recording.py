@@ -279,7 +279,7 @@ class Window:
 
 
 class Rates(NamedTuple):
-    """The learning rate of each parameter group of a clock's optimiser, from ``step`` to the next change."""
+    """The learning rate of each parameter group of a clock's optimizer, from ``step`` to the next change."""
 
     clock: int
     step: int

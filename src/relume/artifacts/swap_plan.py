@@ -37,7 +37,7 @@ class SwapSite:
         alone: it is an activation module that is called.
         spot: where the call is written.
         layer: the module that made the input, None where it is unknown.
-        axis, ndim: the unit axis, of how many; ``units``: along it; ``inner``: neighbours that are one unit's.
+        axis, ndim: the unit axis, of how many; ``units``: along it; ``inner``: neighbors that are one unit's.
         hidden: its result reaches a parameterised layer. Others are left alone.
         why: why it is left alone, "" where it is not.
     """
@@ -74,10 +74,25 @@ IN_A_CHILD = "in a child process"
 
 @dataclass(frozen=True)
 class Rates:
-    """An optimiser as it was at its first step: its class and its learning rates, a group each."""
+    """An optimizer as it was at its first step: its class and its learning rates, a group each."""
 
     optimizer: str
     rates: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class FirstLayer:
+    """The layer that takes a network's input.
+
+    Attributes:
+        layer: which one. ``spot``: the call that makes it. ``alone``: that call makes only such layers.
+        norm: the class of ``torch.nn`` that normalizes its input.
+    """
+
+    layer: Birth
+    spot: Spot
+    norm: str
+    alone: bool
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,7 @@ class SwapPlan:
         optimizers: as they were met. ``schedulers``: classes. ``seeds``: the seeding calls that were seen.
         holders: modules that hold PyTorch's own functions by another name, ``module:name``.
         modules: that were imported: a server may load them beforehand.
+        inputs: the layers whose input can be normalized, of each network one.
         compiled: the script calls ``torch.compile``; a survey runs such code uncompiled.
     """
 
@@ -100,6 +116,7 @@ class SwapPlan:
     holders: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     compiled: bool = False
+    inputs: tuple[FirstLayer, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -117,6 +134,7 @@ class SwapPlan:
             holders=tuple(told["holders"]),
             modules=tuple(told["modules"]),
             compiled=told["compiled"],
+            inputs=tuple(_first_layer(each) for each in told.get("inputs", ())),
         )
 
     def chosen(self, only: str = "") -> tuple[SwapSite, ...]:
@@ -133,8 +151,8 @@ class Treated:
         sites: keys of the places that were replaced. ``not_swapped``: what was left as it is.
         parameters_added: numbers that the contender learns.
         start, weights: digests of the initial parameters, without the contender's own, and of the trained ones, with
-            them; "" where no optimiser took a step.
-        steps: of all optimisers.
+            them; "" where no optimizer took a step.
+        steps: of all optimizers.
         notes: what a reader must know, in plain sentences.
     """
 
@@ -157,6 +175,12 @@ def site_is(site: SwapSite) -> Any:
         return word in names or word.lower() in names or module.endswith(f".{word}")
 
     return means
+
+
+def _first_layer(told: Mapping[str, Any]) -> FirstLayer:
+    file, line, end_line, column, end_column = told["spot"]
+    spot = (file, line, end_line, column, end_column)
+    return FirstLayer(Birth(**told["layer"]), spot, told["norm"], told["alone"])
 
 
 def _site(told: Mapping[str, Any]) -> SwapSite:

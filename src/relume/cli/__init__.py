@@ -1,6 +1,6 @@
-"""The command line: one command a file, each loaded when it is called.
+"""The command line: one file per command, each loaded when it is called.
 
-A command file holds ``command`` (a click command) and imports at its top nothing but click and the standard
+A command file holds ``command`` (a click command) and imports at its top only click and the standard
 library: ``relume --help`` must answer within 0.2 s.
 """
 
@@ -50,7 +50,7 @@ class Commands(click.Group):
     """A click group that imports a command's file when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in our order instead of the alphabet's."""
+        """The names, in our order instead of alphabetical."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -84,15 +84,15 @@ def main() -> None:
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("relume: interrupted. The same command begins again.", err=True)
+        click.echo("relume: interrupted. Give the same command to start again.", err=True)
         sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader went away: say nothing more
+        sys.stderr.close()  # the reader closed the pipe
         sys.exit(Exit.DONE)
     except RelumeError as error:
         click.echo(f"relume: {error}", err=True)
         sys.exit(Exit.NOTHING_TO_COMPARE if isinstance(error, NothingToCompare) else Exit.USAGE)
-    except Exception:  # noqa: BLE001 - ours by elimination; the traceback is what a report of it needs
+    except Exception:  # noqa: BLE001 - a bug of ours; a report of it needs the traceback
         traceback.print_exc()
-        click.echo("relume: this is a fault of its own. Please report it with the lines above. [own-fault]", err=True)
+        click.echo("relume: this is a bug in relume. Please report it with the lines above. [own-fault]", err=True)
         sys.exit(Exit.OUR_FAULT)

@@ -20,7 +20,7 @@ Cures = tuple[list[Any], list[Any]]
 
 
 class WithRevive(Configured):
-    """A command in which ``--revive`` may stand alone: its value is the next word only if that names a rule."""
+    """A command whose ``--revive`` needs no value: the next word is its value only if it names a rule."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Write ``--revive redo`` as ``--revive=redo`` and ``--revive SCRIPT`` as ``--revive=gaps SCRIPT``."""
@@ -37,25 +37,25 @@ class WithRevive(Configured):
 
 
 def read(swaps: Iterable[str], revive: str | None, plan: str | None, script: str) -> Cures:
-    """What the run is given beside the watching.
+    """The changes that a run makes while it is watched.
 
     Raises:
         UnknownName, ParameterError: of an activation, a rule or their parameters.
-        PlanError: the plan cannot be read, is another script's, or holds nothing that a run can apply.
-        UsageError: a plan and something beside it.
+        PlanError: the plan cannot be read, is for another script, or has no action that a run can apply.
+        UsageError: a plan together with another option.
     """
     from relume.lab.contenders import parse_treatment
 
     if plan is not None:
         if swaps or revive is not None:
-            raise click.UsageError("--plan says what is done; it excludes --swap and --revive.")
+            raise click.UsageError("--plan already says what to do; give it without --swap and --revive.")
         return of_plan(plan, script)
     treatments = [parse_treatment(f"revive:{revive}")] if revive is not None else []
     return [_swap(text) for text in swaps], [asdict(each) for each in treatments]
 
 
 def of_plan(file: str, script: str) -> Cures:
-    """What of a plan a run can apply; the rest is said on stderr.
+    """The actions of a plan that a run can apply; the others are listed on stderr.
 
     Raises: PlanError: as :func:`read`.
     """
@@ -77,7 +77,7 @@ def _treatment(text: str) -> Contender:
 
 
 def _swap(text: str) -> tuple[str, Any]:
-    """``relu=leaky_relu:0.1`` read: where, and the contender as JSON has it."""
+    """Read ``relu=leaky_relu:0.1``: what to replace, and the contender as in JSON."""
     from relume import activations
     from relume.artifacts.treatments import TREATMENTS
     from relume.errors import ParameterError
@@ -86,7 +86,7 @@ def _swap(text: str) -> tuple[str, Any]:
     where, _, to = (part.strip() for part in text.partition("="))
     if not where or not to or to.partition(":")[0] in TREATMENTS:
         raise ParameterError(
-            f"--swap {text!r} does not say what takes the place of what. Write --swap relu=leaky_relu:0.1, or a site: "
+            f"--swap {text!r} must have the form A=B: replace A by B. Write --swap relu=leaky_relu:0.1, or a site: "
             "--swap Net.relu1@train.py:12=elu.",
             slug="bad-swap",
         )

@@ -18,10 +18,10 @@ def formats(*kinds: Kind) -> Callable[[Any], Any]:
     def decorate(command: Any) -> Any:
         fitting = [entry for entry in REPORTS.values() if any(getattr(entry, kind) for kind in kinds)]
         for entry in reversed([entry for entry in fitting if entry.name != "html"]):
-            prefix = "" if entry.run or kinds == ("study",) else "Of studies: "
-            command = _flag(entry.name, f"{prefix}{entry.help}")(command)
+            only = "" if entry.run or kinds == ("study",) else " Studies only."
+            command = _flag(entry.name, f"{entry.help}{only}")(command)
         named = click.Choice([entry.name for entry in fitting])
-        text = "The format by its name; the flags below are short for it."
+        text = "Output format; the flags below are short forms."
         return click.option("--format", type=named, expose_value=False, callback=_choose, help=text)(command)
 
     return decorate
@@ -41,11 +41,11 @@ def chosen(*others: str) -> str | None:
     """The format that was asked for, or None.
 
     Args:
-        others: options that were given and that go with no format.
+        others: options given that exclude a format.
 
     Raises: UsageError: two were asked for.
     """
     asked: Sequence[str] = [*dict.fromkeys(click.get_current_context().meta.get(_CHOSEN, ())), *others]
     if len(asked) > 1:
-        raise click.UsageError(f"{' and '.join(f'--{name}' for name in asked)} exclude each other.")
+        raise click.UsageError(f"{' and '.join(f'--{name}' for name in asked)} cannot be combined.")
     return asked[0] if asked else None

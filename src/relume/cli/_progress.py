@@ -1,4 +1,4 @@
-"""How far a comparison is: a bar with the time left on a terminal, nothing elsewhere but what a person must know."""
+"""Progress of a comparison: a bar with the time left on a terminal; elsewhere only the first verdict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from relume.artifacts.trial import Stage, Trial, Verdict
 
-STAGES = {"tune": "choosing each one's learning rate", "confirm": "confirming on fresh seeds", "repeat": "once more"}
+STAGES = {"tune": "tuning learning rates", "confirm": "confirming on fresh seeds", "repeat": "repeating"}
 
 
 class Bar:
@@ -46,10 +46,10 @@ class Bar:
 
     def surveying(self, script: str) -> None:
         """The first run has begun."""
-        self._bar.update(self._task, description=f"looking at one run of {script}")
+        self._bar.update(self._task, description=f"probing one run of {script}")
 
     def planned(self, stage: Stage, done: int, left: int) -> None:
-        """A stage begins: one bar over the whole study, whose end is known as far as the tuning tells."""
+        """A stage begins: one bar over the whole study, whose length is final once the tuning is done."""
         self._bar.update(self._task, description=STAGES[stage], completed=done, total=done + left)
 
     def ended(self, trial: Trial) -> None:
@@ -58,7 +58,7 @@ class Bar:
         self._bar.update(self._task, advance=1, outcome=f"{self._failed} failed" if self._failed else "")
 
     def judged(self, verdict: Verdict, runs: int, waiting: int) -> None:
-        """The first verdict is there."""
+        """The first verdict has been reached."""
         found = f"{verdict.activation} is {verdict.verdict}"
         if math.isfinite(verdict.difference):
             low, high = verdict.ci

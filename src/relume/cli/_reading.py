@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def findings_of(file: str) -> Findings:
-    """What the doctor says of a recording, or of a checkpoint.
+    """The doctor's findings on a recording or a checkpoint.
 
     Raises: RecordingError, CheckpointError: it cannot be read.
     """
@@ -54,7 +54,7 @@ def tell(findings: Findings, form: str | None) -> None:
 
 
 def tolerant_stdout() -> None:
-    """An encoding of few letters is no reason to fail."""
+    """Replace characters that stdout's encoding lacks instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 

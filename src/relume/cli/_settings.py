@@ -1,7 +1,7 @@
 """Settings of a project: ``[tool.relume]`` and ``[tool.relume.<command>]`` in pyproject.toml.
 
-The nearest pyproject.toml with such a table counts, from the working directory upwards. What stands in the command's
-own table goes before what stands above it; the environment goes before both, and flags before all.
+The nearest pyproject.toml with such a table counts, from the working directory upwards. A command's own table overrides
+[tool.relume]; the environment overrides both, and flags override everything.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _of_all_commands() -> set[str]:
 
 
 def _may_be_set(option: click.Option) -> bool:
-    """Not what a file says whom it is printed for, nor what belongs to the script's name."""
+    """Flags for the output's reader, and ``-m``, make no sense as settings."""
     return option.name not in ("as_json", "github", "is_module")
 
 
@@ -69,7 +69,7 @@ def _written(names: Iterable[str | None]) -> list[str]:
 
 
 def _nearest(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The nearest pyproject.toml with a table of ours, and that table; an empty one where there is none."""
+    """The nearest pyproject.toml with a table of ours, and that table; an empty one if there is none."""
     import tomllib
 
     for place in (folder, *folder.parents):
@@ -112,4 +112,4 @@ def _value(option: click.Option, key: str, value: Any, file: Path) -> Any:
 
 
 def _unfit(file: Path, key: str, got: object, expected: str) -> ParameterError:
-    return ParameterError(f"{key} in [tool.relume] of {file} is {got!r}; it is {expected}.", slug="settings")
+    return ParameterError(f"{key} in [tool.relume] of {file} is {got!r}; expected {expected}.", slug="settings")

@@ -9,9 +9,9 @@ import click
 
 
 class Share(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
-    """A share of something, as a number in (0, 1], or [0, 1] where ``zero`` is one of them.
+    """A share of something, as a number in (0, 1], or [0, 1] with ``zero``.
 
-    ``unsure``: a bare 1 is refused, for 1 % may be meant.
+    ``unsure``: a bare 1 is refused, because it may mean 1 %.
     """
 
     name = "share"
@@ -23,7 +23,7 @@ class Share(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
         self._unsure = unsure
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share as a number; exact where it has few digits: ``0.7%`` is 0.007."""
+        """The share as a number; exact for few digits: ``0.7%`` is 0.007."""
         text = str(value).strip()
         percent = text.endswith("%")
         try:
@@ -31,7 +31,7 @@ class Share(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
         except InvalidOperation:
             share = float("nan")
         if self._unsure and share == 1 and not percent:
-            self.fail(f"{value!r} may be 1% or 100%; write the one that is meant.", param, ctx)
+            self.fail(f"{value!r} may mean 1% or 100%; write one of the two.", param, ctx)
         if not (0 < share <= 1 or (self._zero and share == 0)):
-            self.fail(f"{value!r} is no share of {self._of}; give one such as {self._example}.", param, ctx)
+            self.fail(f"{value!r} is not a share of {self._of}; give one such as {self._example}.", param, ctx)
         return share

@@ -1,11 +1,10 @@
 """One quiet line at the foot of the terminal while a script runs: its step, its dead units, its worst site.
 
-The script writes to the same terminal, whenever and whatever it wants, without a newline too, and also from C or from
-its children. So nothing is drawn where it writes: the last row is taken out of what scrolls, as package managers do for
-their progress. The script has the rows above; after each drawing the cursor is where the script had left it. Each
-drawing is one write to stderr; stdout is never written to.
+The script writes to the same terminal at any time, even without a newline, from C or from child processes. So
+the last row is taken out of the scrolling region, as package managers do for their progress; the script keeps the rows
+above, and each drawing puts the cursor back. Each drawing is one write to stderr; stdout is never written to.
 
-A process that is killed cannot give the row back. Resizing the window or ``reset`` does.
+A killed process cannot give the row back; resizing the window or ``reset`` does.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 _LEAST_SECONDS = 0.5
 _LEAST_ROWS, _LEAST_COLUMNS = 10, 40
-_FULL_SCREEN = ("curses", "_curses", "textual")  # what has the whole terminal for itself
+_FULL_SCREEN = ("curses", "_curses", "textual")  # these take over the whole terminal
 
 _SAVE, _RESTORE = "\x1b7", "\x1b8"
 _CLEAR_ROW = "\x1b[2K"
@@ -31,7 +30,7 @@ _DIM, _RED = "\x1b[0;2m", "\x1b[0;1;31m"
 
 
 def wanted(stream: TextIO | None, environment: Mapping[str, str]) -> bool:
-    """Whether there is a person at a terminal that can do this."""
+    """Whether the stream is an interactive terminal that can show the line."""
     if os.name != "posix" or stream is None or environment.get("CI") or environment.get("NO_COLOR"):
         return False
     if environment.get("TERM", "dumb") in ("", "dumb", "unknown"):
@@ -58,7 +57,7 @@ class Status:
         self._closed = False
 
     def __call__(self, steps: int, records: Sequence[SiteRecord]) -> None:
-        """Draw, where half a second has gone by and nobody would mind."""
+        """Draw, if half a second has passed and relume is in the foreground."""
         now = time.monotonic()
         if self._closed or os.getpid() != self._process or now - self._drawn < _LEAST_SECONDS:
             return
@@ -68,7 +67,7 @@ class Status:
                 self.close()
             elif self._in_front():
                 self._draw(self.text(steps, records), _RED if _broken(records) else _DIM)
-        except Exception:  # noqa: BLE001 - a line less is no reason to end the watching
+        except Exception:  # noqa: BLE001 - a missing line must not end the watching
             self.close()
 
     def close(self) -> None:
@@ -93,7 +92,7 @@ class Status:
             if mask is not None:
                 found.append((int(mask.sum()), record.site))
         if not found:
-            return f"relume: step {steps:,}, too little seen yet"
+            return f"relume: step {steps:,}, too little seen so far"
         dead, units = sum(number for number, _ in found), sum(site.units for _, site in found)
         line = f"relume: step {steps:,}, {dead:,} of {units:,} units dead"
         most, site = max(found, key=lambda each: each[0])
@@ -115,14 +114,14 @@ class Status:
             return
         begin = "" if size == self._size else self._begin(size)
         self._size = size
-        # What is no plain letter may be wider than a column, or none at all.
+        # Other characters may be wider than a column, or have no width.
         plain = "".join(c if " " <= c <= "~" else "?" for c in text)
         shown = plain if len(plain) < size.columns else f"{plain[: size.columns - 4]}..."
         self._write(f"{begin}{_SAVE}\x1b[{size.lines};1H{style}{_CLEAR_ROW}{shown}\x1b[0m{_RESTORE}")
 
     def _begin(self, size: os.terminal_size) -> str:
-        """Take the last row; where the script writes in it, its lines move up by one."""
-        room = "\x1bD\x1b[A"  # down, which scrolls where there is no row below, and up again: in the same column
+        """Take the last row; if the script was writing there, its lines move up by one."""
+        room = "\x1bD\x1b[A"  # down, which scrolls on the last row, and up again in the same column
         free = f"{_SAVE}\x1b[r{_RESTORE}" if self._size is not None else ""
         return f"{free}{room}{_SAVE}\x1b[1;{size.lines - 1}r{_RESTORE}"
 
@@ -136,7 +135,7 @@ class Status:
 
 
 def _broken(records: Sequence[SiteRecord]) -> str:
-    """How many units are NaN or infinite, since when and where first; "" while none is."""
+    """How many units are NaN or infinite, since when and where first; "" if none is."""
     found = [(int((~record.finite).sum()), _since(record), record.site) for record in records]
     number = sum(units for units, _, _ in found)
     if not number:

@@ -17,17 +17,17 @@ def are_studies(files: Sequence[str]) -> bool:
     """
     folders = [any(os.path.exists(os.path.join(file, name)) for name in ("study.json", "trials")) for file in files]
     if any(folders) and not all(folders):
-        raise click.UsageError("Studies and recordings are reported on one after the other: give folders, or a file.")
+        raise click.UsageError("Studies and recordings cannot be reported together: give only folders, or one file.")
     if len(files) > 1 and not any(folders):
         raise click.UsageError(
-            "One recording at a time; those of other ranks and of children are read with it. "
-            "Two are set side by side with relume diff A B."
+            "Give one recording; those of other ranks and of children are read with it. "
+            "To compare two runs: relume diff A B."
         )
     return any(folders)
 
 
 def report(folders: Sequence[str], form: str | None, html: Path | None) -> None:
-    """Say what these studies say, corrected together.
+    """Report on these studies, corrected together.
 
     Raises: StudyError: one of them cannot be read.
     """

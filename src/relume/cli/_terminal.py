@@ -1,4 +1,4 @@
-"""What a command shows on a terminal, and what to type next."""
+"""What a command shows on a terminal, and the next command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def show(content: RenderableType, *following: str | None, console: Console | None = None) -> None:
-    """Print the content, then what to type next. A command is one line at any width: a wrapped one cannot be copied."""
+    """Print the content, then the next command on one line at any width: a wrapped one cannot be copied."""
     from rich.console import Console
     from rich.text import Text
 

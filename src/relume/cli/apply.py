@@ -1,4 +1,4 @@
-"""``relume apply``: do to a checkpoint what a plan says."""
+"""``relume apply``: apply a plan to a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 _ELSEWHERE = {
-    "swap_activation": "the activation is in the code, not in the file: relume run --plan PLAN SCRIPT",
-    "revive_units": "it is proven on a batch: relume.apply(model, plan, batch=x, optimizer=optimizer)",
+    "swap_activation": "the activation is in the code, not in the checkpoint: use relume run --plan PLAN SCRIPT",
+    "revive_units": "it must be proven on a batch: use relume.apply(model, plan, batch=x, optimizer=optimizer)",
 }
-"""Why a checkpoint alone cannot be changed, and what can, by cure."""
+"""For each cure that needs more than the checkpoint: why, and the command that does it."""
 
 
 @click.command("apply")
@@ -18,14 +18,14 @@ _ELSEWHERE = {
 @click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
 def command(plan: Path, checkpoint: Path, out: Path) -> None:
-    """Do what PLAN says to CHECKPOINT, and write a new file.
+    """Apply PLAN to CHECKPOINT and write a new file.
 
     \b
         relume apply plan.json last.ckpt -o lower.ckpt
 
-    CHECKPOINT is a file of torch.save from which a training continues; nothing in it is executed. Its learning rates
-    are what can be changed there: a resumed optimizer takes them from its state. The other actions are listed with the
-    reason. A script is changed with `relume run --plan PLAN SCRIPT`, a model with relume.apply(model, plan).
+    CHECKPOINT is a file of torch.save to resume training from; nothing in it is executed. Only its learning rates can
+    be changed: a resumed optimizer reads them from its state. The other actions are listed with the reason. To apply a
+    plan to a script, use `relume run --plan PLAN SCRIPT`; to a model, relume.apply(model, plan).
     """
     from relume.artifacts.change import Change, Edit
     from relume.artifacts.plan import read_plan
@@ -44,7 +44,7 @@ def command(plan: Path, checkpoint: Path, out: Path) -> None:
     factor = lower.settings.get("factor") if lower is not None else None
     if not isinstance(factor, (int, float)) or not 0 < factor < float("inf"):
         raise PlanError(
-            f"{plan} has no action for a checkpoint: one that lowers the rate by a factor above 0. "
+            f"{plan} has no action for a checkpoint. Expected lower_rate with a factor above 0. "
             f"{'; '.join(map(str, left))}",
             slug="plan-without-actions",
         )

@@ -11,7 +11,7 @@ from relume.cli._forms import chosen, formats
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
 @formats("run")
 def command(files: tuple[str, ...]) -> None:
-    """Read the checkpoint FILE and say which units are dead, without running anything.
+    """Find the dead units of the checkpoint FILE without running anything.
 
     \b
         relume audit last.ckpt
@@ -19,11 +19,11 @@ def command(files: tuple[str, ...]) -> None:
         relume audit out/checkpoint-500
 
     FILE is a checkpoint of torch.save (.pt, .ckpt, .bin), Keras (.keras, .h5), .safetensors or .npz, or a folder with
-    the model and the optimizer in it. Nothing in it is executed. A unit is dead if its weights are zero, if its
-    BatchNorm keeps it below zero, or if Adam's moments show that no gradient has come for long. Of several checkpoints
-    of one run the latest is judged, and the earlier ones prove it.
+    the model and the optimizer. Nothing in it is executed. A unit is dead if its weights are zero, if its BatchNorm
+    keeps it below zero, or if Adam's moments show no gradient for a long time. Of several checkpoints of one run the
+    latest is judged, and the earlier ones are evidence.
 
-    `relume report FILE --html OUT` and `relume check FILE` read a checkpoint too.
+    `relume report FILE --html OUT` and `relume check FILE` also read checkpoints.
     """
     from relume.api import audit
     from relume.cli._reading import tell

@@ -11,12 +11,12 @@ from relume.cli._share import Share
 
 
 class _Names(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
-    """Names, several of them with commas between; in the environment with spaces too."""
+    """Names separated by commas; in the environment also by spaces."""
 
     name = "rule"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        """The names apart."""
+        """The names as a list."""
         names = value if isinstance(value, list) else str(value).split(",")
         return [name.strip() for name in names if name.strip()]
 
@@ -30,7 +30,7 @@ class _Names(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     help="Share of units that may be dead; 1% unless --fail-on is given.",
 )
 @click.option(
-    "--per-site", is_flag=True, envvar="RELUME_PER_SITE", help="Apply the share to each site, not to all units."
+    "--per-site", is_flag=True, envvar="RELUME_PER_SITE", help="Apply the limit to each site, not to all units."
 )
 @click.option(
     "--fail-on",
@@ -41,7 +41,7 @@ class _Names(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     help="Fail if this rule finds anything: RLM001 or dead_unit. May be repeated.",
 )
 @click.option("--github", is_flag=True, help="Also print annotations for GitHub Actions.")
-@click.option("--json", "as_json", is_flag=True, help="The stable, versioned JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Stable, versioned JSON.")
 def command(
     file: str, max_dead: float | None, per_site: bool, fail_on: tuple[list[str], ...], github: bool, as_json: bool
 ) -> int:
@@ -51,8 +51,8 @@ def command(
         relume check run.relume --max-dead 1%
         relume check run.relume --max-dead 5% --per-site --fail-on dead_unit
 
-    A NaN or infinite output always fails, and so does a run in which nothing was judged. Dead units of a site that was
-    seen on fewer than 300 examples never fail. The options may be set in pyproject.toml, as max-dead = "1%" under
+    A NaN or infinite output always fails, and so does a run in which nothing was judged. Dead units of a site seen on
+    fewer than 300 examples never fail. The options may be set in pyproject.toml, as max-dead = "1%" under
     [tool.relume] or [tool.relume.check], and by RELUME_MAX_DEAD, RELUME_PER_SITE and RELUME_FAIL_ON in the
     environment, which override it.
     """
@@ -65,7 +65,7 @@ def command(
     from relume.reports.run import verdict as report
 
     if github and as_json:
-        raise click.UsageError("--github and --json exclude each other: annotations are lines of their own.")
+        raise click.UsageError("--github and --json cannot be combined: annotations are not JSON.")
     names = [name for names in fail_on for name in names]
     verdict = check(findings_of(file), max_dead=max_dead, per_site=per_site, fail_on=names)
     tolerant_stdout()

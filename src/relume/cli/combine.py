@@ -1,4 +1,4 @@
-"""``relume combine``: the recordings of one run into one."""
+"""``relume combine``: merge the recordings of one run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 @click.argument("files", type=click.Path(), nargs=-1, required=True)
 @click.option("-o", "--out", type=click.Path(), required=True, metavar="OUT", help="The recording to write.")
 def command(files: tuple[str, ...], out: str) -> None:
-    """Combine the recordings FILES of one run into the one recording OUT.
+    """Merge the recordings FILES of one run into the recording OUT.
 
     \b
         relume combine run.relume run.rank1.relume -o whole.relume
 
-    Of ranks the counts add up, and a unit is dead only where it is silent on all of them. With one FILE those of the
-    same run beside it are taken too, as `relume report` does by itself.
+    The counts of all ranks are added, and a unit is dead only if it is silent on every rank. Given one FILE, the
+    recordings of the same run next to it are included, as in `relume report`.
     """
     import shlex
 
@@ -45,7 +45,7 @@ def command(files: tuple[str, ...], out: str) -> None:
 
 
 def _parts(files: tuple[str, ...]) -> tuple[list[Part], list[tuple[str, str, str]]]:
-    """The named recordings as parts of one run; a file whose name tells of no rank is the next one.
+    """The named recordings as parts of one run; a file without a rank in its name is the next rank.
 
     Raises: RecordingError: one cannot be read, or they are of different runs.
     """
@@ -64,8 +64,8 @@ def _parts(files: tuple[str, ...]) -> tuple[list[Part], list[tuple[str, str, str
         part = Part(Path(file).name, rank, child, read(Path(file)))
         if parts and strangers(parts[0], part):
             raise RecordingError(
-                f"{file} is of another run than {files[0]}: it was started by itself, or runs another script. "
-                "Give the recordings of one run; two runs are put side by side by `relume diff`.",
+                f"{file} is of another run than {files[0]}: it was started separately, or runs another script. "
+                "Give the recordings of one run; to compare two runs use `relume diff`.",
                 slug="not-one-run",
             )
         parts.append(part)

@@ -1,7 +1,8 @@
-"""``relume compare``: which activation does this task want, settled by experiment."""
+"""``relume compare``: which activation a task wants, decided by experiment."""
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
@@ -38,7 +39,30 @@ class Factors(click.ParamType):  # type: ignore[type-arg]
                 return found
         except (ValueError, ZeroDivisionError):
             pass
-        self.fail(f"{value!r} is no list of factors above 0, such as 1/4,1,4.", param, ctx)
+        self.fail(f"{value!r} is not a list of factors above 0, such as 1/4,1,4.", param, ctx)
+
+
+class Time(click.ParamType):  # type: ignore[type-arg]
+    """``60s``, ``5m``, ``1h``, or ``baseline``: seconds as text, or the word."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """A number above 0 with its unit; seconds without one."""
+        text = str(value).strip()
+        if text in ("", "baseline"):
+            return text
+        number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "s")
+        try:
+            seconds = float(number) * _UNITS[unit]
+            if 0 < seconds < math.inf:
+                return f"{seconds:g}"
+        except ValueError:
+            pass
+        self.fail(f"{value!r} is no time, such as 60s, 5m, 1h or baseline.", param, ctx)
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 class Shard(click.ParamType):  # type: ignore[type-arg]
@@ -51,7 +75,7 @@ class Shard(click.ParamType):  # type: ignore[type-arg]
         own, slash, of = str(value).partition("/")
         if slash and own.isdecimal() and of.isdecimal() and 1 <= int(own) <= int(of):
             return int(own), int(of)
-        self.fail(f"{value!r} is no part K/N with K from 1 to N, such as 2/8.", param, ctx)
+        self.fail(f"{value!r} is not a part K/N with K from 1 to N, such as 2/8.", param, ctx)
 
 
 def _fraction(text: str) -> float:
@@ -61,35 +85,43 @@ def _fraction(text: str) -> float:
 
 @click.command("compare", cls=Configured, context_settings={"allow_interspersed_args": False})
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is a module, as in python -m.")
-@click.option("--with", "contenders", default=WITH, show_default=True, metavar="A,B", help="What is compared with it.")
+@click.option("--with", "contenders", default=WITH, show_default=True, metavar="A,B", help="Activations to compare.")
 @click.option("--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Seeds of the first verdict.")
-@click.option("--until-decided", is_flag=True, help="Go on to two and four times the seeds while one is undecided.")
-@click.option("--metric", default="", metavar="NAME|REGEX", help="What is compared; a group of REGEX is the number.")
-@click.option("--mode", type=click.Choice(["min", "max"]), help="Which way is better, where its name does not say.")
-@click.option("--at", default="last", show_default=True, metavar="last|best|mean:K", help="Where on its curve.")
-@click.option("--tune-metric", default="", metavar="NAME", help="What learning rates are chosen by: of validation.")
-@click.option("--delta", type=click.FloatRange(min=0, min_open=True), help="The smallest difference that matters.")
-@click.option("--lr-factors", type=Factors(), default="1/4,1,4", show_default=True, help="Of the script's own rates.")
-@click.option("--only", default="", metavar="KIND|SITE", help="Replace these alone: relu, file:line, a module's path.")
+@click.option("--until-decided", is_flag=True, help="Double the seeds, up to 4×, until every verdict is decided.")
+@click.option("--metric", default="", metavar="NAME|REGEX", help="Metric to compare; REGEX has the number as a group.")
+@click.option(
+    "--mode", type=click.Choice(["min", "max"]), help="Which way is better, if the metric's name does not show it."
+)
+@click.option("--at", default="last", show_default=True, metavar="last|best|mean:K", help="Which value counts.")
+@click.option(
+    "--at-time", type=Time(), default="", metavar="60s|baseline", help="Also compare after the same time of each run."
+)
+@click.option("--tune-metric", default="", metavar="NAME", help="Validation metric to choose learning rates by.")
+@click.option("--delta", type=click.FloatRange(min=0, min_open=True), help="Smallest difference that matters.")
+@click.option("--lr-factors", type=Factors(), default="1/4,1,4", show_default=True, help="Multiples of SCRIPT's rates.")
+@click.option("--only", default="", metavar="KIND|SITE", help="Replace only these: relu, file:line, a module's path.")
 @click.option("--keep-seed", "keep_seeds", multiple=True, metavar="FILE:LINE", help="Never change the seed set here.")
-@click.option("--study", "folder", default="relume-study", show_default=True, metavar="DIR", help="Where it is kept.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Trials at a time; default: one a core, or one a GPU.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of each trial.")
-@click.option("--gpus-per-trial", type=click.FloatRange(min=0), default=0.0, help="GPUs, or the part of one.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Of each trial.")
-@click.option("--max-hours", type=click.FloatRange(min=0, min_open=True), help="Begin no trial after that time.")
-@click.option("--shard", type=Shard(), default="1/1", help="Run the K-th of N parts: for Slurm arrays.")
+@click.option(
+    "--study", "folder", default="relume-study", show_default=True, metavar="DIR", help="Folder of the study."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Trials at a time; default: one per core, or one per GPU.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads per trial.")
+@click.option("--gpus-per-trial", type=click.FloatRange(min=0), default=0.0, help="GPUs per trial, such as 1 or 0.5.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Limit per trial.")
+@click.option("--max-hours", type=click.FloatRange(min=0, min_open=True), help="Start no trial after this many hours.")
+@click.option("--shard", type=Shard(), default="1/1", help="Run the K-th of N parts, for Slurm arrays.")
 @click.option("--ray", metavar="ADDRESS|local", help="Run the trials on a Ray cluster.")
-@click.option("--probe", is_flag=True, help="One run: what would be replaced, which metrics, what it costs.")
-@click.option("--dry-run", is_flag=True, help="The whole matrix with its estimated time; runs the probe alone.")
-@click.option("--json", "as_json", is_flag=True, help="The stable, versioned JSON.")
+@click.option("--probe", is_flag=True, help="Run once: show what would be replaced, the metrics and the cost.")
+@click.option("--dry-run", is_flag=True, help="Run the probe only; show all trials and the estimated time.")
+@click.option("--json", "as_json", is_flag=True, help="Stable, versioned JSON.")
 @click.argument("script")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def command(script: str, args: tuple[str, ...], **options: Any) -> int:
-    """Run SCRIPT many times with other activations, each at its own best learning rate, and settle which one it wants.
+    """Find out by experiment which activation SCRIPT should use.
 
-    SCRIPT is not edited. What stands behind it belongs to it; {seed} and {lr:0.001} there are filled in. The same
-    command goes on where it stopped.
+    relume runs SCRIPT with each activation, over several seeds, each at its own best learning rate. SCRIPT is not
+    edited. Everything after SCRIPT is passed to it, with {seed} and {lr:0.001} filled in. The same command continues
+    an interrupted study.
     """
     from relume.artifacts.study import Study
 
@@ -118,6 +150,7 @@ def _request(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Req
         factors=options["lr_factors"],
         at=options["at"],
         delta=options["delta"],
+        at_time=options["at_time"],
     )
     return Request(
         Script(script, args, options["is_module"], str(Path.cwd())),
@@ -159,8 +192,8 @@ def _compare(request: Request, study: Study, options: dict[str, Any]) -> int:
 
 def _executor(request: Request, study: Study, options: dict[str, Any]) -> Any:
     """Who runs the trials: this machine, or Ray."""
+    from relume.lab.trials.forked import Place
     from relume.lab.trials.spec import TrialSpec
-    from relume.lab.trials.trial import Place
 
     folder = str(study.folder.resolve())
 
@@ -205,13 +238,13 @@ def _carry_out(
         verdicts = campaign.carry_out()
     except KeyboardInterrupt:
         bar.close()
-        _say(f"interrupted. {len(study.trials())} trials are kept; the same command goes on from there.")
+        _say(f"interrupted. {len(study.trials())} trials are kept; the same command continues from there.")
         return Exit.INTERRUPTED
     bar.close()
     _print(findings_of(study, verdicts), study, options["as_json"])
     _say_failed(study)
     if campaign.out_of_time:
-        _say(f"the time is over; {len(campaign.ahead())} trials are left. The same command goes on from here.")
+        _say(f"the time is up; {len(campaign.ahead())} trials are left. The same command continues from here.")
         return Exit.INTERRUPTED
     return Exit.DONE
 
@@ -233,27 +266,27 @@ def _print(findings: Any, study: Study, as_json: bool) -> None:
 
 
 def _say_failed(study: Study) -> None:
-    """How trials failed, and where to read on: in the reports they are numbers."""
+    """Print the most common error and a log with details; the reports only count failures."""
     failed = [trial for trial in study.trials() if trial.status in ("failed", "timeout")]
     if failed:
         (error, times), *others = Counter(trial.error for trial in failed).most_common()
         log = next(study.log(trial.key) for trial in failed if trial.error == error)
-        also = f", others in {len(others)} other ways" if others else ""
-        _say(f"{len(failed)} runs failed; {times} by: {error}{also}. What the first of them printed is in {log}")
+        also = f", the rest with {len(others)} other errors" if others else ""
+        _say(f"{len(failed)} runs failed; {times} with: {error}{also}. The output of the first is in {log}")
 
 
 def _say_begun(begun: Begun, study: Study, bar: Bar) -> None:
     if begun.how == "changed":
         _say(
-            f"this is another subject than before ({', '.join(begun.changes)}): generation {study.generation} of the "
-            "study begins, and the earlier trials are kept but not counted."
+            f"the subject has changed ({', '.join(begun.changes)}): generation {study.generation} of the study begins. "
+            "The earlier trials are kept but not counted."
         )
     elif begun.how == "resumed" and study.trials():
-        _say(f"going on with {study.folder}: {len(study.trials())} trials are there.")
+        _say(f"continuing {study.folder}: {len(study.trials())} trials are done.")
 
 
 def _probe(request: Request, survey: Survey, bar: Bar) -> int:
-    """Show what one run showed; exit 5 where nothing could be compared."""
+    """Show what one run showed; exit 5 if nothing can be compared."""
     from relume.cli._terminal import show
     from relume.errors import NothingToCompare, StudyError
     from relume.lab.scripts import settle

@@ -16,13 +16,13 @@ from relume.cli._forms import chosen, formats
 @formats("diff")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write an interactive page to this file.")
 def command(before: str, after: str, html: Path | None) -> int:
-    """Compare the recordings A and B: which units are dead in one of them alone, and what shifted.
+    """Compare the recordings A and B: which units are dead in only one of them, and what shifted.
 
     \b
         relume diff main.relume pr.relume --md      a comment for a pull request
         relume diff main.relume pr.relume --html diff.html
 
-    Exits with 5 if the two have no site in common.
+    Exit status: 5 if the two have no site in common.
     """
     from relume.cli import Exit
     from relume.cli._reading import findings_of, tolerant_stdout, write_page

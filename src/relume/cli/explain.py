@@ -9,13 +9,13 @@ import click
 
 @click.command()
 @click.argument("name", metavar="NAME|RULE")
-@click.option("--json", "as_json", is_flag=True, help="Print plain data instead of a page.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a page.")
 def command(name: str, as_json: bool) -> None:
     """Explain an activation or a rule of the doctor in full.
 
     \b
         relume explain elu       formula, curve, defaults, kinks, hazards, sources
-        relume explain RLM001    what the rule finds, on what evidence, the cure
+        relume explain RLM001    what the rule finds, its evidence, the cure
     """
     from relume.doctor.rules import RULES
     from relume.reports.family import catalogue

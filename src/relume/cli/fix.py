@@ -1,4 +1,4 @@
-"""``relume fix``: try the cures against the script as it stands, and show the first that holds as a diff."""
+"""``relume fix``: try cures on the script, and show the first that works as a diff."""
 
 from __future__ import annotations
 
@@ -23,39 +23,45 @@ STUDY = "relume-fix"
 @click.command("fix", cls=Configured, context_settings={"allow_interspersed_args": False})
 @click.option("-m", "is_module", is_flag=True, help="SCRIPT is a module, as in python -m.")
 @click.option("--try", "cures", default="", metavar="A,B", help="Cures to try; default: those for what was found.")
-@click.option("--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Runs of each, paired by seed.")
+@click.option(
+    "--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Runs per cure, paired by seed."
+)
 @click.option(
     "--max-dead",
     type=Share("all units", "1% or 0.01", zero=True),
     default="1%",
     show_default=True,
-    help="Dead share that counts as cured.",
+    help="Share of dead units that counts as cured.",
 )
 @click.option("--metric", default="", metavar="NAME|REGEX", help="Metric that must not get worse.")
-@click.option("--mode", type=click.Choice(["min", "max"]), help="Which way is better, if its name does not say.")
+@click.option(
+    "--mode", type=click.Choice(["min", "max"]), help="Which way is better, if the metric's name does not show it."
+)
 @click.option("--at", default="last", show_default=True, metavar="last|best|mean:K", help="Which value counts.")
-@click.option("--delta", type=click.FloatRange(min=0, min_open=True), help="A metric worse by this counts as worse.")
-@click.option("--study", "folder", default=STUDY, show_default=True, metavar="DIR", help="Where the runs are kept.")
+@click.option(
+    "--delta", type=click.FloatRange(min=0, min_open=True), help="Smallest loss in the metric that counts as worse."
+)
+@click.option("--study", "folder", default=STUDY, show_default=True, metavar="DIR", help="Folder of the runs.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time; default: one per core.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of each run.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Limit of each run.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads per run.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Limit per run.")
 @click.option("--write", is_flag=True, help="Apply the edit to the source.")
-@click.option("--json", "as_json", is_flag=True, help="The stable, versioned JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Stable, versioned JSON.")
 @click.argument("script")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def command(script: str, args: tuple[str, ...], **options: Any) -> int:
-    """Try cures for the dead units of SCRIPT, and prove the first that holds.
+    """Try cures for the dead units of SCRIPT, and prove the first one that works.
 
     \b
         relume fix train.py --lr 0.25
         relume fix --try lr:1/4,revive --metric val_acc train.py
 
-    relume runs SCRIPT as it stands and finds out why units die. Then it tries the cures for that, the cheapest first,
-    on the same seeds, and stops at the first that holds: fewer units die, at most --max-dead are dead, and the metric
-    is not worse by --delta. The table ends with the edit of your source as a diff; --write applies it. SCRIPT is not
-    edited otherwise, and its runs write to a copy. The same command continues an interrupted search.
+    relume runs SCRIPT unchanged and finds out why units die. Then it tries the cures for that cause on the same seeds,
+    the cheapest first, and stops at the first that works: fewer units die, at most --max-dead are dead, and the metric
+    is not worse by --delta. The edit of your source follows as a diff; --write applies it. SCRIPT is not edited
+    otherwise, and its runs write to a copy. The same command continues an interrupted search.
 
-    Exit status: 0 a cure holds, 1 none does, 5 nothing to cure.
+    Exit status: 0 if a cure works, 1 if none does, 5 if there is nothing to cure.
     """
     from relume.artifacts.study import Study
     from relume.lab.fix import demand_seeds
@@ -96,8 +102,8 @@ def _fix(request: Request, study: Study, options: dict[str, Any]) -> int:
     from relume.cli._progress import Bar
     from relume.lab import fix, scripts
     from relume.lab.executors.local import LocalExecutor
+    from relume.lab.trials.forked import Place
     from relume.lab.trials.spec import TrialSpec
-    from relume.lab.trials.trial import Place
 
     folder = str(study.folder.resolve())
 
@@ -133,7 +139,7 @@ def _fix(request: Request, study: Study, options: dict[str, Any]) -> int:
 
 
 def _written(found: Fixed, request: Request, options: dict[str, Any]) -> bool:
-    """Apply the edit if that was asked for; whether it was."""
+    """Apply the edit if ``--write`` was given. Returns: whether it was applied."""
     if not options["write"] or found.edit is None or not found.edit.sources:
         return False
     from relume.errors import CureError

@@ -8,16 +8,16 @@ import click
 
 
 @click.command()
-@click.option("--full", is_flag=True, help="Formulas, ranges, advantages and disadvantages too.")
-@click.option("--json", "as_json", is_flag=True, help="Print plain data instead of tables.")
-@click.option("--deviations", is_flag=True, help="Instead: where the frameworks differ from relume, and how.")
+@click.option("--full", is_flag=True, help="Add formulas, ranges, advantages and disadvantages.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--deviations", is_flag=True, help="Show how each framework differs from relume instead.")
 def command(full: bool, as_json: bool, deviations: bool) -> None:
-    """Show the activations: one line each, with the curve, whether units can die, and when to use it.
+    """List the activations: the curve, whether units can die, and when to use each.
 
     \b
-        relume list --full          what they are, and which to take
-        relume list --deviations    what each framework does otherwise
-        relume explain elu          one of them in full
+        relume list --full          formulas, and which to choose
+        relume list --deviations    how each framework differs
+        relume explain elu          one activation in full
         relume plot relu elu -o curves.svg
     """
     from relume.reports.family import catalogue

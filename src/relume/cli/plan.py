@@ -1,4 +1,4 @@
-"""``relume plan``: what should be done about dead units, why, and on what evidence."""
+"""``relume plan``: what to do about dead units, why, and on what evidence."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import click
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="PLAN", help="Write the plan.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, as -o writes it.")
 def command(file: str, out: Path | None, as_json: bool) -> None:
-    """Say what should be done about the dead units of FILE (default: run.relume).
+    """Plan what to do about the dead units of FILE (default: run.relume).
 
     \b
         relume plan run.relume -o plan.json
         relume plan plan.json
 
-    FILE is a recording or a checkpoint. The plan names for each site its cures: what to change, the units and why they
-    died, what speaks for the cure in this run and elsewhere, and the command that shows whether it helped. It is a file
-    to read and to edit: delete an action, or change its settings. Given as FILE, a plan is checked and shown.
+    FILE is a recording or a checkpoint. For each site the plan lists cures: what to change, which units died and why,
+    the evidence for the cure, and the command that shows whether it helped. You can edit the plan: delete an action, or
+    change its settings. If FILE is a plan, it is checked and shown.
     """
     from relume.artifacts.plan import read_plan, to_json, write_plan
     from relume.cli._reading import findings_of, tolerant_stdout

@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[FILE|STUDY...]")
 @formats("run", "study")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write an interactive page to this file.")
-@click.option("--open", "opened", is_flag=True, help="Open the page in a browser; without --html, FILE with .html.")
-@click.option("--no-source", is_flag=True, help="Leave the source out of the page.")
+@click.option(
+    "--open", "opened", is_flag=True, help="Open the page in a browser; without --html it is FILE with .html."
+)
+@click.option("--no-source", is_flag=True, help="Omit the source code from the page.")
 def command(files: tuple[str, ...], html: Path | None, opened: bool, no_source: bool) -> None:
-    """Read the recording FILE (default: run.relume): which units are dead, where, since when.
+    """Report on the recording FILE (default: run.relume): which units are dead, where, and since when.
 
-    Recordings of the same run beside it, of other ranks and of children, are read with it.
+    Recordings of other ranks and of child processes next to FILE are included.
 
-    A folder that relume compare made is read as a study: which activation is better, by how much, how sure. Several
-    studies are corrected together.
+    A folder made by relume compare is reported as a study: which activation is better, by how much, and how certain.
+    Several studies are corrected together.
     """
     from relume.cli import _studies
 
@@ -38,9 +40,11 @@ def command(files: tuple[str, ...], html: Path | None, opened: bool, no_source: 
         html = Path("study.html") if of_studies else Path(names[0]).with_suffix(".html")
     form = chosen(*["html"] * (html is not None))
     if no_source and form != "html":
-        raise click.UsageError("--no-source goes with --html, --open or --format html.")
+        raise click.UsageError("--no-source needs --html, --open or --format html.")
     if form is not None and not getattr(REPORTS[form], "study" if of_studies else "run"):
-        fitting, needed = ("recordings", "a recording") if of_studies else ("studies", "a folder of relume compare")
+        fitting, needed = (
+            ("recordings", "a recording") if of_studies else ("studies", "a folder made by relume compare")
+        )
         raise click.UsageError(f"--{form} is for {fitting}: give {needed}.")
     if of_studies:
         _studies.report(files, form, html)
@@ -52,7 +56,7 @@ def command(files: tuple[str, ...], html: Path | None, opened: bool, no_source: 
 
 def _open(page: Path) -> None:
     if click.launch(str(page.resolve())):
-        click.echo(f"relume: no browser was found here. Open {page} in yours.", err=True)
+        click.echo(f"relume: no browser found. Open {page} yourself.", err=True)
 
 
 def _recording(file: str, form: str | None, html: Path | None, *, with_source: bool) -> None:
@@ -71,7 +75,7 @@ def _recording(file: str, form: str | None, html: Path | None, *, with_source: b
 
 
 def _page(findings: Findings, file: Path, *, with_source: bool) -> str:
-    """The page; the source is looked for where the command is given, then beside the recording."""
+    """The page; the source is looked for in the working directory, then next to the recording."""
     from relume.reports.formats import render
     from relume.reports.run.html.source import Sources
 
@@ -80,11 +84,11 @@ def _page(findings: Findings, file: Path, *, with_source: bool) -> str:
 
 
 def _next(findings: Findings, file: Path) -> Sequence[tuple[str, str]]:
-    """What to type after the report, and what for."""
+    """The next commands, and what each is for."""
     name = shlex.quote(file.name)
     lines = []
     if findings.findings:
-        lines.append((f"relume plan {name} -o plan.json", "what should be done, why, and on what evidence"))
+        lines.append((f"relume plan {name} -o plan.json", "what to do, why, and on what evidence"))
     if findings.sites:
-        lines.append((f"relume check {name} --max-dead 1%", "exit 1 where more units are dead: a gate for CI"))
+        lines.append((f"relume check {name} --max-dead 1%", "exit 1 if more units are dead: a gate for CI"))
     return lines

@@ -1,4 +1,4 @@
-"""``relume run``: be python, and watch."""
+"""``relume run``: run a script as python does, and watch it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     default="2%",
     show_default=True,
     envvar="RELUME_BUDGET",
-    help="Share of step time watching may cost.",
+    help="Share of step time that watching may cost.",
 )
 @click.option(
     "--window",
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     metavar="K",
     envvar="RELUME_EVERY",
-    help="Look at each K-th step instead of by budget.",
+    help="Look at every K-th step instead of keeping to the budget.",
 )
 @click.option(
     "--swap",
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     metavar="[RULE]",
     help="Revive dead units during the run; RULE is gaps (the default), redo[:TAU] or cbp[:RATE].",
 )
-@click.option("--plan", metavar="PLAN", help="Do what a plan of `relume plan` says.")
+@click.option("--plan", metavar="PLAN", help="Apply a plan made by `relume plan`.")
 @click.option("-q", "--quiet", is_flag=True, help="Write the recording, print nothing.")
 @click.argument("script")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
@@ -85,22 +85,22 @@ def command(
     may be set in pyproject.toml, as budget = "1%" under [tool.relume] or [tool.relume.run], and by RELUME_BUDGET,
     RELUME_WINDOW, RELUME_EVERY and RELUME_OUT in the environment, which override it.
 
-    With --swap, --revive or --plan the training is changed while it runs, and the report says what was done. The
-    script is not edited.
+    --swap, --revive and --plan change the training while it runs, and the report says what was done. The script is not
+    edited.
     """
     import os
 
     from relume.cli import _cures
 
     cures = _cures.read(swaps, revive, plan, script) if swaps or plan or revive is not None else ([], [])
-    from relume.artifacts import beginning  # noqa: F401 - both now: the script's folder may hold a json.py
+    from relume.artifacts import beginning  # noqa: F401 - imported now: the script may have a json.py
     from relume.artifacts.subject import without_folder
     from relume.observe import observer  # noqa: F401
     from relume.observe.processes import Post, Process
     from relume.runner.ranks import launched
     from relume.runner.script import before_hard_exit, leave, load_module, load_script, run
 
-    path = Path(out).absolute()  # the script may change the folder
+    path = Path(out).absolute()  # the script may change directory
     places = [*sys.path[1:], sys.path[0]]
     program = load_module(script, args) if is_module else load_script(script, args)
     launch = launched(os.environ)
@@ -129,7 +129,7 @@ def command(
 
 
 class _Ending:
-    """The end of the watching, which comes once, in the process that began it, however the script ends."""
+    """Ends the watching: once, in the process that began it, however the script ends."""
 
     def __init__(
         self, process: Any, status_line: Status | None, path: Path, shown: str, quiet: bool, places: list[str]
@@ -157,7 +157,7 @@ class _Ending:
                     _wait_for_ranks(self._path)
                 with own_imports(self._places):
                     self._summary(sys.__stderr__)
-        except Exception as error:  # noqa: BLE001 - the script's status is what counts
+        except Exception as error:  # noqa: BLE001 - the script's exit status must not change
             text = f"{type(error).__name__}: {error}"
             _say(f"relume: the report failed ({text}); the script is not affected. [own-fault]")
 
@@ -171,7 +171,7 @@ class _Ending:
         findings = findings_of(str(self._path))
         looking = f"relume report {shlex.quote(self._shown)} --open" if findings.sites else None
         console = Console(file=to)
-        with console.capture() as said:  # rich itself would close stdout where stderr has no reader
+        with console.capture() as said:  # rich itself would close stdout if stderr has no reader
             console.print()
             console.rule(f"relume → {self._shown}", align="left", style="dim")
             show(terminal.render(findings), looking, wording.proving(findings), console=console)
@@ -179,7 +179,7 @@ class _Ending:
 
 
 def _status_line(quiet: bool, *, literal: bool) -> Status | None:
-    """The line at the foot of the terminal, where there is a person to read it."""
+    """The status line, if a person is there to read it."""
     import os
 
     from relume.cli._status import Status, wanted
@@ -201,9 +201,9 @@ _LONGEST_WAIT = 5.0
 
 
 def _wait_for_ranks(first: Path) -> None:
-    """Let the other ranks finish their recordings, so that the summary has them; those that go on are not waited for.
+    """Let the other ranks finish writing, so that the summary includes them; ranks that still run are not waited for.
 
-    Only their files are looked at: to ask them would be a collective operation.
+    Only their files are checked: asking the ranks would be a collective operation.
     """
     import time
 
@@ -219,10 +219,10 @@ def _wait_for_ranks(first: Path) -> None:
 
 
 def _say(text: str, end: str = "\n") -> None:
-    """Write to the process's stderr, past its buffer: what stays in there unread would spoil the exit status."""
+    """Write to the process's stderr past its buffer: text left in the buffer would change the exit status."""
     stream = sys.__stderr__
     if stream is not None:
-        with contextlib.suppress(OSError, ValueError):  # closed, or nobody listens any more
+        with contextlib.suppress(OSError, ValueError):  # closed, or no reader
             stream.flush()
             with open(stream.fileno(), "w", encoding=stream.encoding, errors="backslashreplace", closefd=False) as past:
                 past.write(text + end)

@@ -14,7 +14,7 @@ from relume.artifacts.findings import Cause
 from relume.artifacts.recording import Death, SiteRecord
 
 LARGE = 5.0
-"""Parameters that moved this many times as far between two looks as usual made a large update."""
+"""Parameters that moved this many times as far between two looks as usual had a large update."""
 
 MOSTLY = 0.5
 """A part of so much of the change is what moved."""
@@ -42,31 +42,31 @@ RARELY = 0.001
 """A probability below this is told as small, not as a number."""
 
 KINDS = {
-    "born dead": "start again with another seed or initialisation: He's, with a bias of 0 or just above",
+    "born dead": "start again with another seed or initialization: He's, with a bias of 0 or slightly above",
     "large update": "lower or warm up the learning rate, or clip the gradients",
-    "bias drift": "lower the rate of the biases, normalise before the activation, or revive its units on a schedule",
-    "weight drift": "lower or warm up the learning rate, normalise before it, or revive its units on a schedule",
-    "weight decay": "lower the weight decay of this layer, or let its bias decay too",
-    "upstream cascade": "cure the site that feeds it first",
-    "constant zero input": "look at the data: what feeds it is always zero",
-    "input offset": "centre the input: normalise the data or put a normalisation before this layer",
-    "input change": "lower or warm up the learning rate of the layers before it, or normalise before it",
-    "normalisation collapse": "keep weight decay off the normalisation, or lower its learning rate",
-    "frozen": "no optimiser steps it: look where its weights come from, or let it train",
-    "non-finite": "look for the step at which the numbers cease to be finite; clip the gradients or lower the rate",
-    "unknown": "lower or warm up the learning rate, normalise before it, or revive its units on a schedule",
+    "bias drift": "lower the rate of the biases, add a normalization before it, or revive units on a schedule",
+    "weight drift": "lower or warm up the learning rate, add a normalization before it, or revive units on a schedule",
+    "weight decay": "lower the weight decay of this layer, or apply it to its bias too",
+    "upstream cascade": "first cure the site that feeds it",
+    "constant zero input": "check the data: its input is always zero",
+    "input offset": "center the input: normalize the data or add a normalization before this layer",
+    "input change": "lower or warm up the learning rate of the layers before it, or add a normalization before it",
+    "normalization collapse": "exclude the normalization from weight decay, or lower its learning rate",
+    "frozen": "no optimizer steps it: check where its weights come from, or train it",
+    "non-finite": "find the step at which outputs stop being finite; clip the gradients or lower the learning rate",
+    "unknown": "lower or warm up the learning rate, add a normalization before it, or revive units on a schedule",
 }
-"""Each kind of cause, and what to do about it."""
+"""Each kind of cause, and its advice."""
 
 
-IN_A_GRAPH = "it is inside a compiled graph, where weights and inputs are not looked at"
+IN_A_GRAPH = "it is inside a compiled graph, and weights and inputs are not read there"
 """Why the cause of a death in compiled code is not known."""
 
-FAR_LOOKS = "its weights and its input were not looked at near enough to its death; --every 1 looks at each step"
-"""Why the cause of most deaths is not known that is not: only some looks keep these."""
+FAR_LOOKS = "no look at its weights and input was close enough to its death; --every 1 looks at every step"
+"""The most frequent reason for an unknown cause: only some looks keep weights and inputs."""
 
-NO_LAYER = "what its layer was given is not known: the layer is of another kind, or something lies between them"
-"""Why it is not known where no look keeps these."""
+NO_LAYER = "the input of its layer is not known: the layer is of another kind, or is not directly before it"
+"""Why the cause is unknown if no look keeps weights and inputs."""
 
 
 def causes(
@@ -88,10 +88,10 @@ def chances_of_birth_dead(sites: Sequence[SiteRecord]) -> list[float]:
 
 
 def _unseen(record: SiteRecord, unit: int) -> Cause | None:
-    """Most looks keep counts alone. Where these saw the unit fire last, the factors that were kept claim nothing."""
+    """Most looks keep only counts. If one of these saw the unit fire last, the stored death terms say nothing."""
     death, never_fired = record.deaths.get(unit), record.first_fired[unit] < 0
     if death is None and never_fired:
-        return Cause("born dead", "it never fired; its weights and its input were not looked at")
+        return Cause("born dead", "it never fired; no look has its weights and its input")
     if death is None and record.site.compiled:
         return Cause("unknown", IN_A_GRAPH)
     if death is None:
@@ -123,7 +123,7 @@ def explain(death: Death, sites: Sequence[SiteRecord] = (), chance: float = math
     if death.before < 0:
         return _born(death, chance)
     if not death.trained or death.path == 0:
-        says = "no optimiser steps its weights" if not death.trained else "its weights have never changed"
+        says = "no optimizer steps its weights" if not death.trained else "its weights have never changed"
         return Cause("frozen", f"{says}; {_fell(death)}")
     return _moved_by(death)
 
@@ -131,15 +131,15 @@ def explain(death: Death, sites: Sequence[SiteRecord] = (), chance: float = math
 def _without_input(death: Death, sites: Sequence[SiteRecord]) -> Cause:
     if death.upstream >= 0:
         feeds = f"; {sites[death.upstream].site.key} feeds it" if death.upstream < len(sites) else ""
-        return Cause("upstream cascade", f"every input of it was zero at step {death.after:,}{feeds}")
+        return Cause("upstream cascade", f"all its inputs were zero at step {death.after:,}{feeds}")
     if death.before < 0:
-        return Cause("constant zero input", "every input of it was zero on every example looked at")
-    return Cause("constant zero input", f"every input of it was zero from step {death.after:,} on")
+        return Cause("constant zero input", "all its inputs were zero on every example looked at")
+    return Cause("constant zero input", f"all its inputs were zero from step {death.after:,}")
 
 
 def _born(death: Death, chance: float) -> Cause:
     if not death.trained:
-        return Cause("frozen", "it never fired, and no optimiser steps its weights")
+        return Cause("frozen", "it never fired, and no optimizer steps its weights")
     return Cause(
         "born dead",
         f"it never fired: its largest pre-activations were {death.level_first + 0.0:.3g} at the first look, "
@@ -150,8 +150,8 @@ def _born(death: Death, chance: float) -> Cause:
 def _context(chance: float) -> str:
     """What theory says of the widths up to here."""
     if chance < RARELY:
-        return f"that a whole layer starts like this has a probability below {RARELY:g} for layers as wide as these"
-    return f"that a whole layer starts like this has a probability of up to {chance:.2g} for layers as narrow as these"
+        return f"a whole layer starts like this with a probability below {RARELY:g} for layers this wide"
+    return f"a whole layer starts like this with a probability of up to {chance:.2g} for layers this narrow"
 
 
 def _moved_by(death: Death) -> Cause:
@@ -159,7 +159,7 @@ def _moved_by(death: Death) -> Cause:
     parameters = weight + bias
     if parameters >= inputs and death.kind == "norm":
         moved = "scale" if weight > bias else "shift"
-        return Cause("normalisation collapse", f"the {moved} of the normalisation before it moved; {_fell(death)}")
+        return Cause("normalization collapse", f"the {moved} of the normalization before it moved; {_fell(death)}")
     if parameters >= inputs and LARGE <= death.leap < math.inf:
         return Cause("large update", _large(death))
     if slow := _slow(death):
@@ -178,8 +178,8 @@ def _slow(death: Death) -> Cause | None:
     if death.decay > 0 and kept < SHRUNK and death.shrinking >= SHRINKING:
         return Cause(
             "weight decay",
-            f"‖w‖ shrank to {kept:.0%} of what it was, along −w (cosine {death.shrinking:.2f}), with a weight decay of "
-            f"{death.decay:g}",
+            f"‖w‖ shrank to {kept:.0%} of its first value, along −w (cosine {death.shrinking:.2f}), with a weight "
+            f"decay of {death.decay:g}",
         )
     if fall > 0 and death.bias_first - death.bias_after >= MOSTLY * fall and death.bias_falls >= STEADY:
         return Cause("bias drift", _drifted(death))
@@ -200,7 +200,7 @@ def _large(death: Death) -> str:
     far = f"{death.leap:,.0f}" if death.leap >= 100 else f"{death.leap:.2g}"
     rates = [f"{rate:.3g}" for rate in (death.rate_before, death.rate_after) if math.isfinite(rate)]
     at = f" at learning rate {' to '.join(dict.fromkeys(rates))}" if rates else ""
-    return f"its weights and bias moved {far} times as far between two looks as usual{at}; {_fell(death)}"
+    return f"its weights and bias moved {far} times as far as usual between two looks{at}; {_fell(death)}"
 
 
 def _drifted(death: Death) -> str:

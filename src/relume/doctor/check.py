@@ -18,7 +18,7 @@ from relume.errors import UnknownName
 DEFAULT_MAX_DEAD = 0.01
 """The default: 1 % of all units."""
 
-_DEAD_ADVICE = "see which, since when and why in the report"
+_DEAD_ADVICE = "the report says which, since when and why"
 
 
 def check(
@@ -141,12 +141,12 @@ def _notes(findings: Findings) -> list[str]:
     provisional = sum(site.provisional for site in findings.sites)
     if provisional:
         sites = f"{provisional} of {len(findings.sites)} site{'s' * (len(findings.sites) > 1)}"
-        notes.append(f"{sites} not judged: seen on fewer than 300 examples")
+        notes.append(f"{sites} not judged: fewer than 300 examples seen")
     if run.get("script") and not run.get("finished"):
-        notes.append("the run is not finished, or it was cut off: this is its state when it was last written")
+        notes.append("the run is not finished, or it was cut off; this is its last saved state")
     if run.get("fault"):
-        notes.append(f"an error of relume's own ended the watching early: {run['fault']}")
+        notes.append(f"a bug in relume ended the watching early: {run['fault']}")
     if findings.not_observed:
         number = len(findings.not_observed)
-        notes.append(f"{number} thing{'s' * (number > 1)} could not be observed; the report lists what")
+        notes.append(f"{number} thing{'s' * (number > 1)} could not be observed; see the report")
     return notes

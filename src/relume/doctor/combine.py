@@ -249,10 +249,10 @@ def _told_ranks(parts: Sequence[Part]) -> int:
 
 def _absent(parts: Sequence[Part]) -> list[Unseen]:
     here = {part.rank for part in parts if part.child == parts[0].child}
-    why = "its recording is not there: a unit that only it saw fire would be called dead"
+    why = "its recording is missing: a unit that fired only there would be called dead"
     return [(f"rank {rank}", "this run", why) for rank in range(_told_ranks(parts)) if rank not in here]
 
 
 def _unfinished(parts: Sequence[Part]) -> list[Unseen]:
     cut = [part for part in parts if part.child and not part.recording.meta.get("finished")]
-    return [("the end of a child", part.name, "it goes on, or was cut off") for part in cut]
+    return [("the end of a child", part.name, "it is still running, or was cut off") for part in cut]

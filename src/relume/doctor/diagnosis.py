@@ -153,5 +153,22 @@ def _run(recording: Recording) -> Mapping[str, Any]:
         "samples": sum(record.total.samples for record in recording.sites),
         "overhead": meta.pop("overhead", None),
         **meta,
+        **_with_unswapped(recording),
         "clocks": [{"name": c.name, "kind": c.kind, "steps": c.steps, "looked": c.looked} for c in recording.clocks],
     }
+
+
+def _with_unswapped(recording: Recording) -> dict[str, Any]:
+    """What the run was given, with the activations that were not swapped as no call of them is replaced (a clamp)."""
+    cures = recording.meta.get("cures")
+    if not cures:
+        return {}
+    asked = {text.removeprefix("--swap ").partition("=")[0] for text in recording.meta.get("asked", ())}
+    asked |= {each["what"].partition(" → ")[0] for each in cures["changed"] if " → " in each["what"]}
+    told = {each["place"] for key in ("changed", "left") for each in cures[key]}
+    left = [
+        {"place": site.key, "units": [], "what": f"{site.activation}: {site.call} is not replaced"}
+        for site in (record.site for record in recording.sites)
+        if site.activation in asked and site.key not in told
+    ]
+    return {"cures": {**cures, "left": [*cures["left"], *left]}}

@@ -19,7 +19,7 @@ _UPSTREAM = "upstream cascade"
 
 
 def plan(findings: Findings, file: str) -> Plan:
-    """What should be done about the dead units of a run or a checkpoint; ``file``: where its findings are from."""
+    """What should be done about the dead units of a run or a checkpoint; ``file``: its recording, "" for none."""
     run = findings.run
     of = {"file": file, **{key: run.get(key) for key in ("script", "argv", "steps")}}
     actions, opened = [], []
@@ -54,7 +54,7 @@ def demand_script(plan: Plan, file: str, script: str) -> None:
         of = f"of {own}" if own else "of a checkpoint, whose layers it names"
         instead = "Make one of this script" if own else "Apply it to the model with relume.apply, or make one of a run"
         raise PlanError(
-            f"{file} is a plan {of}, and {script} is run. {instead}: relume run {script}, then relume plan run.relume "
+            f"{file} is a plan {of}, not of {script}. {instead}: relume run {script}, then relume plan run.relume "
             "-o plan.json.",
             slug="plan-of-another",
         )
@@ -75,10 +75,12 @@ def in_a_run(plan: Plan, file: str) -> tuple[list[str], list[str], list[tuple[st
         elif text:
             treatments[action.cure] = text
         else:
-            left.append((action.site, f"{action.cure} is not done by a run. By hand: {filled(action.changes, action)}"))
+            left.append(
+                (action.site, f"{action.cure} cannot be applied by a run. By hand: {filled(action.changes, action)}")
+            )
     if not swaps and not treatments:
         raise PlanError(
-            f"{file} holds no action that a run can do. {' '.join(f'{site}: {why}.' for site, why in left)}".rstrip(),
+            f"{file} has no action that a run can apply. {' '.join(f'{site}: {why}.' for site, why in left)}".rstrip(),
             slug="plan-without-actions",
         )
     return list(dict.fromkeys(swaps)), list(treatments.values()), left
@@ -130,10 +132,8 @@ def _causes(site: Judged, units: Sequence[int]) -> str:
 def _why_open(site: Judged, units: Sequence[int]) -> str:
     kinds = {site.cause[unit].kind if unit in site.cause else "unknown" for unit in units}
     if kinds == {_UPSTREAM}:
-        return "what feeds them is dead: cure that site first"
-    return (
-        f"no cure is known for their cause ({_causes(site, units)}); watch the training closely: relume run --every 1"
-    )
+        return "their input is dead: cure that site first"
+    return f"no cure is known for their cause ({_causes(site, units)}); look at every step: relume run --every 1"
 
 
 def _check(cure: Cure, proposal: Proposal, site: Judged, findings: Findings, file: str) -> str:
@@ -142,7 +142,7 @@ def _check(cure: Cure, proposal: Proposal, site: Judged, findings: Findings, fil
     if "audited" in run:
         return "relume audit CHECKPOINT"
     script = shlex.join([str(run["script"]), *map(str, run.get("argv") or [])]) if run.get("script") else "SCRIPT"
-    after = f"--out after.relume {script} && relume diff {shlex.quote(file)} after.relume"
+    after = f"--out after.relume {script} && relume diff {shlex.quote(file)} after.relume" if file else script
     if cure.name == "swap_activation":
         where = f"{site.site.file}:{site.site.line}"
         return f"relume compare --with {proposal.settings['to']},elu --only {shlex.quote(where)} {script}"

@@ -29,6 +29,6 @@ def demand_known(recording: Recording, file: str) -> None:
     unknown = sorted({record.site.activation for record in recording.sites} - set(ACTIVATIONS))
     if unknown:
         raise RecordingError(
-            f"{file} tells of {', '.join(unknown)}, which this relume does not know. Upgrade: pip install -U relume.",
+            f"{file} contains {', '.join(unknown)}, which this relume does not know. Upgrade: pip install -U relume.",
             slug="recording-newer",
         )

@@ -1,6 +1,6 @@
 """What happened when: a clock's windows, its learning rates and losses, and how many units were dead in each window.
 
-A long run closes a thousand windows. A chart shows no more than :data:`MOST_SPANS` points, so neighbouring windows are
+A long run closes a thousand windows. A chart shows no more than :data:`MOST_SPANS` points, so neighboring windows are
 put together, as many in each span.
 """
 

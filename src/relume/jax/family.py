@@ -82,6 +82,11 @@ def _defined(name: str) -> Callable[[Any], Any]:
     return _held(lambda x: activation.value(x, jnp), lambda x: activation.slope(x, jnp), np.inf)
 
 
+def _softplus(x: jax.Array, beta: Any) -> jax.Array:
+    z = beta * x
+    return jnp.where(z < np.inf, jax.nn.softplus(z) / beta, x)  # z may be inf where x is not
+
+
 FAMILY: dict[str, Member] = {
     "relu": Member(functional.relu, (jax.nn.relu,)),
     "leaky_relu": Member(functional.leaky_relu, (jax.nn.leaky_relu,)),
@@ -101,7 +106,7 @@ FAMILY: dict[str, Member] = {
     "silu": Member(_made("silu", _held(jax.nn.silu, _silu_slope, SILU_FAR)), (jax.nn.silu,)),
     "mish": Member(_made("mish", _defined("mish")), (jax.nn.mish,)),
     "hardswish": Member(_made("hardswish", _defined("hardswish")), (jax.nn.hard_swish, jax.nn.hard_silu)),
-    "softplus": Member(_made("softplus", lambda x, beta: jax.nn.softplus(beta * x) / beta), (jax.nn.softplus,)),
+    "softplus": Member(_made("softplus", _softplus), (jax.nn.softplus,)),
     "sigmoid": Member(_made("sigmoid", jax.nn.sigmoid), (jax.nn.sigmoid,)),
     "hardsigmoid": Member(_made("hardsigmoid", _defined("hardsigmoid")), (jax.nn.hard_sigmoid,)),
     "tanh": Member(_made("tanh", jnp.tanh), (jax.nn.tanh, jnp.tanh)),

@@ -1,7 +1,7 @@
 """The family as Keras functions, on the backend that Keras runs on: TensorFlow, JAX or PyTorch.
 
 Names, signatures and defaults are those of ``keras.activations`` where it has the function. All take a tensor, an
-array or a ``KerasTensor`` (then they become a serialisable operation of the functional model) of any shape, and return
+array or a ``KerasTensor`` (then they become a serializable operation of the functional model) of any shape, and return
 one of its shape and dtype. The numbers are computed by ``relume.tensorflow``, ``relume.jax`` or ``relume.torch``: the
 same everywhere, where Keras's own differ from backend to backend (``deviations.toml``). Integer, bool, complex and
 8-bit floating tensors are a DtypeError (``relu`` and ``relu6`` keep integers), a parameter outside its bounds a
@@ -38,7 +38,7 @@ else:
 
 
 def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Any:
-    """``max(0, x)``; Keras's generalisation of it where the other parameters are given.
+    """``max(0, x)``; Keras's generalization of it where the other parameters are given.
 
     ``max_value`` from there up, ``x`` above ``threshold``, else ``negative_slope * (x - threshold)``. At a kink the
     slope is the one below it at ``threshold``, and 0 at ``max_value``.

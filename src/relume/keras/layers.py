@@ -35,7 +35,7 @@ class _Elementwise(keras.layers.Layer):
 
 @registered
 class ReLU(keras.layers.ReLU):
-    """``max(0, x)``, with Keras's generalisations. See :func:`relume.keras.functional.relu`.
+    """``max(0, x)``, with Keras's generalizations. See :func:`relume.keras.functional.relu`.
 
     Args:
         max_value: where it stops; None: nowhere.

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from relume.activations import ACTIVATIONS, Activation
-from relume.artifacts.swap_plan import SwapPlan, SwapSite
+from relume.artifacts.swap_plan import Birth, Spot, SwapPlan
 from relume.artifacts.treatments import EVERY, REVIVER_RULES
 from relume.artifacts.trial import Contender
 from relume.artifacts.tried import Edit
@@ -24,13 +24,8 @@ class _NoEdit(Exception):
     """Why there is no edit."""
 
 
-@dataclass(frozen=True)
-class _Change:
-    """Bytes ``first`` to ``last`` of a file become ``text``."""
-
-    first: int
-    last: int
-    text: str
+_Change = tuple[int, int, str]
+"""Bytes from one to another of a file become a text."""
 
 
 class _Source:
@@ -61,7 +56,7 @@ class _Source:
 
     def replace(self, node: ast.AST, text: str) -> None:
         """Write a node otherwise."""
-        self.changes.append(_Change(*self.span(node), text))
+        self.changes.append((*self.span(node), text))
 
     def insert(self, statement: Any, lines: Iterable[str], *, after: bool) -> None:
         """Put lines before or after a statement, indented as it is."""
@@ -71,17 +66,16 @@ class _Source:
         place = self._starts[statement.end_lineno] if after else self.at(statement.lineno, 0)
         ends = self.content[:place].endswith(b"\n") or not place
         text = "".join(f"{indent}{line}\n" if line else "\n" for line in lines)
-        self.changes.append(_Change(place, place, text if ends else f"\n{text}"))
+        self.changes.append((place, place, text if ends else f"\n{text}"))
 
     def import_(self, package: str) -> None:
-        """Import a package after the last import at the top of the file, or after its docstring."""
-        body = self.tree.body
-        last = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        """Import a package after the last import at the top of the file, unless it is."""
+        last = [node for node in self.tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
         if not last:
             raise _NoEdit(f"{self.name} imports nothing at its top")
         place = self._starts[last[-1].end_lineno or last[-1].lineno]
-        change = _Change(place, place, f"import {package}\n")
-        if change not in self.changes:
+        change = (place, place, f"import {package}\n")
+        if not self.imports(package) and change not in self.changes:
             self.changes.append(change)
 
     def statement(self, node: ast.AST) -> ast.stmt:
@@ -101,8 +95,8 @@ class _Source:
         Raises: _NoEdit: it is no Python any more.
         """
         content = self.content
-        for change in sorted(self.changes, key=lambda change: (change.first, change.last), reverse=True):
-            content = content[: change.first] + change.text.encode() + content[change.last :]
+        for first, last, text in sorted(self.changes, key=lambda change: change[:2], reverse=True):
+            content = content[:first] + text.encode() + content[last:]
         try:
             ast.parse(content)
         except SyntaxError as error:
@@ -153,9 +147,7 @@ class _Optimizer:
         Raises: _NoEdit: it is not assigned to one name.
         """
         statement = self.source.parents[self.call]
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        if isinstance(statement, ast.AnnAssign):
-            targets = [statement.target]
+        targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
         if len(targets) == 1 and isinstance(targets[0], (ast.Name, ast.Attribute)):
             return self.source.text(targets[0])
         raise _NoEdit(f"{self.kind}(…) on line {self.call.lineno} of {self.source.name} is not assigned to one name")
@@ -179,8 +171,7 @@ class _Optimizer:
     def insert(self, lines: Iterable[str], package: str, *, after: bool = True) -> None:
         """Put lines after its statement, or before it, with the import that they need."""
         self.source.insert(self.source.statement(self.call), lines, after=after)
-        if not self.source.imports(package):
-            self.source.import_(package)
+        self.source.import_(package)
 
 
 def _optimizers(sources: Iterable[_Source], plan: SwapPlan) -> list[_Optimizer]:
@@ -288,6 +279,23 @@ def _revive(contender: Contender, sources: list[_Source], plan: SwapPlan) -> Non
         each.insert([f"relume.Reviver({arguments}).start()"], "relume")
 
 
+def _normalize(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
+    for first in dict.fromkeys(replace(each, layer=Birth("", 0)) for each in plan.inputs):
+        source, call = _call_at(
+            first.spot, sources, f"the layer that takes the input ({first.spot[0]}:{first.spot[1]})"
+        )
+        size = next(
+            (k.value for k in call.keywords if k.arg in ("in_features", "in_channels")), next(iter(call.args), None)
+        )
+        if not first.alone or size is None:
+            raise _NoEdit(f"other layers are made by the same call; put nn.{first.norm} before the first by hand")
+        prefix = _prefix(source, call.func)
+        norm = f"{prefix}{first.norm}({source.text(size)}, affine=False)"
+        both, parent = f"{norm}, {source.text(call)}", source.parents[call]
+        is_in_one = isinstance(parent, ast.Call) and _last(parent.func) == "Sequential"
+        source.replace(call, both if is_in_one else f"{prefix}Sequential({both})")
+
+
 # ---- activations -----------------------------------------------------------------------------------------------------
 
 
@@ -297,10 +305,12 @@ def _swap(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
     if _definition(contender).composed:
         raise _NoEdit(f"torch.nn has no {_definition(contender).title}; write relume.torch's by hand")
     chosen = plan.chosen()
-    by_name = {source.name: source for source in sources}
     for site in chosen:
         if not site.alone:
-            _call(contender, site, by_name)
+            source, node = _call_at(site.spot, sources, f"the call of {site.call} at {site.file}:{site.line}")
+            if not _last(node.func).rstrip("_").endswith(site.activation):
+                raise _NoEdit(f"line {node.lineno} of {source.name} calls {_last(node.func)}; edit it by hand")
+            _function(contender, node, source)
     kinds = {site.call for site in chosen if site.alone}
     for kind in sorted(kinds):
         if left := [site.key for site in plan.sites if site.call == kind and site not in chosen]:
@@ -312,17 +322,18 @@ def _swap(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
             )
 
 
-def _call(contender: Contender, site: SwapSite, sources: Mapping[str, _Source]) -> None:
-    source = sources.get(site.spot[0])
-    if source is None:
-        raise _NoEdit(f"{site.call} is called in {site.file}, which is not the script's own")
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Call) and _last(node.func).rstrip("_").endswith(site.activation):
-            if (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset) != site.spot[1:]:
-                continue
-            _function(contender, node, source)
-            return
-    raise _NoEdit(f"the call of {site.call} at {site.file}:{site.line} was not found")
+def _call_at(spot: Spot, sources: Iterable[_Source], what: str) -> tuple[_Source, ast.Call]:
+    """The call at a place.
+
+    Raises: _NoEdit: it is not in the user's own files.
+    """
+    for source in sources:
+        for node in ast.walk(source.tree) if source.name == spot[0] else ():
+            if isinstance(node, ast.Call) and spot[1:] == (
+                node.lineno, node.end_lineno, node.col_offset, node.end_col_offset,
+            ):  # fmt: skip
+                return source, node
+    raise _NoEdit(f"{what} is not in the script and its modules")
 
 
 def _function(contender: Contender, node: ast.Call, source: _Source) -> None:
@@ -337,18 +348,15 @@ def _function(contender: Contender, node: ast.Call, source: _Source) -> None:
         raise _NoEdit(f"{source.name} does not import torch; edit line {node.lineno} by hand")
     x: ast.expr = node.func.value if is_method else node.args[0]  # type: ignore[attr-defined]
     (start, end), (first, last) = source.span(node), source.span(x)
-    numbers = [*_numbers(contender), *_in_place(contender, node.args[1:], node, source)]
-    rest = "".join(f", {number}" for number in numbers)
-    source.changes += [
-        _Change(start, first, f"{prefix}.{contender.activation}("),
-        _Change(last, end, f"{rest})"),
-    ]
+    rest = "".join(f", {argument}" for argument in _arguments(contender, node.args[1:], node, source))
+    source.changes += [(start, first, f"{prefix}.{contender.activation}("), (last, end, f"{rest})")]
 
 
-def _in_place(contender: Contender, positional: Iterable[ast.expr], node: ast.Call, source: _Source) -> list[str]:
-    """The argument ``inplace``, if there is one and the new activation takes it."""
+def _arguments(contender: Contender, positional: Iterable[ast.expr], node: ast.Call, source: _Source) -> list[str]:
+    """The numbers of the new activation, and ``inplace`` if that is given and the activation takes it."""
     given = [*positional, *(keyword.value for keyword in node.keywords if keyword.arg == "inplace")]
-    return [f"inplace={source.text(value)}" for value in given[:1] if contender.activation != "gelu"]
+    numbers = [f"{name}={value!r}" for name, value in contender.parameters.items()]
+    return numbers + [f"inplace={source.text(value)}" for value in given[:1] if contender.activation != "gelu"]
 
 
 def _constructors(contender: Contender, kind: str, sources: Iterable[_Source]) -> int:
@@ -361,21 +369,23 @@ def _constructors(contender: Contender, kind: str, sources: Iterable[_Source]) -
             parent = source.parents.get(node)
             if not isinstance(parent, ast.Call) or parent.func is not node:
                 raise _NoEdit(f"{kind} on line {node.lineno} of {source.name} is not called there; edit it by hand")
-            prefix = f"{source.text(node.value)}." if isinstance(node, ast.Attribute) else "torch.nn."
-            if isinstance(node, ast.Name) and not source.imports("torch"):
-                raise _NoEdit(f"{source.name} does not import torch; edit line {node.lineno} by hand")
-            numbers = [*_numbers(contender), *_in_place(contender, parent.args, parent, source)]
-            source.replace(parent, f"{prefix}{_definition(contender).title}({', '.join(numbers)})")
+            title, arguments = _definition(contender).title, _arguments(contender, parent.args, parent, source)
+            source.replace(parent, f"{_prefix(source, node)}{title}({', '.join(arguments)})")
             count += 1
     return count
 
 
+def _prefix(source: _Source, func: ast.expr) -> str:
+    """What is before the name of a class of ``torch.nn`` in the source, ``nn.``; for a bare name ``torch.nn.``."""
+    if isinstance(func, ast.Attribute):
+        return f"{source.text(func.value)}."
+    if not source.imports("torch"):
+        raise _NoEdit(f"{source.name} does not import torch; edit line {func.lineno} by hand")
+    return "torch.nn."
+
+
 def _definition(contender: Contender) -> Activation:
     return ACTIVATIONS[contender.activation]
-
-
-def _numbers(contender: Contender) -> list[str]:
-    return [f"{name}={value!r}" for name, value in contender.parameters.items()]
 
 
 _EDITS: Mapping[str, Callable[[Contender, list[_Source], SwapPlan], None]] = {
@@ -383,6 +393,7 @@ _EDITS: Mapping[str, Callable[[Contender, list[_Source], SwapPlan], None]] = {
     "clip": _clip,
     "warmup": _warmup,
     "init": _init,
+    "normalize": _normalize,
     "revive": _revive,
 }
 """By treatment."""

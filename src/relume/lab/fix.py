@@ -154,12 +154,13 @@ class Search:
         known = {cure.name: cure for cure in CURES}
         texts = [text for name in ORDER if name in named for text in known[name].tries]
         rates = [r for o in self.survey.plan.optimizers for r in o.rates if not math.isnan(r)]
-        can_swap = bool(self.survey.plan.chosen(self.request.only))
-        offered = [
-            each
-            for each in (parse_contenders(texts) if texts else ())
-            if (can_swap if not each.treatment else rates or each.treatment not in ("lr", "warmup"))
-        ]
+        possible = {
+            "": bool(self.survey.plan.chosen(self.request.only)),
+            **dict.fromkeys(("lr", "warmup"), bool(rates)),
+            **dict.fromkeys(("clip", "init", "revive"), bool(self.survey.plan.optimizers)),
+            "normalize": bool(self.survey.plan.inputs),
+        }
+        offered = [each for each in (parse_contenders(texts) if texts else ()) if possible.get(each.treatment, True)]
         if not offered:
             raise NothingToCompare(
                 f"Nothing that relume can try from outside cures these units ({', '.join(sorted(named)) or 'none'}). "

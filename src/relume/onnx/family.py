@@ -56,7 +56,10 @@ def _softplus(nodes: Nodes, spec: Spec, x: str) -> str:
     beta = float(spec.parameters["beta"])
     if beta == 1:
         return nodes.add("Softplus", x)
-    return nodes.add("Div", nodes.add("Softplus", nodes.add("Mul", x, nodes.constant(beta))), nodes.constant(beta))
+    z = nodes.add("Mul", x, nodes.constant(beta))
+    bent = nodes.add("Div", nodes.add("Softplus", z), nodes.constant(beta))
+    below = nodes.add("Less", z, nodes.constant(float("inf")))  # z may be inf where x is not
+    return nodes.add("Where", below, bent, x)
 
 
 def _laid(spec: Spec) -> Any:

@@ -9,10 +9,10 @@ Kind = Literal["run", "study", "diff"]
 
 
 class Format(NamedTuple):
-    """A format: its name, what it is for, and who writes it.
+    """A format: its name, its purpose and its writer.
 
     ``run``, ``study`` and ``diff``: module and function under ``relume.reports`` that take the findings of a run, those
-    of studies, or the difference of two runs, and return text; "" where there is no such report.
+    of studies, or the difference of two runs, and return text; "" if there is no such report.
     """
 
     name: str
@@ -27,7 +27,7 @@ REPORTS = {
     for entry in (
         Format(
             "json",
-            "The stable, versioned JSON.",
+            "Stable, versioned JSON.",
             "run.json:to_json",
             "study.json:to_json",
             "run.difference:to_json",
@@ -42,7 +42,7 @@ REPORTS = {
         Format("github", "Annotations on the source lines, in GitHub Actions.", "run.github:to_github"),
         Format("csv", "One row per run, for a spreadsheet or R.", study="study.csv:to_csv"),
         Format("latex", "A table and the Methods paragraph.", study="study.latex:to_latex"),
-        Format("methods", "The Methods paragraph alone, ready to cite.", study="study.methods:to_methods"),
+        Format("methods", "Only the Methods paragraph, ready to paste.", study="study.methods:to_methods"),
         Format(
             "html",
             "An interactive page in one file.",

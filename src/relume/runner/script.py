@@ -40,7 +40,7 @@ def load_script(script: str, args: Sequence[str]) -> Program:
 
     Raises: ScriptError: absent, a folder without ``__main__.py``, or not Python source.
     """
-    file = os.path.join(os.getcwd(), script)  # as python has it: absolute, not normalised
+    file = os.path.join(os.getcwd(), script)  # as python has it: absolute, not normalized
     argv = [script, *args]
     spec = importlib.machinery.PathFinder.find_spec("__main__", [file])
     if spec is not None and spec.origin is not None:

@@ -25,6 +25,11 @@ def _squared(x: Any) -> Any:
     return x * x
 
 
+def _softplus(x: Any, beta: Any) -> Any:
+    z = x * beta
+    return tf.where(z < float("inf"), tf.nn.softplus(z) / beta, x)  # z may be inf where x is not
+
+
 FAMILY: dict[str, Callable[..., Any]] = {
     "relu": functional.relu,
     "leaky_relu": functional.leaky_relu,
@@ -40,7 +45,7 @@ FAMILY: dict[str, Callable[..., Any]] = {
     "silu": _made("silu", tf.nn.silu),
     "mish": _made("mish", lambda x: x * tf.math.tanh(tf.nn.softplus(x))),
     "hardswish": _made("hardswish", lambda x: x * (tf.nn.relu6(x + 3) / 6)),
-    "softplus": _made("softplus", lambda x, beta: tf.nn.softplus(x * beta) / beta),
+    "softplus": _made("softplus", _softplus),
     "sigmoid": _made("sigmoid", tf.math.sigmoid),
     "hardsigmoid": _made("hardsigmoid", lambda x: tf.nn.relu6(x + 3) / 6),
     "tanh": _made("tanh", tf.math.tanh),

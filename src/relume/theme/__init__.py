@@ -1,4 +1,4 @@
-"""The look that the page and the HTML reports share: colours, theme, charts, and the template beneath them.
+"""The look that the page and the HTML reports share: colors, theme, charts, and the template beneath them.
 
 One file comes out, which asks nothing of anywhere: :func:`environment` gives Jinja2 with autoescape and the base
 template, :class:`Chart` a drawing with its picture, its specification and its table.

@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 560, 320
 FONT = "system-ui, 'Segoe UI', Roboto, 'Liberation Sans', Helvetica, Arial, sans-serif"
 
 NOTICE = """/* Vega, Vega-Lite and Vega-Embed, Copyright University of Washington Interactive Data Lab and contributors,
-BSD 3-Clause licence: https://github.com/vega/vega/blob/main/LICENSE */
+BSD 3-Clause license: https://github.com/vega/vega/blob/main/LICENSE */
 """
 
 
@@ -78,7 +78,7 @@ class Chart:
     fed: bool = False
 
     def specification(self) -> dict[str, Any]:
-        """The specification as the browser and the picture take it: in the theme's colours, without a background."""
+        """The specification as the browser and the picture take it: in the theme's colors, without a background."""
         spec = deepcopy(dict(self.spec))
         spec |= {"width": self.width, "height": self.height, "background": "transparent", "padding": 4}
         spec["autosize"] = {"type": "fit", "contains": "padding"}
@@ -112,7 +112,7 @@ class Chart:
 
 
 def configuration() -> dict[str, Any]:
-    """Of every chart: the theme's colours as CSS variables, so that a change of theme needs no script."""
+    """Of every chart: the theme's colors as CSS variables, so that a change of theme needs no script."""
     ink, muted, rule = token("ink"), token("muted"), token("rule")
     return {
         "font": FONT,

@@ -23,7 +23,7 @@ _FLOATS = (torch.float32, torch.float64, torch.float16)
 def read(path: Path) -> Any:
     """The object in the file: its containers and numbers as they are, each dense tensor of floats as a ``Tensor``.
 
-    Whatever else a tensor may be (sparse, quantised, of integers or of eight bits) is None, and so is a container
+    Whatever else a tensor may be (sparse, quantized, of integers or of eight bits) is None, and so is a container
     within itself.
 
     Raises: CheckpointError: damaged, too large to be loaded, or it holds what only unpickling could make.

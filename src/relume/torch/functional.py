@@ -150,7 +150,7 @@ def rrelu(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Randomised leaky rectified linear unit: ``x if x > 0 else s * x``. See :mod:`relume.activations.rrelu`.
+    """Randomized leaky rectified linear unit: ``x if x > 0 else s * x``. See :mod:`relume.activations.rrelu`.
 
     Args:
         input: floating tensor, any shape.

@@ -27,7 +27,7 @@ class Where:
 
     Attributes:
         model, module, call, file, line, layer, producer: as in :class:`~relume.artifacts.recording.Site`.
-        owners: from the inside out, the layers that hold the parameters before it, to find its optimiser.
+        owners: from the inside out, the layers that hold the parameters before it, to find its optimizer.
         place: tells two calls of one layer apart. ``slope``: gives the learned slopes of a PReLU.
     """
 
@@ -47,7 +47,7 @@ class Where:
 
 @dataclass
 class StepClock:
-    """A source of steps: an optimiser, or the backward passes. ``number``: the listener's, −1 before it has one."""
+    """A source of steps: an optimizer, or the backward passes. ``number``: the listener's, −1 before it has one."""
 
     name: str
     kind: str
@@ -111,7 +111,7 @@ class CountingProbe:
     Attributes:
         looking: whether the steps under way are counted. ``cost``: nanoseconds of own work so far.
         clocks, sites: in the order in which they were met.
-        applying: activations and optimisers whose own calls are under way.
+        applying: activations and optimizers whose own calls are under way.
     """
 
     version = ""
@@ -161,7 +161,7 @@ class CountingProbe:
     # ---- what Keras's probe calls -----------------------------------------------------------------------------
 
     def optimizer_made(self) -> None:
-        """There is an optimiser."""
+        """There is an optimizer."""
 
     def call_begins(self) -> None:
         """A model is called."""
@@ -180,7 +180,7 @@ class CountingProbe:
     # ---- what the listener is told ----------------------------------------------------------------------------
 
     def optimizer_clock(self, optimizer: Any) -> StepClock:
-        """The clock of an optimiser, a new one if it was not met before."""
+        """The clock of an optimizer, a new one if it was not met before."""
         clock = next((clock for clock in self.clocks if clock.source is optimizer), None)
         if clock is None:
             clock = StepClock(type(optimizer).__name__, "optimizer", source=optimizer)
@@ -238,7 +238,7 @@ class CountingProbe:
         self.looking = self.running and self.look is not Look.OFF
 
     def clock_of(self, site: CountedSite) -> StepClock:
-        """The optimiser that holds the parameters nearest to a site."""
+        """The optimizer that holds the parameters nearest to a site."""
         optimizers = [clock for clock in self.clocks if clock.source is not None]
         held = [{id(v) for v in getattr(clock.source, "_trainable_variables", ())} for clock in optimizers]
         for owner in site.where.owners:

@@ -185,6 +185,17 @@ def test_a_convolutional_network_is_revived_in_train_mode():
     assert reviver._inner.fault == ""
 
 
+def test_single_observations_between_the_batches_are_no_batches():
+    model, optimizer = small()
+    with relume.Reviver(model, optimizer=optimizer, every=20) as reviver:
+        for step in range(60):
+            model(torch.randn(6))  # as an agent acts
+            train(model, optimizer, 1, lambda: torch.randn(200, 6))
+            if step == 30:
+                kill(model, ["0"], (3,))
+    assert reviver.revived == 1
+
+
 def test_an_error_of_ours_stops_the_reviver_and_not_the_training(capsys):
     class Untraceable(nn.Module):
         def __init__(self):

@@ -1,4 +1,4 @@
-"""The cures: one a file, with what speaks for it. A newcomer adds a file and its ``CURE`` in ``CURES``."""
+"""The cures: one file per cure, with its evidence. To add a cure, add a file and its ``CURE`` in ``CURES``."""
 
 from relume.doctor.cures import (
     initialize_anew,
@@ -18,4 +18,4 @@ CURES: tuple[Cure, ...] = (
     revive_units.CURE,
     swap_activation.CURE,
 )
-"""In the order in which they are proposed at a site: those for one cause first."""
+"""In the order in which they are proposed at a site: cures for a single cause first."""

@@ -12,7 +12,7 @@ from relume.artifacts.findings import Judged
 
 
 class Proposal(NamedTuple):
-    """A cure for some units of a site: what speaks for it in this run, and its settings."""
+    """A cure for some units of a site: its evidence in this run, and its settings."""
 
     units: tuple[int, ...]
     evidence: tuple[str, ...]
@@ -25,8 +25,8 @@ class Cure:
 
     Attributes:
         name: the stem of its file. ``changes``: what to do, a sentence; its settings' names in braces.
-        propose: judged site → for which of its dead units it is a cure; None for none.
-        known: what speaks for or against it elsewhere: the measurement and its source.
+        propose: judged site → the dead units that it is a cure for; None for none.
+        known: evidence for or against it from elsewhere: the measurement and its source.
         in_a_run: the treatment by which ``relume run --plan`` does it, its settings' names in braces; "" if it cannot.
         tries: what ``relume fix`` tries for it, in this order.
     """

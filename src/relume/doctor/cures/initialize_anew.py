@@ -1,7 +1,7 @@
-"""Another start, for units that never fired.
+"""Another initialization, for units that never fired.
 
-He's initialization with a bias of zero or just above it, or another seed. For deep and narrow networks a randomized
-asymmetric initialization collapses less often.
+Use He's initialization with a bias of zero or slightly above, or another seed. For deep and narrow networks a
+randomized asymmetric initialization collapses less often.
 """
 
 from relume.artifacts.findings import Judged
@@ -15,10 +15,10 @@ def _propose(site: Judged) -> Proposal | None:
 
 CURE = Cure(
     "initialize_anew",
-    "draw the weights of the layer before it by He's rule, with a bias of {bias}, or take another seed",
+    "initialize the layer before it with He's rule and a bias of {bias}, or use another seed",
     _propose,
     known=(
-        "of 1,000 networks of 10 layers of width 2, more than 90 % end in a constant with He's initialization, and a "
+        "of 1,000 networks with 10 layers of width 2, more than 90 % become constant with He's initialization, and a "
         "third with a randomized asymmetric one (Lu et al. 2019, arXiv 1903.06733)",
     ),
     tries=("init",),

@@ -1,6 +1,6 @@
-"""A lower learning rate, for units that were thrown or carried below zero by their own updates.
+"""A lower learning rate, for units that their own updates pushed below zero.
 
-Half of the rate is where to begin: a death by a large update names whether half of that step would have spared the
+Start with half the rate: a death by a large update says whether half of that step would have spared the
 unit. A warm-up or clipped gradients do the same for a single large step at the start or at a spike.
 """
 
@@ -20,7 +20,7 @@ CURE = Cure(
     "multiply the learning rate by {factor}, or warm it up, or clip the gradients",
     _propose,
     known=(
-        "a third of the rate was hardly better than nothing on Slowly-Changing Regression: error 1.09 instead of 1.24 "
+        "a third of the rate hardly helped on Slowly-Changing Regression: error 1.09 instead of 1.24 "
         "after 1 M steps, 30 seeds (relume's own measurement, task of Dohare et al. 2024)",
     ),
     in_a_run="lr:{factor}",

@@ -1,6 +1,6 @@
 """A normalization before the layer, for units whose input's mean decides their sign.
 
-With an input whose mean is large against its spread, all examples fall on one side of a unit's boundary.
+If the mean of an input is large compared with its spread, all examples fall on one side of a unit's boundary.
 """
 
 from relume.artifacts.findings import Judged
@@ -19,7 +19,8 @@ def _propose(site: Judged) -> Proposal | None:
 
 CURE = Cure(
     "normalize_input",
-    "center the data, or put a normalization ({by}) before the layer that feeds it",
+    "center the data, or add a normalization ({by}) before the layer that feeds it",
     _propose,
     known=("LeCun et al. 1998, Efficient BackProp, section 4.3: inputs with a mean of zero",),
+    tries=("normalize",),
 )

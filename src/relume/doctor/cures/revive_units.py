@@ -1,4 +1,4 @@
-"""Fresh weights for dead units while the training goes on, without changing what the model computes.
+"""Fresh weights for dead units during training, without changing the outputs of the model.
 
 A `relume.Reviver` does it on a schedule, each unit by its own gaps between firings; it is the one cure here that also
 works on a network that is trained already. What kills the units stays, so it may be needed again and again.

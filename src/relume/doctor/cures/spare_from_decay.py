@@ -1,4 +1,4 @@
-"""Parameters left out of weight decay, for units whose weights or scales it shrank to nothing.
+"""Parameters without weight decay, for units whose weights or scales it shrank to nothing.
 
 Biases, scales and shifts of normalizations are usually given no weight decay; a group of their own in the optimizer
 does it.
@@ -10,7 +10,7 @@ from relume.doctor.cures.cure import Cure, Proposal, caused_by, first_evidence
 
 
 def _propose(site: Judged) -> Proposal | None:
-    units = caused_by(site, "weight decay", "normalisation collapse", SHUT)
+    units = caused_by(site, "weight decay", "normalization collapse", SHUT)
     return Proposal(units, first_evidence(site, units), {"weight_decay": 0.0}) if units else None
 
 

@@ -21,7 +21,7 @@ def _propose(site: Judged) -> Proposal | None:
 
 CURE = Cure(
     "swap_activation",
-    "apply {to} here instead, from the start of the training",
+    "use {to} here instead, from the start of the training",
     _propose,
     known=(
         "on Slowly-Changing Regression the error after 1 M steps was 0.73 with LeakyReLU(0.1), 0.77 with ELU, 1.22 "

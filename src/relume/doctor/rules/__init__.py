@@ -1,6 +1,6 @@
-"""The rules: one pathology a file. A file's docstring is the rule's page; its ``RULE`` is listed here.
+"""The rules: one file per pathology. A file's docstring is the rule's page; its ``RULE`` is listed here.
 
-A newcomer adds a file and its name in ``RULES``; ``relume explain`` and the docs take the page from it.
+To add a rule, add a file and its name in ``RULES``; ``relume explain`` and the docs take the page from it.
 """
 
 from relume.doctor.rules import (
@@ -55,4 +55,4 @@ RULES: tuple[Rule, ...] = (
     no_gradient.RULE,
     broken_weight.RULE,
 )
-"""All rules by their codes; a code is never used again."""
+"""All rules in the order of their codes; a code is never reused."""

@@ -1,26 +1,26 @@
-"""Units that have never fired, from the first look on.
+"""Units that have never fired since the first look.
 
 ## What it finds
-Dead units (see `RLM001`) that fired on no example of the whole run.
+Dead units (see `RLM001`) that did not fire on any example of the whole run.
 
 ## Why it hurts
-They never learned anything: their weights are still those of the initialisation, apart from weight decay.
+They have learned nothing: apart from weight decay, their weights are still those of the initialization.
 
 ## Evidence
 All examples since the first look, and the bound 3/n on the firing rate.
 
 ## False alarms
-A unit that fired only on steps that were not looked at counts as born dead; `--every 1` looks at all of them.
+A unit that fired only in steps that were not looked at counts as born dead; `--every 1` looks at every step.
 
 ## Cure and its safety
-Look at how the layer starts: a bias far below zero, inputs whose mean is large against their spread, an
-initialisation without the factor 2 of He et al., a narrow and deep net. Widths matter: the probability that a ReLU
-net of depth L is born dead is at most 1 − ∏(1 − 2^−N) over its hidden widths N. Changing the initialisation is safe
-before training and useless after it; on a trained net the units can be removed without changing its outputs.
+Look at how the layer starts: a bias far below zero, inputs whose mean is large compared with their spread, an
+initialization without the factor 2 of He et al., a narrow and deep net. Width matters: the probability that a ReLU net
+of depth L is born dead is at most 1 − ∏(1 − 2^−N) over its hidden widths N. Change the initialization before training;
+after training it has no effect. In a trained net the units can be removed without changing its outputs.
 
 ## Sources
-Lu, Shin, Su, Karniadakis 2019, "Dying ReLU and initialization: theory and numerical examples", arXiv 1903.06733;
-He, Zhang, Ren, Sun 2015, "Delving deep into rectifiers", arXiv 1502.01852, section 2.2.
+Lu, Shin, Su, Karniadakis 2019, "Dying ReLU and initialization: theory and numerical examples", arXiv 1903.06733; He,
+Zhang, Ren, Sun 2015, "Delving deep into rectifiers", arXiv 1502.01852, section 2.2.
 """
 
 from relume.artifacts.findings import Judged

@@ -1,26 +1,26 @@
-"""Units whose firing rate is falling toward zero, and which still fire.
+"""Units that still fire, but whose firing rate is falling toward zero.
 
 ## What it finds
-Units that fired on at least 5 % of the samples before the latest window, and in it on less than a quarter of that and
-on less than 2 %, while they still fire. Only of activations whose units can die.
+Units that fired on at least 5 % of the samples before the latest window. In the window they still fire, but on less
+than a quarter of that and on less than 2 %. Only units that can die are judged.
 
 ## Why it hurts
-A unit that fires seldom gets its gradient seldom; when it has fallen silent no gradient brings it back. While it still
-fires it can be kept with little.
+A unit that rarely fires rarely gets a gradient, and once it is silent no gradient brings it back. While it still fires,
+a small change is enough to keep it.
 
 ## Evidence
-The firing rate before the window and in it, of the unit that fell furthest, and how many fell.
+The number of units whose rate fell, and for the unit that fell furthest its rate before the window and in it.
 
 ## False alarms
-Data that come in an order (a curriculum, unshuffled classes) move the rates without harm. Sparse units are wanted in
-some networks: a rate that falls and stays is no death.
+Ordered data (a curriculum, unshuffled classes) change the rates without harm. Some networks need sparse units: a rate
+that falls and then stays is not a death.
 
 ## Cure and its safety
-Lower the learning rate from this point in training, or warm it up in the next run; normalise before the activation.
-Look at the causes of the units that have died at this site.
+Lower the learning rate from this point in training, or warm it up in the next run; add a normalization before the
+activation. Check the causes of the units that have already died at this site.
 
 ## Sources
-Threshold by our own runs: on healthy examples no unit fell so far within a window of 1,000 examples.
+Threshold from our own runs: in healthy examples no unit fell that far within a window of 1,000 examples.
 """
 
 from relume.artifacts.findings import Judged
@@ -34,7 +34,7 @@ FIRED = 0.05
 """Of the samples before, at least."""
 
 NEAR_ZERO = 0.02
-"""Of the samples now, at most: a unit that has become sparse is not one that dies."""
+"""Of the samples now, at most: a unit that has become sparse is not dying."""
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
@@ -49,12 +49,12 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         return None
     worst = min(fell, key=lambda unit: fell[unit][1] / fell[unit][0])
     before, now = fell[worst]
-    said = "fell to less than a quarter of their rate, near zero"
+    said = "fire less than a quarter as often as before, near zero"
     evidence = f"{share(tuple(fell), site)} {said}; unit {worst}: {before:.1%} to {now:.2%}"
     return (
         tuple(fell),
         evidence,
-        "lower the learning rate from this point in training, or normalise before the activation",
+        "lower the learning rate from this point in training, or add a normalization before the activation",
     )
 
 

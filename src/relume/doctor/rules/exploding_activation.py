@@ -4,19 +4,21 @@
 A site whose output (root mean square, at the latest look) is more than 100 times that of the first look.
 
 ## Why it hurts
-Large activations make large gradients, overflow in half precision, and push what follows onto its flat parts.
+Large activations cause large gradients, overflow in half precision, and push the following activations onto their flat
+parts.
 
 ## Evidence
-Both root mean squares, and the largest |output| seen.
+Both root mean squares, and the largest |output|.
 
 ## False alarms
 Outputs that must grow (a regression of large numbers from small initial weights).
 
 ## Cure and its safety
-Lower the learning rate, decay the weights, or normalise before the activation; a bounded member (ReLU6) hides it.
+Lower the learning rate, use weight decay, or add a normalization before the activation. A bounded activation (ReLU6)
+only hides it.
 
 ## Sources
-He, Zhang, Ren, Sun 2015, arXiv 1502.01852, section 2.2 (the forward variance that an initialisation keeps).
+He, Zhang, Ren, Sun 2015, arXiv 1502.01852, section 2.2 (how an initialization keeps the forward variance).
 """
 
 from relume.artifacts.findings import Judged
@@ -31,7 +33,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         return None
     peak = site.statistics["peak"]
     evidence = f"its output grew from {first:.2g} to {now:.2g} (root mean square); the largest was {peak:.3g}"
-    return (), evidence, "lower the learning rate, decay the weights, or normalise before it"
+    return (), evidence, "lower the learning rate, use weight decay, or add a normalization before it"
 
 
 RULE = Rule("RLM012", "exploding_activation", "warning", _examine)

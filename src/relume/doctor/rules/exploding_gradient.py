@@ -5,15 +5,14 @@ A layer whose weight gradient (root mean square over its elements) at the latest
 the first look.
 
 ## Why it hurts
-A step is as large as the gradient: weights are thrown far away, units die in numbers, and soon numbers are no longer
-finite.
+The steps are as large as the gradient: weights jump far away, many units die, and outputs soon become NaN or infinite.
 
 ## Evidence
 Both gradients.
 
 ## False alarms
-A first look at a layer that starts at zero (a residual branch, LoRA) has hardly any gradient. Loss scaling that is not
-undone before the optimiser's step multiplies all gradients.
+A first look at a layer that starts at zero (a residual branch, LoRA) has hardly any gradient. Loss scaling that is
+not undone before the optimizer's step multiplies all gradients.
 
 ## Cure and its safety
 Clip the gradients (`torch.nn.utils.clip_grad_norm_`), lower the learning rate or warm it up.
@@ -32,7 +31,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     first, now = site.statistics.get("gradient_first", 0.0), site.statistics.get("gradient", 0.0)
     if not first or now < TIMES * first:
         return None
-    evidence = f"the gradient of {site.site.layer or 'its layer'} grew from {first:.2g} to {now:.2g} an element"
+    evidence = f"the gradient of {site.site.layer or 'its layer'} grew from {first:.2g} to {now:.2g} per element"
     return (), evidence, "clip the gradients, or lower or warm up the learning rate"
 
 

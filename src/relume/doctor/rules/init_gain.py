@@ -1,25 +1,25 @@
-"""Layers that start with a gain that does not fit their activation.
+"""Layers whose initial gain does not fit their activation.
 
 ## What it finds
-A layer whose initial weights have a gain √(E[w²] · inputs) of less than a third or more than three times the one that
-keeps the scale of the signal through this activation, and whose gain with its outputs in the place of its inputs, which
-keeps the scale of the gradient, is as far off: either of the two is enough.
+A layer whose initial weights have a gain √(E[w²] · inputs) below a third or above three times the gain that keeps the
+scale of the signal through this activation. The gain √(E[w²] · outputs), which keeps the scale of the gradient, must be
+as far off: if either fits, nothing is reported.
 
 ## Why it hurts
-Over L layers the scale of the signal goes with (gain / fitting gain)^L: through ten layers a factor of 3 is a factor of
-59,000, forwards and backwards.
+Over L layers the scale of the signal changes by (gain / fitting gain)^L: a factor of 3 becomes 59,000 over ten layers,
+forward and backward.
 
 ## Evidence
-The gain and the fitting one. It is measured at the first look, before the first step of the optimiser.
+The gain, measured at the first look, before the first step of the optimizer, and the fitting gain.
 
 ## False alarms
-A normalisation before the activation sets the scale itself; layers before one are not judged. In shallow networks it
-hardly matters. A network that is fine-tuned does not start from an initialisation. PyTorch's own default for linear
-and convolutional layers has a gain of 0.58, which is within the bound for ReLU. Sigmoids are not judged: they are
-outputs and gates, and are not there to keep a scale.
+A normalization before the activation sets the scale itself, so layers before one are not judged. In shallow networks
+the gain hardly matters. A network that is fine-tuned does not start from an initialization. PyTorch's own default for
+linear and convolutional layers has a gain of 0.58, which is within the bound for ReLU. Sigmoids are not judged, because
+they are outputs and gates.
 
 ## Cure and its safety
-`torch.nn.init.kaiming_normal_` or an initialiser that takes a gain, with `relume.gain(name)`.
+`torch.nn.init.kaiming_normal_` or an initializer that takes a gain, with `relume.gain(name)`.
 
 ## Sources
 He, Zhang, Ren, Sun 2015, arXiv 1502.01852, eq. 10 and 15 (with the slope below zero).
@@ -46,7 +46,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         f"{site.site.layer or 'its layer'} started with a gain of {measured:.2f}; {activation.title} keeps the scale "
         f"with {fitting:.2f}"
     )
-    return (), evidence, f'initialise it with relume.gain("{activation.name}")'
+    return (), evidence, f'initialize it with relume.gain("{activation.name}")'
 
 
 RULE = Rule("RLM014", "init_gain", "info", _examine)

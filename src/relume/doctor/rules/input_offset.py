@@ -1,21 +1,20 @@
-"""Layers whose input has a mean that outweighs its variation.
+"""Layers whose input has a mean much larger than its variation.
 
 ## What it finds
-A layer before an activation whose input has γ = ‖mean‖/‖std‖ of 3 or more, over features and samples of the latest
-look.
+A layer before an activation whose input has γ = ‖mean‖/‖std‖ ≥ 3 over the features and samples of the latest look.
 
 ## Why it hurts
-The sign of a unit's pre-activation is then decided by the mean: the unit is on for all examples or for none. One step
-along the mean moves all units at once, which is how many die together.
+The mean then decides the sign of a unit's pre-activation: the unit is on for all examples or for none. One step along
+the mean moves all units at once, so many die together.
 
 ## Evidence
 γ at the latest look.
 
 ## False alarms
-One-hot and other non-negative inputs have some offset by nature; behind a ReLU a γ about 1 is normal.
+One-hot and other non-negative inputs always have some offset; after a ReLU, γ ≈ 1 is normal.
 
 ## Cure and its safety
-Centre the data; put a normalisation before the layer; take a member whose mean output is near zero (ELU).
+Center the data, add a normalization before the layer, or use an activation whose mean output is near zero (ELU).
 
 ## Sources
 LeCun, Bottou, Orr, Müller 1998, "Efficient BackProp", section 4.3; Clevert, Unterthiner, Hochreiter 2016, section 2.
@@ -31,7 +30,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if offset < OFFSET:
         return None
     evidence = f"the mean of the input of {site.site.layer or 'its layer'} is {offset:.2g} times its variation"
-    return (), evidence, "centre the input: normalise the data, or put a normalisation before the layer"
+    return (), evidence, "center the input: normalize the data, or add a normalization before the layer"
 
 
 RULE = Rule("RLM015", "input_offset", "info", _examine)

@@ -1,22 +1,23 @@
-"""Units of a checkpoint that no gradient has reached for long, by the optimizer's moments.
+"""Units of a checkpoint that have had no gradient for a long time, judged by the optimizer's moments.
 
 ## What it finds
 Units whose parameters' moments have decayed as without a gradient for 95 steps or more. Adam keeps m and v of every
-parameter; without a gradient they fall by β1 and β2 a step, so that m²/v falls by ln(β2/β1²) = 0.21 a step from where
-it is in living units. Where a layer's units have gradients only now and then, much longer silences are asked for.
+parameter; without a gradient they fall by β1 and β2 a step, so m²/v falls by ln(β2/β1²) = 0.21 a step from its value in
+living units. If the units of a layer have gradients only now and then, a much longer silence is required.
 
 ## Why it hurts
-A unit behind a ReLU that never fires gets no gradient: it does not learn, and nothing but chance brings it back.
+A unit whose ReLU never fires gets no gradient: it does not learn, and only chance brings it back.
 
 ## Evidence
-How many steps ago the last gradient came: about, and at most. Within 20 steps for 100 to 800 steps on planted deaths;
-for longer ago m has vanished, and only "more than" is said. If an earlier checkpoint of the run is given too, v is
-compared: it has fallen by β2 in each step between the two, to rounding, if and only if no gradient came on any example.
+The number of steps since the last gradient: an estimate and an upper limit. On planted deaths 100 to 800 steps ago the
+estimate is within 20 steps; for older ones m has vanished, and the report says "more than". If you also give an earlier
+checkpoint of the run, v is compared: it has fallen by β2 in each step between the two, up to rounding, if and only if
+no example gave a gradient.
 
 ## False alarms
 A unit whose gradients became tiny rather than zero looks the same in one checkpoint; so does a layer that was frozen by
-setting its gradients to zero, and the row of a class or a token that no batch contained. Decay rates are taken from the
-file, and assumed to be 0.9 and 0.999 if it has none.
+setting its gradients to zero, and the row of a class or a token that no batch contained. Decay rates are read from the
+file; without them 0.9 and 0.999 are assumed.
 
 ## Cure and its safety
 As for `RLM001`. To see why the units died, watch the training: `relume run`.

@@ -1,19 +1,19 @@
-"""Layers whose gradient is noise from step to step.
+"""Layers whose gradient is mostly noise.
 
 ## What it finds
 A layer at least 99 % of whose weight gradient changes from look to look, while the loss of the run does not fall:
-1 − ‖E g‖² / E‖g‖² over 32 looks or more, freed of the part that the mean of a few noisy gradients has by chance.
+1 − ‖E g‖² / E‖g‖² over 32 looks or more, corrected for the chance part in the mean of a few noisy gradients.
 
 ## Why it hurts
 The steps are a random walk: the batch is too small or the learning rate too large for this layer to learn.
 
 ## Evidence
-The share, over how many looks, and the loss at the beginning and at the end of what was looked at.
+The share, the number of looks, and the loss at the first and at the last look.
 
 ## False alarms
-Most of a gradient is noise in most trainings that go well, which is why the loss is asked. A training that has arrived
-is such a walk too, and so is one whose loss is no measure of success (adversarial networks, reinforcement learning).
-The estimate mixes what changes by the batch with what changes because the weights move.
+Most of the gradient is noise in most successful trainings too, which is why the loss is checked. A training that has
+converged looks the same, and so does one whose loss does not measure success (adversarial networks, reinforcement
+learning). The estimate mixes changes from the batch with changes from moving weights.
 
 ## Cure and its safety
 A larger batch, a lower learning rate or a schedule that lowers it, more momentum.
@@ -28,7 +28,7 @@ from relume.doctor.rules.rule import Rule
 SHARE = 0.99
 LOOKS = 32
 FELL = 0.02
-"""Of the loss at the beginning: a loss that fell by less has not fallen."""
+"""Share of the first loss by which the loss must fall to count as falling."""
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
@@ -40,9 +40,9 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         return None
     evidence = (
         f"{noise:.1%} of the gradient of {site.site.layer or 'its layer'} is noise, over {looks:.0f} looks, and the "
-        f"loss does not fall ({first:.3g} at first, {last:.3g} at last)"
+        f"loss does not fall ({first:.3g} at first, {last:.3g} at the end)"
     )
-    return (), evidence, "a larger batch or a lower learning rate; where the training has arrived this is normal"
+    return (), evidence, "use a larger batch or a lower learning rate; after convergence this is normal"
 
 
 RULE = Rule("RLM013", "noisy_gradient", "info", _examine)

@@ -4,17 +4,17 @@
 Units with a NaN or an infinity among their outputs on any step that was looked at.
 
 ## Why it hurts
-A NaN spreads through every layer after it, and through the backward pass into all weights. The training is lost from
-that step on. A unit that gives NaN does not fire, but it is not dead: it is counted here and nowhere else.
+A NaN spreads through every later layer, and through the backward pass into all weights. From that step the training is
+lost. A unit that outputs NaN does not fire, but it is not dead: only this rule counts it.
 
 ## Evidence
-The first step that was looked at and had such an output (`non_finite_since` in the JSON), the learning rates around
-it, and the site at which it began: the one with the earliest such step, and of several the first in the network.
-The sum of |output| of the unit is not finite. A sum of finite numbers that overflows float32 is reported too, and is
-as much a fault.
+The first step that was looked at and had such an output (`non_finite_since` in the JSON), the learning rates around it,
+and the site where it began: the one with the earliest such step, or the first in the network if several have it. relume
+checks the sum of |output| of a unit. Finite outputs whose sum overflows float32 are reported too; they are as much a
+fault.
 
 ## False alarms
-None is known.
+None known.
 
 ## Cure and its safety
 Fix the first site: the others follow from it. Lower the learning rate or warm it up, clip gradients, use float32

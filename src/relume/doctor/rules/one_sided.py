@@ -1,20 +1,20 @@
-"""Leaky units that see only one side of their kink, so that they are linear on the data.
+"""Leaky units that see only one side of their kink, and so are linear on the data.
 
 ## What it finds
 Units of a LeakyReLU, PReLU or RReLU whose pre-activation had the same sign on every sample of the latest window.
 
 ## Why it hurts
-Such a unit cannot die, since its slope is nowhere 0, but on this data it is a straight line: with a small slope it
-passes hardly anything on, and its gradient is as small.
+Such a unit cannot die, because its slope is never 0, but on this data it is a straight line. With a small slope both
+its output and its gradient are small.
 
 ## Evidence
 The number of samples with the same sign. A unit whose learned slope is 0 is judged as a ReLU instead (`RLM001`).
 
 ## False alarms
-As for `RLM004`: behind a sum of positive numbers the positive side is natural.
+As for `RLM004`: after a sum of positive numbers the positive side is natural.
 
 ## Cure and its safety
-A normalisation before the activation balances the two sides.
+A normalization before the activation balances the two sides.
 
 ## Sources
 Maas, Hannun, Ng 2013; He et al. 2015, arXiv 1502.01852, section 2.1.

@@ -1,26 +1,26 @@
-"""An activation on the network's output, which the loss does not expect.
+"""An activation on the network's output that the loss does not expect.
 
 ## What it finds
 A ReLU, ReLU6 or softmax whose output goes straight into a cross-entropy (`F.cross_entropy`, `nn.CrossEntropyLoss`), and
 a ReLU or ReLU6 whose output goes straight into a regression loss (mean squared or absolute error, Huber). A reshape
-between them changes nothing; a pooling or a layer does.
+between them is allowed; a pooling or a layer is not.
 
 ## Why it hurts
-A cross-entropy takes logits and applies softmax itself. After a ReLU no logit is below 0, so that a class that is ruled
-out looks like one that was never seen; after a softmax no class of K can get more than e / (e + K − 1) of the
-probability, and the gradients are small. A regressor that ends in a ReLU predicts nothing below 0, and an output that
-dies stays 0 for every example, without a gradient.
+A cross-entropy takes logits and applies softmax itself. After a ReLU no logit is below 0, so the network cannot rule
+out a class. After a softmax no class of K can get more than e / (e + K − 1) of the probability, and the gradients are
+small. A regressor that ends in a ReLU predicts nothing below 0, and an output that dies stays 0 for every example,
+without a gradient.
 
 ## Evidence
-The loss that took the output, seen as it was called; for a regression the share of targets below 0.
+The call of the loss with this output; for a regression also the share of targets below 0.
 
 ## False alarms
-Targets that cannot be negative (counts, prices, rectified features) suit a ReLU, though not its death: softplus gives
-the same range with a slope everywhere. A loss between features of two networks is not reported.
+Targets that cannot be negative (counts, prices, rectified features) suit a ReLU, but softplus has the same range and
+cannot die. A loss between features of two networks is not reported.
 
 ## Cure and its safety
-Remove the last activation. The outputs change their meaning: whatever reads them as probabilities must apply softmax
-itself.
+Remove the last activation. This changes the meaning of the outputs: code that reads them as probabilities must apply
+softmax itself.
 
 ## Sources
 PyTorch, `torch.nn.CrossEntropyLoss`: "the input is expected to contain the unnormalized logits for each class";

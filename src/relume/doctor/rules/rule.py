@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from relume.artifacts.findings import Finding, Judged, Severity
 
 Check = Callable[[Judged], tuple[tuple[int, ...], str, str] | None]
-"""Judged site → (units, evidence, advice), or None where the rule has nothing to say."""
+"""Judged site → (units, evidence, advice), or None if the rule finds nothing."""
 
 
 @dataclass(frozen=True)
 class Rule:
     """A pathology: its code, its name (the file's stem), how bad it is, and its check.
 
-    ``proven``: by a single example, so that it is as bad at a site of which few were seen. ``audits``: it judges the
-    layers of a checkpoint, of which nothing ran; the others judge what was seen of a run.
+    ``proven``: a single example proves it, so a site with few examples keeps the severity. ``audits``: the rule judges
+    the layers of a checkpoint; the others judge a run.
     """
 
     code: str
@@ -35,7 +35,7 @@ class Rule:
         return f"# {self.code} {self.name}\n\n{inspect.cleandoc(module.__doc__ or '')}\n"
 
     def check(self, site: Judged) -> Finding | None:
-        """The rule's finding at a site. A provisional site's is never more than information, unless it is proven."""
+        """The rule's finding at a site. At a provisional site it is only information, unless it is proven."""
         found = self.examine(site)
         if found is None:
             return None
@@ -43,5 +43,5 @@ class Rule:
         provisional = site.provisional and not self.proven
         severity: Severity = "info" if provisional else self.severity
         if provisional:
-            evidence += f"; provisional: only {site.examples:,} examples were seen"
+            evidence += f"; provisional: only {site.examples:,} examples seen"
         return Finding(self.code, self.name, severity, site.site.key, units, evidence, advice)

@@ -1,11 +1,11 @@
-"""ReLU6 units that stand at their upper bound.
+"""ReLU6 units that stay at their upper bound.
 
 ## What it finds
 Units of a ReLU6 (or of a clamp to [0, c]) whose pre-activation is at the bound or above on at least 99 % of the
 samples of the latest window.
 
 ## Why it hurts
-Above the bound the slope is 0, as it is below zero: the unit's output is a constant and its weights do not learn.
+Above the bound the slope is 0, as below zero: the unit's output is constant and its weights do not learn.
 
 ## Evidence
 The share of samples at the bound.
@@ -14,8 +14,8 @@ The share of samples at the bound.
 A unit at the bound on 99 % of the samples still learns from the others.
 
 ## Cure and its safety
-A smaller learning rate, a normalisation before the activation, or ReLU where no bound is needed; the bound exists
-for fixed-point arithmetic (Howard et al. 2017, MobileNets).
+A smaller learning rate, a normalization before the activation, or ReLU if no bound is needed; the bound is meant for
+fixed-point arithmetic (Howard et al. 2017, MobileNets).
 
 ## Sources
 Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10" (the 6); Howard et al. 2017, arXiv 1704.04861.
@@ -36,7 +36,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     return (
         site.stuck_high,
         evidence,
-        "lower the learning rate, normalise before it, or take ReLU where no bound is needed",
+        "lower the learning rate, add a normalization before it, or use ReLU if no bound is needed",
     )
 
 

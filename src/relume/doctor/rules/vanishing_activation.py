@@ -5,18 +5,18 @@ A site whose units fire, and whose output (root mean square, at the latest look)
 the first look.
 
 ## Why it hurts
-The layer passes hardly anything on. Its units fire as before, so that no count of dead ones shows it: a ReLU asks for
-the sign of a number and not for its size.
+The layer passes on hardly any signal. Its units fire as before, because firing depends on the sign of a number and not
+on its size, so no count of dead units shows it.
 
 ## Evidence
-Both root mean squares, and how much the gradient of its layer has shrunk, where that is known.
+Both root mean squares, and how much the gradient of its layer has shrunk, if that is known.
 
 ## False alarms
 A part of a network that is faded out on purpose.
 
 ## Cure and its safety
-Weight decay that is too strong is the usual cause, above all with a large learning rate: the weights lose the product
-of both at each step. Lower it, or leave this layer out of it.
+The usual cause is weight decay that is too strong, above all with a large learning rate: each step shrinks the weights
+by the product of both. Lower it, or exclude this layer from it.
 
 ## Sources
 Krogh, Hertz 1991, "A simple weight decay can improve generalization" (weights fall by the factor 1 − rate · decay).
@@ -35,7 +35,9 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     evidence = f"its output shrank from {first:.2g} to {now:.2g} (root mean square)"
     before, gradient = site.statistics.get("gradient_first", 0.0), site.statistics.get("gradient", 0.0)
     if before and gradient:
-        evidence += f", the gradient of {site.site.layer or 'its layer'} from {before:.2g} to {gradient:.2g} an element"
+        evidence += (
+            f", the gradient of {site.site.layer or 'its layer'} from {before:.2g} to {gradient:.2g} per element"
+        )
     return (), evidence, "lower the weight decay or the learning rate of the layers up to here"
 
 

@@ -4,26 +4,26 @@
 A layer whose weight gradient (root mean square over its elements, at the latest look) is less than 1/10,000 of the
 largest among the layers of the model that feed an activation.
 
-Of layers that are stepped by an optimiser which scales each gradient (Adam and its relatives, RMSprop, Adagrad) only
-those are named whose gradient is below 1e-8 as well, the ε from which on such an optimiser no longer scales.
+Some optimizers scale each gradient (Adam and its relatives, RMSprop, Adagrad). Their layers are reported only if the
+gradient is also below 1e-8, the ε below which such an optimizer no longer scales it.
 
 ## Why it hurts
-With one learning rate for all, such a layer stays where it was initialised while the others learn on top of it.
+With one learning rate for all layers, this layer stays at its initialization while the others learn on top of it.
 
 ## Evidence
 The ratio to the largest, and the gradient itself.
 
 ## False alarms
-A layer that is frozen on purpose has no gradient and is not judged. Tied or very wide layers have smaller gradients an
-element, and so has the bottom of a U-Net, around which the skip connections lead.
+A layer that is frozen on purpose has no gradient and is not judged. Tied or very wide layers have smaller gradients per
+element, and so has the bottom of a U-Net, because the skip connections bypass it.
 
 ## Cure and its safety
-An initialisation by the activation's gain (`relume.gain`), a normalisation, a residual way around, or an activation
-with a slope near 1 in the place of a saturating one.
+Initialize with the activation's gain (`relume.gain`), add a normalization or a residual connection, or replace a
+saturating activation by one with a slope near 1.
 
 ## Sources
 Bengio, Simard, Frasconi 1994, "Learning long-term dependencies with gradient descent is difficult"; Glorot, Bengio
-2010, section 4; the threshold is that of a ratio of 1e-4 between layers, an order below what a healthy deep net shows.
+2010, section 4; the threshold of 1e-4 is an order of magnitude below the ratios in a healthy deep net.
 """
 
 from relume.artifacts.findings import Judged
@@ -43,10 +43,10 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if site.optimizer.partition("#")[0] in SCALING and site.statistics["gradient"] >= EPSILON:
         return None
     evidence = (
-        f"the gradient of {site.site.layer or 'its layer'} is {site.statistics['gradient']:.2g} an element, "
+        f"the gradient of {site.site.layer or 'its layer'} is {site.statistics['gradient']:.2g} per element, "
         f"{site.gradient_share:.1g} of the largest in the model"
     )
-    return (), evidence, "initialise by the activation's gain, normalise, or add a residual way around"
+    return (), evidence, "initialize with the activation's gain, add a normalization, or add a residual connection"
 
 
 RULE = Rule("RLM010", "vanishing_gradient", "warning", _examine)

@@ -1,20 +1,20 @@
-"""Sites whose range would cost bits in fixed point.
+"""Sites whose range would cost precision in fixed point.
 
 ## What it finds
-A site whose largest |output| is so far above its root mean square that eight bits over that range leave a
+A site whose largest |output| is so far above its root mean square that eight bits over that range give a
 signal-to-noise ratio below 20 dB.
 
 ## Why it hurts
-Quantisation spreads its 255 steps over the whole range: where a few values are huge, all the others share few steps.
+Quantization spreads its 255 steps over the whole range: if a few values are huge, all the others share a few steps.
 
 ## Evidence
-The ratio in dB, the largest |output| and the root mean square, the larger one of the first look and the latest.
+The ratio in dB, the largest |output|, and the larger of the root mean squares at the first and at the latest look.
 
 ## False alarms
-It says nothing of a network that stays in floating point. Calibration that clips outliers recovers much.
+It does not matter for a network that stays in floating point. Calibration that clips outliers recovers much precision.
 
 ## Cure and its safety
-A bounded activation (ReLU6, or another bound at about the range that is needed), or clipping at calibration.
+A bounded activation (ReLU6, or another bound near the range that is needed), or clipping at calibration.
 
 ## Sources
 Widrow, Kollár 2008, "Quantization noise", chapter 3 (a step of Δ adds noise of Δ²/12); Krizhevsky 2010, "Convolutional
@@ -41,7 +41,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if ratio >= LEAST_DB:
         return None
     evidence = f"int8 over its range would leave {ratio:.0f} dB: the largest output is {peak:.3g}, the usual {rms:.2g}"
-    return (), evidence, "for fixed point take ReLU6 or another bound here, or clip at calibration"
+    return (), evidence, "for fixed point use ReLU6 or another bound here, or clip at calibration"
 
 
 RULE = Rule("RLM016", "wide_range", "info", _examine)

@@ -1,4 +1,4 @@
-"""Phrases that several rules say."""
+"""Phrases shared by several rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def share(units: Sequence[int], site: Judged) -> str:
 
 
 def died_when(units: Sequence[int], site: Judged) -> str:
-    """``died between steps 4 and 116``; without a death on record, when one of the units was last seen firing."""
+    """``died between steps 4 and 116``; without a recorded death, when one of the units was last seen firing."""
     deaths = site.deaths()
     known = [deaths[unit] for unit in units if unit in deaths]
     return died(known) if known else f"last seen firing at step {max(site.last_fired[unit] for unit in units):,}"
@@ -29,7 +29,7 @@ def died_on(examples: int) -> str:
 
 
 def percent(share: float) -> str:
-    """``5.5 %``: two digits, three from 10 % on."""
+    """``5.5 %``: two digits, three from 10 %."""
     return f"{100 * share:.{2 if share < 0.1 else 3}g} %"
 
 
@@ -47,7 +47,7 @@ def why(units: Sequence[int], site: Judged) -> str:
 
 
 def advice(units: Sequence[int], site: Judged) -> str:
-    """What to do about the most frequent cause that is known, or about the input where that explains it."""
+    """The advice for the most frequent known cause, or for the input if that explains it."""
     kinds = _kinds(site.cause[unit] for unit in units if unit in site.cause)
     kind = kinds[0][0] if kinds else "unknown"
     if kind in ("unknown", "born dead") and site.statistics.get("offset", 0.0) >= OFFSET:

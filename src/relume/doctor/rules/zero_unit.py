@@ -4,19 +4,19 @@
 Rows of a weight that are exactly zero, with a bias (or a shift of the normalization after it) that is not above zero.
 
 ## Why it hurts
-The unit computes the same number for every input, and a ReLU after it is off: no gradient reaches it, so it stays as it
-is. It takes memory and time and adds nothing.
+The unit computes the same number for every input, and a ReLU after it is off. No gradient reaches it, so it never
+changes. It uses memory and time and adds nothing.
 
 ## Evidence
-The stored numbers themselves: this holds for every input, not only for data that was seen.
+The stored numbers. This is true for every input, not only for the data seen.
 
 ## False alarms
-A layer without an activation after it (an output, an attention's projection) can have such rows too; there they are
-pruned or unused outputs. A layer that is zero as a whole starts at zero by design and is not judged.
+A layer without an activation after it (an output, an attention's projection) can have such rows too, as pruned or
+unused outputs. A layer that is entirely zero starts at zero by design and is not judged.
 
 ## Cure and its safety
-Removing the unit leaves the outputs as they are. Training it again needs new incoming weights. If weight decay or
-pruning made the zeros, it will do so again.
+Removing the unit does not change the outputs. To train it again, give it new incoming weights. If weight decay or
+pruning made the zeros, it will make them again.
 
 ## Sources
 Mehta, Kim, Theobalt 2019, "On implicit filter level sparsity in convolutional neural networks", arXiv 1811.12495.

@@ -276,7 +276,7 @@ class JaxProbe(CountingProbe):
             return super().aside(real, *args, **kwargs)
 
     def stepped(self, optimizer: Any) -> None:
-        """An optimiser's step was traced."""
+        """An optimizer's step was traced."""
         self._optimizer = type(optimizer).__name__
 
 

@@ -1,1 +1,1 @@
-"""Watching Keras on each of its backends: which layer, which line, which optimiser."""
+"""Watching Keras on each of its backends: which layer, which line, which optimizer."""

@@ -57,20 +57,24 @@ def least_seeds(candidates: int) -> int:
 
 
 def delta_of(base: Sequence[Trial], terms: Terms) -> float:
-    """What counts as worse: what was asked, or one standard deviation of the script's own runs."""
+    """What counts as worse: what was asked, or one standard deviation of the script's own runs.
+
+    If they all end with one value, such as a return of 1, it is 1 % of that: nothing can be shown not to be worse by 0.
+    """
     if terms.delta is not None:
         return terms.delta
     values = _values(base, terms)
-    return float(np.nanstd(values, ddof=1)) if np.isfinite(values).sum() > 1 else 0.0
+    values = values[np.isfinite(values)]
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return spread or 0.01 * abs(float(values.mean())) if len(values) else 0.0
 
 
 def hopeless(base: Sequence[Trial], runs: Sequence[Trial], terms: Terms) -> str:
     """Why the first runs show that a cure will not hold, "" if they do not."""
     if len(runs) < FIRST:
         return ""
-    failed = [run for run in runs if run.status != "finished"]
-    if len(failed) == len(runs):
-        return f"all of its first {len(runs)} runs failed ({failed[0].error or failed[0].status})"
+    if all(run.status != "finished" for run in runs):
+        return _failures(runs)
     before, after = _dead(base, runs)
     if after and statistics.fmean(after) > max(terms.max_dead, statistics.fmean(before) / 2):
         return f"after {len(runs)} runs more than half as many units were dead as before"
@@ -89,7 +93,7 @@ def tried(contender: Contender, base: Sequence[Trial], runs: Sequence[Trial], te
     p_metric = _not_worse(old, new, delta_of(base, terms), terms.mode)
     failed = int(np.isnan(new).sum())
     dead = (_mean(before), _mean(after))
-    outcome, why = _outcome(dead, p_dead, p_metric, failed, terms)
+    outcome, why = _outcome(dead, p_dead, p_metric, _failures(runs) if failed else "", terms)
     if len(runs) < seeds and outcome != "failed":
         outcome, why = "given up", hopeless(base, runs, terms) or why
     return Tried(
@@ -115,20 +119,32 @@ def says(contender: Contender) -> str:
 
 
 def _outcome(
-    dead: tuple[float, float], p_dead: float, p_metric: float, failed: int, terms: Terms
+    dead: tuple[float, float], p_dead: float, p_metric: float, failures: str, terms: Terms
 ) -> tuple[Outcome, str]:
-    if failed:
-        return "failed", f"{failed} of its runs ended without a value"
+    if failures:
+        return "failed", failures
     if not p_dead <= terms.level:
         return "no effect", f"fewer deaths are not shown (p = {p_dead:.2g}, needed: {terms.level:.2g})"
     if dead[1] > terms.max_dead:
-        return (
-            "fewer",
-            f"{100 * dead[1]:.2g} % of the units are still dead, more than {100 * terms.max_dead:g} % (--max-dead)",
-        )
+        holds = p_metric <= ALPHA
+        accepting = f"--max-dead {math.ceil(100 * dead[1])}% would accept that"
+        rest = accepting if holds else _may_be_worse(p_metric, terms)
+        return "fewer", f"{100 * dead[1]:.2g} % of the units are still dead; {rest}"
     if not p_metric <= ALPHA:
-        return "worse", f"{terms.metric} may be worse by delta or more (p = {p_metric:.2g}, needed: {ALPHA:g})"
+        return "worse", _may_be_worse(p_metric, terms)
     return "cured", ""
+
+
+def _may_be_worse(p_metric: float, terms: Terms) -> str:
+    return f"{terms.metric} may be worse by delta or more (p = {p_metric:.2g}, needed: {ALPHA:g})"
+
+
+def _failures(runs: Sequence[Trial]) -> str:
+    """``2 of its 8 runs failed (NameError: name 'loss' is not defined)``."""
+    failed = [run for run in runs if run.status != "finished"]
+    how = "diverged" if failed and all(run.status == "diverged" for run in failed) else "failed"
+    reason = failed[0].error or failed[0].status if failed else "they gave no value of the metric"
+    return f"{len(failed) or 'some'} of its {len(runs)} runs {how} ({reason})"
 
 
 def _not_worse(old: Array, new: Array, delta: float, mode: Mode) -> float:

@@ -31,7 +31,7 @@ ONE_LINE = 100
 """Columns of the overview at most: the longest of its lines is cut there."""
 
 ONE_TABLE = 170
-"""Terminals at least this wide get the whole comparison as one table; narrower ones facts and judgement
+"""Terminals at least this wide get the whole comparison as one table; narrower ones facts and judgment
 apart."""
 
 FRAMEWORK_TITLES = {
@@ -108,7 +108,7 @@ def overview(width: int) -> RenderableType:
         value = partial(a.value, xp=NUMPY, **a.defaults())
         curve = braille.miniature(value, (-3, 3), (-1.25, 2.75)) if a.elementwise else ""
         table.add_row(a.title, curve, a.can_die.split()[0].rstrip(":,;"), a.when_to_use.split(". ")[0].rstrip("."))
-    return Group(table, Text(" One in full: relume explain NAME. All in full: relume list --full", style="dim"))
+    return Group(table, Text(" Details: relume explain NAME. Everything: relume list --full", style="dim"))
 
 
 def family(width: int) -> RenderableType:
@@ -117,12 +117,12 @@ def family(width: int) -> RenderableType:
     judgement = ("Advantages", "Disadvantages", "When to use")
     if width >= ONE_TABLE:
         return Group(_comparison(facts + judgement, ""), _relatives())
-    return Group(_comparison(facts, "What they are"), _comparison(judgement, "Which to take"), _relatives())
+    return Group(_comparison(facts, "The activations"), _comparison(judgement, "Which to use"), _relatives())
 
 
 def _relatives() -> Text:
     others = ", ".join(a.title for a in ACTIVATIONS.values() if not a.rectifier)
-    return Text(f" {others}: no rectifiers; here for comparison. One in full: relume explain NAME", style="dim")
+    return Text(f" {others}: not rectifiers, listed for comparison. Details: relume explain NAME", style="dim")
 
 
 def _comparison(columns: tuple[str, ...], title: str) -> Table:
@@ -301,7 +301,7 @@ def _fires_words(edge: float) -> str:
 def _gain_words(a: Activation) -> str:
     gain = a.gain(**a.defaults())
     where = " (at the defaults)" if a.parameters else ""
-    number = f"{gain:.4f}{where}, to keep the scale of N(0, 1) pre-activations. " if isfinite(gain) else "none. "
+    number = f"{gain:.4f}{where}, which keeps the scale of N(0, 1) pre-activations. " if isfinite(gain) else "none. "
     return (number + a.gain_note).strip()
 
 

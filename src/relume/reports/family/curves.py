@@ -106,7 +106,7 @@ def _by_position(activation: Activation, position: int) -> str:
         return activation.parameters[position].name
     names = ", ".join(p.name for p in activation.parameters) or "none"
     raise ParameterError(
-        f"{activation.title} takes fewer parameters than were given; its parameters: {names}.",
+        f"{activation.title} has fewer parameters than you gave; its parameters: {names}.",
         slug="unknown-parameter",
     )
 
@@ -119,7 +119,7 @@ def _number(activation: Activation, key: str, value: str) -> float | str:
         return float(Fraction(value)) if "/" in value else float(value)
     except (ValueError, ZeroDivisionError):
         raise ParameterError(
-            f"{activation.title}: {key} = {value!r} is not a number. Write it as in {activation.name}:0.1.",
+            f"{activation.title}: {key} = {value!r} is not a number. Write it like {activation.name}:0.1.",
             slug="not-a-number",
         ) from None
 
@@ -225,7 +225,7 @@ def _zero(alt: Any, axis: str, within: Any) -> Any:
 
 
 def _scales(alt: Any, labels: list[str], width: int) -> dict[str, Any]:
-    """Colour and dash by curve, in one legend below, in as many columns as fit ``width``."""
+    """Color and dash by curve, in one legend below, in as many columns as fit ``width``."""
     longest = max(len(label) for label in labels) * LETTER + 70
     legend = alt.Legend(
         orient="bottom",
@@ -254,7 +254,7 @@ def save(picture: Any, path: Path, width: float | None = None) -> None:
     Args:
         picture: from :func:`chart`.
         path: of the file.
-        width: of the whole picture in centimetres, as it will stand in a column; letters grow and shrink with it, and
+        width: of the whole picture in centimeters, as it will stand in a column; letters grow and shrink with it, and
             a PNG has 300 points an inch. None: 1 cm for each 28.3 points, and a PNG of three times the points.
 
     Raises: RelumeError: an ending that is none of :data:`ENDINGS`, or a file that cannot be written.
@@ -273,7 +273,7 @@ def save(picture: Any, path: Path, width: float | None = None) -> None:
 
 
 def _sized(picture: Any, ending: str, width: float) -> bytes:
-    """The chart in a format, so many centimetres wide."""
+    """The chart in a format, so many centimeters wide."""
     import vl_convert
 
     svg: str = vl_convert.vegalite_to_svg(picture.to_dict())
@@ -294,6 +294,6 @@ def check_ending(path: Path) -> None:
     """Refuse a file name that does not say which kind of picture it is to be."""
     if path.suffix.lower() not in ENDINGS:
         raise RelumeError(
-            f"{path.name!r} does not end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}: the ending chooses the format.",
+            f"{path.name!r} does not end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}: the ending selects the format.",
             slug="file-ending",
         )

@@ -36,7 +36,7 @@ def table(rows: Sequence[Deviation]) -> RenderableType:
             shown.add_row(Text(row.where), Text(_asked(row)), Text(_numbers(row.native_gives)), ours, Text(says))
         if of_it:
             shown.add_section()
-    note = f" {len(rows)} rows, each proved against the installed frameworks by relume's tests."
+    note = f" {len(rows)} rows; relume's tests check each against the installed frameworks."
     return Group(shown, Text(note, style="dim"))
 
 

@@ -16,9 +16,9 @@ def sentences(run: Mapping[str, Any]) -> list[str]:
         return []
     told = [*_swapped(facts["changed"]), *_revived(facts["changed"])]
     left = [f"{each['place']}: {each['what']}" for each in facts["left"]]
-    told += [f"Left alone: {text}" for text in left[:MOST_FINDINGS]]
+    told += [f"Not changed: {text}" for text in left[:MOST_FINDINGS]]
     if len(left) > MOST_FINDINGS:
-        told.append(f"… and {len(left) - MOST_FINDINGS} more places left alone; --json has all")
+        told.append(f"… and {len(left) - MOST_FINDINGS} more places not changed; --json has all")
     return told or ["Nothing was changed"]
 
 

@@ -31,7 +31,7 @@ def render(difference: Difference, names: tuple[str, str]) -> RenderableType:
         changed = [shift for shift in difference.shifts if shift.died or shift.lived]
         parts += [line for shift in changed[:_MOST] for line in _units(shift, known[shift.site.key])]
         if changed:
-            note = "Single units are the same ones only where both runs began from the same weights."
+            note = "Units correspond only if both runs started from the same weights."
             parts += [Text(note, style="dim"), Text()]
     parts += _alone(f"Only in A, {names[0]}", difference.lost) + _alone(f"Only in B, {names[1]}", difference.new)
     return Group(*parts)
@@ -48,7 +48,7 @@ def headline(difference: Difference, before: str) -> str:
     if not difference.comparable:
         return why_not(difference).rstrip(".")
     if any(shift.died or shift.lived for shift in difference.shifts) and not change:
-        return f"as many dead units as in {before}, but not the same ones"
+        return f"the same number of dead units as in {before}, but different ones"
     if not change:
         return f"no change in dead units since {before}"
     return f"{change:+,} dead unit{'s' * (abs(change) != 1)} since {before}".replace("-", "−")
@@ -90,7 +90,7 @@ def why_not(difference: Difference) -> str:
         empty = "A and B" if not (difference.before.sites or difference.after.sites) else ""
         empty = empty or ("A" if not difference.before.sites else "B")
         return f"These runs cannot be compared: no activation was watched in {empty}."
-    return "These runs cannot be compared: they have no site in common. Are they of the same network?"
+    return "These runs cannot be compared: they have no site in common. Do they train the same network?"
 
 
 def _sides(difference: Difference, names: tuple[str, str]) -> Table:
@@ -130,9 +130,9 @@ def _table(shifts: Sequence[Shift], names: dict[str, str]) -> RenderableType:
             f"{_rate(shift.rate[0])} → {_rate(shift.rate[1])}",
             _largest(shift),
         )
-    notes = [Text("A → B; shift: the unit whose firing rate differs most, and by how much.", style="dim")]
+    notes = [Text("A → B. shift: the unit whose firing rate differs most, and the difference.", style="dim")]
     if any(shift.provisional for shift in shifts):
-        notes.append(Text("~: provisional, seen on fewer than 300 examples in one of the runs.", style="dim"))
+        notes.append(Text("~ provisional: fewer than 300 examples seen in one of the runs.", style="dim"))
     if len(shifts) > _MOST:
         notes.append(Text(f"… and {len(shifts) - _MOST} more sites; --json has all.", style="dim"))
     return Group(table, *notes)

@@ -17,9 +17,12 @@ _STYLES = {"cured": "bold green", "fewer": "yellow"}
 def render(found: Fixed) -> RenderableType:
     """Headline, one row a cure, and what the proof covers."""
     parts: list[RenderableType] = [_headline(found), Text(), _table(found), Text()]
-    parts += [Text(f"{each.cure}: {each.why}.", style="dim") for each in found.tried if each.why]
+    reasons = dict.fromkeys(each.why for each in found.tried if each.why)
+    for why in reasons:
+        cures = ", ".join(each.cure for each in found.tried if each.why == why)
+        parts.append(Text(f"{cures}: {why}.", style="dim"))
     if found.untried:
-        parts.append(Text(f"Not tried, because one holds: {', '.join(found.untried)}.", style="dim"))
+        parts.append(Text(f"Not tried, because one works: {', '.join(found.untried)}.", style="dim"))
     parts.append(Text(_proof(found), style="dim"))
     return Group(*parts)
 
@@ -27,7 +30,9 @@ def render(found: Fixed) -> RenderableType:
 def _headline(found: Fixed) -> Text:
     cure = found.cure
     if cure is None:
-        return Text(f"None of {len(found.tried)} cures holds.", style="bold yellow")
+        number = len(found.tried)
+        text = "The cure that was tried does not work." if number == 1 else f"None of {number} cures works."
+        return Text(text, style="bold yellow")
     before, after = (percent(share) for share in cure.dead)
     told = Text(f"Cured by {cure.cure}", style="bold green")
     return told.append(f": {cure.says}. {before} of the units were dead, now {after} are.", style="not bold")
@@ -67,9 +72,9 @@ def _number(value: float) -> str:
 def _proof(found: Fixed) -> str:
     better = "more" if found.mode == "max" else "less"
     return (
-        f"Each cure ran on {found.seeds} seeds, paired with the script as it stands. Fewer deaths: "
-        f"p ≤ {found.level:.2g} (5 % shared by all cures). {found.metric} ({better} is better): not worse by "
-        f"{found.delta:.3g} or more, at 5 %."
+        f"Each cure ran on {found.seeds} seeds, paired with the unchanged script. Fewer deaths: "
+        f"p ≤ {found.level:.2g} (5 % shared by all cures). {found.metric} ({better} is better; choose with --metric): "
+        f"not worse by {found.delta:.3g} or more (--delta), at 5 %."
     )
 
 

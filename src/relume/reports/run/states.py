@@ -13,7 +13,7 @@ from relume.artifacts.findings import Findings, Judged
 
 @dataclass(frozen=True)
 class State:
-    """A word for a unit, how it is drawn (``key`` names its colour and its pattern), and the lists that say so."""
+    """A word for a unit, how it is drawn (``key`` names its color and its pattern), and the lists that say so."""
 
     key: str
     label: str
@@ -23,20 +23,20 @@ class State:
 
 STATES = (
     State("broken", "NaN or infinite", "an output was NaN or infinite", ("non_finite",)),
-    State("dead", "dead", "silent on every example it was judged on", ("dead",)),
-    State("stuck", "stuck", "on a flat part of its curve on 99 % of the samples", ("stuck_high", "saturated")),
+    State("dead", "dead", "did not fire on any example of the window", ("dead",)),
+    State("stuck", "stuck", "on a flat part of its curve for 99 % of the samples", ("stuck_high", "saturated")),
     State("rare", "rare", "fires on less than 1 % of the samples", ("rare",)),
-    State("on", "always on", "never switches, so that it is a straight line on the data", ("always_on", "one_sided")),
-    State("healthy", "healthy", "fires, and its slope lets it learn"),
+    State("on", "always on", "never switches, so it is linear on the data", ("always_on", "one_sided")),
+    State("healthy", "healthy", "fires, and can learn"),
 )
-"""In the order of their weight: a unit that is two of these is shown as the first."""
+"""Worst first: a unit in two of these states is shown as the first."""
 
 HEALTHY = len(STATES) - 1
 LOST = frozenset(("broken", "dead", "stuck"))
-"""States in which a unit does no work."""
+"""States in which a unit is useless."""
 
 BINS = 20
-"""Of firing rates above 0; the units that never fired have a bin of their own."""
+"""Of firing rates above 0; units that never fired have a separate bin."""
 
 
 def codes(judged: Judged) -> NDArray[np.uint8]:
@@ -54,7 +54,7 @@ def counts(states: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def lost(judged: Judged) -> int:
-    """How many units of a site do no work."""
+    """How many units of a site are useless."""
     fields = [name for state in STATES if state.key in LOST for name in state.fields]
     return len({unit for name in fields for unit in getattr(judged, name)})
 
@@ -93,7 +93,7 @@ def histogram(rates: Sequence[float | None]) -> tuple[int, ...]:
 
 
 def ranges(units: Sequence[int], most: int = 60) -> str:
-    """Numbers of units with neighbours put together, and how many more there are.
+    """Numbers of units with neighbors put together, and how many more there are.
 
     Example:
         >>> ranges([0, 1, 2, 5, 7, 8])

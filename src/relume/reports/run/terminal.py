@@ -156,12 +156,15 @@ def _foot(findings: Findings) -> list[RenderableType]:
     assumed = [f"{judged.site.file}:{judged.site.line}" for judged in findings.sites if judged.site.axis_assumed]
     if assumed:
         parts.append(
-            Text(f"Unit axis assumed, because the layer before it is not known: {', '.join(assumed)}.", style="dim")
+            Text(
+                f"Unit axis assumed, because the layer before the activation is unknown: {', '.join(assumed)}.",
+                style="dim",
+            )
         )
     if findings.sites and (overhead := wording.overhead(findings.run)):
         parts.append(Text(f"{overhead}.", style="dim"))
     if findings.run.get("fault"):
-        parts.append(Text(f"An error of relume's own ended the watching early: {findings.run['fault']}", style="red"))
+        parts.append(Text(f"A bug in relume ended the watching early: {findings.run['fault']}", style="red"))
     if findings.not_observed:
         parts.append(Text("Not observed:", style="dim"))
         rows = findings.not_observed

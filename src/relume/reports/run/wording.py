@@ -14,7 +14,7 @@ from relume.artifacts.recording import Site
 
 NONE = "·"
 MOST_FINDINGS = 12
-"""Findings and places printed in full; the rest are counted."""
+"""Findings and places printed in full; the others are counted."""
 
 COUNTS = (
     ("dead", "dead", "bold yellow"),
@@ -91,17 +91,17 @@ def overhead(run: Mapping[str, Any]) -> str:
         return ""
     allowance = f" or {run['allowance_ns'] / 1e9:.3g} s" if run.get("allowance_ns") else ""
     above = seconds > FEW_SECONDS and share is not None and share > run.get("budget", 1) + MARGIN
-    why = "; a step this short may cost 20 µs" if above else ""
+    why = "; 20 µs per step are allowed" if above else ""
     asked = f" (budget {percent(run['budget'])}{allowance}{why})" if run.get("budget") and not run.get("every") else ""
     return f"Overhead: {', '.join(parts)}{asked}"
 
 
 FEW_SECONDS = 1.0
-"""Of overhead: a share of a short run says little, so the seconds stand beside it."""
+"""Below this the seconds are given too, because a share of a short run says little."""
 
 
 MARGIN = 0.005
-"""By so much may the stated share lie above the budget without a word: a stopwatch scatters as much."""
+"""The stated share may exceed the budget by this much without a comment: measured times scatter as much."""
 
 
 def percent(share: float) -> str:
@@ -138,20 +138,18 @@ def why_nothing(findings: Findings) -> str:
     """Why no activation was watched."""
     run = findings.run
     if audited(findings):
-        return "The checkpoint has no linear layer, no convolution and no batch normalization."
+        return "The checkpoint has no linear layer, convolution or batch normalization."
     if unfinished(findings):
         return "The run is not finished, or it was cut off before anything was written."
     if not any(package in run for package in WATCHED):
-        return "The script imported none of PyTorch, TensorFlow, Keras and JAX."
+        return "The script did not import PyTorch, TensorFlow, Keras or JAX."
     if not run["steps"]:
         if "torch" in run or "tensorflow" in run:
             return (
                 "The script took no training step: no optimizer step and no backward pass. "
-                "A trained model of PyTorch is watched by relume.watch(model, phase='all')."
+                "To watch a trained PyTorch model, use relume.watch(model, phase='all')."
             )
-        return (
-            "The script took no training step that is watched: on JAX, a function under jax.jit that takes gradients."
-        )
+        return "The script took no step that relume watches: in JAX, a function under jax.jit that takes gradients."
     return "relume saw training, but no supported activation in train mode."
 
 

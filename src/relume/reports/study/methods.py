@@ -31,7 +31,10 @@ def _what(findings: StudyFindings) -> Iterator[str]:
     places = "" if findings.sites is None else f", at {_count(findings.sites, 'place')} of it"
     compared = f"We compared {names} with {wording.baseline(findings)} ({wording.command(findings)}): "
     if findings.own_baseline:
-        yield f"{compared}the same function trained with each, given the activation, the seed and a factor of the rate."
+        yield (
+            f"{compared}the same function trained with each; it was given the activation, the seed and a factor for the"
+            " learning rate."
+        )
     else:
         yield (
             f"{compared}the script was run unchanged, and its activations were replaced while it ran{places}, in "
@@ -44,12 +47,12 @@ def _what(findings: StudyFindings) -> Iterator[str]:
     threads = _count(findings.subject.threads, "thread")
     yield f"All runs used {f'{wording.listed(versions)}, with ' if versions else ''}{threads} each."
     if "relume" not in findings.subject.versions:
-        yield f"Replacement, tuning and statistics are those of relume {__version__}."
+        yield f"relume {__version__} did the replacement, tuning and statistics."
     others = [why for _, _, why in findings.not_swapped if not why.startswith(IN_A_CHILD)]
     if others:
         yield f"{_count(len(others), 'other activation')} of the script stayed in place."
     if len(others) < len(findings.not_swapped):
-        yield "What the script's child processes compute was not replaced."
+        yield "Activations in the script's child processes were not replaced."
 
 
 def _tuning(findings: StudyFindings) -> Iterator[str]:
@@ -59,16 +62,16 @@ def _tuning(findings: StudyFindings) -> Iterator[str]:
         factors = wording.listed([f"{factor:g}" for factor in findings.tuned])
         by, on = wording.short(asked.tune_metric or asked.metric), _count(len(asked.tuning_seeds), "seed")
         yield (
-            f"The learning rate of each, {BASELINE} included, was chosen among {factors} times the script's own by "
-            f"{by} on {on} that served nothing else."
+            f"The learning rate of each, {BASELINE} included, was chosen from {factors} times the script's rate by "
+            f"{by} on {on} used for nothing else."
         )
         extra = len({trial.key.seed for trial in findings.trials if trial.key.stage == "tune"} - {*asked.tuning_seeds})
         if extra:
-            yield f"Runs of these that gave no value were made up for on up to {_count(extra, 'further seed')}."
+            yield f"Runs that gave no value were replaced by up to {_count(extra, 'further seed')}."
         if findings.confirmed_rates:
             yield (
                 f"The best rate of each and its neighbors then ran on {seeds}, the same for all; rates were added until"
-                " the best lay between two others."
+                " the best was between two others."
             )
     else:
         yield f"All ran at the script's own learning rate on {seeds}, the same for all."
@@ -94,7 +97,7 @@ def _tests(findings: StudyFindings) -> Iterator[str]:
     )
     if findings.confirmed_rates > 1:
         yield (
-            "Because the best rate is not known for sure, a contender counts as better only if it beats the baseline "
+            "Because the best rate is uncertain, a contender counts as better only if it beats the baseline "
             "at each of the baseline's rates and between them, and as worse only if it loses at each of its own."
         )
     if asked.delta is not None:
@@ -103,8 +106,7 @@ def _tests(findings: StudyFindings) -> Iterator[str]:
         at = wording.listed([str(look.seeds) for look in findings.looks])
         spent = sorted({verdict.level for verdict in findings.verdicts if verdict.look})
         level = f", the latest with α = {spent[-1]:.2g} of it" if spent else ""
-        times = _count(len(findings.looks), "look")
-        yield f"Looks at fixed numbers of seeds share α; {times} took place, at {at} seeds{level}."
+        yield f"Verdicts at fixed numbers of seeds share α; they were reached at {at} seeds{level}."
 
 
 def _runs(findings: StudyFindings) -> Iterator[str]:

@@ -25,7 +25,7 @@ def render(survey: Survey, only: str, design: Design | None) -> RenderableType:
         design: what would be compared; None where that cannot be said yet.
     """
     parts: list[RenderableType] = [
-        Text(f"One run took {_time(survey.trial.seconds)}, the survey's own work included.", style="bold"),
+        Text(f"One run took {_time(survey.trial.seconds)}, including the work of the survey.", style="bold"),
         Text(),
         *_sites(survey, only),
         *_metrics(survey, design),
@@ -41,10 +41,10 @@ def _sites(survey: Survey, only: str) -> list[RenderableType]:
     for site in swapped[:_MOST]:
         table.add_row(short(site.key), site.call, str(site.units))
     parts: list[RenderableType] = [table, *_more(len(swapped))]
-    left = [(s.key, s.why or "--only leaves it out") for s in survey.plan.sites if s not in swapped]
+    left = [(s.key, s.why or "excluded by --only") for s in survey.plan.sites if s not in swapped]
     left += [(f"{each.what} at {each.where}", each.why) for each in survey.plan.not_swapped]
     if left:
-        parts += [Text(), Text("Left as they are:")]
+        parts += [Text(), Text("Not replaced:")]
         parts += [Text(short(f"  {what}: {why}", 200), style="dim") for what, why in left[:_MOST]]
         parts += _more(len(left))
     return [*parts, Text()]
@@ -62,12 +62,10 @@ def _metrics(survey: Survey, design: Design | None) -> list[RenderableType]:
         is_it = design is not None and name == design.metric
         chosen = f"compared: {design.mode} at {design.at}" if design is not None and is_it else ""
         if design is not None and name == design.tune_metric:
-            chosen = "rates are chosen by it"
+            chosen = "used to choose learning rates"
         table.add_row(short(name), source, str(len(curve)), f"{curve[0][1]:.5g}", f"{curve[-1][1]:.5g}", chosen)
     once = len(every) - len(rows)
-    others = [
-        Text(f"  … and {_count(once, 'number')} that {'stands' if once == 1 else 'stand'} there once", style="dim")
-    ]
+    others = [Text(f"  … and {_count(once, 'number')} printed once", style="dim")]
     return [table, *_more(len(rows)), *(others if once else []), Text()]
 
 
@@ -75,13 +73,13 @@ def _control(survey: Survey) -> list[RenderableType]:
     """How seeds and rates are controlled."""
     plan = survey.plan
     calls = _listed(plan.seeds)
-    nothing = "it seeds nothing: torch, numpy and random are seeded at its start"
-    seeds = f"another one in each trial: {calls}" if plan.seeds else nothing
+    nothing = "the script sets none; relume seeds torch, numpy and random at its start"
+    seeds = f"different in each trial: {calls}" if plan.seeds else nothing
     rates = ", ".join(f"{each.optimizer} at {'/'.join(f'{rate:g}' for rate in each.rates)}" for each in plan.optimizers)
     schedule = f", under {_listed(plan.schedulers)}" if plan.schedulers else ""
     lines = [
         f"Seeds: {seeds}.",
-        f"Learning rates: {rates or 'no optimiser took a step'}{schedule}; multiplied in step().",
+        f"Learning rates: {rates or 'no optimizer took a step'}{schedule}; multiplied in step().",
     ]
     if plan.compiled:
         lines.append("torch.compile: trials compile the contender; the survey did not compile.")
@@ -91,12 +89,13 @@ def _control(survey: Survey) -> list[RenderableType]:
 def _files(survey: Survey) -> list[RenderableType]:
     lines = []
     if survey.written:
-        lines.append(f"It writes {_listed(survey.written)}: each trial has its own.")
+        lines.append(f"It writes {_listed(survey.written)}; each trial has its own copy.")
     if survey.resumed:
-        lines.append(f"It reads or moves what it wrote before ({_listed(survey.resumed)}): trials do not see that.")
+        lines.append(f"It reads or moves files from earlier runs ({_listed(survey.resumed)}); trials do not see them.")
     if survey.outside:
         lines.append(
-            f"It writes outside its folder: {_listed(survey.outside)}. All trials share that; move it if it can."
+            f"It writes outside its folder: {_listed(survey.outside)}. All trials share these files; move them if you"
+            " can."
         )
     lines += survey.remarks
     told = [Text(line, style="yellow" if "outside" in line or line in survey.remarks else "") for line in lines]
@@ -116,7 +115,7 @@ def render_matrix(matrix: Matrix) -> RenderableType:
         stage = f"confirm: {len(matrix.names)} × {_count(matrix.rates, 'rate')} × {count} seeds"
         only = "" if number == 0 else "  (--until-decided, or later)"
         table.add_row(f"{stage}{only}", "", str(trials), _time(matrix.hours(trials) * 3600))
-    ahead = f"{_count(matrix.done, 'trial')} are there already." if matrix.done else "Nothing has been run yet."
+    ahead = f"{_count(matrix.done, 'trial')} are done already." if matrix.done else "Nothing has been run yet."
     at = f"One run takes {_time(matrix.seconds)}; {matrix.jobs} at a time. {ahead}"
     return Group(Text(f"{', '.join(matrix.names)}", style="bold"), Text(), table, Text(), Text(at, style="dim"))
 

@@ -138,14 +138,14 @@ class TensorFlowProbe(CallCountingProbe):
         return gradient
 
     def stepped(self, optimizer: Any) -> None:
-        """An optimiser has stepped, or its step was traced."""
+        """An optimizer has stepped, or its step was traced."""
         if self._made and self.running:
             self.guarded(self._tick, self.optimizer_clock(optimizer))
             if not self._inside and not tf.inside_function():
                 self.guarded(self._executed)
 
     def optimizer_made(self) -> None:
-        """There is an optimiser: its steps are the steps."""
+        """There is an optimizer: its steps are the steps."""
         self._has_optimizers = True
 
     def trains(self) -> bool:
@@ -233,7 +233,7 @@ class TensorFlowProbe(CallCountingProbe):
         raw.ResourceScatterAdd(resource=site.state.handle, indices=index, updates=row)
 
     def _backward(self, loss: Any) -> None:
-        """Keep the loss for the step that follows; without any optimiser, a backward pass is a step."""
+        """Keep the loss for the step that follows; without any optimizer, a backward pass is a step."""
         scalar = isinstance(loss, tf.Tensor) and loss.shape.rank == 0 and loss.dtype.is_floating
         self._loss = loss if scalar else None
         if not self._has_optimizers:

@@ -166,6 +166,8 @@ class TorchReviver:
     def _revive(self, optimizer: Optimizer) -> None:
         if self.steps % self.every or not self.model.training:
             return
+        if fault := next((seen.fault for seen in self._seen if seen.fault), ""):
+            raise CureError(fault, slug="reviver-stopped")
         due = [(seen, seen.due()) for seen in self._seen]
         due = [(seen, units) for seen, units in due if len(units)]
         batch = self._recent.batch() if due else None
@@ -207,17 +209,22 @@ class _Seen:
     def __init__(self, gate: Gate, program: Program, score: Score) -> None:
         self.gate, self.score = gate, score
         self._program = program
+        self._ndim = gate.makers[0].meta["val"].ndim
+        self.fault = ""
         self.module: nn.Module = program.model.get_submodule(path_of(gate.makers[0]))
         self._plain = getattr(torch.ops.aten, operation(gate.node))
         self._rest = [program.tensor(arg) if isinstance(arg, Node) else arg for arg in gate.node.args[1:]]
 
     def forward(self, module: nn.Module, args: Any, out: Any) -> None:
-        """The hook on the layer before the activation."""
-        if not module.training or not torch.is_grad_enabled():
+        """The hook on the layer before the activation; a single observation, of fewer axes, is no batch."""
+        if not module.training or not torch.is_grad_enabled() or out.ndim != self._ndim or self.fault:
             return
-        with torch.no_grad():
-            h = self._plain(out.detach(), *self._rest)
-            self.score.observe(self.gate.rows_of_layer(h), len(out), self._weights)
+        try:
+            with torch.no_grad():
+                h = self._plain(out.detach(), *self._rest)
+                self.score.observe(self.gate.rows_of_layer(h), len(out), self._weights)
+        except Exception as error:  # noqa: BLE001 - it is the user's forward pass
+            self.fault = f"{type(error).__name__}: {error}"
 
     def due(self) -> Tensor:
         """The units to replace now, of those that can be."""

@@ -1,4 +1,4 @@
-"""The treatments beside another activation: a rate, a warm-up, clipped gradients, another start, revived units."""
+"""The treatments beside another activation: rates, gradients, start, input, revived units."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ from torch.nn.modules.conv import _ConvNd
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from relume.artifacts.swap_plan import FirstLayer
 from relume.artifacts.trial import Contender
 from relume.torch.surgery.attached import Attached
 from relume.torch.surgery.verbs import reviver
 from relume.torch.treatment.births import WeakModules
+from relume.torch.treatment.inputs import normalize
 from relume.watching.patches import Patches
 
 
 class Remedies:
     """The treatments of ``TREATMENTS`` that a process is given, at once.
 
+    Args:
+        contenders: the treatments. ``inputs``: the layers that ``normalize`` is for, as a survey found them.
+
     Attributes:
         factor: by which :class:`~relume.torch.treatment.rates.Steps` multiplies the rates. ``warmup``: its steps.
         attached: the revivers, None if nothing is revived.
     """
 
-    def __init__(self, contenders: Sequence[Contender]) -> None:
+    def __init__(self, contenders: Sequence[Contender], inputs: Sequence[FirstLayer] = ()) -> None:
+        self._inputs = inputs
         self._by_name = {contender.treatment: contender.parameters for contender in contenders}
         self.factor = float(self._by_name.get("lr", {}).get("factor", 1.0))
         self.warmup = int(self._by_name.get("warmup", {}).get("steps", 0))
@@ -42,6 +48,10 @@ class Remedies:
             patches.on_undo(register_optimizer_step_pre_hook(self._clip).remove)
         if "init" in self._by_name:
             self._hear_layers(patches)
+        if "normalize" in self._by_name:
+            normalize(self._inputs, patches)
+            if not self._inputs:
+                self._note("no network takes its data in a linear layer or a convolution: nothing was normalized")
         if "revive" in self._by_name:
             options = dict(self._by_name["revive"])
             rule, every = str(options.pop("rule")), int(options.pop("every"))

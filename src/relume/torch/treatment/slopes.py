@@ -25,6 +25,8 @@ from relume.watching.patches import Patches
 
 _NAMES = "_relume_learned"  # on a module: the key of a site's parameters → the name of the attribute
 _ADOPTED = "adopted"  # the key of what came with a checkpoint
+_CHANNELS = ("ConvolutionBackward0", "NativeBatchNormBackward0", "CudnnBatchNormBackward0", "NativeGroupNormBackward0")
+"""What autograd calls the makers of tensors of the shape (N, C, L)."""
 FINE_TUNING = "fine-tuning from ReLU weights: a checkpoint without the contender's parameters was loaded"
 
 
@@ -174,11 +176,12 @@ class Learned:
             return next((site for site in fitting if site.layer == self._ran), fitting[0])
         if fitting:
             return fitting[0]
-        axis = assumed_axis(x.shape)
         layer = route.sites[0].layer if route.sites else None
-        return SwapSite(
-            "", "", "", "", 0, None, route.alone, route.spot, layer, axis, x.ndim, x.shape[axis] if x.ndim else 1
-        )
+        axis = 1 if x.ndim == 3 and type(x.grad_fn).__name__ in _CHANNELS else assumed_axis(x.shape)
+        units = x.shape[axis] if x.ndim else 1
+        site = SwapSite("", "", "", "", 0, None, route.alone, route.spot, layer, axis, x.ndim, units)
+        route.sites = route.sites or [site]  # a call without gradients would not know the axis
+        return site
 
     def _layer(self, birth: Birth | None) -> Iterator[Parameter]:
         for module in self._modules.get(birth, ()) if birth is not None else ():

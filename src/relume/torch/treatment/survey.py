@@ -22,6 +22,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from relume.artifacts.swap_plan import Birth, NotSwapped, Rates, SwapPlan, SwapSite
 from relume.torch.treatment import holders, originals
 from relume.torch.treatment.births import Births, WeakModules, birth_of
+from relume.torch.treatment.inputs import LAYERS, FirstLayers
 from relume.torch.treatment.rates import Steps, rates_of
 from relume.torch.treatment.routes import spot_of
 from relume.torch.treatment.seeding import Seeding
@@ -49,6 +50,8 @@ _HIDES_NOTHING = _SUMS | {torch.stack, torch.cat, torch.concat, torch.concatenat
 _WAKING = frozenset({*ACTIVATION_CALLS, *LAYER_CALLS, *MATMUL_CALLS, *NORM_CALLS, *RECURRENT_CALLS})
 _NONE: frozenset[Any] = frozenset()
 _NOT_WRITTEN = "it is not written as an activation; write F.relu to have it replaced"
+_PRODUCTS = frozenset("mul mul_ multiply multiply_ __mul__ __rmul__ __imul__ lerp lerp_".split())
+_A_GATE = "it is mostly a gate or an output, and other activations lie between the layers"
 _NOT_HIDDEN = "its result reaches no parameterised layer: taken for an output or a part of the loss"
 
 
@@ -65,6 +68,7 @@ class TorchSurvey:
         self._optimizers: dict[int, Rates] = {}
         self._schedulers: list[str] = []
         self._compiled = False
+        self.first = FirstLayers()
         self._observer = _Surveyor(self)
         self.trees = places.Trees(None)
 
@@ -95,6 +99,7 @@ class TorchSurvey:
             holders=tuple(holders.find()),
             modules=tuple(sorted(name for name in sys.modules if not name.startswith("__"))),
             compiled=self._compiled,
+            inputs=self.first.found(),
         )
 
     def layer_of(self, weight: Any) -> Birth | None:
@@ -118,6 +123,7 @@ class TorchSurvey:
 
     def _met(self, module: nn.Module) -> None:
         self._modules.add(module)
+        self.first.met(module)
 
     def _step_begins(self, optimizer: Optimizer) -> None:
         self._observer.forget_the_dead()
@@ -185,9 +191,12 @@ class _Surveyor(CallObserver):
     def found(self) -> Iterator[SwapSite]:
         """The sites, each with whether it is hidden; a module that is hidden at one of its calls is so at all."""
         modules = {self._found[key].owner for key in self._hidden if self._found[key].alone} - {None}
+        mixed = any(self._found[key].activation not in originals.GATES for key in self._hidden)
         for key, site in self._found.items():
             is_hidden = key in self._hidden or (site.alone and site.owner in modules)
             why = site.why or ("" if is_hidden else _NOT_HIDDEN)
+            if not why and mixed and site.activation in originals.GATES:
+                why = _A_GATE
             yield replace(site, hidden=not why, why=why)
 
     def forget_the_dead(self) -> None:
@@ -208,9 +217,13 @@ class _Surveyor(CallObserver):
             if func not in _WAKING:
                 return func(*args, **kwargs)
             self.at_rest = False
+        if func in LAYERS and len(args) > 1:
+            self._survey.first.called(args[0], args[1], sys._getframe(1))
         marks = self._marks_of(args, kwargs)
         if marks and not marks <= self._hidden and self._is_layer(func, args, kwargs):
             self._hidden |= marks
+        if marks and getattr(func, "__name__", "") in _PRODUCTS and sum(1 for _ in _tensors(args, kwargs)) > 1:
+            marks = frozenset(key for key in marks if self._found[key].activation not in originals.GATES)
         out = super().__torch_function__(func, types, args, kwargs)
         if func is torch.rnn_relu_cell:
             self.say("nn.RNNCell(nonlinearity='relu')", sys._getframe(1), "PyTorch computes it inside one call")

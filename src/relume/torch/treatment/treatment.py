@@ -47,7 +47,7 @@ class TorchTreatment:
         drawing = (seed * STRIDE + 1) % 2**63  # no other generator's
         is_swap = contender is not None and not contender.treatment
         self._swapping = Swapping(contender, plan, only, drawing) if is_swap else None  # type: ignore[arg-type]
-        self._remedies = Remedies([] if contender is None or is_swap else [contender])
+        self._remedies = Remedies([] if contender is None or is_swap else [contender], plan.inputs)
         self._learned = None if self._swapping is None else self._swapping.learned
         self._seeding = Seeding(seed, remap=remap_seeds, keep=keep_seeds)
         self._digests = Digests(self._is_learned)

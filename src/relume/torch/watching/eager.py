@@ -29,7 +29,7 @@ class EagerProbe(CallCountingProbe):
         self._waiting: list[tuple[CountedSite, int, int, int, Any]] = []  # the same with the step, on the device
 
     def start(self, model: Any | None) -> None:
-        """Wait for an optimiser of Keras: a model of Keras's that PyTorch's own trains is left to PyTorch's probe."""
+        """Wait for an optimizer of Keras: a model of Keras's that PyTorch's own trains is left to PyTorch's probe."""
         running.append(self)
 
     def optimizer_made(self) -> None:
@@ -76,7 +76,7 @@ class EagerProbe(CallCountingProbe):
         self._seen.append((site, min(len(y), samples), samples, counts))
 
     def stepped(self, optimizer: Any) -> None:
-        """An optimiser has stepped."""
+        """An optimizer has stepped."""
         self.guarded(self._stepped, optimizer)
 
     def _stepped(self, optimizer: Any) -> None:

@@ -77,7 +77,7 @@ def _deaths(clock: Timeline, sites: Sequence[Judged], names: Mapping[str, str]) 
         name=f"deaths-{clock.clock}",
         title="Dead units",
         description=f"{total[-1]} units were dead at the end, after {clock.steps:,} steps; "
-        f"{max(total)} at most at the same time.",
+        f"{max(total)} at most at any time.",
         spec=spec,
         columns=("step", *(name for name, _ in drawn)),
         rows=[(step, *(numbers[i] for _, numbers in drawn)) for i, step in enumerate(steps)],
@@ -165,10 +165,10 @@ def _loss(clock: Timeline) -> Chart | None:
     if len(known) < 2:
         return None
     description = (
-        f"{known[0].mean:.3g} at first, {known[-1].mean:.3g} at last, {min(p.low for p in known):.3g} at least"
+        f"{known[0].mean:.3g} at first, {known[-1].mean:.3g} at the end, {min(p.low for p in known):.3g} at the lowest"
     )
     if clock.loss_non_finite_since is not None:
-        description += f"; NaN or infinite for the first time at step {clock.loss_non_finite_since:,}"
+        description += f"; first NaN or infinite at step {clock.loss_non_finite_since:,}"
     return Chart(
         name=f"loss-{clock.clock}",
         title="Loss",
@@ -279,7 +279,7 @@ def lines(
     top: int | None = None,
     steps: bool = False,
 ) -> dict[str, Any]:
-    """Lines told apart by colour and dash, with a legend where there are several, and points to point at.
+    """Lines told apart by color and dash, with a legend where there are several, and points to point at.
 
     ``steps``: numbers stay until they change. ``top``: so do these, the largest of counts, which are drawn from 0.
     """

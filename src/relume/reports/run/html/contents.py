@@ -25,10 +25,10 @@ MOST_BARS = 24
 """Sites with a bar and a name in the strip; more become columns."""
 
 MOST_COLUMNS = 120
-"""Columns of the strip; where there are more sites, neighbours share one."""
+"""Columns of the strip; where there are more sites, neighbors share one."""
 
 MOST_CLOCKS = 3
-"""Optimisers whose steps are drawn."""
+"""Optimizers whose steps are drawn."""
 
 MOST_UNSEEN = 100
 """Places that were not observed, in full."""
@@ -205,7 +205,7 @@ def _timelines(
         if rate := charts.constant_rates(clock):
             said.append(f"learning rate {rate} throughout")
         if not any(judged.events for judged in own):
-            said.append("no unit died on the way")
+            said.append("no unit died during the run")
         if drawn := charts.timeline(clock, own, names, stepped):
             found.append((", ".join(said), tuple(drawn), spread(clock, findings.sites)))
     return found[:MOST_CLOCKS]
@@ -258,13 +258,13 @@ def _site_facts(judged: Judged) -> list[tuple[str, str]]:
         ("judged on", f"{judged.examples:,} examples, {judged.samples:,} samples"),
     ]
     words = (
-        ("init_gain", "gain of its first weights"),
+        ("init_gain", "gain of its initial weights"),
         ("offset", "γ of its input, ‖mean‖ / ‖std‖"),
-        ("rms_first", "RMS of its output at first"),
-        ("rms", "RMS of its output at last"),
+        ("rms_first", "RMS of its output, first"),
+        ("rms", "RMS of its output, last"),
         ("peak", "largest output"),
-        ("gradient_first", "RMS of its gradient at first"),
-        ("gradient", "RMS of its gradient at last"),
+        ("gradient_first", "RMS of its gradient, first"),
+        ("gradient", "RMS of its gradient, last"),
         ("noise", "noise in its gradient"),
     )
     return facts + [(label, f"{judged.statistics[name]:.3g}") for name, label in words if name in judged.statistics]

@@ -88,7 +88,7 @@ def _letters(rates: Sequence[float | None], together: int) -> str:
 
 
 def _path(mask: NDArray[np.bool_], columns: int) -> str:
-    """One line for each run of neighbours within a row."""
+    """One line for each run of neighbors within a row."""
     pieces = []
     for row in range(ceil(len(mask) / columns)):
         line = np.concatenate([[False], mask[row * columns : (row + 1) * columns], [False]])

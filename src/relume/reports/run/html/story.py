@@ -158,18 +158,18 @@ def _judged_on(findings: Findings) -> str:
 def _cautions(findings: Findings) -> tuple[str, ...]:
     run, said = findings.run, []
     if findings.sites and wording.unfinished(findings):
-        said.append("The run is not finished, or it was cut off: this is what was seen so far.")
+        said.append("The run is not finished, or it was cut off. This report covers what was seen so far.")
     if failed := wording.failed(findings):
-        said.append(f"{failed[0].upper()}{failed[1:]}: this is what was seen until then.")
+        said.append(f"{failed[0].upper()}{failed[1:]}. This report covers what was seen until then.")
     loose = sum(judged.provisional for judged in findings.sites)
     if loose:
         many = "all" if loose == len(findings.sites) else f"{loose:,} of {len(findings.sites):,}"
         said.append(f"Provisional (marked ~, fewer than 300 examples): {many} sites.")
     assumed = sum(judged.site.axis_assumed for judged in findings.sites)
     if assumed:
-        said.append(f"The unit axis is assumed at {assumed:,} sites, because the layer before is not known.")
+        said.append(f"The unit axis is assumed at {assumed:,} sites, because the layer before them is unknown.")
     if run.get("fault"):
-        said.append(f"An error of relume's own ended the watching early: {shown(run['fault'], 400)}")
+        said.append(f"A bug in relume ended the watching early: {shown(run['fault'], 400)}")
     return tuple(said)
 
 

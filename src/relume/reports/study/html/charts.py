@@ -19,7 +19,7 @@ CALLS = {
     "undecided": (token("unknown"), "circle"),
     "worse": (token("dead"), "triangle-down"),
 }
-"""Colour and shape of a verdict."""
+"""Color and shape of a verdict."""
 
 ROW, REST = 34, 90
 """Height of a contender in a chart that has one a row, and of everything around them."""
@@ -62,8 +62,8 @@ def differences(findings: StudyFindings, prefix: str) -> Chart | None:
         description="; ".join(f"{name_of(v.activation)} {v.verdict} by {v.difference:.3g}" for v in told[:12]),
         spec=_difference_spec(findings, told),
         columns=(
-            "contender", "verdict", "difference", "95 % interval, alone", "95 % interval, over all", "p (Holm)",
-            "p (sign flips)", "better in", "n",
+            "contender", "verdict", "difference", "95 % interval, one contender", "95 % interval, all together",
+            "p (Holm)", "p (sign flips)", "better in", "n",
         ),
         rows=[_difference_cells(v, wording.spread(findings)) for v in told],
         height=ROW * len(told) + REST,
@@ -87,8 +87,8 @@ def _difference_spec(findings: StudyFindings, told: Sequence[Verdict]) -> dict[s
     tips = [
         {"field": "name", "title": "contender"},
         {"field": "difference", "type": "quantitative", "format": ".4~g"},
-        {"field": "alone", "title": "95 % interval, alone"},
-        {"field": "all", "title": "95 % interval, over all"},
+        {"field": "alone", "title": "95 % interval, one contender"},
+        {"field": "all", "title": "95 % interval, all together"},
         {"field": "verdict"},
     ]
     point = {"type": "point", "filled": True, "size": 170, "opacity": 1, "stroke": token("paper")}
@@ -186,7 +186,7 @@ def pairs(findings: StudyFindings, prefix: str) -> Chart | None:
     x = _x("difference", f"difference in {metric(findings)}")
     y, shade = _y([name_of(verdict.activation) for verdict, _ in found]), _verdicts()
     tips = [{"field": "name", "title": "contender"}, {"field": "seed"}, {"field": "difference", "format": ".4~g"}]
-    dots = {"type": "point", "filled": False, "size": 55, "strokeWidth": 1.8, "opacity": 0.9}
+    dots = {"type": "point", "filled": True, "size": 60, "opacity": 0.55}
     tick = {"type": "tick", "thickness": 3, "size": 22}
     spec = {
         "data": {"values": rows},
@@ -202,7 +202,7 @@ def pairs(findings: StudyFindings, prefix: str) -> Chart | None:
     return Chart(
         name=f"{prefix}pairs",
         title="Seed by seed",
-        description=f"Each of {len(seeds)} seeds is a ring, the mean a bar.",
+        description=f"Each of {len(seeds)} seeds is a dot, the mean a bar.",
         spec=spec,
         columns=("seed", BASELINE, *(name_of(verdict.activation) for verdict, _ in found)),
         rows=[
@@ -265,8 +265,8 @@ def cost(findings: StudyFindings, prefix: str) -> Chart | None:
     }  # fmt: skip
     return Chart(
         name=f"{prefix}cost",
-        title="Time of a run and what it buys",
-        description=f"A run of the baseline took {_seconds(findings)}; right of it costs more, above it is more.",
+        title="Time and quality",
+        description=f"A run of the baseline took {_seconds(findings)}. Right: costs more. Up: has more of the metric.",
         spec=spec,
         columns=("contender", "time, times the baseline's", "difference"),
         rows=[(name_of(v.activation), f"×{time:.2f}", wording.signed(v.difference)) for v, time in found],

@@ -65,13 +65,14 @@ def report(findings: StudyFindings, number: int, of: int) -> StudyReport:
         sentence=wording.sentence(findings),
         rests_on=tuple(line for line in (wording.rests_on(findings), wording.looks(findings)) if line),
         notes=tuple(wording.notes(findings)),
-        tables=tuple(_tables(findings)) if findings.confirmed else (),
+        tables=tuple(_tables(findings)),
         charts=_charts(findings, prefix, f": {wording.short(findings.name, 30)}" if of > 1 else ""),
         edges=tuple(wording.short(verdict.activation) for verdict in wording.rows(findings) if verdict.at_edge),
         delta=findings.design.delta,
         failed=tuple(
             (
-                wording.short(trial.key.activation), str(trial.key.seed), f"×{trial.key.lr_factor:g}",
+                wording.short(trial.key.activation), str(trial.key.seed),
+                wording.learning_rate(findings, trial.key.lr_factor),
                 trial.key.stage, trial.status, wording.short(trial.error, 300),
             )
             for trial in lost[:MOST_FAILED]
@@ -113,12 +114,11 @@ def _tone(findings: StudyFindings) -> str:
 
 def _tables(findings: StudyFindings) -> list[Table]:
     names = wording.names(findings)
-    calls = ("", *(verdict.verdict for verdict in wording.rows(findings)))
+    calls = tuple(wording.calls(findings))
     found = []
-    for title, columns in (("what it buys", wording.quality(findings)), ("what it costs", wording.cost(findings))):
-        if columns:
-            rows = tuple((name, *(cells[row] for _, cells in columns)) for row, name in enumerate(names))
-            found.append(Table(title, (title, *(heading for heading, _ in columns)), rows, calls))
+    for title, columns in wording.tables(findings):
+        rows = tuple((name, *(cells[row] for _, cells in columns)) for row, name in enumerate(names))
+        found.append(Table(title, (title, *(heading for heading, _ in columns)), rows, calls))
     return found
 
 
@@ -141,13 +141,13 @@ def _facts(findings: StudyFindings) -> list[tuple[str, str]]:
     asked, of = findings.design, findings.subject
     facts = [
         ("metric", f"{wording.short(asked.metric)}, {'less' if asked.mode == 'min' else 'more'} is better, {asked.at}"),
-        ("seeds", f"{findings.seeds} of the verdict, {len(asked.tuning_seeds)} of the choice of learning rates"),
-        ("α", f"{asked.alpha:g}, over all verdicts and looks"),
-        ("δ", "not said" if asked.delta is None else f"±{asked.delta:g}: differences within it would not matter"),
+        ("seeds", f"{findings.seeds} for the verdict, {len(asked.tuning_seeds)} to choose learning rates"),
+        ("α", f"{asked.alpha:g}, over all contenders and verdicts"),
+        ("δ", "not said" if asked.delta is None else f"±{asked.delta:g}: differences within it do not matter"),
     ]
     facts += [(_power(verdict), _power_says(verdict)) for verdict in wording.rows(findings) if verdict.n > 1][:12]
     facts += [(wording.short(name, 30), wording.short(version, 40)) for name, version in of.versions.items()]
-    return [*facts, ("threads", f"{of.threads} a run")]
+    return [*facts, ("threads", f"{of.threads} per run")]
 
 
 def _power(verdict: Verdict) -> str:

@@ -1,4 +1,4 @@
-"""Which of PyTorch's callables is which activation, and which are layers: tables, no behaviour.
+"""Which of PyTorch's callables is which activation, and which are layers: tables, no behavior.
 
 A table's key is the callable as ``__torch_function__`` is handed it: ``F.relu``, ``torch.relu`` and
 ``torch.Tensor.relu`` are three.
@@ -148,7 +148,7 @@ NORM_CALLS: dict[Callable[..., Any], tuple[int, str, int]] = {
     F.group_norm: (2, "weight", 1),
     F.layer_norm: (2, "weight", -1),
 }
-"""A normalisation's call → (place and name of its weight, unit axis); without a weight the layer before it stays."""
+"""A normalization's call → (place and name of its weight, unit axis); without a weight the layer before it stays."""
 
 MATMUL_CALLS = frozenset(
     (

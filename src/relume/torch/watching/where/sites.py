@@ -214,7 +214,7 @@ class Sites:
             site.statistics.number("negative_targets", (targets.detach() < 0).float().mean())
 
     def keep_gradients(self) -> None:
-        """Keep what the steps of the sites' layers are made of: an optimiser is about to use it."""
+        """Keep what the steps of the sites' layers are made of: an optimizer is about to use it."""
         for site in self:
             layer = site.layer if site.clock.look is Look.WIDE else None
             gradient = layer.grad if isinstance(layer, Parameter) else None
