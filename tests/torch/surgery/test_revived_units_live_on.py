@@ -86,13 +86,14 @@ def test_revived_units_live_on_and_the_loss_is_no_worse(kind):
         revived, ends = copy.deepcopy(dead), []
         twin = torch.optim.SGD(revived.parameters(), lr=TRAININGS[kind][1], momentum=0.9)
         twin.load_state_dict(optimizer.state_dict())
-        old = copy.deepcopy(dead).eval()(x)
+        old = copy.deepcopy(dead).eval()(x).detach()
         try:
             change = relume.revive(revived, watched(revived, x), x, optimizer=twin)
         except CureError as error:
             print(f"{kind.__name__}, seed {seed}: {error}")
             continue
-        moved.append(float((copy.deepcopy(revived).eval()(x) - old).abs().max() / old.abs().max()))
+        new = copy.deepcopy(revived).eval()(x).detach()
+        moved.append(float((new - old).abs().max() / old.abs().max()))
         fresh = {(edit.place, unit) for edit in change.changed for unit in edit.units}
         for model, steps in ((dead, optimizer), (revived, twin)):
             ends.append(train(model, torch.Generator().manual_seed(seed), make, steps, STEPS))
