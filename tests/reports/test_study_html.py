@@ -94,7 +94,7 @@ def test_what_went_wrong_is_told():
     assert "Runs that did not finish" in found.text
     assert "loss is nan" in found.text
     assert "elu : the best rate is the last one that was tried." in found.text.replace("elu:", "elu :")
-    assert "F.softplus at net.py:30 : it is not among relume's activations." in found.text
+    assert "F.softplus at net.py:30 : relume does not know this activation." in found.text
     assert "9/10" in found.text
 
 

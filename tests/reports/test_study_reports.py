@@ -146,7 +146,7 @@ def test_the_json_has_the_keys_that_were_promised_and_no_nan():
     } <= set(told["trials"][0])  # fmt: skip
     assert told["verdicts"][1]["difference"] is None
     assert told["not_swapped"] == [
-        {"what": "F.softplus", "where": "net.py:30", "why": "it is not among relume's activations"}
+        {"what": "F.softplus", "where": "net.py:30", "why": "relume does not know this activation"}
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a study says, as every report tells it: what was compared, the verdicts, each run, what was left alone."""
+"""The findings of a study for every report: the design, the verdicts, each run, and what was not replaced."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class StudyFindings:
     """One study. Made by ``lab.findings``; reports compute nothing.
 
     Attributes:
-        name: tells it from others in one report: the name of its folder.
+        name: identifies it among several in one report: the name of its folder.
         design: what was asked. ``subject``: of what.
         verdicts: one a contender, in the order of the design.
         trials: all that have ended, in the order of their keys. ``values``: what each is compared by, NaN without one.
         looks: the verdicts that were printed.
-        replaces: the activations in whose place the contenders stand, stems in ``activations/``, the most frequent
-            first. ``sites``: at how many places; None where that is not known.
-        not_swapped: (what, where, why) of what acts as an activation and is left alone.
+        replaces: the activations that the contenders replace, stems in ``activations/``, the most frequent
+            first. ``sites``: at how many places; None if that is not known.
+        not_swapped: (what, where, why) of what acts as an activation but is not replaced.
         notes: sentences on the study as a whole. ``together``: studies that were corrected together with it.
         next_seeds: of the next look; None where there is none.
         left: how many runs of each are still to come, as far as is known; only those that have any.

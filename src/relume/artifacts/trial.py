@@ -1,4 +1,4 @@
-"""The words of a study: what is compared, one run of it, and what was concluded.
+"""The terms of a study: the design, one run of it, and the verdict.
 
 ``study.py`` keeps them in a folder; the lab makes them, the reports read them.
 """
@@ -18,7 +18,7 @@ Mode = Literal["min", "max"]
 Call = Literal["better", "worse", "equivalent", "undecided"]
 
 BASELINE = "baseline"
-"""The name of the script as it stands among the contenders."""
+"""The contenders' name for the unchanged script."""
 
 DEAD_SHARE = "dead_share"
 """Dead units ÷ units at the end of a run: a metric that every trial has, and that no script logs."""
@@ -91,7 +91,7 @@ class Design:
     Attributes:
         contenders: in the order in which they were asked for, without the baseline.
         seeds: of the first look; the further ones are at twice and four times as many.
-        factors: the grid of learning-rate factors; one alone means that nothing is tuned.
+        factors: the grid of learning-rate factors; a single one means that nothing is tuned.
         metric, mode, at: what is compared: its name, whether less or more is better, and "last", "best" or "mean:K".
         tune_metric: what the learning rates are chosen by; "" for the metric. ``tune_mode``: whether less or more of it
             is better; None: as of the metric.
@@ -150,7 +150,7 @@ class EqualTime(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of one contender beside the baseline. Differences are contender − baseline in the metric's unit.
+    """The verdict on one contender. Differences are contender − baseline in the metric's unit.
 
     Attributes:
         n: pairs of finished runs. ``mean``, ``sd``: of the contender in these pairs, at its best confirmed rate.
@@ -168,7 +168,7 @@ class Verdict:
         lr_factor, baseline_lr_factor: the best confirmed rates. ``at_edge``: the contender's is not bracketed by two
             others, and it cannot be called worse.
         cost: "activation" and "baseline", each with seconds, cpu_seconds, peak_memory, parameters_added and dead_share
-            as medians over the finished runs at the chosen rate; None where nothing was measured.
+            as medians over the finished runs at the chosen rate; None if nothing was measured.
         notes: what a reader must know before believing it, in plain sentences.
         baseline_mean, baseline_sd: of the baseline in the same pairs. ``baseline_failed``: as ``failed``.
         look: the number of the look, 0 while runs of this contender or of the baseline are missing. ``level``: its part

@@ -38,7 +38,7 @@ def _least(spreads: Iterable[float]) -> float:
 
 
 def baseline(findings: StudyFindings) -> str:
-    """What the contenders replace: ``the script's ReLU``; of a function, the activation beside which they stand."""
+    """What the contenders replace: ``the script's ReLU``; of a function, the activation that they are compared with."""
     if findings.own_baseline:
         return short(findings.own_baseline)
     names = [_title(name) for name in findings.replaces]
@@ -53,7 +53,7 @@ def _title(name: str) -> str:
 
 
 def sentence(findings: StudyFindings) -> str:
-    """The study in plain words: who is better, by how much, how sure; then what is open."""
+    """The study in plain words: which is better, by how much and how certain; then what is undecided."""
     if not findings.verdicts:
         return "Nothing was compared."
     if not findings.confirmed:
@@ -272,7 +272,7 @@ def tables(findings: StudyFindings) -> list[tuple[str, list[Column]]]:
 
 
 def cost(findings: StudyFindings) -> list[Column]:
-    """What each contender costs: medians of a run, the baseline's as they are, the contenders' beside them."""
+    """The cost of each contender: medians of a run; the baseline's in units, the contenders' relative to them."""
     told = rows(findings)
     if not told:
         return []

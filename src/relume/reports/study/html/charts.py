@@ -34,12 +34,12 @@ Rows = list[dict[str, Any]]
 
 
 def name_of(activation: str, most: int = 28) -> str:
-    """A contender's name where there is little room."""
+    """A contender's name if there is little room."""
     return wording.short(activation, most)
 
 
 def metric(findings: StudyFindings) -> str:
-    """The metric's name where there is little room."""
+    """The metric's name if there is little room."""
     return wording.short(findings.design.metric, 40)
 
 

@@ -53,7 +53,7 @@ class StudyReport:
 
 
 def report(findings: StudyFindings, number: int, of: int) -> StudyReport:
-    """Sort what a study says into the sections of its report; it is the one of this number, of so many."""
+    """Sort the findings of a study into the sections of its report; it is study ``number`` of several."""
     lost = [trial for trial in findings.trials if trial.status != "finished"]
     prefix = f"study-{number}-"
     return StudyReport(
@@ -123,7 +123,7 @@ def _tables(findings: StudyFindings) -> list[Table]:
 
 
 def _charts(findings: StudyFindings, prefix: str, of: str) -> dict[str, list[Chart]]:
-    """The charts of each section; ``of``: what their titles end with, to tell studies apart."""
+    """The charts of each section; ``of``: the end of their titles, which identifies the study."""
     single = {
         "differences": charts.differences(findings, prefix),
         "pairs": charts.pairs(findings, prefix),
@@ -168,7 +168,7 @@ def data(studies: Sequence[StudyFindings]) -> Any:
 
 
 def with_short_curves(data: Any, most: int) -> Any:
-    """The same data, with at most so many points of each curve."""
+    """The same data, with at most this many points per curve."""
     told = data["studies"] if "studies" in data else [data]
     short = [
         study | {"trials": [trial | {"curve": thinned(trial["curve"], most)} for trial in study["trials"]]}

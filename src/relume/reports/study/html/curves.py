@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def curves(findings: StudyFindings, prefix: str) -> list[Chart]:
-    """Of each contender beside the baseline: all seeds thin, their mean thick."""
+    """Each contender with the baseline: all seeds thin, their mean thick."""
     names = [verdict.activation for verdict in wording.rows(findings)][:MOST_CURVES] or [BASELINE]
     runs = {name: _curves(findings, findings.runs(name)) for name in (BASELINE, *names)}
     if not any(len(curve) > 1 for told in runs.values() for curve in told):
@@ -118,7 +118,7 @@ def mean_curve(told: Sequence[Curve]) -> Curve:
 
 
 def thinned(curve: Sequence[T], most: int) -> list[T]:
-    """At most so many points, the first and the last among them."""
+    """At most this many points, including the first and the last."""
     if len(curve) <= most:
         return list(curve)
     return [curve[round(i * (len(curve) - 1) / (most - 1))] for i in range(most)]
@@ -128,7 +128,7 @@ def thinned(curve: Sequence[T], most: int) -> list[T]:
 
 
 def rates(findings: StudyFindings, prefix: str) -> Chart | None:
-    """What each contender reached at each learning rate, on the seeds that served the choice alone."""
+    """What each contender reached at each learning rate, on the seeds used only for this choice."""
     found = _means(findings)
     factors = sorted({factor for _, factor in found})
     if len(factors) < 2:
