@@ -86,9 +86,10 @@ def test_revived_units_live_on_and_the_loss_is_no_worse(kind):
         revived, ends = copy.deepcopy(dead), []
         twin = torch.optim.SGD(revived.parameters(), lr=TRAININGS[kind][1], momentum=0.9)
         twin.load_state_dict(optimizer.state_dict())
-        old = copy.deepcopy(dead).eval()(x).detach()
+        findings = watched(revived, x)  # in train mode: it moves the running statistics
+        old = copy.deepcopy(revived).eval()(x).detach()
         try:
-            change = relume.revive(revived, watched(revived, x), x, optimizer=twin)
+            change = relume.revive(revived, findings, x, optimizer=twin)
         except CureError as error:
             print(f"{kind.__name__}, seed {seed}: {error}")
             continue
