@@ -60,7 +60,10 @@ def test_dead_units_are_cut_and_the_outputs_stay(kind):
         assert torch.allclose(exported(x), old, rtol=0, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Constant folding:UserWarning"
+)
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("dynamo", [False, True], ids=["by tracing", "by torch.export"])
 @pytest.mark.parametrize("kind", [networks.VGG, networks.TransposedUNet, networks.GPT], ids=lambda kind: kind.__name__)
 def test_a_smaller_model_is_exported_to_onnx_with_the_outputs_of_the_larger_one(kind, dynamo, tmp_path, capsys):
