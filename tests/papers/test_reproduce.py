@@ -39,8 +39,6 @@ SHORT = {
     "mnist1d-mlp": "--steps 3 --seeds 2",
     "slow-regression": "--steps 500 --networks 2",
     "slow-regression-revived": "--steps 500 --networks 2",
-    "permuted-digits": "--tasks 2 --networks 2",
-    "permuted-digits-revived": "--tasks 2 --networks 2",
 }
 
 
