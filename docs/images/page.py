@@ -1,4 +1,4 @@
-"""Draw the interactive page for the README, and the still pictures of its network that the page itself holds.
+"""Draw the interactive page for the README, and the still pictures of its lesson that the page itself holds.
 
 In Chromium, so that they are what a reader sees: ``make picture``, or ``.venv/bin/python docs/images/page.py``.
 """
@@ -14,15 +14,15 @@ from playwright.sync_api import sync_playwright
 from relume import page
 
 ROOT = Path(__file__).parents[2]
-STILL = "#net=dying&at=400"
-SHOWN = "#net=dying&at=400"
+SHOWN = "#guide=5"
+"""The end of the lesson."""
 
 FRAME = """() => {
-  const top = document.querySelector("#network").getBoundingClientRect().top + scrollY;
-  const bottom = document.querySelector("#network .two").getBoundingClientRect().bottom + scrollY;
-  return { x: 0, y: top + 8, width: innerWidth, height: bottom - top + 12 };
+  const top = document.querySelector("#lesson").getBoundingClientRect().top + scrollY;
+  const bottom = document.querySelector("#time").getBoundingClientRect().bottom + scrollY;
+  return { x: 0, y: top, width: innerWidth, height: bottom - top + 2 };
 }"""
-"""From the heading of the network to beneath its drawings."""
+"""From the heading of the lesson to the end of its drawings."""
 
 
 def main() -> None:
@@ -33,11 +33,11 @@ def main() -> None:
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         shown = browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-        shown.goto(path.as_uri() + STILL)
+        shown.goto(path.as_uri() + SHOWN)
         shown.wait_for_function("relume.ready")
         for name in page.STILLS:
-            svg = shown.evaluate(f"relume.networkView.svg('{name}', relume.page.session)")
-            (ROOT / f"src/relume/page/assets/network-{name}.svg").write_text(svg + "\n", encoding="utf-8")
+            svg = shown.evaluate(f"relume.lessonView.svg('{name}', relume.page.session, relume.data.unit)")
+            (ROOT / f"src/relume/page/assets/lesson-{name}.svg").write_text(svg + "\n", encoding="utf-8")
         page.save(path)
         shown.goto("about:blank")
         shown.goto(path.as_uri() + SHOWN)

@@ -64,7 +64,7 @@ def family() -> str:
     rows = [
         (f"[{a.title}]({a.name}.md)", f"`{a.formula}`", a.range, a.can_die, a.when_to_use) for a in ACTIVATIONS.values()
     ]
-    head = "# The activations\n\nWhat each is; their pages have defaults, kinks and hazards in each framework.\n\n"
+    head = "# The activations\n\nThe page of each has defaults, kinks and hazards in each framework.\n\n"
     return head + table(("activation", "f(x)", "values", "can units die?", "when to use"), rows)
 
 
@@ -117,7 +117,7 @@ def _kinks(told: Sequence[Mapping[str, Any]]) -> str:
 
 def rules() -> str:
     """Each rule's page, one under the other."""
-    parts = ["# The rules", "What `relume explain RLM001` says, of each. A code is never used for something else."]
+    parts = ["# The rules", "The output of `relume explain` for each rule. A code is never reused."]
     rows = [(f"[{rule.code}](#{rule.code.lower()}-{rule.name})", rule.name, _first(rule)) for rule in RULES]
     parts.append(table(("code", "name", "what it finds"), rows))
     for rule in RULES:
@@ -133,7 +133,7 @@ def _first(rule: Any) -> str:
 
 def commands() -> str:
     """The help of each command."""
-    parts = ["# The commands", "What `relume COMMAND --help` says."]
+    parts = ["# The commands", "The output of `relume COMMAND --help`."]
     top = click.Context(relume, info_name="relume", terminal_width=WIDTH, **relume.context_settings)
     for name in COMMANDS:
         command = relume.get_command(top, name)
@@ -213,7 +213,7 @@ def _study() -> dict[str, Any]:
     )  # fmt: skip
     design = Design((Contender("elu", "elu"),), metric="accuracy", delta=0.1)
     subject = Subject("train.py", ("--fast",), {}, {"python": "3.11"}, settings={"only": ""})
-    left = (("F.mish", "train.py:9", "it is not among relume's activations"),)
+    left = (("F.mish", "train.py:9", "relume does not know this activation"),)
     told = StudyFindings("study", design, subject, (verdict,), (trial,), {key: 0.9}, not_swapped=left)
     return told.to_dict()
 
@@ -227,9 +227,9 @@ def published() -> str:
     kept = json.loads((PAPERS / "reproduced.json").read_text(encoding="utf-8"))["rows"]
     differ = [row for row in kept if row["verdict"] != "reproduced"]
     parts = [
-        "# Published numbers, computed again",
+        "# Published numbers, reproduced",
         "What `make reproduce` found when it last ran. Each entry is a script of [papers/](../../papers), run as a "
-        "user would run it; `make reproduce ONLY=NAME` runs one alone. A figure is *reproduced* when ours lies in an "
+        "user would run it; `make reproduce ONLY=NAME` runs only one. A figure is *reproduced* when ours lies in an "
         "interval that was fixed beforehand, from the source or from its sampling error; the interval is not moved "
         "afterwards. Beside our figure stands its own 95 % interval, where there were several runs.",
         f"**{len(kept) - len(differ)} of {len(kept)} figures are reproduced.** Not reproduced: "
@@ -266,7 +266,7 @@ def _experiment(experiment: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     if "remark" in experiment:
         parts.append(f"*Remark:* {experiment['remark']}")
     told = rows[0]
-    parts.append(f"{told['date']}, PyTorch {told['versions']['torch']}, {told['cpu_seconds']:.0f} s of processor time.")
+    parts.append(f"{told['date']}, PyTorch {told['versions']['torch']}, {told['cpu_seconds']:.0f} s of CPU time.")
     return "\n\n".join(parts)
 
 

@@ -30,7 +30,7 @@ from relume.logged import log as log
 from relume.observe.observer import Observer, framework_of
 
 BUDGET = 0.02
-"""Share of the step time that watching may cost, where nothing else is asked."""
+"""Share of the step time that watching may cost, by default."""
 
 
 class Watch:
@@ -45,10 +45,10 @@ class Watch:
         self._state = "new"
 
     def start(self) -> Watch:
-        """Begin to watch, or go on after :meth:`stop`."""
+        """Begin to watch, or continue after :meth:`stop`."""
         if self._state == "new":
             self._observer.watch(self._framework or framework_of(self._model), self._model)
-            # a notebook's cell that is run again drops the watch of before, which nobody could stop any more
+            # a notebook's cell that is run again drops its earlier watch, which could not be stopped otherwise
             weakref.finalize(self, self._observer.pause).atexit = False
         elif self._state == "stopped":
             self._observer.resume(self._model)
@@ -70,7 +70,7 @@ class Watch:
         self.stop()
 
     def findings(self) -> Findings:
-        """What the doctor makes of what was seen so far."""
+        """The doctor's findings on what was seen so far."""
         if self._state == "watching":
             self._observer.write()
         return diagnose(self._writer.read())
@@ -86,7 +86,7 @@ class Watch:
     def save(self, path: str | Path) -> None:
         """Write what was seen so far as a recording for ``relume report``.
 
-        Raises: RecordingError: the file exists and is no recording of relume's, or cannot be written.
+        Raises: RecordingError: the file exists and is not a recording made by relume, or cannot be written.
         """
         if self._state == "watching":
             self._observer.write()
@@ -121,11 +121,11 @@ def watch(
     Args:
         model: a ``torch.nn.Module`` or a ``keras.Model``.
         budget: share of the step time that watching may cost, in (0, 1]; 1.0 sees every step.
-        window: steps over which counts are kept; None: as many as show 1,000 examples.
+        window: steps over which counts are kept; None: enough for 1,000 examples.
         every: look at each k-th step instead of within a budget: the same counts on every run.
         phase: which of the model's passes count, by its ``training`` flag: "train", "eval" or "all".
 
-    Returns: a context manager; ``w.findings()``, ``w.to_dict()``, ``w.save(path)`` tell what was seen.
+    Returns: a context manager; ``w.findings()``, ``w.to_dict()``, ``w.save(path)`` give what was seen.
 
     Raises: WatchError: not a model, or an option out of its range.
 
@@ -145,17 +145,17 @@ def check_options(
     """Raises: WatchError: an option of the watching is out of its range."""
     if not 0 < budget <= 1:
         raise WatchError(
-            f"budget is {budget}; it is a share of the step time in (0, 1], such as 0.02.", slug="bad-option"
+            f"budget is {budget}; expected a share of the step time in (0, 1], such as 0.02.", slug="bad-option"
         )
     for name, steps in (("window", window), ("every", every)):
         if steps is not None and steps < 1:
-            raise WatchError(f"{name} is {steps}; it is a number of steps, at least 1.", slug="bad-option")
+            raise WatchError(f"{name} is {steps}; expected a number of steps, at least 1.", slug="bad-option")
     if phase not in ("train", "eval", "all"):
-        raise WatchError(f'phase is {phase!r}; it is "train", "eval" or "all".', slug="bad-option")
+        raise WatchError(f'phase is {phase!r}; expected "train", "eval" or "all".', slug="bad-option")
 
 
 class Comparison:
-    """What :func:`compare` found; shows itself as ``relume report STUDY`` does.
+    """The result of :func:`compare`; prints like ``relume report STUDY``.
 
     Attributes:
         findings: the verdicts, the trials and what they rest on.
@@ -199,23 +199,23 @@ def compare(
     jobs: int = 1,
     study: str | Path = "relume-study",
 ) -> Comparison:
-    """Settle by experiment which activation a task wants; for what is no PyTorch script, such as a Keras model.
+    """Find out by experiment which activation a task wants; for anything but a PyTorch script, such as a Keras model.
 
     Args:
         train: ``train(activation, seed, lr_factor, log)`` builds and trains one model. It seeds with ``seed`` whatever
             draws numbers, multiplies its own learning rate by ``lr_factor``, and calls ``log(step, name=value)`` or
             returns a number or a mapping of numbers.
-        activations: what ``train`` is given, the baseline first: names, functions or classes; or name → activation.
-        seeds: of the first verdict; asked again with two and four times as many, the study goes on.
-        metric: what is compared, where several are logged.
-        mode: whether less or more is better, where its name does not tell.
-        at: "last", "best" or "mean:K": where on its curve.
-        tune_metric: what rates are chosen by; "" for the metric.
-        lr_factors: the grid from which each activation's own rate is chosen; one alone means that nothing is tuned.
+        activations: the arguments for ``train``, the baseline first: names, functions or classes; or name → activation.
+        seeds: of the first verdict; call again with two or four times this number to continue the study.
+        metric: the metric to compare, if several are logged.
+        mode: whether less or more is better, if the metric's name does not show it.
+        at: which value of the curve counts: "last", "best" or "mean:K".
+        tune_metric: the metric used to choose learning rates; "" for ``metric``.
+        lr_factors: the grid for each activation's learning rate; with a single factor nothing is tuned.
         delta: the smallest difference that matters, in the metric's unit.
-        until_decided: go on to twice and four times the seeds while one is undecided.
+        until_decided: double the seeds, up to 4×, until every verdict is decided.
         jobs: processes; with more than one, ``train`` must be importable.
-        study: the folder in which every trial is kept; the same call goes on where it stopped.
+        study: the folder of the trials; the same call continues an interrupted study.
 
     Raises: StudyError: the study is another's, the seed has no effect, or a number cannot be compared.
 
@@ -244,8 +244,8 @@ def audit(*files: str | Path) -> Findings:
     """Judge the units of a checkpoint without running anything, as ``relume audit`` does.
 
     Args:
-        files: a checkpoint (of ``torch.save``, ``.safetensors`` or ``.npz``) or a folder of one; or several of one run,
-            of which the latest is judged and the earlier ones prove which units had no gradient since.
+        files: a checkpoint (of ``torch.save``, Keras, ``.safetensors`` or ``.npz``) or a folder of one; or several of
+            one run, of which the latest is judged and the earlier ones prove which units had no gradient since.
 
     Returns: findings, a site for each layer; its ``cause`` holds the evidence for each dead unit.
 
@@ -259,18 +259,18 @@ def audit(*files: str | Path) -> Findings:
 
 
 def check(run: Run, *, max_dead: float | None = None, per_site: bool = False, fail_on: Sequence[str] = ()) -> Verdict:
-    """Check whether what is asked of a run holds, as ``relume check`` does.
+    """Check a run, as ``relume check`` does.
 
     Args:
         run: findings, a watch, or the file of a recording.
-        max_dead: share of units that may be dead, in [0, 1]; without it and without ``fail_on`` it is 0.01.
-        per_site: the share is of each site's units, instead of all.
+        max_dead: share of units that may be dead, in [0, 1]; 0.01 unless it or ``fail_on`` is given.
+        per_site: apply the limit to each site, instead of all units.
         fail_on: codes or names of the rules that may not find anything.
 
     Returns: a verdict; ``verdict.holds``, ``verdict.failures``, ``verdict.to_dict()``. Provisional sites never fail it.
 
     Raises:
-        ParameterError: ``max_dead`` is no share.
+        ParameterError: ``max_dead`` is not a share.
         UnknownName: no such rule.
         RecordingError: the file cannot be read.
 
@@ -279,13 +279,13 @@ def check(run: Run, *, max_dead: float | None = None, per_site: bool = False, fa
     """
     if max_dead is not None and not 0 <= max_dead <= 1:
         raise ParameterError(
-            f"max_dead is {max_dead}; it is a share of the units in [0, 1], such as 0.01.", slug="bad-option"
+            f"max_dead is {max_dead}; expected a share of the units in [0, 1], such as 0.01.", slug="bad-option"
         )
     return check_findings(_findings(run), max_dead=max_dead, per_site=per_site, fail_on=fail_on)
 
 
 def diff(before: Run, after: Run) -> Difference:
-    """Put two runs side by side, as ``relume diff`` does: which units died or lived in one of them alone.
+    """Compare two runs, as ``relume diff`` does: which units died or lived in only one of them.
 
     Args:
         before: findings, a watch, or the file of a recording.
@@ -358,8 +358,8 @@ def to_spec(layer: Any) -> Spec:
     found = load_specs(package).to_spec(layer) if package is not None else None
     if found is None:
         raise SpecError(
-            f"{layer!r} is no activation layer that relume knows. Expected one of torch.nn, keras.layers, flax.nnx, "
-            "equinox.nn or relume.",
+            f"{layer!r} is not an activation layer that relume knows. Expected one of torch.nn, keras.layers, "
+            "flax.nnx, equinox.nn or relume.",
             slug="not-a-layer",
         )
     return found  # type: ignore[no-any-return]  # loaded by name
@@ -373,7 +373,7 @@ def from_spec(spec: Spec, framework: str, *, ndim: int | None = None) -> Any:
         framework: "torch" and "keras" give relume's layers; "flax" and "equinox" its modules; "jax" a function of x
             that is a pytree, its slopes the leaf; "onnx" a model. A random RReLU becomes, in ONNX, a
             LeakyRelu at its mean.
-        ndim: the number of axes of the input, where the layer needs it and the spec does not know it: for PReLU in
+        ndim: the number of axes of the input, if the layer needs it and the spec does not know it: for PReLU in
             Keras and ONNX.
 
     Raises:

@@ -67,8 +67,10 @@ def certify(model: Any, lower: Any, upper: Any) -> Certificate:
 def prune(model: Any, findings: Any, example_inputs: Any) -> tuple[Any, Change]:
     """Cut dead units out of a copy of a model: a smaller model with the same outputs.
 
-    Linear layers, convolutions and BatchNorm are cut, also behind concatenation, pooling, flatten and depthwise
-    convolutions. A unit that is constant without being 0 is added to the bias of what reads it, if that is exact.
+    Linear layers, convolutions and BatchNorm are cut, also behind concatenation, pooling, flatten, sums, products and
+    depthwise convolutions. Of a grouped convolution as many units are cut in each group. A layer that is called twice
+    is cut if each call has the same dead units. A unit that is constant without being 0 is added to the bias of what
+    reads it, if that is exact.
 
     Args:
         model: a ``torch.nn.Module``; it stays as it is.
@@ -239,7 +241,9 @@ def _surgery(model: Any) -> Surgery:
         raise CureError(
             f"{type(model).__name__} is not a torch.nn.Module. Give the model itself.", slug="model-not-curable"
         )
-    return framework.load_surgery()
+    surgery = framework.load_surgery()
+    surgery.refuse_model(model)
+    return surgery
 
 
 def _findings(findings: Any) -> Findings:

@@ -3,7 +3,7 @@
 ::
 
     RelumeError
-    ├─ UnknownName (KeyError)         a name that is in no table of ours; tells the nearest
+    ├─ UnknownName (KeyError)         a name that relume does not know; names the nearest
     ├─ ParameterError (ValueError)    an activation's parameter outside its bounds
     ├─ ShapeError (ValueError)        two shapes that do not broadcast
     ├─ DtypeError (TypeError)         integer, bool or complex where floating numbers are needed
@@ -18,7 +18,7 @@
     └─ StudyError                     a comparison that cannot be made, or a study that cannot be read
        └─ NothingToCompare            nothing to replace, or no metric: exit status 5
 
-A message says what failed, what was got, what was expected and what to do, and ends with its slug in brackets:
+A message says what failed, what relume got, what it expected and what to do. It ends with its slug in brackets:
 the key of its paragraph in ``docs/reference/messages.md``.
 """
 
@@ -40,7 +40,7 @@ class RelumeError(Exception):
 
 
 class UnknownName(RelumeError, KeyError):
-    """A name that is in no table of ours."""
+    """A name that relume does not know."""
 
 
 class ParameterError(RelumeError, ValueError):
@@ -96,7 +96,7 @@ class NothingToCompare(StudyError):
 
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownName:
-    """The error for a name that is in no table: names the nearest and all."""
+    """The error for an unknown name: gives the nearest and all."""
     names = sorted(known)
     nearest = difflib.get_close_matches(got.lower(), names, n=1, cutoff=0.5)
     guess = f" Did you mean {nearest[0]!r}?" if nearest else ""

@@ -29,7 +29,7 @@ Phase = Literal["train", "eval", "all"]
 now_ns = time.perf_counter_ns if sys.platform == "win32" else time.thread_time_ns
 """The clock of the budget: processor time of the calling thread, so that a busy machine makes nothing look dear.
 
-With two busy loops beside it on two cores, a look that takes 0.1 ms was measured by the wall's clock as 0.2 to 0.5. A
+With two other busy loops on two cores, a look of 0.1 ms took 0.2 to 0.5 ms by the wall clock. A
 reading costs 0.33 µs (the wall's 0.07). Windows counts a thread's time in ticks of 16 ms.
 """
 
@@ -37,7 +37,7 @@ reading costs 0.33 µs (the wall's 0.07). Windows counts a thread's time in tick
 class Look(Enum):
     """What is seen of a step."""
 
-    OFF = "nothing: the step is passed over"
+    OFF = "nothing: the step is skipped"
     LEAN = "fired counts at known sites"
     WIDE = "every call: new sites, unit axes, causes and layer statistics too"
 
@@ -138,7 +138,7 @@ class Listener(Protocol):
         """Something that could not be watched was met."""
 
     def fault(self, error: BaseException) -> None:
-        """An error of ours: it is said once and the watching ends; the training goes on."""
+        """An error of ours: it is reported once and the watching ends; the training continues."""
 
 
 class Probe(Protocol):
@@ -164,7 +164,7 @@ class Probe(Protocol):
         """How many numbers are kept until :meth:`drain`."""
 
     def drain(self) -> list[Seen]:
-        """Hand over what was counted since the last time; waits for a device."""
+        """Return the counts since the last call; waits for a device."""
 
 
 class Survey(Protocol):
@@ -174,23 +174,23 @@ class Survey(Protocol):
     """
 
     def start(self) -> None:
-        """Survey from here on."""
+        """Survey from now on."""
 
     def stop(self) -> SwapPlan:
         """Leave nothing behind; returns what was found."""
 
 
 class Treatment(Protocol):
-    """What is done to one trial.
+    """The treatment of one trial.
 
     It is made as ``TheTreatment(contender, plan, only, seed, lr_factor, remap_seeds=…, keep_seeds=…)``. ``contender``:
     None leaves the activations as they are. ``remap_seeds``: False if the script is given its seed as an argument.
-    ``keep_seeds``: the places, ``file:line``, of seeding calls that are left alone. The framework is imported then, and
-    the script has not gone on.
+    ``keep_seeds``: the places, ``file:line``, of seeding calls that are not changed. By then the framework is imported,
+    and the script waits.
     """
 
     def start(self) -> None:
-        """Treat the process from here on.
+        """Treat the process from now on.
 
         Raises: StudyError: the contender cannot be made.
         """
@@ -203,14 +203,14 @@ class Treatment(Protocol):
 
 
 class Cures(Protocol):
-    """What a run is given beside the watching; made as ``TheCures(swaps, treatments)``.
+    """The changes that a run makes while it is watched; made as ``TheCures(swaps, treatments)``.
 
     ``swaps``: (where, contender) of each activation to replace. ``treatments``: contenders of ``treatments.py``. Both
     as JSON has them. The framework is imported then, and the script has not gone on.
     """
 
     def start(self) -> None:
-        """Treat the process from here on, to its end."""
+        """Treat the process from now on, to its end."""
 
     def facts(self) -> dict[str, Any]:
         """What was ``changed`` and what was ``left``, each a list of place, units, what and, of a revival, step."""
@@ -218,6 +218,9 @@ class Cures(Protocol):
 
 class Surgery(Protocol):
     """How the models of one framework are altered; a module with these functions, behind ``relume.cures``."""
+
+    def refuse_model(self, model: Any) -> None:
+        """Raises: CureError: the model is none that a cure can alter in place; called before all others."""
 
     def revive(self, model: Any, findings: Findings, batch: Any, *, optimizer: Any = None) -> Change:
         """See :func:`relume.revive`."""
@@ -237,7 +240,7 @@ class Surgery(Protocol):
         """See :func:`relume.certify`."""
 
     def reviver(self, model: Any, optimizer: Any, rule: str, options: Mapping[str, float], every: int) -> Any:
-        """What :class:`relume.Reviver` stands on: ``start``, ``stop``, ``revived``, ``changes``, a repr."""
+        """What :class:`relume.Reviver` uses: ``start``, ``stop``, ``revived``, ``changes``, a repr."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """``relume.log``: a number of the user's script, for the trial in which it runs. Outside a trial nothing happens.
 
-It stands below everything, so that a script may log without loading anything of relume's.
+It imports nothing, so that a script may log without loading the rest of relume.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Sink = Callable[[Any, Mapping[str, Any]], None]
-"""Takes the step, None where it was not given, and the numbers by their names. It raises no ``Exception``."""
+"""Takes the step, None if it was not given, and the numbers by their names. It raises no ``Exception``."""
 
 _sink: Sink | None = None
 
@@ -21,7 +21,7 @@ def log(step: Any = None, **metrics: Any) -> None:
 
     Args:
         step: where on the way, such as the epoch; without it the calls of a name are counted from 0.
-        **metrics: numbers, or tensors and arrays with one element. What is none is passed over.
+        **metrics: numbers, or tensors and arrays with one element. Anything else is ignored.
 
     Example:
         >>> log(3, test_accuracy=0.91)
@@ -32,6 +32,6 @@ def log(step: Any = None, **metrics: Any) -> None:
 
 
 def send_to(sink: Sink | None) -> None:
-    """Hand what is logged from now on to a trial; None: to nobody."""
+    """Pass what is logged from now on to a trial; None: to nothing."""
     global _sink
     _sink = sink

@@ -31,7 +31,7 @@ class _Work:
     def swap(self, action: Action) -> Change:
         contender = parse_contender(str(action.settings.get("to")))
         if not contender.activation:
-            raise CureError(f"{contender.name} is no activation of relume's.", slug="no-place-to-swap")
+            raise CureError(f"{contender.name} is not an activation of relume.", slug="no-place-to-swap")
         numbers = {"init" if name == "weight" else name: value for name, value in contender.parameters.items()}
         return self.surgery.swap(
             self.model, action.site, contender.activation, optimizer=self.optimizer, reinit=False, batch=self.batch,
@@ -40,7 +40,7 @@ class _Work:
 
     def revive(self, action: Action) -> Change:
         if self.batch is None:
-            raise CureError("reviving needs a batch: it sets the biases, and proves the outputs.", slug="batch-needed")
+            raise CureError("reviving needs a batch to set the biases and to prove the outputs.", slug="batch-needed")
         found = _SITE.fullmatch(action.site)
         assert found is not None  # as apply has seen
         place = (found["module"] or "", int(found["line"]), action.units)
@@ -48,10 +48,10 @@ class _Work:
 
     def lower(self, action: Action) -> Change:
         if self.optimizer is None:
-            raise CureError("the learning rate is the optimizer's: give optimizer=.", slug="wrong-optimizer")
+            raise CureError("the optimizer has the learning rate: give optimizer=.", slug="wrong-optimizer")
         factor = action.settings.get("factor")
         if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 < factor < float("inf"):
-            raise CureError(f"factor is {factor!r}; it is a number above 0.", slug="bad-option")
+            raise CureError(f"factor is {factor!r}; expected a number above 0.", slug="bad-option")
         edits = []
         for number, group in enumerate(self.optimizer.param_groups if factor not in self.lowered else ()):
             edits.append(Edit(f"group {number}", (), f"learning rate {group['lr']:g} → {group['lr'] * factor:g}"))
@@ -73,7 +73,8 @@ def apply(surgery: Surgery, model: Any, plan: Any, *, batch: Any, optimizer: Any
     made = read_plan(Path(plan)) if isinstance(plan, (str, Path)) else plan
     if not isinstance(made, Plan):
         raise PlanError(
-            f"plan is a {type(plan).__name__}. Give a file of `relume plan -o`, or what it holds.", slug="plan-damaged"
+            f"plan is a {type(plan).__name__}. Give a file made by `relume plan -o`, or its contents.",
+            slug="plan-damaged",
         )
     _demand_model(made, model)
     work = _Work(surgery, model, batch, optimizer)
@@ -93,7 +94,9 @@ def apply(surgery: Surgery, model: Any, plan: Any, *, batch: Any, optimizer: Any
     changed = tuple(edit for change in done for edit in change.changed)
     if not changed:
         why = "; ".join(map(str, left)) or "it has no action"
-        raise CureError(f"Nothing of the plan was done. {why}. The model is as it was.", slug="plan-without-actions")
+        raise CureError(
+            f"No action of the plan was applied. {why}. The model is unchanged.", slug="plan-without-actions"
+        )
     proof = tuple(check for change in done for check in change.proof)
     covers = next((change.covers for change in done if change.covers), "")
     return Change("apply", changed, tuple(left), proof, covers)
@@ -106,7 +109,7 @@ def _demand_model(plan: Plan, model: Any) -> None:
         if site is None or site["model"] != type(model).__name__:
             of = site["model"] if site is not None else "a checkpoint"
             raise CureError(
-                f"The plan is of {of} ({action.site}), and the model is a {type(model).__name__}. Give the model that "
-                "was run, or make a plan of a run of this one: relume run SCRIPT, relume plan run.relume -o plan.json.",
+                f"The plan is of {of} ({action.site}), but the model is a {type(model).__name__}. Give the model that "
+                "was run, or make a plan from a run of it: relume run SCRIPT, relume plan run.relume -o plan.json.",
                 slug="plan-of-another",
             )

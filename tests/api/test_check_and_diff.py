@@ -58,7 +58,7 @@ def test_check_and_diff_give_what_the_commands_give(tmp_path):
 
 
 def test_what_cannot_be_checked_is_refused(tmp_path):
-    with pytest.raises(ParameterError, match=r"max_dead is 5; it is a share of the units in \[0, 1\]"):
+    with pytest.raises(ParameterError, match=r"max_dead is 5; expected a share of the units in \[0, 1\]"):
         relume.check(tmp_path / "x.relume", max_dead=5)
     with pytest.raises(RecordingError, match="There is no recording"):
         relume.check(tmp_path / "absent.relume")

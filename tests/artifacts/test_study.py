@@ -196,7 +196,7 @@ def test_the_question_is_fixed_once_a_verdict_was_printed(tmp_path, project, oth
     study.begin(replace(DESIGN, **other), subject(project))
     study.begin(DESIGN, subject(project))
     study.add_look(Look(1, 4))
-    with pytest.raises(StudyError, match=rf"{next(iter(other))} .*cannot be asked again.*\[study-question-fixed\]"):
+    with pytest.raises(StudyError, match=rf"{next(iter(other))} .*cannot be repeated with.*\[study-question-fixed\]"):
         Study.open(tmp_path / "study").begin(replace(DESIGN, **other), subject(project))
     more = replace(DESIGN, contenders=(*DESIGN.contenders, Contender("gelu", "gelu")))
     assert Study.open(tmp_path / "study").begin(more, subject(project)).how == "resumed"
@@ -330,7 +330,7 @@ def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path, project):
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
     try:
-        with pytest.raises(StudyError, match=r"What was recorded before is whole.*\[study-unwritable\]"):
+        with pytest.raises(StudyError, match=r"Earlier trials are intact.*\[study-unwritable\]"):
             study.save(long)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
@@ -348,7 +348,7 @@ def test_a_damaged_trial_is_named_and_the_way_on_told(tmp_path, project, content
     study.save(Trial(KEY._replace(seed=1), "finished"))
     path = study.folder / "trials" / f"{study.stem(KEY)}.json"
     path.write_bytes(content)
-    with pytest.raises(StudyError, match=rf"{path.name} is damaged.*[Dd]elete.*run anew.*\[study-damaged\]"):
+    with pytest.raises(StudyError, match=rf"{path.name} is damaged.*[Dd]elete.*runs again.*\[study-damaged\]"):
         Study.read(study.folder).trials()
     path.unlink()
     assert [trial.key.seed for trial in Study.read(study.folder).trials()] == [1]
@@ -372,7 +372,7 @@ def test_a_damaged_study_is_refused_and_nothing_of_it_altered(tmp_path, project,
     file.write_text(json.dumps(told))
     before = file.read_bytes()
     for way in (Study.read, Study.open):
-        with pytest.raises(StudyError, match=r"study.json is damaged.*lie in trials/.*\[study-damaged\]"):
+        with pytest.raises(StudyError, match=r"study.json is damaged.*in trials/ are not affected.*\[study-damaged\]"):
             way(study.folder)
     assert file.read_bytes() == before
 
@@ -382,7 +382,7 @@ def test_what_a_newer_relume_wrote_is_refused(tmp_path, project):
     study.save(full_trial())
     for path in (*(study.folder / "trials").iterdir(), study.folder / "study.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
-        with pytest.raises(StudyError, match=r"schema 2, and this relume reads up to 1.*\[study-newer\]"):
+        with pytest.raises(StudyError, match=r"schema 2, but this relume reads up to 1.*\[study-newer\]"):
             Study.read(study.folder).trials()
 
 
@@ -397,7 +397,7 @@ def test_a_key_that_a_later_relume_adds_within_the_schema_is_passed_over(tmp_pat
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "trials").mkdir()
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(StudyError, match=r"is not empty and is no study.*\[study-foreign\]"):
+    with pytest.raises(StudyError, match=r"is not empty and is not a study.*\[study-foreign\]"):
         Study.open(tmp_path)
     with pytest.raises(StudyError, match=r"thesis.tex is not empty.*\[study-foreign\]"):
         Study.open(tmp_path / "thesis.tex")

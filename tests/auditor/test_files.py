@@ -101,7 +101,7 @@ def test_a_bare_pickle_is_not_run_either(tmp_path):
 
 def test_objects_of_a_users_classes_are_refused_by_their_name(tmp_path):
     torch.save({"model": {"a.weight": torch.ones(3, 3)}, "args": argparse.Namespace(lr=1)}, tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match=r"argparse\.Namespace.*Save the state dicts alone"):
+    with pytest.raises(CheckpointError, match=r"argparse\.Namespace.*Save only the state dicts"):
         relume.audit(tmp_path / "a.pt")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from relume import page
 from relume.activations import ACTIVATIONS
+from relume.page.contents import CHAPTERS
 
 WIDTHS = (390, 820, 1440)
 READY = "relume.ready"
@@ -76,17 +77,20 @@ def test_the_first_drawing_is_there_within_two_seconds(shown):
 def test_without_scripts_the_pictures_and_tables_are_there_and_no_control_is(opened, page_file, misplaced):
     found = opened(page_file, scripts=False, width=820)
     assert found.locator(".drawing > svg:visible").count() == 5
-    assert found.locator(".net > svg:visible").count() == 3
+    for name in page.STILLS:
+        assert found.locator(f"#{name} svg").is_visible()
+    told = found.locator("#guide p").all_inner_texts()
+    assert told == [f"{chapter.title}. {chapter.text}" for chapter in CHAPTERS]
     assert found.locator("button:visible, input:visible, select:visible").count() == 0
     assert found.locator("#facts tbody tr").count() == len(ACTIVATIONS)
     assert misplaced(found) == []
 
 
-def test_the_still_pictures_of_the_network_are_what_it_draws(shown):
-    found = shown("#net=dying&at=400")
+def test_the_still_pictures_of_the_lesson_are_what_it_draws(shown):
+    found = shown("#guide=5")
     for name in page.STILLS:
-        drawn = found.evaluate(f"relume.networkView.svg('{name}', relume.page.session)")
-        kept = (Path(page.__file__).parent / "assets" / f"network-{name}.svg").read_text(encoding="utf-8")
+        drawn = found.evaluate(f"relume.lessonView.svg('{name}', relume.page.session, relume.data.unit)")
+        kept = (Path(page.__file__).parent / "assets" / f"lesson-{name}.svg").read_text(encoding="utf-8")
         assert kept.strip() == drawn, "make picture draws them anew"
 
 
@@ -95,9 +99,11 @@ def test_paper_gets_the_charts_in_light_colours(shown):
     found.emulate_media(media="print")
     assert found.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert found.locator("#play").is_hidden()
+    assert found.locator("#guide p:visible").count() == len(CHAPTERS)
+    assert found.locator("#plane-left svg").is_visible()
     assert found.locator("#value .live svg").is_visible()
     legend = found.locator("#curves .legend li:visible").all_inner_texts()
-    assert [words.strip() for words in legend] == ["ReLU", "RReLU", "ELU", "GELU"]
+    assert [words.strip() for words in legend] == ["ReLU", "LeakyReLU", "ELU", "GELU"]
     found.set_viewport_size({"width": 718, "height": 1000})  # A4 within Chromium's margins
     widths = "[...document.querySelectorAll('table')].filter((t) => t.checkVisibility()).map((t) => t.clientWidth)"
     assert max(found.evaluate(widths)) < 690
@@ -113,9 +119,9 @@ def test_choosing_an_activation_draws_it_and_offers_its_sliders(shown):
     found.get_by_label("GELU", exact=True).uncheck()
     settled(found)
     assert found.locator("[data-activation=celu].sliders").is_visible()
-    assert {row["curve"] for row in rows(found, "value", "curves")} == {"relu", "rrelu", "elu", "celu"}
-    assert found.locator("#reading tbody th").all_inner_texts() == ["ReLU", "RReLU", "ELU", "CELU"]
-    assert "show=relu,rrelu,elu,celu" in found.url
+    assert {row["curve"] for row in rows(found, "value", "curves")} == {"relu", "leaky_relu", "elu", "celu"}
+    assert found.locator("#reading tbody th").all_inner_texts() == ["ReLU", "LeakyReLU", "ELU", "CELU"]
+    assert "show=relu,leaky_relu,elu,celu" in found.url
 
 
 def test_the_last_activation_cannot_be_taken_away(shown):
@@ -151,7 +157,7 @@ def table(shown, selector):
 
 
 def test_rrelu_is_a_band_and_its_mean_and_its_ends_stay_in_order(shown):
-    found = shown()
+    found = shown("#show=rrelu")
     slide(found, "#rrelu-lower", 0.6)
     settled(found)
     assert found.evaluate("relume.page.state.parameters.rrelu") == {"lower": 0.6, "upper": 0.6}
@@ -168,6 +174,27 @@ def test_a_slope_that_jumps_is_two_pieces_with_a_dot(shown):
     assert dots == {("relu", 0, 0), ("relu6", 0, 0), ("relu6", 6, 0)}
     pieces = {row["piece"] for row in rows(found, "slope", "curves") if row["curve"] == "relu6"}
     assert pieces == {0, 1, 2}
+
+
+def test_the_pointer_reads_off_the_curves_and_a_drag_keeps_the_reading(shown):
+    found = shown()
+    found.locator("#value .drawing").scroll_into_view_if_needed()
+    box = found.locator("#value .drawing").bounding_box()
+    found.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    hovered = rows(found, "slope", "probe")[0]["x"]
+    assert hovered != 1
+    assert found.locator("#at-x").inner_text() == f"{hovered:g}".replace("-", "−")
+    assert found.evaluate("relume.page.state.x") == 1
+    found.mouse.down()
+    found.mouse.move(box["x"] + box["width"] / 2 - 150, box["y"] + 40, steps=3)
+    found.mouse.up()
+    found.mouse.move(5, 5)
+    settled(found)
+    kept = rows(found, "value", "probe")[0]["x"]
+    assert kept < hovered
+    assert found.evaluate("relume.page.state.x") == kept
+    assert float(found.locator("#x").input_value()) == kept
+    assert f"x={kept:g}" in found.url
 
 
 def test_back_to_the_defaults(shown):
@@ -229,8 +256,8 @@ def test_a_mistyped_link_still_opens_with_the_defaults(shown, fragment):
     found = shown(fragment)
     assert found.told.errors == []
     state = found.evaluate("relume.page.state")
-    assert state["show"] == ["relu", "rrelu", "elu", "gelu"]
-    assert state["net"] == "healthy"
+    assert state["show"] == ["relu", "leaky_relu", "elu", "gelu"]
+    assert (state["guide"], state["net"]) in ((1, "dying"), (0, "healthy"))
     assert state["parameters"]["gelu"] == {"approximate": "none"}
     assert state["parameters"]["celu"]["alpha"] > 0
     assert state["seed"] == 1
@@ -294,8 +321,18 @@ def test_everything_can_be_reached_and_moved_by_the_keyboard(shown):
         if not here:
             break
         reached.add(here)
-    wanted = {"rrelu-lower", "elu-alpha", "gelu-approximate", "usual", "x", "play", "step", "reset", "lr"}
-    wanted |= {"net-activation", "speed", "copy", "mean", "sd", "init", "scale", "redraw"}
+    wanted = {
+        "leaky_relu-negative_slope",
+        "elu-alpha",
+        "gelu-approximate",
+        "usual",
+        "x",
+        "next",
+        "play",
+        "step",
+        "reset",
+    }
+    wanted |= {"lr", "left", "right", "scrub", "preset", "swap", "copy", "mean", "sd", "init", "scale", "redraw"}
     assert wanted <= reached
     found.locator("#x").focus()
     before = found.evaluate("relume.page.state.x")
@@ -308,9 +345,9 @@ def test_everything_can_be_reached_and_moved_by_the_keyboard(shown):
     found.keyboard.press("Space")
     settled(found)
     assert "tanh" in found.url
-    found.locator("#step").focus()
+    found.locator("#next").focus()
     found.keyboard.press("Enter")
-    assert found.locator("#net-step").inner_text() == "1"
+    assert found.locator("#guide [aria-current=step]").inner_text() == "2 Too fast"
 
 
 def test_the_focus_is_seen(shown):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from relume.activations import ACTIVATIONS, NUMPY
 from relume.page import depth, drawings, normal
-from relume.page.contents import CHOSEN, SHOWN
+from relume.page.contents import CHAPTERS, CHOSEN, SHOWN
 
 PARAMETERS = {
     "leaky_relu": [{}, {"negative_slope": 0.2}, {"negative_slope": -0.5}, {"negative_slope": 0.0}],
@@ -145,18 +145,27 @@ ACTS = {
     "hardsigmoid": F.hardsigmoid,
 }
 
-READ = """([name, steps, lr]) => {
-  const net = new relume.network.Network({
-    activation: name, parameters: relume.family.defaults(name), lr, seed: 305, shift: 0,
-  });
-  const seen = () => ({
-    layers: net.layers.map(({ weight, bias }) => [[...weight], [...bias]]),
-    parameters: net.parameters.map((p) => ({ ...p })),
-  });
-  const told = { x: [...net.x], y: [...net.y], start: seen(), slopes: net.slopes.state, losses: [] };
-  for (let i = 0; i < steps; i++) told.losses.push(net.train());
-  return { ...told, end: seen() };
+LESSON = """([sides, end]) => {
+  const session = new relume.session.Session("dying", [], sides);
+  const seen = () => session.networks.map(({ weight, bias, out, offset, parameters, slopes }) => ({
+    weight: [...weight], bias: [...bias], out: [...out], offset, parameters: { ...parameters }, slopes: slopes.state,
+  }));
+  const start = seen();
+  session.go(end);
+  return {
+    x: relume.network.DATA.map(({ x }) => x),
+    y: relume.network.DATA.map(({ target }) => target),
+    sides: start.map((one, side) => ({
+      start: one,
+      end: seen()[side],
+      rates: session.history.map((both) => both[side].kept.lr),
+      losses: session.history.map((both) => both[side].loss),
+      dead: session.history.map((both) => both[side].states.filter((state) => state === "dead").length),
+      gradients: session.networks[side].gradients(),
+    })),
+  };
 }"""
+"""The story of the lesson up to a step, with any two activations."""
 
 
 class Slopes:
@@ -174,47 +183,69 @@ class Slopes:
         return torch.where(x > 0, x, s * x)
 
 
-def in_pytorch(told, name, steps, lr):
-    """The same network from the same numbers, by PyTorch's autograd and its SGD."""
-    layers = [
-        (
-            torch.tensor(weight, dtype=torch.float64).reshape(len(bias), -1).requires_grad_(),
-            torch.tensor(bias, dtype=torch.float64).requires_grad_(),
-        )
-        for weight, bias in told["start"]["layers"]
-    ]
-    slopes = [torch.tensor([0.25], dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    learned = [lambda z, s=s: F.prelu(z, s) for s in slopes]
-    drawn = Slopes(told["slopes"])
-    acts = {"prelu": learned, "rrelu": [drawn, drawn]}.get(name) or [ACTS[name]] * 2
-    x, y = (torch.tensor(told[key], dtype=torch.float64)[:, None] for key in "xy")
-    learning = [*sum(layers, ()), *(slopes if name == "prelu" else [])]
-    optimizer = torch.optim.SGD(learning, lr=lr)
-    losses = []
-    for _ in range(steps):
-        h = x
-        for (weight, bias), act in zip(layers, [*acts, lambda z: z], strict=True):
-            h = act(F.linear(h, weight, bias))
-        loss = F.mse_loss(h, y)
+def in_pytorch(told, side, name, act=None):
+    """The same network from the same numbers, by PyTorch's autograd and its SGD.
+
+    Returns: losses in training, dead units at each step, all that was learned, and each unit's gradient at the end.
+    """
+    start = side["start"]
+    weight = torch.tensor(start["weight"], dtype=torch.float64).reshape(-1, 2)
+    learning = [weight, *(torch.tensor(start[key], dtype=torch.float64) for key in ("bias", "out", "offset"))]
+    if name == "prelu":
+        learning.append(torch.tensor([0.25], dtype=torch.float64))
+    act = act or {"prelu": lambda z: F.prelu(z, learning[4]), "rrelu": Slopes(start["slopes"])}.get(name) or ACTS[name]
+    for one in learning:
+        one.requires_grad_()
+    x, y = (torch.tensor(told[key], dtype=torch.float64) for key in "xy")
+    optimizer = torch.optim.SGD(learning, lr=side["rates"][0])
+    losses, dead = [], []
+    for rate in side["rates"]:
+        z = F.linear(x, learning[0], learning[1])
+        dead.append(int((z <= 0).all(0).sum()))
+        loss = F.mse_loss(act(z) @ learning[2] + learning[3], y)
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
+        if len(losses) == len(side["rates"]):
+            break
         torch.nn.utils.clip_grad_norm_(learning, 10)
+        optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
-    return losses, layers, slopes
+    gradients = torch.cat([learning[0].grad, learning[1].grad[:, None]], 1).norm(dim=1)
+    return losses, dead, [one.detach().numpy() for one in learning], gradients.numpy()
+
+
+def same(side, learned):
+    end = side["end"]
+    for ours, theirs in zip([end["weight"], end["bias"], end["out"], end["offset"]], learned, strict=False):
+        np.testing.assert_allclose(ours, theirs.ravel() if theirs.ndim else theirs, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", [a.name for a in SHOWN])
 def test_a_hundred_steps_of_the_network_are_pytorchs(shown, name):
-    steps, lr = 100, 0.03
-    told = shown.evaluate(READ, [name, steps, lr])
-    losses, layers, slopes = in_pytorch(told, name, steps, lr)
-    np.testing.assert_allclose(told["losses"], losses, rtol=1e-6)
-    for (weight, bias), ours in zip(layers, told["end"]["layers"], strict=True):
-        np.testing.assert_allclose(ours[0], weight.detach().numpy().ravel(), rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(ours[1], bias.detach().numpy(), rtol=1e-6, atol=1e-9)
+    told = shown.evaluate(LESSON, [[name, "relu"], 100])
+    side = told["sides"][0]
+    losses, _, learned, _ = in_pytorch(told, side, name)
+    if name != "rrelu":  # there the page tells the loss at the mean slope
+        np.testing.assert_allclose(side["losses"], losses, rtol=1e-6)
+    same(side, learned)
     if name == "prelu":
-        ours = [p["weight"] for p in told["end"]["parameters"]]
-        assert ours != [0.25, 0.25]
-        np.testing.assert_allclose(ours, [s.item() for s in slopes], rtol=1e-6)
+        assert side["end"]["parameters"]["weight"] != 0.25
+        np.testing.assert_allclose(side["end"]["parameters"]["weight"], learned[4].item(), rtol=1e-6)
     assert losses[-1] < losses[0]
+
+
+def test_the_whole_lesson_is_pytorchs_from_the_first_step_to_the_cure(shown):
+    told = shown.evaluate(LESSON, [["relu", "leaky_relu~0.2"], CHAPTERS[-1].end])
+    acts = {"relu": F.relu, "leaky_relu": lambda z: F.leaky_relu(z, 0.2)}
+    for side, (name, act) in zip(told["sides"], acts.items(), strict=True):
+        losses, dead, learned, gradients = in_pytorch(told, side, name, act)
+        np.testing.assert_allclose(side["losses"], losses, rtol=1e-6)
+        same(side, learned)
+        np.testing.assert_allclose(side["gradients"], gradients, rtol=1e-6, atol=1e-12)
+        if name == "relu":
+            assert side["dead"] == dead
+            assert dead[-1] > 0
+            assert np.count_nonzero(gradients == 0) == dead[-1]
+    assert set(told["sides"][1]["dead"]) == {0}
+    assert told["sides"][1]["losses"][-1] < told["sides"][0]["losses"][-1] / 2

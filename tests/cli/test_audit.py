@@ -35,7 +35,7 @@ def checkpoint(tmp_path):
 def test_dead_units_are_told_with_their_evidence_and_the_next_command(relume, checkpoint):
     status, out, _ = relume("audit", checkpoint)
     assert status == Exit.DONE
-    assert "2 of 14 units are dead, all in layer 0 of last.pt; by the checkpoint alone, at step 120" in out
+    assert "2 of 14 units are dead, all in layer 0 of last.pt; judged from the checkpoint only, at step 120" in out
     assert "RLM020 zero_unit  0 at last.pt\n    1 of 10 units (10 %) have incoming weights of exactly zero" in out
     assert "no gradient in any of 120 steps" in " ".join(out.split())
     assert "Next: relume explain RLM020" in out
@@ -66,7 +66,7 @@ def test_reports_take_a_checkpoint(relume, checkpoint, tmp_path):
     assert relume("report", checkpoint, "--md")[1] == relume("audit", checkpoint, "--md")[1]
     assert relume("report", checkpoint, "--html", tmp_path / "a.html")[0] == Exit.DONE
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
-    assert "Judged by the checkpoint alone, at step 120" in page
+    assert "Judged judged from the checkpoint only, at step 120" in page
     assert "last.pt:0" not in page
     assert str(tmp_path) not in page
 

@@ -55,7 +55,7 @@ def test_a_planted_difference_is_named(home, study):
     assert said["elu"]["verdict"] == "worse"
     assert said["elu"]["difference"] < 0
     assert out.startswith("elu is worse than the script's ReLU by")
-    assert "Replaced at 2 places" in out
+    assert "2 activations replaced" in out
     assert "Next: relume report relume-study" in out
 
 
@@ -170,3 +170,47 @@ def test_what_is_asked_wrongly_is_said_before_anything_runs(home, tmp_path, argu
     status, _, err = compare(home, "--study", str(tmp_path / "s"), *arguments)
     assert status in (4, 5)
     assert says in err
+
+
+DYING = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
+net[0].bias.data.fill_(-100.0)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+for epoch in range(3):
+    for step in range(10):
+        x = torch.randn(32, 4)
+        loss = (net(x).squeeze(1) - x[:, 0]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    print(f"epoch {epoch} loss {loss.item():.4f}")
+"""
+
+
+def test_a_run_that_ends_with_a_dead_layer_is_a_failure_and_its_curve_counts_epochs(tmp_path):
+    (tmp_path / "train.py").write_text(DYING)
+    plain = ("--with", "leaky_relu", "--seeds", "2", "--lr-factors", "1", "--at-time", "baseline")
+    status, out, err = compare(tmp_path, *plain, "--json", "train.py")
+    assert status == 0, err
+    data = json.loads(out)
+    runs = {trial["activation"]: trial for trial in data["trials"]}
+    assert (runs["baseline"]["dead_layers"], runs["leaky_relu"]["dead_layers"]) == (1, 0)
+    assert (data["as_it_stands"]["runs"], data["as_it_stands"]["failed"]) == (2, 2)
+    assert data["study"]["learning_rate"] == 0.01
+    (verdict,) = data["verdicts"]
+    assert verdict["baseline_failed"] == 2
+    assert any("(2 ended with a dead layer)" in note for note in verdict["notes"])
+    assert data["not_swapped"][0]["what"] == "nn.Tanh"  # beside ReLU it is taken for a gate or an output
+    html = tmp_path / "study.html"
+    subprocess.run([sys.executable, "-m", "relume", "report", "relume-study", "--html", html], cwd=tmp_path, check=True)
+    assert "epoch" in html.read_text()
+
+
+@pytest.mark.parametrize("time", ["0", "-3s", "soon", "3x"])
+def test_a_time_that_is_none_is_refused(home, time):
+    status, _, err = compare(home, "--at-time", time, "train.py")
+    assert status == 4
+    assert "no time, such as 60s" in err

@@ -21,7 +21,7 @@ def test_a_plan_is_written_edited_and_shown_again(relume, run, tmp_path):
     status, out, said = relume("plan", run, "-o", tmp_path / "plan.json")
     assert status == Exit.DONE
     assert "4 actions for 4 of 4 dead units" in out
-    assert "apply leaky_relu:0.1 here instead" in out
+    assert "use leaky_relu:0.1 here instead" in out
     assert "Next: relume run --revive --out after.relume train.py && relume diff" in out
     assert "Wrote" in said
     told = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))

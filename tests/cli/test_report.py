@@ -53,7 +53,7 @@ def recording(tmp_path_factory):
         writer.site(number, record)
         writer.events(number, [(5, 0, "died"), (9, 100, "died"), (9, 200, "revived")])
         writer.window(Window(0, 2000 * number, 2000 * number + 1999, 40), [(0, 1, 2560)])
-    writer.not_observed("softplus", "train.py:30", "it is not among relume's activations")
+    writer.not_observed("softplus", "train.py:30", "relume does not know this activation")
     writer.close()
     return path
 

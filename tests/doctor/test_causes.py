@@ -103,13 +103,13 @@ def test_how_large_an_update_was_is_a_number_that_reads_well(leap, told):
 
 
 def test_a_large_update_names_the_learning_rates_on_both_sides_of_it():
-    assert "usual at learning rate 0.1;" in explain(DEATH).says
-    assert "usual at learning rate 0.1 to 1.5;" in explain(changed(rate_after=1.5)).says
+    assert "between two looks at learning rate 0.1;" in explain(DEATH).says
+    assert "between two looks at learning rate 0.1 to 1.5;" in explain(changed(rate_after=1.5)).says
 
 
 def test_what_theory_says_of_a_wide_layer_is_not_a_number_with_a_hundred_zeros():
     born = DEATH._replace(before=-1)
-    assert "below 0.001 for layers as wide" in explain(born, chance=1e-121).says
+    assert "below 0.001 for layers this wide" in explain(born, chance=1e-121).says
     assert "up to 0.12 for layers this narrow" in explain(born, chance=0.1234).says
 
 

@@ -170,6 +170,33 @@ NETS = [net]
 """
 )
 
+SCRIPTS["bounded"] = (
+    START
+    + """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.out = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+        self.act = <<nn.Tanh()|act(8)>>
+        <<|self.acts = nn.ModuleList(act(8) for _ in range(2))>>
+    def forward(self, x):
+        x = self.act(self.a(x))
+        x = <<torch.sigmoid(self.b(x))|self.acts[0](self.b(x))>>
+        x = <<self.c(x).tanh()|self.acts[1](self.c(x))>>
+        return torch.sigmoid(self.out(x))
+net = Net()
+optimizer = torch.optim.SGD(<<net.parameters()|groups(net)>>, lr=<<0.1|0.1 * FACTOR>>, momentum=0.9)
+for step in range(20):
+    x = torch.randn(10, 6)
+    loss = F.binary_cross_entropy(net(x), (x[:, :2] > 0).float())
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    LOSSES.append(loss.item())
+NETS = [net]
+"""
+)
+
 SCRIPTS["one_cycle"] = (
     START
     + """

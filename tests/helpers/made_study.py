@@ -120,7 +120,7 @@ def troubled():
         trials=done,
         design=replace(made.design, delta=None),
         replaces=("relu", "leaky_relu"),
-        not_swapped=(("F.softplus", "net.py:30", "it is not among relume's activations"),),
+        not_swapped=(("F.softplus", "net.py:30", "relume does not know this activation"),),
         notes=("The weights were loaded from a file: this is fine-tuning from ReLU weights.",),
         next_seeds=None,
     )

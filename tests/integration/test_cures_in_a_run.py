@@ -145,7 +145,7 @@ def test_only_the_named_place_is_swapped_and_the_other_is_listed(relume, tmp_pat
     left = {each["place"]: each["what"] for each in cures["left"]}
     assert left["Net@train.py:17"] == "relu: not asked for"
     assert "no activation was applied there" in left["Net.gone@train.py:3"]
-    assert "Left alone: Net.gone@train.py:3" in ran.stderr
+    assert "Not changed: Net.gone@train.py:3" in ran.stderr
 
 
 def test_dead_units_are_revived_in_an_unedited_script(relume):
@@ -209,4 +209,4 @@ def test_a_script_without_pytorch_runs_and_the_report_says_that_nothing_was_chan
     (tmp_path / "plain.py").write_text("print(1)\n")
     ran = relume("run", "--revive", "plain.py")
     assert (ran.returncode, ran.stdout) == (0, "1\n")
-    assert "Left alone: the whole run" in ran.stderr
+    assert "Not changed: the whole run" in ran.stderr

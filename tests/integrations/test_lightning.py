@@ -134,7 +134,7 @@ def test_what_fails_in_logging_and_saving_is_said_once_and_the_training_goes_on(
     _, trainer = fit(lightning, tmp_path, ours.WatchCallback(log=log, every_n_steps=2, path=tmp_path / "mine.txt"))
     assert trainer.global_step == 20
     said = capsys.readouterr().err
-    assert said.count("relume: logging failed, and the training goes on without it (ConnectionError: no server)") == 1
+    assert said.count("relume: logging failed; the training continues without it (ConnectionError: no server)") == 1
     assert said.count("relume: saving the recording failed") == said.count("RecordingError") == 1
     assert said.count("[callback-failed]") == 2
     assert (tmp_path / "mine.txt").read_text() == "mine"

@@ -9,8 +9,8 @@ from relume.artifacts.study import Study
 from relume.artifacts.subject import Subject
 from relume.artifacts.trial import Contender, Design, TrialKey
 from relume.lab.executors.local import LocalExecutor
+from relume.lab.trials.forked import Place
 from relume.lab.trials.spec import Script, TrialSpec
-from relume.lab.trials.trial import Place
 
 
 def main(top: Path, count: int) -> None:

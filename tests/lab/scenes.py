@@ -119,6 +119,17 @@ SCENES = {
         metric=Metric(start=True),
         over_all=True,
     ),
+    "10 % dead layers": Scene(
+        "10 % of the contenders' runs end with a dead layer, and one value is logged",
+        truths(3, CURVE(), *[CURVE(collapse=0.1)] * 3),
+        metric=Metric(dead=True),
+    ),
+    "5 % dead layers, equal means": Scene(
+        "5 %; those that train are better by what that costs: equal over all runs",
+        truths(3, CURVE(), *[CURVE(top=10 / 19, collapse=0.05)] * 3),
+        metric=Metric(dead=True),
+        over_all=True,
+    ),
     "10 % of the baseline": Scene(
         "10 % of the baseline's runs collapse",
         truths(3, CURVE(collapse=0.1), *[CURVE()] * 3),

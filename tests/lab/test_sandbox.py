@@ -19,9 +19,9 @@ import trials
 
 from relume.artifacts.trial import TrialKey
 from relume.lab.executors.local import LocalExecutor
+from relume.lab.trials.forked import Place
 from relume.lab.trials.sandbox import root_of
 from relume.lab.trials.spec import Script, TrialSpec
-from relume.lab.trials.trial import Place
 
 KEY = TrialKey("elu", 0, 1.0, "confirm")
 

@@ -14,6 +14,7 @@ from world import Truth, World, run, truths
 from relume.artifacts.trial import BASELINE, Look, Trial, TrialKey
 from relume.errors import StudyError
 from relume.lab.judging.schedule import (
+    SCREEN,
     Confirmation,
     look_now,
     next_seeds,
@@ -24,6 +25,7 @@ from relume.lab.judging.schedule import (
     stages,
 )
 from relume.lab.judging.tuning import MOST_EXTENSIONS, Tuning
+from relume.lab.judging.verdicts import judge
 
 SHARP = Truth(curvature=50.0)  # the best rate is never in doubt
 
@@ -369,7 +371,54 @@ def world_of_seven(seed):
 
 
 def test_the_runs_that_are_left_are_known_before_the_tuning_ends():
-    assert runs_left(world.design(7, 8), []) == 24 + 192
+    assert sum(runs_left(world.design(7, 8), []).values()) == 24 + 192
+
+
+# ---- screening ------------------------------------------------------------------------------------------------------
+
+
+def test_a_hopeless_contender_is_dropped_after_the_first_seeds_and_gets_no_verdict():
+    tops = (0.0, -30.0, 3.0)
+    asked = design(3, 8)
+    done = run(asked, World(truths(3, SHARP, *(Truth(top=top, curvature=50.0) for top in tops)), correlation=0.9))
+    seeds = {name: {t.key.seed for t in done if t.key[0] == name and t.key.stage == "confirm"} for name in asked.names}
+    assert seeds == {BASELINE: set(range(8)), "a0": set(range(8)), "a1": set(range(SCREEN)), "a2": set(range(8))}
+    look = look_now(asked, done, [])
+    assert look.activations == ("a0", "a1", "a2")  # it counts in the correction
+    verdicts = {verdict.activation: verdict for verdict in judge(asked, done)}
+    assert [verdict.dropped for verdict in verdicts.values()] == [False, True, False]
+    assert (verdicts["a1"].verdict, verdicts["a1"].n) == ("undecided", SCREEN)
+    assert verdicts["a1"].notes[0].startswith(f"Dropped after {SCREEN} seeds")
+    assert runs_left(asked, done) == {}
+    later = dataclasses.replace(asked, seeds=16)
+    assert "a1" not in {key.activation for key in next_trials(later, done, [look])}
+
+
+def test_nobody_is_dropped_where_it_saves_little_or_full_runs_are_there():
+    asked, world = design(1, 6), World(truths(1, SHARP, Truth(top=-90.0, curvature=50.0)), correlation=0.9)
+    assert {t.key.seed for t in run(asked, world) if t.key[0] == "a0" and t.key.stage == "confirm"} == set(range(6))
+    more = dataclasses.replace(asked, seeds=8)
+    whole = run(more, world, run(dataclasses.replace(asked, seeds=6), world))
+    assert not judge(more, whole)[0].dropped
+
+
+def test_equal_contenders_are_hardly_ever_dropped():
+    dropped = 0
+    for seed in range(40):
+        asked, world = design(6, 8, factors=(1.0,)), World(truths(6), seed=seed)
+        dropped += bool(Confirmation(asked, run(asked, world)).dropped)
+    assert dropped <= 3  # .01 are promised
+
+
+def test_a_rate_at_which_every_first_run_failed_is_not_run_on():
+    asked, world = design(1, 8), World(truths(1, Truth(curvature=0.3, limit=None)))
+    tuned = [world.trial(key) for key in next_trials(asked, [])]
+    done = list(tuned)
+    while keys := next_trials(asked, done):
+        for key in keys:
+            done.append(Trial(key, "failed", error=f"no {key.seed}") if key.lr_factor == 4 else world.trial(key))
+    tried = [t.key.seed for t in done if t.key[:3:2] == ("a0", 4.0) and t.key.stage == "confirm"]
+    assert sorted(tried) == list(range(SCREEN))
 
 
 # ---- looks ---------------------------------------------------------------------------------------------------------

@@ -52,10 +52,14 @@ def test_interval_is_that_of_scipy(rng, pairs):
     assert stats.interval(*map(float, stats.moments(differences)), 0.01) == pytest.approx((low, high))
 
 
+def p_equivalent(differences, delta):
+    return float(max(stats.p_greater(differences, -delta), stats.p_greater(-differences, -delta)))
+
+
 def test_equivalence_is_that_of_statsmodels(rng):
     first, second = rng.normal(0, 1, (2, 12))
     expected = ttost_paired(first, second, -0.8, 0.8)[0]
-    assert stats.p_equivalent(first - second, 0.8) == pytest.approx(expected)
+    assert p_equivalent(first - second, 0.8) == pytest.approx(expected)
 
 
 def test_no_pair_and_one_pair_prove_nothing():
@@ -64,7 +68,7 @@ def test_no_pair_and_one_pair_prove_nothing():
         assert float(stats.p_greater(differences)) == 1.0
         assert all(map(math.isnan, stats.interval(count, mean, deviation, 0.05)))
         assert math.isnan(deviation)
-        assert stats.p_equivalent(differences, 100.0) == 1.0
+        assert p_equivalent(differences, 100.0) == 1.0
 
 
 def test_differences_that_are_all_equal_have_the_exact_p_and_not_zero():
@@ -74,7 +78,7 @@ def test_differences_that_are_all_equal_have_the_exact_p_and_not_zero():
     assert float(stats.p_greater(-same)) == 1.0
     assert float(stats.p_greater(same, 0.2)) == 1.0
     assert float(stats.p_greater(np.zeros(5))) == 1.0
-    assert stats.p_equivalent(same, 0.2) == 0.5**5
+    assert p_equivalent(same, 0.2) == 0.5**5
     assert stats.interval(5, 0.1, 0.0, 0.05) == (0.1, 0.1)
 
 
@@ -158,17 +162,15 @@ def test_correlation_is_pearsons_and_unknown_without_spread(rng):
 
 
 @pytest.mark.parametrize("count", [1, 2, 6, 15])
-@pytest.mark.parametrize(("ours", "method"), [(stats.holm, "holm"), (stats.bonferroni, "bonferroni")])
-def test_correction_is_that_of_statsmodels(rng, count, ours, method):
+def test_correction_is_that_of_statsmodels(rng, count):
     p = rng.uniform(0, 1, count) ** 3
     p[count // 2] = p[0]  # a tie
-    assert ours(p) == pytest.approx(multipletests(p, method=method)[1])
+    assert stats.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_hypotheses_that_are_not_at_hand_count_as_not_rejected():
     p = [0.004, 0.03]
     assert stats.holm(p, of=5) == pytest.approx(multipletests([*p, 1, 1, 1], method="holm")[1][:2])
-    assert stats.bonferroni(p, of=5) == pytest.approx([0.02, 0.15])
 
 
 @pytest.mark.parametrize(("hits", "of"), [(0, 5), (1, 5), (5, 5), (3, 20), (0, 1)])

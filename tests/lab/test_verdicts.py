@@ -46,6 +46,40 @@ def spread(n, mean=0.0, offset=0):
     return mean + NOISE[offset : offset + n]
 
 
+# ---- equal time ----------------------------------------------------------------------------------------------------
+
+
+def timed(name, seconds, shift):
+    """Runs that reach 0, 1, 2, 3 + shift by quarters of their time."""
+    return [
+        Trial(
+            TrialKey(name, seed, 1.0, "confirm"),
+            "finished",
+            {"quality": tuple((float(i), i + shift + noise) for i in range(4))},
+            seconds=seconds,
+        )
+        for seed, noise in enumerate(spread(6, 0.0, int(shift * 8)) / 100)
+    ]
+
+
+@pytest.mark.parametrize(("at_time", "seconds", "difference"), [("baseline", 8.0, -1.5), ("12", 12.0, -0.5)])
+def test_a_contender_is_compared_after_the_same_time_beside_the_verdict(at_time, seconds, difference):
+    runs = timed(BASELINE, 8.0, 0.0) + timed("elu", 16.0, 0.5)
+    (one,) = judge(alone(["elu"], 6, at_time=at_time), runs)
+    assert one.difference == pytest.approx(0.5, abs=0.02)
+    assert one.equal_time.seconds == seconds
+    assert one.equal_time.difference == pytest.approx(difference, abs=0.02)  # the second, or the third of its values
+    assert one.equal_time.low < one.equal_time.difference < one.equal_time.high
+    (without,) = judge(alone(["elu"], 6), runs)
+    assert without.equal_time is None
+    assert (without.verdict, without.p_holm) == (one.verdict, one.p_holm)
+
+
+def test_a_run_that_has_logged_nothing_by_that_time_has_no_value_then():
+    (one,) = judge(alone(["elu"], 6, at_time="1"), timed(BASELINE, 8.0, 0.0) + timed("elu", 16.0, 0.5))
+    assert one.equal_time.n == 0
+
+
 # ---- the numbers ---------------------------------------------------------------------------------------------------
 
 
@@ -284,6 +318,50 @@ def test_a_run_that_ends_where_training_began_is_a_failure():
     assert near.failed == 0  # the start lies within what runs vary by
 
 
+def with_dead_layers(runs, name, seeds):
+    return [
+        dataclasses.replace(t, dead_layers=1) if t.key.activation == name and t.key.seed in seeds else t for t in runs
+    ]
+
+
+def test_a_run_that_ends_with_a_dead_layer_is_a_failure():
+    values = {BASELINE: spread(8, 20.0), "elu": spread(8, 20.0, 8)}
+    (one,) = judge(alone(["elu"], 8), with_dead_layers(trials(values), "elu", {2, 5}))
+    assert (one.failed, one.n, one.baseline_failed) == (2, 6, 0)
+    assert any(
+        note.startswith("2 of 8 runs of elu failed or collapsed (2 ended with a dead layer);") for note in one.notes
+    )
+    asked = alone(["elu"], 8, metric="dead_share", mode="min")
+    shares = [dataclasses.replace(t, dead_share=0.5) for t in trials(values)]
+    (one,) = judge(asked, with_dead_layers(shares, "elu", {2, 5}))
+    assert (one.failed, one.n) == (0, 8)  # the metric counts them itself
+
+
+def test_a_contender_is_better_than_a_baseline_whose_runs_all_collapse():
+    runs = trials({BASELINE: spread(8, 20.0), "elu": spread(8, 30.0, 8)})
+    (one,) = judge(alone(["elu"], 8), with_dead_layers(runs, BASELINE, range(8)))
+    assert (one.verdict, one.baseline_failed, one.n) == ("better", 8, 0)
+    assert one.mean == pytest.approx(spread(8, 30.0, 8).mean())
+    few = alone(["elu", "gelu", "silu"], 6)  # failures of six runs decide, among three contenders
+    runs = trials({BASELINE: spread(6), **{n: spread(6, 30.0, 8 * i) for i, n in enumerate(("elu", "gelu", "silu"))}})
+    assert [one.verdict for one in judge(few, with_dead_layers(runs, BASELINE, range(6)))] == ["better"] * 3
+    runs = trials({BASELINE: spread(8, 20.0), "elu": spread(8, 30.0, 8)})
+    both = with_dead_layers(with_dead_layers(runs, BASELINE, range(8)), "elu", range(8))
+    assert judge(alone(["elu"], 8), both)[0].verdict == "undecided"
+
+
+def test_a_run_that_begins_below_the_others_and_gains_has_not_collapsed():
+    runs = curves({BASELINE: spread(8, 20.0), "elu": [*spread(7, 20.0, 8), 6.5]}, 7.0)
+    assert judge(alone(["elu"], 8), runs)[0].failed == 1
+    late = [
+        dataclasses.replace(t, metrics={"quality": ((0.0, 2.0), *t.metrics["quality"][1:])})
+        if t.key[:2] == ("elu", 7)
+        else t
+        for t in runs
+    ]
+    assert judge(alone(["elu"], 8), late)[0].failed == 0
+
+
 def test_a_rate_at_which_by_chance_no_run_collapsed_does_not_make_it_better():
     base, elu = bracketed(BASELINE, 20.0, 0), bracketed("elu", 22.5, 24)
     begins = {f: list(elu["elu", f]) for f in RATES}
@@ -306,7 +384,10 @@ def test_equivalent_is_not_said_of_a_mean_that_an_unnoticed_collapse_could_move_
     assert (one.verdict, one.failed) == ("equivalent", 0)
     one, _ = judge(asked, trials(values))
     assert one.verdict == "undecided"
-    assert any("It cannot be called equivalent: each run logs quality once" in note for note in one.notes)
+    assert any(note.startswith("It cannot be called equivalent: a run that collapsed") for note in one.notes)
+    far = [dataclasses.replace(t, metrics={"quality": ((0.0, 17.0), *t.metrics["quality"])}) for t in trials(values)]
+    one, _ = judge(asked, far)  # the start is told, and lies too near what runs vary by for a collapse to be told
+    assert one.verdict == "undecided"
 
 
 def test_a_contender_that_raises_the_same_exception_is_not_compared():
@@ -316,6 +397,12 @@ def test_a_contender_that_raises_the_same_exception_is_not_compared():
     assert (one.verdict, one.look) == ("undecided", 0)
     assert one.notes == ("It is not compared: each of its runs failed with the same error (TypeError: no).",)
     assert other.verdict == "better"
+
+
+def test_errors_that_differ_in_an_address_are_the_same_exception():
+    runs = trials({"elu": [NAN] * 2, BASELINE: spread(8)})
+    runs = [dataclasses.replace(t, error=f"ValueError: no at 0x7f{t.key.seed}a") for t in runs]
+    assert judge(alone(["elu"], 8), runs)[0].notes[0].startswith("It is not compared: each of its runs failed")
 
 
 def test_failed_runs_are_told_with_an_interval_and_leave_the_mean():
@@ -370,18 +457,21 @@ def test_a_worse_verdict_must_survive_the_failures_of_the_baseline():
 def test_a_contender_that_never_finishes_is_worse_by_an_exact_test_of_its_failures():
     (one,) = judge(alone(["elu"], 8), trials({BASELINE: spread(8), "elu": [NAN] * 8}))
     assert (one.verdict, one.n, one.failed) == ("worse", 0, 8)
-    assert one.p_holm == pytest.approx(2 * 0.5**8 / 0.6)
+    assert one.p_holm == pytest.approx(2 * 2 / math.comb(16, 8) / 0.6)  # Fisher's exact test: the better of two
     assert math.isnan(one.mean)
     assert math.isnan(one.difference)
-    assert any("counts each failure as a loss" in note for note in one.notes)
-    (one,) = judge(alone(["elu"], 5), trials({BASELINE: spread(5), "elu": [NAN] * 5}))
-    assert one.verdict == "undecided"  # five failures of five cannot reach it
+    assert any("each failure counts as a loss" in note for note in one.notes)
+    (one,) = judge(alone(["elu"], 4), trials({BASELINE: spread(4), "elu": [NAN] * 4}))
+    assert one.verdict == "undecided"  # four failures of four cannot reach it
 
 
-def test_nothing_is_said_beside_a_baseline_that_hardly_finishes():
+def test_a_baseline_that_hardly_finishes_loses_by_its_failures_and_to_nothing_that_fails_as_well():
     for failed in ([NAN] * 8, [NAN] * 5 + [0.0, 0.1, 0.2]):
-        (one,) = judge(alone(["elu"], 8, delta=99.0), trials({BASELINE: failed, "elu": spread(8, 50)}))
-        assert one.verdict == "undecided"
+        asked, theirs = alone(["elu"], 8, delta=99.0), [NAN] * 3 + list(spread(5, 50))
+        (one,) = judge(asked, trials({BASELINE: failed, "elu": spread(8, 50)}))
+        assert (one.verdict, one.baseline_failed) == ("better", sum(map(math.isnan, failed)))
+        (other,) = judge(asked, trials({BASELINE: failed, "elu": theirs}))
+        assert other.verdict == "undecided"
         assert any("Fewer than half of the baseline's runs finished" in note for note in one.notes)
 
 
@@ -590,6 +680,15 @@ def test_costs_are_medians_of_the_finished_runs_at_the_chosen_rates():
     }  # fmt: skip
 
 
+def test_an_interval_of_equal_pairs_is_as_wide_as_their_digits_allow():
+    values = {BASELINE: [0.70, 0.69, 0.72], "elu": [0.70, 0.69, 0.72]}
+    (one,) = judge(alone(["elu"], 3), trials(values))
+    assert one.difference == 0
+    low, high = one.ci
+    half = scipy.stats.t.ppf(0.975, 2) * 0.01 / 6**0.5 / 3**0.5
+    assert (low, high) == pytest.approx((-half, half))
+
+
 def test_a_verdict_is_plain_data():
     (one,) = judge(alone(["elu"], 3, delta=0.1), trials({BASELINE: spread(3), "elu": spread(3, 0, 3)}))
     json.dumps(dataclasses.asdict(one))
@@ -597,7 +696,7 @@ def test_a_verdict_is_plain_data():
 
 def test_equivalence_is_corrected_for_contenders_and_look():
     base, near = spread(8), spread(8, 0.0, 8)
-    p = stats.p_equivalent(near - base, 1.75)
+    p = max(stats.p_greater(each, -1.75) for each in (near - base, base - near))
     assert 0.03 / 2 < p <= 0.03
     one, two = alone(["elu"], 8, delta=1.75), alone(["elu", "gelu"], 8, delta=1.75)
     runs = trials({BASELINE: base, "elu": near, "gelu": spread(8, 0, 16)})

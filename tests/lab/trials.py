@@ -9,8 +9,8 @@ from pathlib import Path
 
 from relume.artifacts.trial import TrialKey
 from relume.lab.executors.local import LocalExecutor
+from relume.lab.trials.forked import Place
 from relume.lab.trials.spec import Script, TrialSpec
-from relume.lab.trials.trial import Place
 
 HERE = str(Path(__file__).parent)
 

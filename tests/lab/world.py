@@ -57,12 +57,14 @@ class Metric:
         step: it is rounded to multiples of this many sd; 0: not at all.
         items: it is an accuracy on so many items, .9 at quality 0 and .02 more an sd; 0: it is the quality itself.
         start: the curve begins at the start of training; otherwise one value is logged, and a collapse looks like any.
+        dead: a run that collapses ends with a dead layer, which shows though one value is logged.
         tails: Student's t with three degrees of freedom, of sd 1, in place of normal noise.
     """
 
     step: float = 0.0
     items: int = 0
     start: bool = False
+    dead: bool = False
     tails: bool = False
 
 
@@ -95,11 +97,12 @@ class World:
             chance = 1 - (1 - chance) / (1 + 2.0 ** (4 * (math.log2(key.lr_factor) - truth.limit)))
         if chance and self.luck.uniform(place) < chance:
             return Trial(key, "diverged", {"quality": ((0.0, float("nan")),)})
+        dead = False
         if truth.collapse and self.luck.uniform((*place, 0)) < truth.collapse:
-            value = -DEPTH
+            value, dead = -DEPTH, self.metric.dead
         sign = 1.0 if self.mode == "max" else -1.0
         begin = ((0.0, sign * -DEPTH),) if self.metric.start else ()
-        return Trial(key, "finished", {"quality": (*begin, (1.0, sign * value))})
+        return Trial(key, "finished", {"quality": (*begin, (1.0, sign * value))}, dead_layers=int(dead))
 
     def told(self, mean: float, noise: float) -> float:
         if self.metric.tails:

@@ -164,6 +164,6 @@ def test_importing_the_page_loads_no_extra():
 
 def test_every_script_of_the_page_is_sent():
     assets = Path(page.__file__).parent / "assets"
-    looks = Path(page.__file__).parents[1] / "look" / "assets"
-    names = {path.name for folder in (assets, looks) for path in folder.glob("*.js")}
+    theme = Path(page.__file__).parents[1] / "theme" / "assets"
+    names = {path.name for folder in (assets, theme) for path in folder.glob("*.js")}
     assert set(SCRIPTS) == names - {"theme.js"}

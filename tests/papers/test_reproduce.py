@@ -32,13 +32,15 @@ def test_fast_claims_are_reproduced(experiment, tmp_path):
     assert [row for row in rows if row["verdict"] != "reproduced"] == []
 
 
-NOT_RUN = {"slow-regression", "slow-regression-revived"}  # hours; docs/reference/published-numbers.md says so
+NOT_RUN = {"permuted-digits", "permuted-digits-revived"}  # docs/reference/published-numbers.md says so
 SHORT = {
     "deep-variance": "--networks 1 --epochs 1 --seeds 1",
     "collapse-relu-rai": "--networks 8 --steps 3",
     "mnist1d-mlp": "--steps 3 --seeds 2",
     "slow-regression": "--steps 500 --networks 2",
     "slow-regression-revived": "--steps 500 --networks 2",
+    "permuted-digits": "--tasks 2 --networks 2",
+    "permuted-digits-revived": "--tasks 2 --networks 2",
 }
 
 

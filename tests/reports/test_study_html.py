@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -12,6 +13,7 @@ import pytest
 from helpers import made_study as made
 
 from relume.artifacts.trial import BASELINE, Contender
+from relume.reports.study import terminal as study_terminal
 from relume.reports.study import wording as study_wording
 from relume.reports.study.html.charts import differences, pairs
 from relume.reports.study.html.contents import headline
@@ -92,8 +94,24 @@ def test_what_went_wrong_is_told():
     assert "Runs that did not finish" in found.text
     assert "loss is nan" in found.text
     assert "elu : the best rate is the last one that was tried." in found.text.replace("elu:", "elu :")
-    assert "F.softplus at net.py:30 : it is not among relume's activations." in found.text
+    assert "F.softplus at net.py:30 : relume does not know this activation." in found.text
     assert "9/10" in found.text
+
+
+def test_of_a_study_that_still_runs_the_waiting_runs_and_the_curves_are_shown():
+    running = replace(made.waiting(), left={BASELINE: 8, "elu": 10})
+    running = replace(
+        running, verdicts=tuple(replace(v, baseline_lr_factor=math.nan, lr_factor=math.nan) for v in running.verdicts)
+    )
+    told = dict(study_wording.progress(running))
+    names = study_wording.names(running)
+    assert {heading: cells[names.index("elu")] for heading, cells in told.items()} == {
+        "runs ended": str(sum(t.key.activation == "elu" for t in running.trials)), "failed": "·", "waiting": "10"
+    }  # fmt: skip
+    for text in (Page(study_page([running])).text, study_terminal.to_text([running])):
+        assert "progress" in text
+    assert curves(running, "")
+    assert not study_wording.progress(made.study())
 
 
 def test_a_study_without_a_verdict_claims_nothing():
@@ -192,7 +210,7 @@ def test_many_long_curves_are_thinned_and_keep_their_ends():
 
 def test_the_rates_that_were_tried_are_drawn_and_the_chosen_one_is_marked():
     chart = rates(made.study(), "")
-    assert chart.columns == ("contender", "×0.25", "×1", "×4", "chosen")
+    assert chart.columns == ("contender", "×1/4", "×1", "×4", "chosen")
     assert [row[-1] for row in chart.rows] == ["×1"] * 7
     assert sum(row["chosen"] for row in chart.spec["data"]["values"]) == 7
     assert rates(replace(made.study(), trials=()), "") is None

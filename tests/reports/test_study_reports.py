@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from helpers import made_study as made
 
+from relume.artifacts.study_findings import AsItStands
 from relume.artifacts.trial import BASELINE
 from relume.reports.formats import REPORTS, render
 from relume.reports.study import terminal as study_terminal
@@ -68,7 +69,7 @@ def sentence(**told):
 def test_the_sentence_says_who_by_how_much_and_how_sure():
     assert sentence(elu=(2.46, 1.50, 0.029, "better")) == (
         "elu is better than the script's ReLU by 2.5 in test_accuracy (95 % interval 1.0 to 4.0, 10 seeds, Holm p = "
-        ".029)."
+        "0.029)."
     )
 
 
@@ -101,6 +102,26 @@ def test_the_best_stands_first_whichever_way_is_better():
     assert [verdict.activation for verdict in study_wording.rows(study)] == ["gelu", "elu"]
 
 
+def test_the_script_as_it_stands_has_a_row_where_another_rate_is_the_baselines_best():
+    own = AsItStands(runs=10, failed=7, dead_layers=6, mean=11.5, sd=0.4, dead_share=0.93)
+    same = made.study(as_it_stands=own)
+    assert study_wording.AS_IT_STANDS not in study_wording.names(same)
+    told = replace(same, verdicts=tuple(replace(v, baseline_lr_factor=0.25) for v in same.verdicts))
+    columns = dict([*study_wording.quality(told), *study_wording.cost(told)])
+    assert study_wording.names(told)[:2] == [study_wording.AS_IT_STANDS, "baseline (ReLU)"]
+    assert {len(cells) for cells in columns.values()} == {len(study_wording.names(told))}
+    first = {heading: cells[0] for heading, cells in columns.items()}
+    assert (first["verdict"], first["failed"], first["lr"], first["dead"]) == ("", "7/10", "×1", "93.0%")
+    assert columns["lr"][1] == "×1/4"
+    said = "7 of 10 runs of the script as it stands (×1) failed or collapsed, 6 with a dead layer."
+    for text in (study_terminal.to_text([told]), FORMATS["md"]([told]), render("html", "study", [told])):
+        assert study_wording.AS_IT_STANDS in text
+        assert said in " ".join(text.split())
+    assert json.loads(FORMATS["json"]([told]))["as_it_stands"] == {
+        "runs": 10, "failed": 7, "dead_layers": 6, "mean": 11.5, "sd": 0.4, "dead_share": 0.93
+    }  # fmt: skip
+
+
 def test_a_note_of_every_verdict_is_said_once_and_that_of_one_with_its_name():
     notes = study_wording.notes(made.troubled())
     assert sum("Run-to-run noise" in note for note in notes) == 1
@@ -113,7 +134,7 @@ def test_a_note_of_every_verdict_is_said_once_and_that_of_one_with_its_name():
 
 def test_the_json_has_the_keys_that_were_promised_and_no_nan():
     told = json.loads(render("json", "study", [made.troubled()]), parse_constant=pytest.fail)
-    assert list(told) == ["schema", "study", "verdicts", "trials", "not_swapped"]
+    assert list(told) == ["schema", "study", "as_it_stands", "verdicts", "trials", "not_swapped"]
     promised = {"script", "argv", "metric", "mode", "baseline", "threads"}
     assert promised <= set(told["study"])
     assert {
@@ -125,7 +146,7 @@ def test_the_json_has_the_keys_that_were_promised_and_no_nan():
     } <= set(told["trials"][0])  # fmt: skip
     assert told["verdicts"][1]["difference"] is None
     assert told["not_swapped"] == [
-        {"what": "F.softplus", "where": "net.py:30", "why": "it is not among relume's activations"}
+        {"what": "F.softplus", "where": "net.py:30", "why": "relume does not know this activation"}
     ]
 
 

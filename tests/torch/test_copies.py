@@ -91,7 +91,7 @@ def test_a_target_network_is_counted_once(tmp_path, update):
     (row,) = report["not_observed"]
     assert row["what"] == "Q#2"
     assert row["why"].startswith("target copy of Q:")
-    assert "let it train" not in json.dumps(report)
+    assert "or train it" not in json.dumps(report)
 
 
 def test_a_network_of_the_same_class_that_is_no_copy_is_counted(tmp_path):

@@ -11,7 +11,8 @@ import pytest
 from helpers import hand_edits
 
 SITES = {
-    "modules": 2, "functional": 5, "in_place": 4, "one_cycle": 2, "autocast": 2, "gan": 2, "residual": 4, "encoder": 1,
+    "modules": 2, "functional": 5, "in_place": 4, "bounded": 3, "one_cycle": 2, "autocast": 2, "gan": 2, "residual": 4,
+    "encoder": 1,
 }  # fmt: skip
 """How many places of each are replaced; the copies of an encoder's layer are one."""
 

@@ -335,3 +335,32 @@ def test_a_module_is_replaced_at_every_call_as_by_an_edit_of_its_constructor():
         net = run(AlsoAtTheEnd)
         out = net(torch.randn(64, 6))
     assert (out < 0).any()
+
+
+class Gated(nn.Module):
+    """Squeeze and excitation between two layers; ``inner`` is what lies between its own."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.a, self.b, self.gate, self.out = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+        self.inner = inner
+
+    def forward(self, x):
+        x = self.inner(self.a(x))
+        x = x * torch.sigmoid(self.gate(x))
+        return torch.tanh(self.out(self.b(x)))
+
+
+def test_tanh_and_sigmoid_are_replaced_where_nothing_else_lies_between_layers_and_never_as_gates_or_outputs():
+    def hidden(net):
+        plan = survey(lambda: descend(net, torch.optim.SGD(net.parameters(), lr=0.1)))
+        return [(site.activation, site.why) for site in plan.sites if site.hidden], plan.sites
+
+    own, sites = hidden(Gated(torch.tanh))
+    assert own == [("tanh", "")]
+    assert len(sites) == 3
+    assert hidden(Gated(F.relu))[0] == [("relu", "")]
+    actor, critic = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2), nn.Tanh()), nn.Linear(2, 1)
+    plan = survey(lambda: descend(nn.Sequential(actor, critic), torch.optim.SGD(actor.parameters(), lr=0.1)))
+    assert [(site.activation, site.hidden) for site in plan.sites] == [("relu", True), ("tanh", False)]
+    assert "mostly a gate or an output" in plan.sites[1].why

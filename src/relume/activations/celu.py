@@ -93,7 +93,7 @@ ACTIVATION = Activation(
     hazards=(
         "alpha = 0 divides by zero: PyTorch raises, Keras on TensorFlow, JAX and NumPy return nan.",
         "Keras on TensorFlow gives slope 2 at 0.",
-        "ONNX Celu takes float32 alone below opset 28, and ONNX Runtime loses all digits below about −1e-8.",
+        "ONNX Celu takes only float32 below opset 28, and ONNX Runtime loses all digits below about −1e-8.",
         "With an alpha that is no power of two PyTorch, Keras and JAX round x / alpha before exp: far below 0 their "
         "slope is off by up to twice |x / alpha| units in the last place. Here the quotient keeps what it is short of.",
         "For alpha 1 it is ELU.",

@@ -69,7 +69,7 @@ ACTIVATION = Activation(
     kinks=(Kink("0", {"torch": "0", "keras": "0", "tensorflow": "0", "jax": "0"}),),
     hazards=(
         "A large step (a learning rate too high, an outlier in the batch) can push a unit's bias so far down "
-        "that it is silent on all data from then on.",
+        "that it is silent on all data ever after.",
         "Subnormal inputs: TensorFlow and JAX flush them to 0; PyTorch keeps them.",
         "relu(−0) is −0 in PyTorch and +0 in JAX and NumPy; 1/relu(x) sees the difference.",
     ),

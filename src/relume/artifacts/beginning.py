@@ -1,4 +1,4 @@
-"""What lies where a new recording is to begin: the files of the run that it replaces."""
+"""The files of an older run that a new recording replaces."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from relume.artifacts.writer import remove
 
 
 def clear(path: Path, ranks: int, old: Any, new: str) -> None:
-    """Remove what a replaced run left beside this file, and no process of the new one replaces. Raises nothing.
+    """Remove the files of a replaced run next to this one that no process of the new run replaces. Raises nothing.
 
-    That are the recordings of its children, and beside the first file those of ranks that are no more. What yet another
-    run left stays, and is told of by the report; so does what is being written.
+    These are the recordings of its children and, next to the first file, those of ranks that are gone. What yet another
+    run left stays and is listed in the report; so does a file that is being written.
 
     Args:
         path: the file that the calling process writes.
@@ -39,7 +39,7 @@ def clear(path: Path, ranks: int, old: Any, new: str) -> None:
 
 
 def fact(path: Path, name: str) -> Any:
-    """One fact of a recording; None where it does not tell of it, or is no recording."""
+    """One fact of a recording; None if it lacks it, or is not a recording."""
     if not os.path.isfile(path):
         return None
     with contextlib.suppress(sqlite3.Error, OSError, ValueError):

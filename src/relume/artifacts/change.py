@@ -16,7 +16,7 @@ class Edit:
     Attributes:
         place: the layer or activation, by its path in the model.
         units: the units concerned; empty when the whole place is meant.
-        what: what was done, or why the units were left alone.
+        what: what was done, or why the units were not changed.
     """
 
     place: str
@@ -41,12 +41,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Change:
-    """What a cure changed, what it left alone and why, and its proof.
+    """What a cure changed, what it did not change and why, and its proof.
 
     Attributes:
         verb: the cure: "revive", "swap" or "prune".
         changed: the places that were altered.
-        left: the places that were left alone, each with the reason.
+        left: the places that were not changed, each with the reason.
         proof: the checks; all of them hold, or the cure would have been rolled back.
         covers: what the proof was made on.
     """

@@ -1,4 +1,4 @@
-"""The difference of two runs, as ``relume diff`` tells it."""
+"""The difference between two runs, as ``relume diff`` reports it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs as a whole. ``overhead`` is None where it is not known."""
+    """One of the two runs as a whole. ``overhead`` is None if it is not known."""
 
     script: str | None
     sites: int
@@ -25,7 +25,7 @@ class Side:
 
     @property
     def share(self) -> float:
-        """Dead units of all; 0 where there are none."""
+        """Dead units of all; 0 if there are none."""
         return self.dead / self.units if self.units else 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Shift:
     Attributes:
         site: as it is in A. ``other``: as it is in B.
         dead: how many units are dead, in A and in B.
-        died: units that are dead in B and not in A. ``lived``: those dead in A and not in B. None where the numbers of
+        died: units that are dead in B and not in A. ``lived``: those dead in A and not in B. None if the numbers of
             units differ, so that no unit of the one is one of the other.
         rate: the median of its units' firing rates, in A and in B, None where not known.
         most_shifted: the unit whose firing rate differs most, None where none does. ``largest``: by how much.
@@ -88,7 +88,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two runs side by side. ``lost``: sites of A alone; ``new``: sites of B alone."""
+    """Two runs side by side. ``lost``: sites only in A; ``new``: sites only in B."""
 
     before: Side
     after: Side

@@ -19,7 +19,7 @@ Severity = Literal["error", "warning", "info"]
 
 
 class Advised(NamedTuple):
-    """A cure for a finding: its name, what is changed, for how many units, and what speaks for and against it.
+    """A cure for a finding: its name, what is changed, for how many units, and the evidence for and against it.
 
     ``evidence``: of this run first, then of measurements elsewhere.
     """
@@ -133,12 +133,12 @@ class Judged:
     ``examples`` and ``samples`` are those that the units were judged on: of the latest closed window and the open one.
     ``mortal``: the unit can die; ``earlier_rate``: its firing rate before that window; ``slopes``: a PReLU's learned
     ones; ``statistics``: as in the recording; ``gradient_share``: of the model's largest gradient, None where unknown;
-    ``losses``: the mean loss in the first and in the last quarter of its clock's windows, None where it is not known;
-    ``optimizer``: the name of what steps it, "" where nothing does;
+    ``losses``: the mean loss in the first and in the last quarter of its clock's windows, None if it is not known;
+    ``optimizer``: the name of what steps it, "" if nothing does;
     ``non_finite_since``: unit → first step; ``broken_by``: the first site of its model whose output was not finite,
     where that is another one; ``rates_when_broken``: the learning rates in force when it began, and those before them;
     ``timeline``: how many units were silent and dead, one point for each change;
-    ``history``: how often each unit fired over the steps, None where it is not known;
+    ``history``: how often each unit fired over the steps, None if it is not known;
     ``copies``: the keys of the sites of networks into which this one's weights are loaded.
     """
 
@@ -175,6 +175,11 @@ class Judged:
     copies: tuple[str, ...] = ()
     history: History | None = None
 
+    @property
+    def is_all_dead(self) -> bool:
+        """Whether enough was seen, and every unit is dead."""
+        return not self.provisional and len(self.dead) == self.site.units > 0
+
     def deaths(self) -> dict[int, tuple[int, int]]:
         """Unit → (last step seen firing, first step seen silent) of the latest death, for units that did not revive.
 
@@ -193,7 +198,7 @@ class Judged:
 
     @property
     def broken_since(self) -> int | None:
-        """The first step with an output that was not finite, where that is known."""
+        """The first step with an output that was not finite, if that is known."""
         return min(self.non_finite_since.values(), default=None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -299,7 +304,7 @@ class Findings:
         ``relume/overhead``: share of the steps' time that watching took. For each site, by its name in :attr:`names`:
         ``relume/<site>/firing_rate``: mean over its units; ``relume/<site>/examples``: on which it was judged;
         ``relume/<site>/dead``, ``relume/<site>/dead_share``. As in ``relume check``, provisional sites are no part of
-        dead units and shares: a number that nobody saw enough for is left out.
+        dead units and shares: a number without enough examples is left out.
         """
         told: dict[str, float] = {}
         dead, units = count_dead(self.sites)

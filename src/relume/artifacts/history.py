@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_STRETCHES = 64
-"""A curve of so many points shows when a unit fell."""
+"""A curve with this many points shows when a unit fell."""
 
 MOST_BYTES = 1 << 15
 """Of a site in the recording, where a unit and a stretch take one byte; wider sites have fewer stretches."""

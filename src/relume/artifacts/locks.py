@@ -43,7 +43,7 @@ class Lock:
             os.close(held)
 
     def release(self) -> None:
-        """Give it back; nothing where it is not held."""
+        """Give it back; nothing if it is not held."""
         if self._held is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
@@ -53,7 +53,7 @@ class Lock:
 
 @contextlib.contextmanager
 def waiting_for(path: Path, longest: float = 30.0) -> Iterator[None]:
-    """Hold the lock of a file for a moment; after ``longest`` seconds without it, go on as if it was had.
+    """Hold the lock of a file for a moment; after ``longest`` seconds without it, continue as if it had it.
 
     What is written under it is whole either way: at worst one of two writers at the same moment is not read.
     """

@@ -37,5 +37,5 @@ class Matrix:
         return self.looks[0][1]
 
     def hours(self, trials: int) -> float:
-        """How long so many trials take."""
+        """How long this many trials take."""
         return trials * self.seconds / self.jobs / 3600

@@ -1,4 +1,4 @@
-"""The files of one run: the first, and beside it those of its other ranks and of its children.
+"""The files of one run: the first, and next to it those of its other ranks and of its children.
 
 ``run.relume`` has its company in the same folder: ``run.rank1.relume``, ``run.rank2.relume`` are the other processes of
 a distributed training, which do the same on other data; ``run.child2.relume`` is the second process that the script
@@ -48,7 +48,7 @@ def beside(first: Path, *roles: str) -> Path:
 
 
 def roles(path: Path) -> tuple[int, str]:
-    """The rank and the child that a file's name tells of: (0, "") where it tells nothing."""
+    """The rank and the child in a file's name: (0, "") if it has none."""
     found = _ROLES.search(path.stem)
     words = found[1].split(".")[1:] if found is not None else []
     ranks = [int(word[4:]) for word in words if word.startswith("rank")]
@@ -56,7 +56,7 @@ def roles(path: Path) -> tuple[int, str]:
 
 
 def others(first: Path) -> list[Path]:
-    """The files beside the first that by their names belong to its run, children behind the ranks."""
+    """The files next to the first that by their names belong to its run, children after the ranks."""
     if not first.parent.is_dir():
         return []
     pattern = re.compile(re.escape(first.stem) + r"(\.(rank|child)\d+)+" + re.escape(first.suffix))
@@ -65,9 +65,9 @@ def others(first: Path) -> list[Path]:
 
 
 def read_run(first: Path) -> tuple[list[Part], list[Unseen]]:
-    """Read a recording and those beside it, and say which of these could not be taken.
+    """Read a recording and those next to it, and say which of these could not be taken.
 
-    Raises: RecordingError: the first cannot be read. What is beside it and cannot be read is told instead.
+    Raises: RecordingError: the first cannot be read. A file next to it that cannot be read is listed instead.
     """
     parts, unseen = [Part(first.name, 0, "", read(first))], []
     for path in others(first):
@@ -78,7 +78,7 @@ def read_run(first: Path) -> tuple[list[Part], list[Unseen]]:
             unseen.append(("a recording", path.name, f"it could not be read: {error.slug}"))
             continue
         if strangers(parts[0], part):
-            unseen.append(("a recording", path.name, "it is of another run than the file beside it"))
+            unseen.append(("a recording", path.name, "it belongs to another run than the file next to it"))
         else:
             parts.append(part)
     return parts, unseen

@@ -16,6 +16,9 @@ SCHEMA = 1
 """Of plan.json; new keys may come within a schema."""
 
 
+MOST_BYTES = 64 << 20  # the numbers of 8 million units; what is larger was no plan, and is not read
+
+
 @dataclass(frozen=True)
 class Action:
     """One cure at one site.
@@ -98,7 +101,7 @@ def read_plan(path: Path) -> Plan:
     Raises: PlanError: absent, no plan, of a newer relume, or an entry that does not fit.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = _content(path)
         if not isinstance(told, dict) or told.get("is") != IS or not isinstance(told.get("schema"), int):
             raise ValueError(f'a plan begins with "is": "{IS}" and its "schema"')
         if told["schema"] > SCHEMA:
@@ -115,9 +118,15 @@ def read_plan(path: Path) -> Plan:
         ) from error
 
 
+def _content(path: Path) -> Any:
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, and a plan at most {MOST_BYTES:,}")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _is_plan(path: Path) -> bool:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = _content(path)
     except (OSError, ValueError):
         return False
     return isinstance(told, dict) and told.get("is") == IS

@@ -43,7 +43,7 @@ def read(path: Path) -> Recording:
     """
     if not os.path.isfile(path):
         raise RecordingError(
-            f"There is no recording {path}. Make one with `relume run SCRIPT`, or give the file that it named.",
+            f"There is no recording {path}. Make one with `relume run SCRIPT`, or give the file that it wrote.",
             slug="recording-absent",
         )
     try:
@@ -52,8 +52,8 @@ def read(path: Path) -> Recording:
             return read_database(db)
     except (sqlite3.DatabaseError, OSError, ValueError, LookupError, TypeError) as error:
         raise RecordingError(
-            f"{path} is damaged or no recording of relume's ({error}). Copy it again from where it was made, or "
-            "record again with `relume run SCRIPT`.",
+            f"{path} is damaged, or not a recording made by relume ({error}). Copy it again from its original place, "
+            "or record again with `relume run SCRIPT`.",
             slug="recording-damaged",
         ) from error
 
@@ -66,7 +66,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         raise ValueError("not an SQLite file")
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise RecordingError(
-            f"{path} is an SQLite file, but not a recording of relume's. Give the file that `relume run` named.",
+            f"{path} is an SQLite file, but not a recording made by relume. Give the file that `relume run` wrote.",
             slug="recording-foreign",
         )
     version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -87,7 +87,7 @@ def _never_began(path: Path) -> RecordingError:
 
 
 def read_database(db: sqlite3.Connection) -> Recording:
-    """Read an open database; ValueError where its parts do not fit together."""
+    """Read an open database; ValueError if its parts do not fit together."""
     sites = {number: _site(db, number, text) for number, text in db.execute("SELECT * FROM site ORDER BY id")}
     for number, unit, step, kind in db.execute("SELECT * FROM event ORDER BY rowid"):
         sites[number].events.append((unit, step, kind))
@@ -137,9 +137,9 @@ def _verify(recording: Recording) -> None:
         for span in spans:
             arrays += [span.fired, span.flat, span.magnitude]
         numbers = [site.units, site.line, site.unit_axis, *(n for s in spans for n in (s.looks, s.examples, s.samples))]
-        _demand(site.clock in clocks, f"site {site.key} counts by an absent clock")
-        _demand(all(isinstance(number, int) for number in numbers), f"a number of site {site.key} is none")
-        _demand(isinstance(site.parameters, dict), f"the parameters of site {site.key} are none")
+        _demand(site.clock in clocks, f"the clock of site {site.key} is missing")
+        _demand(all(isinstance(number, int) for number in numbers), f"site {site.key} has a value that is not a number")
+        _demand(isinstance(site.parameters, dict), f"the parameters of site {site.key} are invalid")
         _demand(all(len(array) == site.units for array in arrays), f"the units of site {site.key} differ in number")
         for unit, step, kind in record.events:
             fits = unit in range(site.units) and isinstance(step, int) and kind in ("died", "revived")

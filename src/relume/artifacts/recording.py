@@ -25,7 +25,7 @@ step that told one (``loss``), since when units are not finite and how often the
 that are compared on like inputs. 4: a window keeps no rates and no loss (``rate`` and ``loss`` have them), and the
 numbers of a layer have another name (``statistic``). 5: how often each unit fired over the steps (``history``)."""
 
-APPLICATION_ID = 0x524C4D45  # "RLME": how a recording is told from any other SQLite file
+APPLICATION_ID = 0x524C4D45  # "RLME": marks an SQLite file as a recording
 SQLITE_MAGIC = b"SQLite format 3\0"
 HEADER_SIZE = 100
 
@@ -136,7 +136,7 @@ class Death(NamedTuple):
     convolution, averaged over the groups; a silent unit's is below the firing edge. Its fall is from the
     reference, the last look at which the unit's largest pre-activation was at least half its mean, to a look in which
     the unit is silent. ``by_weight`` and ``by_bias`` are differences on the inputs of that look, between its parameters
-    and those of the reference; ``by_input`` is the rest of the fall. What is nan is not known.
+    and those of the reference; ``by_input`` is the rest of the fall. nan means unknown.
 
     Attributes:
         before, after: the steps of the two looks; ``before`` is −1 if the unit never fired.
@@ -195,7 +195,7 @@ class SiteRecord:
     ``non_finite_since``: the first looked-at step with an output that was NaN or infinite; None in recordings before
     version 3, as ``recent``. ``history``: None before a window has closed, and before version 5.
 
-    ``statistics``, where they are known: ``init_gain`` (√(E[w²] · inputs) of the layer before the first step),
+    ``statistics``, if they are known: ``init_gain`` (√(E[w²] · inputs) of the layer before the first step),
     ``init_gain_back`` (with its outputs in the place of its inputs), ``offset``
     (γ = ‖mean‖/‖std‖ of its input), ``peak`` (the largest |output|), ``rms_first`` and ``rms`` (root mean square of
     the output at the first look and the latest), ``gradient_first`` and ``gradient`` (that of the gradient of the

@@ -42,7 +42,7 @@ DEFAULT = "relume-study"
 _FOLDERS = ("trials", "locks")
 
 _OLD = 3600.0
-"""Seconds after which nobody is writing a temporary file any more."""
+"""Seconds after which a temporary file is no longer being written."""
 
 _FIXED = ("metric", "mode", "at", "tune_metric", "delta", "alpha")
 """Of the design: what may not change once a verdict was printed."""
@@ -58,7 +58,7 @@ class Generation:
 
 
 class Begun(NamedTuple):
-    """How a study goes on: "new", "resumed", or "changed", as the script is another one; then what is, in words."""
+    """How a study continues: "new", "resumed", or "changed", as the script is another one; then what is, in words."""
 
     how: Literal["new", "resumed", "changed"]
     changes: tuple[str, ...]
@@ -93,7 +93,7 @@ class Study:
         if not study._file.exists():
             raise StudyError(
                 f"There is no study in {study.folder}: it has no study.json. Make one with "
-                f"`relume compare --study {study.folder} SCRIPT`, or name the folder of another.",
+                f"`relume compare --study {study.folder} SCRIPT`, or give the folder of a study.",
                 slug="study-absent",
             )
         study._load()
@@ -112,20 +112,20 @@ class Study:
     def trials(self, generation: int | None = None) -> tuple[Trial, ...]:
         """The trials of a generation, by default of the one that counts, in the order of their keys.
 
-        Raises: StudyError: a file is damaged or foreign; its message tells how to go on without it.
+        Raises: StudyError: a file is damaged or foreign; its message says how to continue without it.
         """
         wanted = self.generation if generation is None else generation
         found = []
         for path in sorted((self.folder / "trials").glob("*.json")):
             told = read_json(
-                path, "trial", "The other trials are not affected: delete this file, and its trial is run anew."
+                path, "trial", "The other trials are not affected: delete this file, and its trial runs again."
             )
             try:
                 if told["generation"] == wanted:
                     found.append(trial_from_json(told))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise damaged(
-                    path, f"{type(error).__name__}: {error}", "Delete it, and its trial is run anew."
+                    path, f"{type(error).__name__}: {error}", "Delete it, and its trial runs again."
                 ) from error
         return tuple(sorted(found, key=lambda trial: (trial.key.stage, *trial.key[:3])))
 
@@ -148,15 +148,15 @@ class Study:
 
     @classmethod
     def open(cls, folder: str | Path) -> Study:
-        """The study of a folder, made where there is none.
+        """The study of a folder, made if there is none.
 
         Raises: StudyError: the folder holds something else or cannot be written.
         """
         study = cls(Path(folder))
         if study._is_foreign():
             raise StudyError(
-                f"{study.folder} is not empty and is no study: it has no study.json. Nothing was written there. Name "
-                "an empty or a new folder with --study.",
+                f"{study.folder} is not empty and is not a study: it has no study.json. Nothing was written to it. "
+                "Give an empty or a new folder with --study.",
                 slug="study-foreign",
             )
         if study._file.exists():
@@ -182,11 +182,11 @@ class Study:
         return others and not self._file.exists()  # asked for last: it may have come meanwhile
 
     def find(self, subject: Subject) -> int:
-        """The generation of this very subject, the newest of several; 0 where it was not run before."""
+        """The generation of this very subject, the newest of several; 0 if it was not run before."""
         return next((g.number for g in reversed(self.generations) if not subject.differences(g.subject)), 0)
 
     def local_modules(self, script: str) -> tuple[str, ...]:
-        """The files beside the script that it loaded when it was last surveyed, by their paths from the folder."""
+        """The files next to the script that it loaded when it was last surveyed, by their paths from the folder."""
         shown = without_folder(script)
         known = [g.subject for g in self.generations if g.subject.script == shown]
         return tuple(name for name in known[-1].sources if name != script) if known else ()
@@ -283,7 +283,7 @@ class Study:
             yield
 
     def _load(self) -> None:
-        told = read_json(self._file, "study", "Its trials are not affected: they lie in trials/.")
+        told = read_json(self._file, "study", "Its trials in trials/ are not affected.")
         try:
             self.generations = tuple(_generation(g) for g in told["generations"])
             self.generation = int(told["generation"])
@@ -294,7 +294,7 @@ class Study:
             self.generations[self.generation - 1]
             [look_from_json(look) for look in self._looks]
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            advice = "Its trials are not affected: they lie in trials/. Restore study.json, or begin a new study."
+            advice = "Its trials in trials/ are not affected. Restore study.json, or start a new study."
             raise damaged(self._file, f"{type(error).__name__}: {error}", advice) from error
 
     def _save(self) -> None:
@@ -318,8 +318,8 @@ class Study:
             was = ", ".join(f"{name} {getattr(self.design, name)!r}" for name in other)
             now = ", ".join(f"{name} {getattr(design, name)!r}" for name in other)
             raise StudyError(
-                f"A verdict of this study was already printed, with {was}; it cannot be asked again with {now}: what "
-                "is compared is fixed before the first number is seen. Ask as before, or begin another study with "
+                f"A verdict of this study was already printed, with {was}; it cannot be repeated with {now}, because "
+                "the question is fixed before the first result. Ask the same question, or start another study with "
                 "--study.",
                 slug="study-question-fixed",
             )

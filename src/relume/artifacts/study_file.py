@@ -26,17 +26,17 @@ def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
     except OSError as error:
         raise damaged(path, error.strerror or str(error), advice) from error
     except ValueError as error:
-        raise damaged(path, "it is no JSON" if path.stat().st_size else "it is empty", advice) from error
+        raise damaged(path, "it is not JSON" if path.stat().st_size else "it is empty", advice) from error
     if not isinstance(told, dict) or told.get("is") != what or not isinstance(told.get("schema"), int):
         raise StudyError(
-            f"{path} was not written by relume as a {what} of a study. Nothing was changed. Move it elsewhere, or name "
+            f"{path} was not written by relume as a {what} of a study. Nothing was changed. Move it elsewhere, or give "
             "another folder with --study.",
             slug="study-foreign",
         )
     if told["schema"] > SCHEMA:
         raise StudyError(
-            f"{path} has schema {told['schema']}, and this relume reads up to {SCHEMA}: a newer relume wrote it. "
-            "Update relume to go on with this study.",
+            f"{path} has schema {told['schema']}, but this relume reads up to {SCHEMA}: a newer relume wrote it. "
+            "Update relume to continue this study.",
             slug="study-newer",
         )
     return told
@@ -50,7 +50,7 @@ def damaged(path: Path, why: str, advice: str) -> StudyError:
 def write_json(path: Path, told: Mapping[str, Any]) -> None:
     """Write a file whole or not at all, and bring it to the disk.
 
-    Raises: StudyError: it could not be written; what stood there stands there still.
+    Raises: StudyError: it could not be written; the old content is unchanged.
     """
     text = json.dumps(told, allow_nan=False, separators=(",", ":"))
     passing = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -79,9 +79,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        cure = "Make room" if full else "Give a folder that can be written"
+        cure = "Make room" if full else "Give a writable folder"
         raise StudyError(
-            f"Cannot write {path} ({error.strerror}). What was recorded before is whole. {cure}, and give the same "
-            "command again: it goes on from there.",
+            f"Cannot write {path} ({error.strerror}). Earlier trials are intact. {cure}, and give the same "
+            "command again to continue.",
             slug="study-unwritable",
         ) from error

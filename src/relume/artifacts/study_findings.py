@@ -1,10 +1,10 @@
-"""What a study says, as every report tells it: what was compared, the verdicts, each run, what was left alone."""
+"""The findings of a study for every report: the design, the verdicts, each run, and what was not replaced."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from relume.artifacts.subject import Subject
@@ -24,20 +24,40 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class AsItStands:
+    """The script at its own learning rates.
+
+    Attributes:
+        runs: that have ended. ``failed``: of them, those that failed or collapsed; ``dead_layers``: with a dead layer.
+        mean, sd: of the metric over the others; NaN without one. ``dead_share``: the median; None where it is unknown.
+    """
+
+    runs: int = 0
+    failed: int = 0
+    dead_layers: int = 0
+    mean: float = math.nan
+    sd: float = math.nan
+    dead_share: float | None = None
+
+
+@dataclass(frozen=True)
 class StudyFindings:
     """One study. Made by ``lab.findings``; reports compute nothing.
 
     Attributes:
-        name: tells it from others in one report: the name of its folder.
+        name: identifies it among several in one report: the name of its folder.
         design: what was asked. ``subject``: of what.
         verdicts: one a contender, in the order of the design.
         trials: all that have ended, in the order of their keys. ``values``: what each is compared by, NaN without one.
         looks: the verdicts that were printed.
-        replaces: the activations in whose place the contenders stand, stems in ``activations/``, the most frequent
-            first. ``sites``: at how many places; None where that is not known.
-        not_swapped: (what, where, why) of what acts as an activation and is left alone.
+        replaces: the activations that the contenders replace, stems in ``activations/``, the most frequent
+            first. ``sites``: at how many places; None if that is not known.
+        not_swapped: (what, where, why) of what acts as an activation but is not replaced.
         notes: sentences on the study as a whole. ``together``: studies that were corrected together with it.
         next_seeds: of the next look; None where there is none.
+        left: how many runs of each are still to come, as far as is known; only those that have any.
+        rate: the script's own learning rate; NaN if it has none, or several.
+        as_it_stands: the script at its own rates, whichever rate is the baseline's best.
     """
 
     name: str
@@ -53,6 +73,9 @@ class StudyFindings:
     notes: tuple[str, ...] = ()
     together: int = 1
     next_seeds: int | None = None
+    as_it_stands: AsItStands = AsItStands()
+    left: Mapping[str, int] = field(default_factory=dict)
+    rate: float = math.nan
 
     @property
     def own_baseline(self) -> str:
@@ -74,6 +97,11 @@ class StudyFindings:
     def tuned(self) -> tuple[float, ...]:
         """The learning-rate factors among which each one's rate was chosen, ascending; () where none was."""
         return tuple(sorted({trial.key.lr_factor for trial in self.trials if trial.key.stage == "tune"}))
+
+    @property
+    def counter(self) -> str:
+        """What the steps of the curves count: "epoch", "step" …; "" if nothing says so."""
+        return next((trial.counter for trial in self.trials if trial.metrics.get(self.design.metric)), "step")
 
     @property
     def confirmed_rates(self) -> int:
@@ -105,11 +133,24 @@ class StudyFindings:
         return tuple(found)
 
     def runs(self, activation: str) -> tuple[Trial, ...]:
-        """The runs of one contender, or of the baseline, at its chosen rate: those whose curves are to be seen."""
+        """The runs of one contender, or of the baseline, whose curves are to be seen.
+
+        They are those at its chosen rate; while none is chosen, those at the rate nearest the script's.
+        """
         rates = {verdict.activation: verdict.lr_factor for verdict in self.verdicts}
-        rates[BASELINE] = next((verdict.baseline_lr_factor for verdict in self.verdicts), math.nan)
-        wanted = (activation, rates.get(activation, math.nan), "confirm")
-        return tuple(t for t in self.trials if (t.key.activation, t.key.lr_factor, t.key.stage) == wanted)
+        rates[BASELINE] = self.baseline_factor
+        mine = [trial for trial in self.trials if trial.key.activation == activation and trial.key.stage != "repeat"]
+        wanted = (rates.get(activation, math.nan), "confirm")
+        found = tuple(trial for trial in mine if (trial.key.lr_factor, trial.key.stage) == wanted)
+        if found or not mine:
+            return found
+        nearest = min((trial.key.lr_factor for trial in mine), key=lambda factor: abs(math.log(factor)))
+        return tuple(trial for trial in mine if trial.key.lr_factor == nearest)
+
+    @property
+    def baseline_factor(self) -> float:
+        """The baseline's best rate; NaN while none is known."""
+        return next((verdict.baseline_lr_factor for verdict in self.verdicts), math.nan)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``relume compare --json`` and ``relume report STUDY --json``; null for what is not finite."""
@@ -117,6 +158,7 @@ class StudyFindings:
             {
                 "schema": SCHEMA,
                 "study": self._study(),
+                "as_it_stands": asdict(self.as_it_stands),
                 "verdicts": [_verdict(verdict) for verdict in self.verdicts],
                 "trials": [self._trial(trial) for trial in self.trials],
                 "not_swapped": [{"what": what, "where": where, "why": why} for what, where, why in self.not_swapped],
@@ -144,6 +186,8 @@ class StudyFindings:
             "alpha": asked.alpha,
             "looks": [{"number": look.number, "seeds": look.seeds} for look in self.looks],
             "next_seeds": self.next_seeds,
+            "runs_left": dict(self.left),
+            "learning_rate": self.rate,
             "corrected_together": self.together,
             "threads": of.threads,
             "settings": dict(of.settings),
@@ -165,6 +209,7 @@ class StudyFindings:
             "peak_memory": trial.peak_memory,
             "parameters_added": trial.parameters_added,
             "dead_share": trial.dead_share,
+            "dead_layers": trial.dead_layers,
             "sites": trial.sites,
         }
 
@@ -172,12 +217,14 @@ class StudyFindings:
 _VERDICT = (
     "activation", "baseline", "n", "mean", "sd", "baseline_mean", "baseline_sd", "difference", "ci", "ci_simultaneous",
     "p_holm", "p_sign_flip", "p_better", "correlation", "mdd", "verdict", "seeds_needed", "runs", "failed", "failed_ci",
-    "baseline_failed", "lr_factor", "baseline_lr_factor", "at_edge", "cost", "look", "level", "notes",
+    "baseline_failed", "lr_factor", "baseline_lr_factor", "at_edge", "cost", "look", "level", "dropped", "equal_time",
+    "notes",
 )  # fmt: skip
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {name: getattr(verdict, name) for name in _VERDICT}
+    told = {name: getattr(verdict, name) for name in _VERDICT}
+    return told | {"equal_time": verdict.equal_time and verdict.equal_time._asdict()}
 
 
 def _plain(value: Any) -> Any:

@@ -13,11 +13,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Subject:
-    """What is run: as long as it is the same, its trials may be compared.
+    """What is run: trials may be compared as long as this is the same.
 
     Attributes:
         script: as it was given, without its absolute folder. ``argv``: its arguments, the same.
-        sources: digests of the script and of the modules that lie beside it, by their paths from the folder.
+        sources: digests of the script and of the modules next to it, by their paths from the folder.
         versions: of Python and of what the script trains with. ``threads``: that each trial may use.
         settings: whatever else a trial's numbers depend on, such as ``only``; text by name.
         arguments: a digest of the arguments as they were given, folders included.

@@ -25,7 +25,7 @@ class Survey:
         sources: what it logged: source → name → curve.
         written: files that it wrote, from the folder. ``resumed``: those of them that it had read before.
             ``outside``: what it wrote elsewhere.
-        local: the files beside the script that it imported, from the folder.
+        local: the files next to the script that it imported, from the folder.
         remarks: sentences on what else it does that a comparison should know of.
     """
 
@@ -49,11 +49,11 @@ class Survey:
 
     @classmethod
     def read(cls, folder: Path, generation: int) -> Survey | None:
-        """The survey of a generation; None where there is none.
+        """The survey of a generation; None if there is none.
 
         Raises: StudyError: it is damaged.
         """
-        path, advice = _file(folder, generation), "Delete it, and the script is surveyed anew."
+        path, advice = _file(folder, generation), "Delete it, and the script is surveyed again."
         if not path.exists():
             return None
         told = read_json(path, "survey", advice)

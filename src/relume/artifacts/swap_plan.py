@@ -28,7 +28,7 @@ class Birth:
 
 @dataclass(frozen=True)
 class SwapSite:
-    """One place where a member of the family is applied.
+    """One place that applies an activation of the family.
 
     Attributes:
         key: for people, and for ``--only``: ``Net.relu1@train.py:12``.
@@ -36,10 +36,10 @@ class SwapSite:
         owner: the activation module, or the module whose code makes the call; None outside any.
         alone: it is an activation module that is called.
         spot: where the call is written.
-        layer: the module that made the input, None where it is unknown.
+        layer: the module that made the input, None if it is unknown.
         axis, ndim: the unit axis, of how many; ``units``: along it; ``inner``: neighbors that are one unit's.
-        hidden: its result reaches a parameterised layer. Others are left alone.
-        why: why it is left alone, "" where it is not.
+        hidden: its result reaches a parameterized layer. Others are not replaced.
+        why: why it is not replaced; "" if it is.
     """
 
     key: str
@@ -138,7 +138,7 @@ class SwapPlan:
         )
 
     def chosen(self, only: str = "") -> tuple[SwapSite, ...]:
-        """The sites that a trial replaces: the hidden ones, of ``--only`` where it is given."""
+        """The sites that a trial replaces: the hidden ones, of ``--only`` if it is given."""
         wanted = [word.strip() for word in only.split(",") if word.strip()]
         return tuple(site for site in self.sites if site.hidden and (not wanted or any(map(site_is(site), wanted))))
 
@@ -151,7 +151,7 @@ class Treated:
         sites: keys of the places that were replaced. ``not_swapped``: what was left as it is.
         parameters_added: numbers that the contender learns.
         start, weights: digests of the initial parameters, without the contender's own, and of the trained ones, with
-            them; "" where no optimizer took a step.
+            them; "" if no optimizer took a step.
         steps: of all optimizers.
         notes: what a reader must know, in plain sentences.
     """

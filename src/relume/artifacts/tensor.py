@@ -54,7 +54,7 @@ def _as_float(data: NDArray[Any], bits: bool) -> NDArray[Any]:
 
 
 def largest(tensor: Tensor, axis: int) -> Floats:
-    """max |x| of each unit, shape (units,); nan where one is nan."""
+    """max |x| of each unit, shape (units,); nan if one is nan."""
     found = np.zeros(tensor.shape[axis])
     for units, own, part in tensor.slabs(axis):
         if part.size:
@@ -64,7 +64,7 @@ def largest(tensor: Tensor, axis: int) -> Floats:
 
 
 def squares(tensor: Tensor, axis: int) -> Floats:
-    """Σ x² of each unit, shape (units,): in float64, where the square of a float32 does not underflow."""
+    """Σ x² of each unit, shape (units,): in float64, in which the square of a float32 does not underflow."""
     found = np.zeros(tensor.shape[axis])
     for units, own, part in tensor.slabs(axis):
         wide = part.astype(np.float64)

@@ -1,4 +1,4 @@
-"""What a run can be given beside another activation: the one table of treatments, and of the rules of reviving."""
+"""What a run can be given besides another activation: the one table of treatments, and of the rules of reviving."""
 
 from __future__ import annotations
 

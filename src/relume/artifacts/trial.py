@@ -1,4 +1,4 @@
-"""The words of a study: what is compared, one run of it, and what was concluded.
+"""The terms of a study: the design, one run of it, and the verdict.
 
 ``study.py`` keeps them in a folder; the lab makes them, the reports read them.
 """
@@ -18,7 +18,10 @@ Mode = Literal["min", "max"]
 Call = Literal["better", "worse", "equivalent", "undecided"]
 
 BASELINE = "baseline"
-"""The name of the script as it stands among the contenders."""
+"""The contenders' name for the unchanged script."""
+
+DEAD_SHARE = "dead_share"
+"""Dead units ÷ units at the end of a run: a metric that every trial has, and that no script logs."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,9 @@ class Trial:
         error: the last line of a failure, "" otherwise.
         seconds: wall time. ``cpu_seconds``: of the process and its children. ``peak_memory``: bytes.
         parameters_added: numbers that the contender learns. ``dead_share``: dead units ÷ units at the end, None where
-            none was judged.
+            none was judged. ``dead_layers``: sites all of whose units are dead at the end.
         weights: a digest of the trained parameters; ``start``: of the initial ones. "" where nothing was trained.
-        sites: how many places were replaced.
+        sites: how many places were replaced. ``counter``: what the metric's steps count, "" if nothing says so.
     """
 
     key: TrialKey
@@ -77,6 +80,8 @@ class Trial:
     weights: str = ""
     start: str = ""
     sites: int = 0
+    dead_layers: int = 0
+    counter: str = "step"
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,14 @@ class Design:
     Attributes:
         contenders: in the order in which they were asked for, without the baseline.
         seeds: of the first look; the further ones are at twice and four times as many.
-        factors: the grid of learning-rate factors; one alone means that nothing is tuned.
+        factors: the grid of learning-rate factors; a single one means that nothing is tuned.
         metric, mode, at: what is compared: its name, whether less or more is better, and "last", "best" or "mean:K".
         tune_metric: what the learning rates are chosen by; "" for the metric. ``tune_mode``: whether less or more of it
             is better; None: as of the metric.
         delta: the smallest difference that would matter, in the metric's unit; None: not said.
         alpha: the error that all verdicts and looks share.
+        at_time: runs are also compared after so many seconds, beside the verdicts; "baseline": after the median of the
+            baseline's; "" for no such comparison.
     """
 
     contenders: tuple[Contender, ...]
@@ -105,6 +112,7 @@ class Design:
     delta: float | None = None
     alpha: float = 0.05
     tune_mode: Mode | None = None
+    at_time: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,9 +138,19 @@ class Look:
     question: str = ""
 
 
+class EqualTime(NamedTuple):
+    """The difference, contender − baseline, after the same seconds of each run at its best rate; 95 % interval."""
+
+    seconds: float
+    difference: float
+    low: float
+    high: float
+    n: int
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of one contender beside the baseline. Differences are contender − baseline in the metric's unit.
+    """The verdict on one contender. Differences are contender − baseline in the metric's unit.
 
     Attributes:
         n: pairs of finished runs. ``mean``, ``sd``: of the contender in these pairs, at its best confirmed rate.
@@ -150,11 +168,12 @@ class Verdict:
         lr_factor, baseline_lr_factor: the best confirmed rates. ``at_edge``: the contender's is not bracketed by two
             others, and it cannot be called worse.
         cost: "activation" and "baseline", each with seconds, cpu_seconds, peak_memory, parameters_added and dead_share
-            as medians over the finished runs at the chosen rate; None where nothing was measured.
+            as medians over the finished runs at the chosen rate; None if nothing was measured.
         notes: what a reader must know before believing it, in plain sentences.
         baseline_mean, baseline_sd: of the baseline in the same pairs. ``baseline_failed``: as ``failed``.
         look: the number of the look, 0 while runs of this contender or of the baseline are missing. ``level``: its part
-            of alpha.
+            of alpha. ``dropped``: it lost by far on the first seeds, and no more were run.
+        equal_time: beside the verdict and no part of it; None if it was not asked for, or is unknown.
 
     A number that cannot be told from the data is NaN.
     """
@@ -187,3 +206,5 @@ class Verdict:
     baseline_failed: int = 0
     look: int = 0
     level: float = math.nan
+    dropped: bool = False
+    equal_time: EqualTime | None = None

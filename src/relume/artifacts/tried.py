@@ -1,4 +1,4 @@
-"""What ``relume fix`` found: each cure that was tried, beside the script as it stands."""
+"""What ``relume fix`` found: each cure that was tried, compared with the unchanged script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Tried:
     Attributes:
         cure: as ``relume compare --with`` takes it. ``says``: what it does, a sentence.
         outcome: see :data:`Outcome`. ``why``: a sentence, "" for a cure that holds.
-        pairs: runs of the script as it stands and of the cure, on the same seeds.
+        pairs: runs of the unchanged script and of the cure, on the same seeds.
         dead: mean dead share before and after. ``metric``: mean before and after, NaN if no run gave one.
         p_dead: one-sided p that no fewer units die. ``p_metric``: that the metric is worse by delta or more.
         cost: median time of its runs ÷ that of the script's. ``failed``: runs without a value.
@@ -59,7 +59,7 @@ class Fixed:
     """All of it.
 
     Attributes:
-        script, argv: what was run. ``metric``, ``mode``: what it is judged by beside the dead share.
+        script, argv: what was run. ``metric``, ``mode``: the metric that is judged in addition to the dead share.
         delta: a metric worse by that counts. ``max_dead``: the dead share that counts as cured. ``seeds``: of each.
         level: of the test of the dead share; the error of 5 % is shared by all ``candidates``.
         tried: in the order in which they were tried. ``untried``: cures after the first that holds.

@@ -41,7 +41,7 @@ class Failure:
 class Verdict:
     """What was asked, on how much it was judged, and the failures. It holds if there is none.
 
-    ``max_dead`` is a share, of all units or ``per_site``; None where it was not asked. ``rules`` are the codes of those
+    ``max_dead`` is a share, of all units or ``per_site``; None if it was not asked. ``rules`` are the codes of those
     that may not find anything. ``dead`` of ``judged`` units are dead, at sites that are not provisional; ``units`` are
     those of all sites. ``provisional`` are the keys of the sites that were seen too little to be judged.
     ``dead_sites``: the judged sites with dead units, the worst first.

@@ -34,7 +34,7 @@ from relume.artifacts.recording import (
 from relume.errors import RecordingError
 
 _busy = threading.RLock()
-"""Held while SQLite works: a process must not be forked then, for its child would wait for locks that nobody frees."""
+"""Held while SQLite works: a process must not be forked then, or its child waits for locks forever."""
 
 _LONGEST_WAIT = 1.0  # seconds for which a fork may be held up
 
@@ -93,7 +93,7 @@ class RecordingWriter:
         return self._later is not None
 
     def move(self) -> None:
-        """Go on in the file that was meant for later; where that fails, in memory.
+        """Continue in the file that was meant for later; if that fails, in memory.
 
         Raises: RecordingError: the file cannot be written.
         """
@@ -115,7 +115,7 @@ class RecordingWriter:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing of what is written inside."""
+        """Everything written inside is committed, or nothing is."""
         with _busy:
             self._db.execute("BEGIN")
             try:
@@ -272,7 +272,7 @@ def _make_way(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a recording, with all that SQLite keeps beside it."""
+    """Remove a recording, with all that SQLite keeps next to it."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
@@ -281,7 +281,7 @@ def _demand_ours(path: Path) -> None:
     start = header(path) if path.is_file() else b"no file"
     if start and not (start.startswith(SQLITE_MAGIC) and start[68:72] == APPLICATION_ID.to_bytes(4, "big")):
         raise RecordingError(
-            f"{path} exists and is no recording of relume's; it is not overwritten. Give another --out FILE.",
+            f"{path} exists and is not a recording made by relume, so it is not overwritten. Give another --out FILE.",
             slug="recording-in-the-way",
         )
     with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path, timeout=1)) as db:
@@ -290,14 +290,13 @@ def _demand_ours(path: Path) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 raise RecordingError(
-                    f"{path} is being written by another run. Wait for its end, or give another --out FILE.",
+                    f"{path} is being written by another run. Wait until that run ends, or give another --out FILE.",
                     slug="recording-in-use",
                 ) from error
 
 
 def _not_writable(path: Path | None, why: object) -> RecordingError:
     return RecordingError(
-        f"Cannot write the recording {path}: {why}. Give a file in a folder that exists and can be written "
-        "(--out FILE).",
+        f"Cannot write the recording {path}: {why}. Give a file in a folder that exists and is writable (--out FILE).",
         slug="recording-not-writable",
     )

@@ -11,6 +11,8 @@ from relume.auditor.adam import Moments, of_arrays, of_optimizer
 from relume.auditor.tree import Keys, Part
 from relume.errors import CheckpointError
 
+SORTED = (".safetensors", ".keras", ".h5", ".hdf5")
+
 
 @dataclass
 class Checkpoint:
@@ -38,7 +40,7 @@ def assemble(parts: Sequence[Part], name: str) -> Checkpoint:
     Raises: CheckpointError: there are no weights in it.
     """
     found = Checkpoint(name, tuple(part.path.name for part in parts))
-    found.ordered = not any(part.path.suffix == ".safetensors" for part in parts)  # which are sorted by name
+    found.ordered = not any(part.path.suffix in SORTED for part in parts)  # which are sorted by name
     found.step = max((step for part in parts for step in part.steps), default=None)
     weights = {keys: tensor for part in parts for keys, tensor in part.weights.items()}
     if not weights:

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from relume.artifacts.tensor import Tensor
+from relume.auditor import hdf5
 from relume.errors import CheckpointError, MissingExtra
 from relume.framework import FRAMEWORKS
 
-SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz")
+SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".keras", ".h5", ".hdf5")
 """The names by which a checkpoint is told from other files in a folder."""
 
 MOST_UNPACKED = 1 << 30
@@ -34,7 +35,7 @@ def read(path: Path) -> Any:
 
     Raises:
         CheckpointError: absent, damaged, not plain arrays, or of a kind that is not known.
-        MissingExtra: a file of PyTorch, which is not installed.
+        MissingExtra: a file of PyTorch or Keras, and what reads it is not installed.
     """
     try:
         with path.open("rb") as file:
@@ -49,13 +50,15 @@ def read(path: Path) -> Any:
             return _safetensors(path)
         if start.startswith(b"PK") and _is_npz(path):
             return _npz(path)
+        if start.startswith(hdf5.BEGINS) or (start.startswith(b"PK") and _holds(path, hdf5.WITHIN)):
+            return hdf5.read(path)
     except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile, RecursionError) as error:
         raise _damaged(path, error) from error
     if start.startswith((b"PK", b"\x80")):
         return _reader(path).read(path)
     raise CheckpointError(
-        f"{path} is no checkpoint that relume can read. It reads files of torch.save (.pt, .ckpt, .bin), .safetensors "
-        "and .npz; others can be written as one of these.",
+        f"{path} is no checkpoint that relume can read. It reads files of torch.save (.pt, .ckpt, .bin), of Keras "
+        "(.keras, .h5), .safetensors and .npz; others can be written as one of these.",
         slug="checkpoint-foreign",
     )
 
@@ -113,6 +116,11 @@ def _entry(name: str, entry: Mapping[str, Any], data: np.ndarray[Any, Any]) -> A
 
 
 # ---- NumPy ---------------------------------------------------------------------------------------------------------
+
+
+def _holds(path: Path, name: str) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return name in archive.namelist()
 
 
 def _is_npz(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
@@ -41,6 +42,29 @@ class Factors(click.ParamType):  # type: ignore[type-arg]
         self.fail(f"{value!r} is not a list of factors above 0, such as 1/4,1,4.", param, ctx)
 
 
+class Time(click.ParamType):  # type: ignore[type-arg]
+    """``60s``, ``5m``, ``1h``, or ``baseline``: seconds as text, or the word."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """A number above 0 with its unit; seconds without one."""
+        text = str(value).strip()
+        if text in ("", "baseline"):
+            return text
+        number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "s")
+        try:
+            seconds = float(number) * _UNITS[unit]
+            if 0 < seconds < math.inf:
+                return f"{seconds:g}"
+        except ValueError:
+            pass
+        self.fail(f"{value!r} is no time, such as 60s, 5m, 1h or baseline.", param, ctx)
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
 class Shard(click.ParamType):  # type: ignore[type-arg]
     """``K/N``: the K-th of N parts."""
 
@@ -69,6 +93,9 @@ def _fraction(text: str) -> float:
     "--mode", type=click.Choice(["min", "max"]), help="Which way is better, if the metric's name does not show it."
 )
 @click.option("--at", default="last", show_default=True, metavar="last|best|mean:K", help="Which value counts.")
+@click.option(
+    "--at-time", type=Time(), default="", metavar="60s|baseline", help="Also compare after the same time of each run."
+)
 @click.option("--tune-metric", default="", metavar="NAME", help="Validation metric to choose learning rates by.")
 @click.option("--delta", type=click.FloatRange(min=0, min_open=True), help="Smallest difference that matters.")
 @click.option("--lr-factors", type=Factors(), default="1/4,1,4", show_default=True, help="Multiples of SCRIPT's rates.")
@@ -123,6 +150,7 @@ def _request(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Req
         factors=options["lr_factors"],
         at=options["at"],
         delta=options["delta"],
+        at_time=options["at_time"],
     )
     return Request(
         Script(script, args, options["is_module"], str(Path.cwd())),
@@ -164,8 +192,8 @@ def _compare(request: Request, study: Study, options: dict[str, Any]) -> int:
 
 def _executor(request: Request, study: Study, options: dict[str, Any]) -> Any:
     """Who runs the trials: this machine, or Ray."""
+    from relume.lab.trials.forked import Place
     from relume.lab.trials.spec import TrialSpec
-    from relume.lab.trials.trial import Place
 
     folder = str(study.folder.resolve())
 

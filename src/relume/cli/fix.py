@@ -102,8 +102,8 @@ def _fix(request: Request, study: Study, options: dict[str, Any]) -> int:
     from relume.cli._progress import Bar
     from relume.lab import fix, scripts
     from relume.lab.executors.local import LocalExecutor
+    from relume.lab.trials.forked import Place
     from relume.lab.trials.spec import TrialSpec
-    from relume.lab.trials.trial import Place
 
     folder = str(study.folder.resolve())
 

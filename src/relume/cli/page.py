@@ -16,7 +16,7 @@ import click
     help="FILE.html to write.",
 )
 def command(out: Path) -> None:
-    """Write the interactive page: curves with sliders, and a network that learns as you watch.
+    """Write the interactive page: a lesson in which units die and come back, and curves with sliders.
 
     It is one file and works offline: open it in a browser, project it, mail it.
 

@@ -17,29 +17,29 @@ LARGE = 5.0
 """Parameters that moved this many times as far between two looks as usual had a large update."""
 
 MOSTLY = 0.5
-"""A part of so much of the change is what moved."""
+"""A part with at least this share of the change is the one that moved."""
 
 STEADY = 0.75
-"""A bias that fell between so many of the looks was drifting."""
+"""A bias that fell between at least this share of the looks was drifting."""
 
 SHRINKING = 0.7
-"""cos(Δw, −w) from which on the weights shrank rather than turned."""
+"""cos(Δw, −w) above which the weights shrank rather than turned."""
 
 SHRUNK = 0.5
-"""‖w‖ over what it was at the first look, below which weight decay had its part."""
+"""‖w‖ over its value at the first look, below which weight decay took part."""
 
 OFFSET = 3.0
-"""γ = ‖mean‖/‖std‖ of the input from which on its mean decides the sign of a unit more than its variation does."""
+"""γ = ‖mean‖/‖std‖ of the input above which its mean decides the sign of a unit more than its variation does."""
 
 
 _LUCK = 2 * math.sqrt(2)
 """In standard errors of one look, what two looks at the same data differ by 19 times in 20: no change of the input."""
 
 MENTIONED = 0.02
-"""A part of less than so much of the largest one is not told."""
+"""A part below this share of the largest one is not reported."""
 
 RARELY = 0.001
-"""A probability below this is told as small, not as a number."""
+"""A probability below this is reported as small, not as a number."""
 
 KINDS = {
     "born dead": "start again with another seed or initialization: He's, with a bias of 0 or slightly above",
@@ -172,7 +172,7 @@ def _moved_by(death: Death) -> Cause:
 
 
 def _slow(death: Death) -> Cause | None:
-    """What went on since the first look, where that explains the death."""
+    """A change since the first look, if it explains the death."""
     fall = death.level_first - death.level_after
     kept = death.weight_after / death.weight_first if death.weight_first else 1.0
     if death.decay > 0 and kept < SHRUNK and death.shrinking >= SHRINKING:

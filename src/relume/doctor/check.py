@@ -1,7 +1,7 @@
 """Findings → verdict: whether a run passes.
 
 A run fails if too many units are dead, if one of the rules that were named finds anything, if any finding is an error
-(NaN), and if nothing was judged: a gate that passes because nobody looked is no gate. A provisional site never fails a
+(NaN), and if nothing was judged: a gate that passes without looking is useless. A provisional site never fails a
 check for its dead units, and its units count neither as dead nor as judged.
 """
 
@@ -59,7 +59,7 @@ def check(
 def rules_named(names: Sequence[str]) -> list[Rule]:
     """The rules of these codes or names, each once, in the order of their codes.
 
-    Raises: UnknownName: no such rule; tells the nearest and all.
+    Raises: UnknownName: no such rule; names the nearest and all.
     """
     known = {name.lower(): rule for rule in RULES for name in (rule.code, rule.name)}
     wanted = set()

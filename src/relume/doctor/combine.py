@@ -1,7 +1,7 @@
 """The recordings of one run into one.
 
-Ranks do the same on other data: their counts add up, and a unit is dead only where it is silent on all of them.
-Children do something of their own: their sites stand beside the first's, under the child's name.
+Ranks do the same work on other data: their counts are added, and a unit is dead only if it is silent on all of them.
+Children do other work: their sites are listed after those of the first, under the child's name.
 
 The loss is the mean of the ranks' losses. What cannot be added up is the first rank's: the windows, the learning rates
 and the timeline of sites. How many units were silent on *all* ranks in a stretch of steps does not follow from each
@@ -27,7 +27,7 @@ from relume.doctor.events import Seen, buckets_of, shared_events
 def combine(parts: Sequence[Part], unseen: Sequence[Unseen] = ()) -> Recording:
     """One recording of all parts of a run; the first part is the first process's.
 
-    ``unseen``: what else is to be listed as not observed. One part alone is returned as it is.
+    ``unseen``: what else to list as not observed. A single part is returned unchanged.
     """
     first = parts[0].recording
     if len(parts) == 1:
@@ -80,7 +80,7 @@ def _merge_ranks(ranks: Sequence[Part]) -> Recording:
 
 
 def _same(record: SiteRecord) -> tuple[Any, ...]:
-    """What ranks must have in common for a site of theirs to be the same."""
+    """What must be equal for sites of two ranks to be one site."""
     return record.site.key, record.site.activation, record.site.units
 
 
@@ -116,7 +116,7 @@ def _take_clocks(merged: Recording, other: Recording, *, new: bool) -> dict[int,
         if same:
             place = same.pop(0)
             mine = merged.clocks[place]
-            # Which steps each rank looked at is not known: so many at least were looked at on one of them.
+            # Which steps each rank looked at is not known: at least this many were looked at on one of them.
             merged.clocks[place] = replace(
                 mine, steps=max(mine.steps, clock.steps), looked=max(mine.looked, clock.looked)
             )

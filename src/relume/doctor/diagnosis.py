@@ -107,7 +107,7 @@ def _folded(copies: Sequence[tuple[Site, Site]]) -> list[tuple[str, str, str]]:
 
 
 def _without_causes(sites: Sequence[Judged]) -> list[tuple[str, str, str]]:
-    """The sites in compiled graphs with units that died of what nobody saw."""
+    """The sites in compiled graphs with units whose cause of death was not seen."""
     lost = [judged.site for judged in sites if any(cause.says == IN_A_GRAPH for cause in judged.cause.values())]
     return [("the causes of deaths", f"{site.file}:{site.line}", IN_A_GRAPH) for site in lost]
 
@@ -132,7 +132,7 @@ def _other(one: Site | None, than: Site) -> Site | None:
 
 
 def _losses(points: Sequence[LossPoint], clock: int) -> tuple[float, float] | None:
-    """The mean loss of the first and of the last quarter of a clock's curve; None where that says nothing."""
+    """The mean loss of the first and of the last quarter of a clock's curve; None if that says nothing."""
     known = [point.mean for point in points if point.clock == clock and math.isfinite(point.mean)]
     part = len(known) // 4
     return (sum(known[:part]) / part, sum(known[-part:]) / part) if part else None

@@ -1,6 +1,6 @@
 """Two runs' findings → their difference.
 
-Sites are matched by their key; of the rest, those are matched that belong to the same module behind the same layer: the
+Sites are matched by their key; of the rest, those are matched that belong to the same module after the same layer: the
 script may have been edited above them, which moves their lines.
 
 A unit of the one run is the unit of that number in the other. This says something of a single unit where both runs

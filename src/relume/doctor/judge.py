@@ -15,7 +15,7 @@ RARE_RATE = 0.01
 """A unit that fires on a smaller share of its samples is rare."""
 
 FLAT_SHARE = 0.99
-"""A unit with so large a share of its samples on a flat part of its curve is saturated, or stuck high."""
+"""A unit with at least this share of its samples on a flat part of its curve is saturated, or stuck high."""
 
 DORMANT_TAU = 0.025
 """τ of the dormant score: the default of ReDo (Sokar et al. 2023, arXiv 2302.12902, appendix)."""
@@ -100,7 +100,7 @@ def _splits_at_zero(name: str) -> bool:
 
 
 def _can_die(record: SiteRecord) -> Mask:
-    """Which units have no slope where they do not fire: by the activation's definition and its parameters."""
+    """Which units have no slope when they do not fire: by the activation's definition and its parameters."""
     site = record.site
     activation = ACTIVATIONS[site.activation]
     if record.slope is not None:
@@ -110,7 +110,7 @@ def _can_die(record: SiteRecord) -> Mask:
 
 
 def _since(record: SiteRecord) -> dict[int, int]:
-    """Since which step each unit is not finite, where that is known."""
+    """Since which step each unit is not finite, if that is known."""
     if record.non_finite_since is None:
         return {}
     return {unit: step for unit, step in enumerate(record.non_finite_since.tolist()) if step >= 0}

@@ -19,7 +19,7 @@ _UPSTREAM = "upstream cascade"
 
 
 def plan(findings: Findings, file: str) -> Plan:
-    """What should be done about the dead units of a run or a checkpoint; ``file``: its recording, "" for none."""
+    """What to do about the dead units of a run or a checkpoint; ``file``: its recording, "" for none."""
     run = findings.run
     of = {"file": file, **{key: run.get(key) for key in ("script", "argv", "steps")}}
     actions, opened = [], []

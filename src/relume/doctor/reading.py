@@ -1,4 +1,4 @@
-"""A run's file → findings: the recording, those of the same run beside it, and what the doctor makes of them all."""
+"""A run's file → findings: the recording, those of the same run next to it, and the doctor's findings on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relume.errors import RecordingError
 
 
 def findings_of(file: str | Path) -> Findings:
-    """What the doctor says of a recording and of those of the same run beside it.
+    """The doctor's findings on a recording and on those of the same run next to it.
 
     Raises: RecordingError: it cannot be read, or is of a newer relume.
     """
@@ -25,7 +25,7 @@ def findings_of(file: str | Path) -> Findings:
 
 
 def demand_known(recording: Recording, file: str) -> None:
-    """Raises: RecordingError: the recording tells of activations that this relume does not know."""
+    """Raises: RecordingError: the recording has activations that this relume does not know."""
     unknown = sorted({record.site.activation for record in recording.sites} - set(ACTIVATIONS))
     if unknown:
         raise RecordingError(

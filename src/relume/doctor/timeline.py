@@ -63,7 +63,7 @@ def _span(windows: Sequence[Window], dead: int) -> Span:
 
 
 def _dead_at(judged: Judged, steps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many units of a site were dead behind each of these steps, by its events."""
+    """How many units of a site were dead after each of these steps, by its events."""
     changes = sorted(
         (step, 1 if kind == "died" else -1)
         for unit, step, kind in judged.events

@@ -38,7 +38,7 @@ class Watching:
         return None if self._session is None else self._session.findings
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begin to watch, behind the sanity check."""
+        """Begin to watch, after the sanity check."""
         self._end()
         self._runs += 1
         path = numbered(self._path, self._runs) if self._path is not None and trainer.is_global_zero else None
@@ -50,7 +50,7 @@ class Watching:
             self._to_log(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Log what callbacks monitor, which Lightning asks for behind this."""
+        """Log what callbacks monitor, which Lightning reads after this."""
         self._to_log(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:

@@ -1,6 +1,6 @@
-"""What all integrations share: one training watched, logged every so many steps, and saved at its end.
+"""What all integrations share: one training watched, logged every few steps, and saved at its end.
 
-Nothing here raises into a training: an error is said once, and what failed is left out from there on.
+Nothing here raises into a training: an error is reported once, and the failed part is left out after that.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ class WatchOptions(TypedDict, total=False):
 def check(every_n_steps: int, options: WatchOptions) -> None:
     """Raises: WatchError: an option is out of its range; TypeError: there is no such option."""
     if every_n_steps < 1:
-        raise WatchError(f"every_n_steps is {every_n_steps}; it is a number of steps, at least 1.", slug="bad-option")
+        raise WatchError(
+            f"every_n_steps is {every_n_steps}; expected a number of steps, at least 1.", slug="bad-option"
+        )
     api.check_options(**options)
 
 
 def metrics_to(log: Callable[..., Any]) -> Sink:
-    """The sink of a function that takes a flat dict of numbers, and the step where it has an argument of that name."""
+    """The sink of a function that takes a flat dict of numbers, and the step if it has an argument of that name."""
     try:
         has_step = "step" in inspect.signature(log).parameters
     except ValueError:  # builtin
@@ -81,7 +83,7 @@ class Session:
 
     @property
     def findings(self) -> Findings | None:
-        """What was found so far; None where the model could not be watched."""
+        """What was found so far; None if the model could not be watched."""
         return None if self._watch is None else self._watch.findings()
 
     def log(self, sink: Sink, step: int, *, last: bool = False) -> None:
@@ -96,7 +98,7 @@ class Session:
 
     def _log(self, sink: Sink, step: int) -> None:
         findings = self.findings
-        if findings is None or findings.run.get("fault") is not None:  # said already; the numbers stand still
+        if findings is None or findings.run.get("fault") is not None:  # reported already; the numbers no longer change
             self._logging = False
         else:
             sink(findings, step)
@@ -107,7 +109,7 @@ class Session:
             self._guarded("watching", self._watch.stop)
 
     def end(self) -> None:
-        """Stop watching, and save the recording where that was asked for. Another call does nothing."""
+        """Stop watching, and save the recording if that was asked for. Another call does nothing."""
         self.stop()
         path, self._path, self._logging = self._path, None, False
         watch = self._watch
@@ -117,8 +119,8 @@ class Session:
     def _guarded(self, what: str, work: Callable[[], object]) -> bool:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            said = f"relume: {what} failed, and the training goes on without it"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training continues
+            said = f"relume: {what} failed; the training continues without it"
             print(f"{said} ({type(error).__name__}: {error}) [callback-failed]", file=sys.stderr)
             return False
         return True

@@ -17,7 +17,7 @@ class WatchCallback(keras.callbacks.Callback):
     The model is traced again when the watching begins and when it ends: its compiled training step counts in between.
 
     Args:
-        path: where the recording is put at the end of the fit.
+        path: where to save the recording at the end of the fit.
         log: called with the findings and the step, at intervals and at the end of each epoch, such as
             ``lambda findings, step: relume.integrations.tensorboard.write(writer, findings, step)``.
         every_n_steps: steps between two loggings, more if they would not keep to the budget.

@@ -16,11 +16,11 @@ class WatchCallback(Watching, Callback):
     not counted. Of several ranks the first logs and saves, what it saw itself.
 
     Args:
-        log: a function in place of the trainer's loggers; it takes a dict of numbers and, where it has that argument,
+        log: a function in place of the trainer's loggers; it takes a dict of numbers and, if it has that argument,
             ``step``.
-        every_n_steps: steps between two loggings, more where they would not keep to the budget; the end of an epoch is
+        every_n_steps: steps between two loggings, more if they would not keep to the budget; the end of an epoch is
             logged as well, and the last step in any case.
-        path: where the recording is put at the end of the fit; that of a second fit becomes ``run-2.relume``.
+        path: where to save the recording at the end of the fit; that of a second fit becomes ``run-2.relume``.
         **options: those of :func:`relume.watch`: budget, window, every, phase.
 
     Raises: WatchError: an option out of its range. While it trains it raises nothing.

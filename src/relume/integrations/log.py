@@ -32,7 +32,7 @@ class Watching:
         return self
 
     def step(self, step: int | None = None) -> None:
-        """A step is over: log where it is time. ``step``: how many are; by default the calls are counted."""
+        """A step is over: log if it is time. ``step``: the number of steps so far; by default the number of calls."""
         self._steps = self._steps + 1 if step is None else step
         if self._session is not None and self._steps and self._steps % self._every_n_steps == 0:
             self._session.log(self._sink, self._steps)
@@ -53,14 +53,14 @@ class Watching:
 
 
 class WatchLog(Watching):
-    """Watches a model, logs its numbers every so many steps and after the last, and saves the recording.
+    """Watches a model, logs its numbers every few steps and after the last, and saves the recording.
 
     Args:
         model: a ``torch.nn.Module``.
-        log: takes the numbers (``Findings.to_metrics``) as a flat dict, and the step where it has an argument
+        log: takes the numbers (``Findings.to_metrics``) as a flat dict, and the step if it has an argument
             ``step``: ``mlflow.log_metrics``, a ``Run.log`` of W&B, or your own.
-        every_n_steps: steps between two loggings, more where they would not keep to the budget; the last is logged.
-        path: where the recording is put at the end.
+        every_n_steps: steps between two loggings, more if they would not keep to the budget; the last is logged.
+        path: where to save the recording at the end.
         **options: those of :func:`relume.watch`: budget, window, every, phase.
 
     Raises: WatchError: an option out of its range. While it trains it raises nothing.

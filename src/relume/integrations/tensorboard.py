@@ -31,13 +31,13 @@ def write(writer: Any, findings: Findings, step: int) -> None:
 
 
 class WatchWriter(Watching):
-    """Watches a model and writes into a SummaryWriter every so many steps and after the last.
+    """Watches a model and writes into a SummaryWriter every few steps and after the last.
 
     Args:
         model: a ``torch.nn.Module``.
         writer: as in :func:`write`; it stays open.
-        every_n_steps: steps between two writings, more where they would not keep to the budget; the last is written.
-        path: where the recording is put at the end.
+        every_n_steps: steps between two writings, more if they would not keep to the budget; the last is written.
+        path: where to save the recording at the end.
         **options: those of :func:`relume.watch`: budget, window, every, phase.
 
     Raises: WatchError: an option out of its range. While it trains it raises nothing.

@@ -17,14 +17,14 @@ class WatchCallback(TrainerCallback):
     """Watches each training of a Trainer, logs its numbers, and saves its recording.
 
     A callback does not know its trainer. With ``log=trainer.log`` the numbers (``Findings.to_metrics``) go wherever the
-    trainer reports to; without, into ``trainer.state.log_history`` alone. Evaluation is not counted. Of several ranks
-    the first logs and saves, what it saw itself. The Trainer tells its callbacks of no error: after one the watching
+    trainer reports to; without it, only into ``trainer.state.log_history``. Evaluation is not counted. Of several ranks
+    the first logs and saves, what it saw itself. The Trainer reports no error to its callbacks: after one the watching
     ends with :meth:`stop`, the next training, or the trainer's own end.
 
     Args:
-        log: takes a dict of numbers and, where it has that argument, ``step``: ``trainer.log``, ``mlflow.log_metrics``.
-        every_n_steps: steps between two loggings, more where they would not keep to the budget; the last is logged.
-        path: where the recording is put at the end; that of a second training becomes ``run-2.relume``.
+        log: takes a dict of numbers and, if it has that argument, ``step``: ``trainer.log``, ``mlflow.log_metrics``.
+        every_n_steps: steps between two loggings, more if they would not keep to the budget; the last is logged.
+        path: where to save the recording at the end; that of a second training becomes ``run-2.relume``.
         **options: those of :func:`relume.watch`: budget, window, every, phase.
 
     Raises: WatchError: an option out of its range. While it trains it raises nothing.
@@ -78,7 +78,7 @@ class WatchCallback(TrainerCallback):
         self.stop()
 
     def stop(self) -> None:
-        """End the watching and save, where a training was broken off by an error."""
+        """End the watching and save, if an error ended the training."""
         if self._session is not None:
             self._session.end()
 

@@ -71,7 +71,7 @@ class RReLU(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.rngs is None and not self.deterministic:
             raise ParameterError(
-                "RReLU draws its slopes in training, and has no random stream. Make it with rngs=nnx.Rngs(…), or take "
+                "RReLU draws its slopes in training, but has no random stream. Make it with rngs=nnx.Rngs(…), or take "
                 "the mean slope by deterministic=True or model.eval().",
                 slug="no-key",
             )

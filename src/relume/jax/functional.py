@@ -125,7 +125,7 @@ def rrelu(
         return _rectify(x, (lower + upper) / 2)
     if key is None:
         raise ParameterError(
-            "RReLU draws its slopes in training, and got no key. Give key=, such as jax.random.key(0), and a new one "
+            "RReLU draws its slopes in training, but got no key. Give key=, such as jax.random.key(0), and a new one "
             "at each step.",
             slug="no-key",
         )

@@ -71,7 +71,7 @@ def from_spec(spec: Spec, package: str) -> Any:
     activation = ACTIVATIONS[spec.activation]
     if not activation.elementwise:
         raise SpecError(
-            f"{package} has no module for {activation.name}: it is a function. Take from_spec(spec, 'jax').",
+            f"{package} has no module for {activation.name}: it is a function. Use from_spec(spec, 'jax').",
             slug="no-equal",
         )
     if package == "flax":
@@ -140,7 +140,7 @@ def _of_a_batch(axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def _of_one_example(axes: tuple[int, ...]) -> tuple[int, ...]:
     if 0 in axes:
-        raise SpecError("This PReLU has slopes along axis 0, the batch; Equinox's see no batch.", slug="no-equal")
+        raise SpecError("This PReLU has slopes along axis 0, the batch; Equinox modules see no batch.", slug="no-equal")
     return tuple(axis - 1 if axis > 0 else axis for axis in axes)
 
 

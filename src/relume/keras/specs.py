@@ -51,7 +51,7 @@ def from_spec(spec: Spec, package: str) -> Any:
         return _made_prelu(spec)
     if name == "leaky_relu" and parameters["negative_slope"] < 0:
         raise SpecError(
-            f"Keras's LeakyReLU takes no negative slope, and this one has {parameters['negative_slope']}.",
+            f"Keras's LeakyReLU takes no negative slope, but this one has {parameters['negative_slope']}.",
             slug="no-equal",
         )
     if name == "softmax":
@@ -62,7 +62,7 @@ def from_spec(spec: Spec, package: str) -> Any:
 def _prelu(layer: Any) -> Spec:
     if not layer.built:
         raise SpecError(
-            f"The PReLU {layer.name!r} has no slopes before it is built. Call it, or its model, once.",
+            f"The PReLU {layer.name!r} has no slopes until it is built. Call it, or its model, once.",
             slug="layer-not-built",
         )
     alpha = np.asarray(keras.ops.convert_to_numpy(layer.alpha))
@@ -95,7 +95,7 @@ def _relu(layer: Any) -> Spec:
         return Spec("relu6")
     raise SpecError(
         f"keras.layers.ReLU(max_value={layer.max_value}, negative_slope={layer.negative_slope}, "
-        f"threshold={layer.threshold}) is none of ReLU, LeakyReLU and ReLU6.",
+        f"threshold={layer.threshold}) is not a ReLU, LeakyReLU or ReLU6.",
         slug="no-equal",
     )
 
@@ -103,7 +103,7 @@ def _relu(layer: Any) -> Spec:
 def _softmax(layer: Any) -> Spec:
     if not isinstance(layer.axis, int):
         raise SpecError(
-            f"keras.layers.Softmax over the axes {layer.axis} has no equal elsewhere: softmax sums along one axis.",
+            f"keras.layers.Softmax over the axes {layer.axis} has no equivalent: softmax sums along one axis.",
             slug="no-equal",
         )
     return Spec("softmax", axes=(layer.axis,))

@@ -97,7 +97,7 @@ class Campaign:
             self._run_missing()
             verdicts = self.judge()
             seeds = next_seeds(self.design, self.study.looks)
-            open_ones = any(verdict.verdict == "undecided" for verdict in verdicts)
+            open_ones = any(verdict.verdict == "undecided" and not verdict.dropped for verdict in verdicts)
             if not (self.terms.until_decided and open_ones and seeds) or self.out_of_time:
                 return verdicts
             self.design = replace(self.design, seeds=seeds)
@@ -119,11 +119,14 @@ class Campaign:
         first = [key for key in self.first if key not in ended]
         return first + [key for key in next_trials(self.design, done, self.study.looks) if key not in first]
 
+    def _left(self, done: Sequence[Trial]) -> int:
+        return sum(runs_left(self.design, done, self.study.looks).values())
+
     def _run_missing(self) -> None:
         while ahead := self.ahead():
             done = self.study.trials()
             check_seeds(done)
-            self.progress.planned(ahead[0].stage, len(done), runs_left(self.design, done, self.study.looks))
+            self.progress.planned(ahead[0].stage, len(done), self._left(done))
             ran = 0
             for trial in self.trials.run(self._claimed(ahead)):
                 self.study.save(trial)
@@ -139,7 +142,7 @@ class Campaign:
     def _count(self, trial: Trial) -> None:
         """When all runs of a contender that were asked for have ended: its rates may grow, or its verdict be there."""
         self._pending[trial.key.activation] -= 1
-        self._stale = self._stale or trial.status == "failed"  # it may be one that cannot run
+        self._stale |= trial.status == "failed"  # it may be one that cannot run
         if trial.key.stage == "confirm" and not self._pending[trial.key.activation]:
             self._stale = True
             if not self.study.looks:
@@ -164,6 +167,8 @@ class Campaign:
                 added = [key for key in self.ahead() if key not in asked]
                 self._pending += Counter(key.activation for key in added if key not in queue)
                 queue, self._stale = added, False
+                done = self.study.trials()
+                self.progress.planned(key.stage, len(done), self._left(done))
 
     def _wait(self, over: Callable[[], bool]) -> None:
         """Other processes run what is left."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
+
+import numpy as np
 
 from relume.artifacts.study import Study, read_all
-from relume.artifacts.study_findings import StudyFindings
+from relume.artifacts.study_findings import AsItStands, StudyFindings
 from relume.artifacts.survey import Survey
 from relume.artifacts.trial import Design, Trial, TrialKey, Verdict
 from relume.errors import StudyError
 from relume.lab.judging import verdicts as judging
-from relume.lab.judging.schedule import look_now, next_seeds
+from relume.lab.judging.schedule import AS_IT_STANDS, look_now, next_seeds, runs_left
+from relume.lab.judging.stats import moments
 from relume.lab.judging.values import scores
 
 
@@ -28,6 +33,7 @@ def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1)
     """
     asked, subject, trials = demand_design(study), study.subject, study.trials()
     assert subject is not None
+    values = _values(trials, asked)
     survey = Survey.read(study.folder, study.generation)
     sites = survey.plan.chosen(subject.settings.get("only", "")) if survey else ()
     left = [site for site in survey.plan.sites if site not in sites] if survey else []
@@ -40,7 +46,7 @@ def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1)
         subject=subject,
         verdicts=tuple(verdicts),
         trials=trials,
-        values=_values(trials, asked),
+        values=values,
         looks=study.looks,
         replaces=tuple(name for name, _ in Counter(replaced).most_common()),
         sites=len(sites) if survey else None,
@@ -50,6 +56,31 @@ def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1)
         ),
         together=together,
         next_seeds=next_seeds(asked, study.looks),
+        as_it_stands=_as_it_stands(trials, values),
+        rate=_own_rate(survey),
+        left={name: runs for name, runs in runs_left(asked, trials, study.looks).items() if runs},
+    )
+
+
+def _own_rate(survey: Survey | None) -> float:
+    """The learning rate of the script, if all of its optimizers have the same."""
+    rates = (
+        {float(f"{rate:.6g}") for optimizer in survey.plan.optimizers for rate in optimizer.rates} if survey else set()
+    )
+    return rates.pop() if len(rates) == 1 else math.nan
+
+
+def _as_it_stands(trials: Sequence[Trial], values: Mapping[TrialKey, float]) -> AsItStands:
+    mine = [trial for trial in trials if trial.key._replace(seed=0) == AS_IT_STANDS]
+    count, mean, sd = (float(each) for each in moments(np.array([values[trial.key] for trial in mine])))
+    shares = [trial.dead_share for trial in mine if trial.dead_share is not None]
+    return AsItStands(
+        runs=len(mine),
+        failed=len(mine) - int(count),
+        dead_layers=sum(trial.dead_layers > 0 for trial in mine),
+        mean=mean,
+        sd=sd,
+        dead_share=median(shares) if shares else None,
     )
 
 

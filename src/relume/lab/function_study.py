@@ -11,13 +11,14 @@ from typing import Any
 
 from relume.artifacts.study import Study
 from relume.artifacts.subject import Subject
-from relume.artifacts.trial import BASELINE, Contender, Design, Mode, Trial, TrialKey
+from relume.artifacts.trial import BASELINE, Contender, Design, Mode, Trial
 from relume.errors import NothingToCompare, StudyError
 from relume.lab.campaign import Campaign, Terms
 from relume.lab.capture.metrics import LOGGED, Found, choose, infer_mode
+from relume.lab.judging.schedule import AS_IT_STANDS
 from relume.lab.trials.functions import FunctionTrials, Train, run_call
 
-FIRST = TrialKey(BASELINE, 0, 1.0, "confirm")
+FIRST = AS_IT_STANDS
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,16 @@ from relume.artifacts.study import Begun, Study
 from relume.artifacts.subject import Subject
 from relume.artifacts.survey import Survey
 from relume.artifacts.swap_plan import IN_A_CHILD, NotSwapped, SwapPlan
-from relume.artifacts.trial import BASELINE, Design, Mode, Trial, TrialKey
+from relume.artifacts.trial import Design, Mode, Trial, TrialKey
 from relume.errors import NothingToCompare, StudyError
 from relume.framework import FRAMEWORKS
 from relume.lab.capture.metrics import Found, Metric, choose, infer_mode
+from relume.lab.judging.schedule import AS_IT_STANDS
 from relume.lab.trials.spec import Script, TrialSpec
 from relume.lab.trials.templates import fill
 
-FIRST = TrialKey(BASELINE, 0, 1.0, "confirm")
-"""The script as it stands, at its own seeds and rates: the survey, and the first trial."""
+FIRST = AS_IT_STANDS
+"""At the script's own seeds: the survey, and the first trial."""
 
 AGAIN = FIRST._replace(stage="repeat")
 """The first trial once more: where it ends otherwise, runs of one seed are not the same."""

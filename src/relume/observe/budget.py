@@ -22,7 +22,7 @@ a lean look at two sites costs 80 µs there, so 2 % of a 0.5 ms step would pay f
 FULL_BUDGET = 0.02  # the budget at which allowance and floor are whole; a smaller one has a part of them
 
 AIM = 0.75
-"""The part of the budget that is planned with: a stopwatch outside scatters by half a percent around what is booked."""
+"""The part of the budget that is planned: measured times scatter by half a percent around the booked ones."""
 
 IDLE_NS = 6_500
 """The cost of a step that is passed over: its loss, its learning rates, one hook. An estimate: a stopwatch found 9 µs
@@ -35,14 +35,14 @@ By a stopwatch on steps of 0.46 ms: 1.5 for rows of lean looks, 1.6 for single o
 to 57 ms the difference is within the noise.
 """
 
-LEAN_PART = 0.91  # of what is earned: with 0.93, 20,000 steps of 0.3 ms had a tenth without any wide look
+LEAN_PART = 0.91  # of what is added: with 0.93, 20,000 steps of 0.3 ms had a tenth without any wide look
 BEGIN, SHORT = 0.5, 500
 """Half of the allowance can be spent in the first 500 steps, so that a short run is seen step by step: on a busy
 machine, with looks of 200 µs, each of 440 steps was looked at. The rest pays for later looks that cannot wait.
 """
 
 FUND, PACE = 0.15, 0.15
-"""This part of what is there is for wide looks, and they take at most this share of any stretch: 500 steps of 0.7 ms
+"""This part of the bucket is for wide looks, and they take at most this share of any stretch: 500 steps of 0.7 ms
 have 11 to 13 of them, the first at 0, 1, 2, 4, 8 …
 """
 
@@ -52,7 +52,7 @@ clock (0.7 ms a step) a look costs 65 µs in a row of 20, 140 in one of 2, and 2
 """
 
 CYCLES, CYCLES_NS = 4, 250_000_000
-"""So many single looks, and for this long, are one plan. To tell of each and to plan the next are 60 of 130 calls of
+"""This many single looks, for this long, are one plan. To report each and plan the next are 60 of 130 calls of
 ours; by our own clock a single look costs 190 µs so, and 250 otherwise.
 """
 
@@ -128,7 +128,7 @@ class Budget:
         return self.spent / bare if bare > 0 and self.steps > 1 else None
 
     def book(self, steps: Steps, duration: float, own: float) -> None:
-        """Book steps: how long they took together, and what a clock of ours saw of our own cost."""
+        """Book steps: their total time, and our cost by our own clock."""
         looks = len(steps.looked)
         wide = looks > 0 and steps.plan.look is Look.WIDE
         cost = COLD * own + IDLE_NS * steps.number

@@ -19,9 +19,9 @@ from relume.observe.budget import Budget
 from relume.observe.tracks import ClockTrack, SiteTrack
 
 _FLUSH_NS = 1_000_000_000
-"""What is new is written so often: what a ``kill -9`` can lose."""
+"""Interval of writing new data: what a ``kill -9`` can lose."""
 
-_FLUSH_SHARE = 200  # and so seldom that writing takes at most 1 of so many parts of the time
+_FLUSH_SHARE = 200  # writing takes at most one of this many parts of the time
 
 _MOST_KEPT = 1 << 21
 """Numbers that a probe may keep before they are folded: 8 MB of each kind."""
@@ -41,13 +41,13 @@ class Observer:
         complain: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
         progress: Callable[[int, Sequence[SiteRecord]], None] | None = None,
     ) -> None:
-        """``progress`` is told the step and the sites whenever what is new was written while the run goes on."""
+        """``progress`` gets the step and the sites after each write during the run."""
         self.writer = writer
         self.failed = False
         self._budget = Budget(budget, every)
         self._window = window
         self._phase = phase
-        self._thorough = every is not None or budget >= 1.0  # what is asked for exactly is seen to the last call
+        self._thorough = every is not None or budget >= 1.0  # with --every the last call is seen too
         self._complain = complain
         self._progress = progress
         self._probes: list[Probe] = []  # a script may import several frameworks
@@ -69,7 +69,7 @@ class Observer:
         """Watch a whole process: the script has just imported the framework."""
         try:
             self.watch(framework)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the script goes on
+        except Exception as error:  # noqa: BLE001 - whatever it is, the script continues
             self.fault(error)
 
     def watch(self, framework: Framework, model: Any | None = None) -> None:
@@ -82,7 +82,7 @@ class Observer:
             self._now = self._clock_ns()
 
     def resume(self, model: Any | None) -> None:
-        """Go on after :meth:`pause`."""
+        """Continue after :meth:`pause`."""
         if not self.failed:
             for probe in self._probes:
                 probe.start(model)
@@ -100,7 +100,7 @@ class Observer:
                 for site in self._sites:
                     site.end()
             self.write()
-        except Exception as error:  # noqa: BLE001 - an error of ours ends the watching, and nothing else
+        except Exception as error:  # noqa: BLE001 - our error ends only the watching
             self.fault(error)
 
     def finish(self, **facts: Any) -> None:
@@ -110,7 +110,7 @@ class Observer:
         self.writer.close()
 
     def fault(self, error: BaseException) -> None:
-        """Say an error of ours once and end the watching; what was seen is kept. Raises nothing, whatever is broken."""
+        """Report our error once and end the watching; the data so far are kept. Never raises."""
         if self.failed:
             return
         self.failed = True
@@ -118,7 +118,7 @@ class Observer:
         where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
         text = f"{type(error).__name__}: {error}{where}"
         said = (
-            f"relume: an error of its own ended the watching; the training goes on unchanged ({text}). "
+            f"relume: a bug in relume ended the watching; the training continues unchanged ({text}). "
             "Please report it with this line. [own-fault]"
         )
         works: list[Callable[[], Any]] = [
@@ -159,7 +159,7 @@ class Observer:
         """Take note that steps of a clock are over."""
         try:
             self._steps_ended(clock, steps)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training continues
             self.fault(error)
 
     def _steps_ended(self, clock: int, steps: Steps) -> None:
@@ -181,7 +181,7 @@ class Observer:
             self._tell_progress()
 
     def plan(self, clock: int, *, urgent: bool) -> Plan:
-        """Decide what is seen of the clock's next steps."""
+        """Plan the looks of the clock's next steps."""
         try:
             track = self._clocks[clock]
             return self._budget.plan(track.steps, track.stale, urgent=urgent)
@@ -226,7 +226,7 @@ class Observer:
         return [(number, site) for number, site in enumerate(self._sites) if site.record.site.clock == clock]
 
     def write(self) -> None:
-        """Write what is new since the last time; the watching goes on."""
+        """Write what is new since the last time; the watching continues."""
         began = time.perf_counter_ns()
         if not self.failed:
             self._fold()
@@ -269,8 +269,8 @@ def framework_of(model: Any) -> Framework:
     framework = next((f for package in packages for f in FRAMEWORKS if f.package == package), None)
     if framework is None or framework.probe is None or framework.package not in ("torch", "keras"):
         raise WatchError(
-            f"watch() was given a {type(model).__name__}; it watches a torch.nn.Module or a keras.Model. "
-            "Give the model itself; a whole script, of JAX too, is watched by `relume run`.",
+            f"watch() was given a {type(model).__name__}; expected a torch.nn.Module or a keras.Model. "
+            "Give the model itself; to watch a whole script, including JAX, use `relume run`.",
             slug="not-a-module",
         )
     return framework

@@ -1,4 +1,4 @@
-"""The processes of a run: the first, its ranks, and their children. Each that trains has a recording of its own.
+"""The processes of a run: the first, its ranks, and their children. Each one that trains has its own recording.
 
 The first process and the ranks are watched from the beginning. A child is not: it waits for the first sign of
 training, and what never trains leaves no file. Until its first step is over, a child's recording is in memory.
@@ -22,7 +22,7 @@ from relume.runner.imports import after_import
 
 @dataclass(frozen=True)
 class Post:
-    """A process's place in its run, and how it is watched: all that a spawned child is told.
+    """A process's place in its run, and how it is watched: all that a spawned child gets.
 
     Attributes:
         first: the run's first file, absolute. ``roles``: the way from there: ("rank1", "child2").
@@ -59,11 +59,13 @@ class Process:
         self._failed = False
         self._asked = post.cures
         self._cures: Any = None  # a forked child has its parent's, which works there too
-        self._untreated = "the script trained with no framework whose trainings relume run can change (PyTorch)"
+        self._untreated = (
+            "the script does not train with PyTorch, the only framework whose training relume run can change"
+        )
         self._children = Children(self._forked, self._luggage)
 
     def begin(self, ranks: int, **extra: Any) -> None:
-        """Watch this process from now on, and its children; ``extra``: for this process's observer alone.
+        """Watch this process from now on, and its children; ``extra``: only for this process's observer.
 
         Raises: RecordingError: its recording cannot be written.
         """
@@ -86,7 +88,7 @@ class Process:
         self._attend()
 
     def end(self, status: int | None = None, **facts: Any) -> None:
-        """End the recording, where there is one; the second time this does nothing."""
+        """End the recording, if there is one; the second time this does nothing."""
         observer, self.observer = self.observer, None
         if observer is not None:
             if any(self._asked):
@@ -113,16 +115,16 @@ class Process:
                 after_import(framework.package, partial(self._imported, framework))
 
     def _treat(self, framework: Framework) -> None:
-        """Begin with what was asked for beside the watching."""
+        """Apply the changes that were requested besides the watching."""
         if not any(self._asked) or self._cures is not None or framework.cures is None:
             return
         try:
             cures = framework.load_cures()(*self._asked)
             cures.start()
             self._cures = cures
-        except Exception as error:  # noqa: BLE001 - the script goes on as it is, and the recording says so
+        except Exception as error:  # noqa: BLE001 - the script continues unchanged, and the recording says so
             self._untreated = f"not applied: {type(error).__name__}: {error}"
-            self._complain(f"relume: what was asked for was not applied; the script runs as it is. {error}")
+            self._complain(f"relume: the requested change was not applied; the script runs unchanged. {error}")
 
     def _cured(self) -> dict[str, Any]:
         """What became of it, for the recording."""
@@ -161,9 +163,9 @@ class Process:
     def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - the child goes on, unwatched
+        except Exception as error:  # noqa: BLE001 - the child continues, unwatched
             self._complain(
-                f"relume: an error of its own ended the watching of a child process, which goes on unchanged "
+                f"relume: a bug in relume ended the watching of a child process, which continues unchanged "
                 f"({type(error).__name__}: {error}). Please report it with this line. [own-fault]"
             )
 
@@ -201,7 +203,7 @@ class Process:
 
 
 _kept: list[Any] = []
-"""A parent's observers, in its forked children: to free one would be to use what is the parent's."""
+"""The parent's observers in a forked child: freeing one would use the parent's resources."""
 
 
 def arrive(luggage: Mapping[str, Any]) -> Passenger:

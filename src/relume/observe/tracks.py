@@ -1,9 +1,9 @@
-"""What is kept of a site and of a clock while the run goes.
+"""The data of a site and of a clock during the run.
 
 Counts are kept in buckets: stretches of a clock's consecutive steps. The window on which units are judged is the
-latest bucket where the user set its length (``--window N``), or else as many of the latest buckets as hold enough
+latest bucket if the user set its length (``--window N``), or else the latest buckets that together have enough
 examples, and fewer where these show a death for certain. So a unit that died is noticed soon. Its silence is dated to
-the look: from the first look on in which it did not fire; or to the bucket, where the user set its length.
+the look: from the first look in which it did not fire; or to the bucket, if the user set its length.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from relume.artifacts.recording import Count, Death, Site, SiteRecord, Window
 from relume.framework import Rows, Seen, Steps
 
 ENOUGH_EXAMPLES = 1_000
-"""A window holds so many: a unit that fires on 1 % of examples is silent on all of them once in 23,000 times."""
+"""Examples in a window: a unit that fires on 1 % of examples is silent on all of them once in 23,000 times."""
 
 FEWEST_EXAMPLES = 300
 """On fewer the 95 % bound 3/n is above 1 %: no death is written down."""
 
-_LATEST = 4  # of a run that has seen little, the window is the latest of so many parts: what died must not be hidden
+_LATEST = 4  # in a short run the window is the last of this many parts, so that deaths are not hidden
 
 _BUCKETS = 8  # about this many make a window of enough examples
 _FEWEST_LOOKS = 4
@@ -62,7 +62,7 @@ class ClockTrack:
         self._looks += [begin + step for step in looked]
 
     def bucket_end(self, window: int | None, sites: Sequence[SiteTrack]) -> int | None:
-        """The last step of the open bucket, None while it goes on: by what was looked at, whenever this is asked.
+        """The last step of the open bucket, None while it is open: by what was looked at, whenever this is asked.
 
         It ends after ``window`` steps with a look, or when it has enough looks and each site that was visited in it has
         seen enough examples. If nothing trains there is one bucket: the units do not change, and all examples count.
@@ -84,7 +84,7 @@ class ClockTrack:
         return int(ends) if math.isfinite(ends) else None
 
     def close_bucket(self, clock: int, last_step: int) -> Window:
-        """Begin the next bucket behind this step."""
+        """Begin the next bucket after this step."""
         looks = bisect_right(self._looks, last_step)
         bucket = Window(clock, self.first_step, last_step, looks)
         self.first_step, self._looks_before = last_step + 1, self._looks_before + looks
@@ -205,20 +205,20 @@ class SiteTrack:
             self._dead |= silent
 
     def new_events(self) -> list[tuple[int, int, str]]:
-        """Hand over the events since the last time."""
+        """Return the events since the last call."""
         fresh = self.record.events[self._written :]
         self._written = len(self.record.events)
         return fresh
 
     def new_deaths(self) -> list[Death]:
-        """Hand over how the units fell silent that are still silent, since the last time."""
+        """Return how the units that are still silent fell silent since the last call."""
         silent = self.record.judged().fired == 0
         fresh = [death for unit, death in self._fresh_deaths.items() if silent[unit]]
         self._fresh_deaths = {unit: d for unit, d in self._fresh_deaths.items() if not silent[unit]}
         return fresh
 
     def _window(self, bucket: Count) -> Count:
-        """The latest buckets, as many as hold enough examples; older ones are forgotten."""
+        """The latest buckets that together have enough examples; older ones are dropped."""
         self._buckets.append(bucket)
         enough = min(ENOUGH_EXAMPLES, max(FEWEST_EXAMPLES, self.record.total.examples / _LATEST))
         longest = self._that_hold(enough)
@@ -234,7 +234,7 @@ class SiteTrack:
         return Count(looks, examples, samples, fired[kept - 1], np.asarray(flat), np.asarray(magnitude))
 
     def _that_hold(self, examples: float) -> int:
-        """How many of the latest buckets hold so many examples."""
+        """How many of the latest buckets have this many examples."""
         held, kept = 0, 0
         while held < examples and kept < len(self._buckets):
             kept += 1

@@ -48,7 +48,7 @@ def from_spec(spec: Spec, package: str) -> Any:
 def _prelu(graph: Any, node: Any) -> Spec:
     slopes = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     if node.input[1] not in slopes:
-        raise SpecError("The slopes of this PRelu are computed, and no constant of the model.", slug="no-equal")
+        raise SpecError("The slopes of this PRelu are computed and not a constant of the model.", slug="no-equal")
     weight, shape = slopes[node.input[1]], graph.input[0].type.tensor_type.shape
     ndim = len(shape.dim)
     axes = tuple(ndim - weight.ndim + axis for axis, size in enumerate(weight.shape) if size > 1)

@@ -1,4 +1,4 @@
-"""The interactive page: one file, built from ``activations/``, that asks nothing of anywhere.
+"""The interactive page: one file, built from ``activations/``, that works offline.
 
 ``recorder.py`` turns the definitions into JavaScript, ``contents.py`` collects what they say, ``drawings.py`` draws the
 charts, ``build.py`` puts all of it into the template of ``assets/``.

@@ -21,15 +21,17 @@ SCRIPTS = (
     "network.js",
     "session.js",
     "state.js",
-    "network-view.js",
     "tables.js",
     "charts.js",
+    "dom.js",
+    "lesson-view.js",
+    "lesson.js",
     "page.js",
 )
 """In the order in which they need each other."""
 
-STILLS = ("fit", "units", "time")
-"""Pictures of the network after a while, drawn by the page itself (``docs/images/page.py``)."""
+STILLS = ("plane-left", "plane-right", "unit-left", "unit-right", "time")
+"""Pictures of the lesson at its end, drawn by the page itself (``docs/images/page.py``)."""
 
 
 def build() -> str:
@@ -51,6 +53,8 @@ def build() -> str:
         slider=contents.slider,
         exact=contents.exact,
         inits=depth.INITS,
+        chapters=contents.CHAPTERS,
+        unit=contents.UNIT,
         stills={name: still(name) for name in STILLS},
         moments=[moments(ACTIVATIONS[name]) for name in contents.CHOSEN],
         ends=[ends(ACTIVATIONS[name]) for name in contents.CHOSEN],
@@ -87,8 +91,8 @@ def _cannot_write(path: Path, reason: str) -> RelumeError:
 
 
 def still(name: str) -> str:
-    """A picture of the network."""
-    return resources.files("relume.page").joinpath("assets", f"network-{name}.svg").read_text(encoding="utf-8")
+    """A picture of the lesson."""
+    return resources.files("relume.page").joinpath("assets", f"lesson-{name}.svg").read_text(encoding="utf-8")
 
 
 def moments(a: Activation) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 from math import inf, isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from relume.activations import ACTIVATIONS, FLAT_SLOPE, Activation, Parameter
 from relume.page.recorder import record
@@ -21,8 +21,64 @@ FRAMEWORK_TITLES = {
     "onnx": "ONNX",
 }
 
-CHOSEN = ("relu", "rrelu", "elu", "gelu")
-"""Drawn when the page opens: a rectifier, a random one, one with an exponential, a smooth one."""
+CHOSEN = ("relu", "leaky_relu", "elu", "gelu")
+"""Drawn when the page opens: the rectifier, its cure, one with an exponential, a smooth one."""
+
+UNIT = 4
+"""The unit that the lesson follows, from 0."""
+
+
+class Chapter(NamedTuple):
+    """A guided step of the lesson: plays from one training step to another, ``speed`` steps a second."""
+
+    title: str
+    text: str
+    start: int
+    end: int
+    speed: int
+
+
+CHAPTERS = (
+    Chapter(
+        "Healthy",
+        "Two networks learn to tell dots from rings. Each colored line is one unit: it fires on one side of its line "
+        "and is off on the other.",
+        0,
+        116,
+        30,
+    ),
+    Chapter(
+        "Too fast",
+        "For ten steps, the learning rate is four times too high. The weights jump, and lines fly past the examples.",
+        116,
+        134,
+        4,
+    ),
+    Chapter(
+        "Dead",
+        "The rate is normal again, but on the left six of eight units fire for no example. They are dead, and they "
+        "stay dead.",
+        134,
+        220,
+        22,
+    ),
+    Chapter(
+        "Why",
+        f"Watch unit {UNIT + 1}: its examples slide left of 0, where ReLU is flat. No slope means no gradient, so no "
+        "step brings it back.",
+        118,
+        150,
+        7,
+    ),
+    Chapter(
+        "Cure",
+        "LeakyReLU still slopes left of 0. Its units fell silent too, but a small gradient reaches them, and they come "
+        "back.",
+        150,
+        700,
+        110,
+    ),
+)
 
 SPAN = (-5.0, 8.0)
 """x of the curves: beyond every kink."""
@@ -50,6 +106,8 @@ def data() -> dict[str, Any]:
         "span": list(SPAN),
         "flatSlope": FLAT_SLOPE,
         "chosen": list(CHOSEN),
+        "unit": UNIT,
+        "end": CHAPTERS[-1].end,
         "activations": {a.name: _activation(a, place) for place, a in enumerate(SHOWN)},
     }
 

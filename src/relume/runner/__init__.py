@@ -1,1 +1,1 @@
-"""Be ``python script.py args``, so that a script cannot tell the difference."""
+"""Run a script as ``python script.py args`` does, so that it sees no difference."""

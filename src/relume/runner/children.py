@@ -34,7 +34,7 @@ try:
 except Exception:
     passenger = None
 """
-"""Run in the child while it reads its process object. It stands here in full, so that the child needs no relume."""
+"""Run in the child while it reads its process object. It is complete, so that the child works without relume."""
 
 
 class Children:
@@ -66,7 +66,7 @@ class Children:
             config[_KEY] = Passenger(self)
 
     def number(self) -> int | None:
-        """The number of the child that is being started; None where it is a data loader's worker."""
+        """The number of the child that is being started; None if it is a data loader's worker."""
         if in_loader(sys._getframe(1)):
             return None
         self._started += 1
@@ -89,7 +89,7 @@ class Children:
         self._started = 0
         try:
             self._forked(number)
-        except Exception:  # noqa: BLE001 - it is not watched, and goes on
+        except Exception:  # noqa: BLE001 - it continues unwatched
             return
 
 

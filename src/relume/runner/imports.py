@@ -13,7 +13,7 @@ from typing import Any
 def after_import(package: str, tell: Callable[[], None]) -> None:
     """Call ``tell`` once the package, or a module of one, is imported: now, or when the script does it.
 
-    Several may wait for the same one; the last that asked is told last.
+    Several may wait for the same package; they are called in order.
     """
     if package in sys.modules:
         tell()
@@ -22,7 +22,7 @@ def after_import(package: str, tell: Callable[[], None]) -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds one package by asking the others, and lends it a loader that tells. Goes when the package is loaded."""
+    """Finds one package by asking the others, and lends it a loader that calls back; removed after the load."""
 
     def __init__(self, package: str, tell: Callable[[], None]) -> None:
         self._package = package
@@ -34,7 +34,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         """The package's own spec; None for every other name. It may be asked for and never loaded."""
         if fullname != self._package:
             return None
-        # those behind it alone: one before it that waits for the same package has asked it, and would ask it again
+        # only those after it: an earlier one that waits for the same package would ask it again
         behind = sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else sys.meta_path
         for finder in behind:
             spec = finder.find_spec(fullname, path, target)
@@ -65,7 +65,7 @@ class _Loader(importlib.abc.Loader):
         return self._own.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module its own loader back, load it, and tell."""
+        """Give the module its own loader back, load it, and call back."""
         module.__loader__ = self._own
         if module.__spec__ is not None:
             module.__spec__.loader = self._own

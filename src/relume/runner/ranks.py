@@ -15,8 +15,8 @@ class Launch:
     """How this process was started.
 
     Attributes:
-        rank: 0 for the first, and where there is one process only. ``ranks``: how many there are.
-        run_id: the same in all ranks of one start, and another in each start; tells nothing of the environment.
+        rank: 0 for the first, and if there is one process only. ``ranks``: how many there are.
+        run_id: the same in all ranks of one start, different in each start; it reveals nothing of the environment.
     """
 
     rank: int
@@ -43,7 +43,7 @@ def launched(environ: Mapping[str, str]) -> Launch:
 
 
 def _launcher(environ: Mapping[str, str]) -> str:
-    """What tells one start of the launcher from another: torchrun's folder for this attempt, or the process itself."""
+    """What identifies a start of the launcher: torchrun's folder for this attempt, or the process itself."""
     errors = environ.get("TORCHELASTIC_ERROR_FILE")
     if errors:  # …/<this start>/attempt_0/<local rank>/error.json
         return str(Path(errors).parent.parent)

@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Program:
-    """What is to be run: the code, and what ``__main__`` and sys see of it."""
+    """The program to run: its code, and its view of ``__main__`` and sys."""
 
     code: CodeType
     file: str
@@ -49,8 +49,7 @@ def load_script(script: str, args: Sequence[str]) -> Program:
         return Program(code, spec.origin, argv, spec)
     if not os.path.exists(file) or os.path.isdir(file):
         raise ScriptError(
-            f"There is no script {script}. Give the file that you would give to python; a module is run with "
-            "-m MODULE.",
+            f"There is no script {script}. Give the file that you would give to python; to run a module use -m MODULE.",
             slug="script-absent",
         )
     source = _source(script, file)
@@ -70,8 +69,8 @@ def load_module(module: str, args: Sequence[str]) -> Program:
         _, spec, code = _compiled(module, lambda: runpy._get_module_details(module, _NoModule), SyntaxError)  # type: ignore[attr-defined]
     except _NoModule as error:
         raise ScriptError(
-            f"There is no module {module} to run ({error}). Give a name that `python -m` would take; a file is run "
-            "without -m.",
+            f"There is no module {module} to run ({error}). Give a name that `python -m` accepts; to run a file leave "
+            "out -m.",
             slug="module-absent",
         ) from error
     except ScriptError:
@@ -86,7 +85,7 @@ class _NoModule(Exception):
 
 
 def _put_first(folder: str) -> None:
-    """The script's folder takes the place on sys.path where that of the ``relume`` command stood."""
+    """The script's folder replaces that of the ``relume`` command on sys.path."""
     if not sys.flags.safe_path:
         sys.path[0] = folder
 
@@ -111,8 +110,8 @@ def _compiled(script: str, work: Callable[[], _T], *refusals: type[Exception]) -
     except refusals as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise ScriptError(
-            f"{script} is not Python that this interpreter can run ({error.args[0]}{line}). "
-            f"`{Path(sys.executable).name} {script}` says the same.",
+            f"{script} is not valid Python for this interpreter ({error.args[0]}{line}). "
+            f"`{Path(sys.executable).name} {script}` shows the same error.",
             slug="script-not-python",
         ) from error
 
@@ -134,7 +133,7 @@ def run(program: Program) -> int:
         threading._shutdown()  # type: ignore[attr-defined]  # as at the interpreter's end: idle pools would never join
     except BaseException as error:  # noqa: BLE001 - as above, but too late to alter the status
         _end(error)
-    for stream in (sys.stdout, sys.stderr):  # what we say comes behind it
+    for stream in (sys.stdout, sys.stderr):  # what we say comes after it
         with contextlib.suppress(Exception):
             stream.flush()
     return status
@@ -161,9 +160,9 @@ _gave_way: dict[str, ModuleType] = {}
 
 
 def _give_way(folder: str) -> None:
-    """Forget the modules that we imported and the script's folder has of its own: python would take those."""
+    """Drop imported modules that the script's folder also has: python would import the script's."""
     try:
-        there = os.listdir(folder)  # shorter than what is loaded, which a forked process had better not touch
+        there = os.listdir(folder)  # shorter than the loaded modules, which a forked process should not touch
     except OSError:  # an archive
         there = list(sys.modules)
     for name in {name.partition(".")[0] for name in there} - {"__main__", "encodings", "numpy", "relume"}:
@@ -277,7 +276,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:
     """A traceback without the frames of relume, and without torch's detour to them.
 
-    A function of torch that a mode is to see calls ``torch.overrides``, that calls us, and we call the function anew.
+    A function of torch that a mode is to see calls ``torch.overrides``, that calls us, and we call the function again.
     """
     kept: list[TracebackType] = []
     detour = False

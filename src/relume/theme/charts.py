@@ -58,9 +58,9 @@ class Chart:
         name: its id in the page.
         title: above it.
         description: what it shows, in a sentence: read to those who do not see it.
-        spec: a Vega-Lite specification, one view or layers of one, without a width and height of its own.
+        spec: a Vega-Lite specification, one view or layers of one, without width and height.
         columns: headings of its table.
-        rows: the table behind it, cells as text or numbers.
+        rows: its data table, cells as text or numbers.
         height: in points.
         live: False leaves the picture as it is and sends no specification.
         fed: the page's scripts give all named data their rows, so that none need be sent.
@@ -88,7 +88,7 @@ class Chart:
         return spec
 
     def sent(self) -> dict[str, Any]:
-        """The specification for the browser: without the rows where its scripts have them."""
+        """The specification for the browser: without the rows if its scripts have them."""
         spec = self.specification()
         for part in [spec, *spec.get("layer", [])]:
             if self.fed and part.get("data", {}).get("name"):

@@ -1,4 +1,4 @@
-"""Colors and dashes: what tells one line, or one state of a unit, from another.
+"""Colors and dashes that distinguish lines and states of units.
 
 Hues after Okabe & Ito 2008, Color Universal Design, https://jfly.uni-koeln.de/color/, without their yellow. Each has
 two shades, so that lines keep a contrast of 3 : 1 on light and on dark paper (WCAG 2.2, 1.4.11). Color is never
@@ -15,7 +15,7 @@ DARK = ("#F2F4F7", "#FF8A3D", "#5AA9F0", "#2CC295", "#E79BC8", "#F2B134", "#8CD3
 """The same hues, as the lines of a page in its light and in its dark theme."""
 
 DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (12, 4), (5, 2, 1, 2, 1, 2), (1, 3), (14, 3, 4, 3))
-"""One more than colors, so that the pair of both stays distinct for 56 lines, and the dash alone for eight."""
+"""One more than there are colors, so that pairs of both are distinct for 56 lines, and dashes for eight."""
 
 TOKENS = {
     "paper": ("#FFFFFF", "#12161C"),
@@ -37,7 +37,7 @@ TOKENS = {
 
 
 def colour(place: int) -> str:
-    """The color of line ``place``, for a page: a CSS variable, and the light shade where no style sheet is read.
+    """The color of line ``place``, for a page: a CSS variable, and the light shade if no style sheet is read.
 
     Example:
         >>> colour(2)

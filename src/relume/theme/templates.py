@@ -59,7 +59,7 @@ def asset(name: str, packages: list[str]) -> str:
 
 
 def figures(rows: Sequence[Sequence[Any]]) -> set[int]:
-    """The columns behind the first whose cells are numbers, or begin with one; blanks and dashes may be among them.
+    """The columns after the first whose cells are numbers, or begin with one; blanks and dashes may be among them.
 
     Example:
         >>> figures([["elu", "×1.5", "exp(x)"], ["relu", "–", 0]])

@@ -49,8 +49,8 @@ def lower_rates(path: Path, out: Path, factor: float) -> list[tuple[float, float
                 group |= {name: group[name] * factor for name in ("lr", "initial_lr") if name in group}
     if not changed:
         raise CheckpointError(
-            f"{path} holds no state of an optimizer, so no learning rate. Give the checkpoint from which a training "
-            "goes on, saved with optimizer.state_dict().",
+            f"{path} has no optimizer state, so no learning rate. Give a checkpoint to resume from, saved with "
+            "optimizer.state_dict().",
             slug="checkpoint-without-optimizer",
         )
     try:
@@ -78,7 +78,7 @@ def _loaded(path: Path) -> Any:
     mapped = _is_archive(path)
     if not mapped and path.stat().st_size > MOST_IN_MEMORY:
         raise CheckpointError(
-            f"{path} has the format of before PyTorch 1.6, which must be loaded as a whole, and is "
+            f"{path} has the format used before PyTorch 1.6, which must be loaded as a whole, and is "
             f"{path.stat().st_size / 2**30:.0f} GB. Load it and save it again: torch.save(torch.load(...), ...).",
             slug="checkpoint-too-large",
         )
@@ -94,7 +94,7 @@ def _loaded(path: Path) -> Any:
             raise _not_plain(path, error) from error
         raise CheckpointError(
             f"{path} cannot be read by torch.load ({_first_line(error)}). It is damaged or cut off: copy it again from "
-            "where it was made.",
+            "its original place.",
             slug="checkpoint-damaged",
         ) from error
 
@@ -119,8 +119,8 @@ def _is_archive(path: Path) -> bool:
 
 def _not_plain(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{path} holds more than tensors and plain values, and relume unpickles nothing that could run code "
-        f"({_culprit(error)}). Save the state dicts alone: torch.save({{'model': model.state_dict(), "
+        f"{path} has more than tensors and plain values, and relume unpickles nothing that could run code "
+        f"({_culprit(error)}). Save only the state dicts: torch.save({{'model': model.state_dict(), "
         "'optimizer': optimizer.state_dict()}, FILE).",
         slug="checkpoint-not-plain",
     )

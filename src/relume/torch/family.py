@@ -27,7 +27,8 @@ class Member:
     Attributes:
         function: of ``relume.torch.functional``: our own, or PyTorch's where that is right.
         module: of ``relume.torch``, likewise.
-        gate: mostly written as a gate or an output: ``relume compare`` leaves a script's own as it is.
+        gate: mostly a gate or an output: ``relume compare`` replaces a script's own only if nothing else lies
+            between its layers, and nothing is multiplied by it.
     """
 
     function: Callable[..., Any]

@@ -56,7 +56,7 @@ def _prelu(layer: nn.PReLU) -> Spec:
 def _softmax(layer: nn.Softmax) -> Spec:
     if layer.dim is None:
         raise SpecError(
-            "torch.nn.Softmax() without dim takes an axis that depends on its input. Give dim, such as nn.Softmax(-1).",
+            "torch.nn.Softmax() without dim uses an axis that depends on its input. Give dim, such as nn.Softmax(-1).",
             slug="no-equal",
         )
     return Spec("softmax", axes=(layer.dim,))

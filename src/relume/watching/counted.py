@@ -1,4 +1,4 @@
-"""What is the same for every framework whose steps are compiled: clocks, sites, rows of counts, plans.
+"""What all frameworks with compiled steps share: clocks, sites, rows of counts, plans.
 
 A framework's probe counts inside or beside its compiled steps, and tells :class:`CountingProbe` what it counted and how
 many steps are over.
@@ -28,7 +28,7 @@ class Where:
     Attributes:
         model, module, call, file, line, layer, producer: as in :class:`~relume.artifacts.recording.Site`.
         owners: from the inside out, the layers that hold the parameters before it, to find its optimizer.
-        place: tells two calls of one layer apart. ``slope``: gives the learned slopes of a PReLU.
+        place: distinguishes two calls of one layer. ``slope``: gives the learned slopes of a PReLU.
     """
 
     model: str
@@ -74,7 +74,7 @@ class CountedSite:
     state: Any = None  # the framework's own
 
     def drain(self) -> Seen:
-        """Hand over the rows and begin anew."""
+        """Return the rows and start again."""
         rows, self.rows = self.rows, []
         steps, examples, samples, fired, flat, magnitude = (np.array(column) for column in zip(*rows, strict=True))
         has_flat = self.bounds.flat_below is not None or self.bounds.flat_above is not None
@@ -129,7 +129,7 @@ class CountingProbe:
         self.clocks: list[StepClock] = []
         self.sites: dict[Any, CountedSite] = {}
         self._keys: dict[str, int] = {}
-        self._ahead: list[tuple[Look, int]] = []  # what is planned, each for so many steps
+        self._ahead: list[tuple[Look, int]] = []  # the plan: each entry for a number of steps
         self._timed = False
         self._said: set[tuple[str, str]] = set()
 
@@ -138,11 +138,11 @@ class CountingProbe:
         return sum(len(site.rows) * site.units for site in self.sites.values())
 
     def drain(self) -> list[Seen]:
-        """Hand over what was counted since the last time."""
+        """Return the counts since the last call."""
         return [site.drain() for site in self.sites.values() if site.rows]
 
     def say(self, what: str, where: str, why: str) -> None:
-        """Say once what is not observed at a place."""
+        """Report once what is not observed at a place."""
         if (what, where) not in self._said:
             self._said.add((what, where))
             self.listener.not_observed(what, where, why)
@@ -152,7 +152,7 @@ class CountingProbe:
         began = perf_counter_ns()
         try:
             return work(*what)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training continues
             self.listener.fault(error)
             return None
         finally:
@@ -177,7 +177,7 @@ class CountingProbe:
         finally:
             self.applying -= 1
 
-    # ---- what the listener is told ----------------------------------------------------------------------------
+    # ---- calls of the listener ----------------------------------------------------------------------------
 
     def optimizer_clock(self, optimizer: Any) -> StepClock:
         """The clock of an optimizer, a new one if it was not met before."""
@@ -188,7 +188,7 @@ class CountingProbe:
         return clock
 
     def announce(self, site: CountedSite, clock: StepClock) -> None:
-        """Tell the listener of a site once it is known by whose steps it counts."""
+        """Report a site to the listener once the clock of its steps is known."""
         site.clock = clock
         where = site.where
         model = "" if f"{where.module}/".startswith(f"{where.model}/") else where.model
@@ -229,7 +229,7 @@ class CountingProbe:
         self.listener.steps_ended(clock.number, Steps(Plan(self.look, number), number, losses, changes))
 
     def ask(self, clock: StepClock) -> None:
-        """Go on with the plan, or ask the listener for the next."""
+        """Continue the plan, or ask the listener for the next one."""
         if not self._ahead:
             plan = self.listener.plan(clock.number, urgent=False)
             cycle = [(Look.OFF, plan.off)] * bool(plan.off) + [(plan.look, plan.steps)]

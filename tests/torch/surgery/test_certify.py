@@ -9,7 +9,7 @@ import networks
 import pytest
 import torch
 from networks import kill
-from test_revive import bits, same
+from test_revive import bits, same, watched
 from torch import nn
 
 import relume
@@ -231,5 +231,36 @@ def test_a_box_that_is_none_is_refused(case):
 
 
 def test_a_box_that_does_not_fit_the_model_is_refused():
-    with pytest.raises(CureError, match="cannot be traced"):
+    with pytest.raises(CureError, match="fails on the batch"):
         relume.certify(plain()[0], torch.zeros(1, 7), torch.ones(1, 7))
+
+
+@pytest.mark.slow
+def test_nothing_is_removable_without_l1_and_more_with_more_of_it():
+    """As Serra et al. 2020 ("Lossless Compression of Deep Neural Networks") found: units silent on all of [0, 1]ⁿ."""
+    digits = pytest.importorskip("sklearn.datasets").load_digits()
+    x, y = torch.tensor(digits.data / 16, dtype=torch.float32), torch.tensor(digits.target)
+    removable = []
+    for l1 in (0.0, 3e-3, 1e-2):
+        torch.manual_seed(0)
+        layers = (nn.Linear(64, 50), nn.ReLU(), nn.Linear(50, 50), nn.ReLU(), nn.Linear(50, 10))
+        model = nn.Sequential(*layers)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        for _ in range(1500):
+            rows = torch.randint(len(x), (64,))
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+            with torch.no_grad():  # the proximal step of l1, which makes exact zeros
+                for p in model.parameters():
+                    p.copy_(p.sign() * (p.abs() - 0.05 * l1).clamp(min=0))
+        sites = relume.certify(model, torch.zeros(1, 64), torch.ones(1, 64)).sites
+        removable.append(sum(len(site.on_the_box) for site in sites))
+        assert float((model(x).argmax(1) == y).float().mean()) > 0.97
+        if removable[-1]:
+            smaller, change = relume.prune(model, watched(model, x), x)
+            cut = [set(edit.units) for edit in change.changed]
+            assert all(set(site.on_the_box) <= units for site, units in zip(sites, cut, strict=True))
+            assert torch.equal(smaller(x).argmax(1), model(x).argmax(1))
+    print(f"removable of 100 units: {removable}")
+    assert removable[0] == 0 < removable[1] < removable[2]

@@ -53,7 +53,7 @@ def test_continual_backprops_utility_is_the_papers_formula():
             corrected = f / (1 - 0.99**t)
             y = np.abs(row - corrected).mean() * float(outgoing[unit]) / float(incoming[unit])
             u = 0.99 * u + 0.01 * y
-        assert float(score.utility()[unit]) == pytest.approx(u / (1 - 0.99 ** len(steps)), rel=1e-5)
+        assert float(score.utility()[unit]) == pytest.approx(u / (1 - 0.99 ** len(steps)), rel=1e-6)
 
 
 def test_continual_backprop_replaces_its_share_of_mature_units_the_least_useful_first():

@@ -11,10 +11,10 @@ layer has fewer working units than its width. A few dead units do no harm; many 
 
 ## Evidence
 The number of examples on which the unit was silent. If a unit does not fire in n examples, its firing rate is below 3/n
-with 95 % confidence. A unit that fired rarely before must be silent for longer: 22 times the gap between its last eight
-firings. Until then it is rare (`RLM003`). A site seen on fewer than 300 examples is provisional and fails no check. The
-unit died after `died_after`, the last step at which it was seen firing, and at or before `died_at`, the first step at
-which it was seen silent.
+with 95 % confidence. A unit that fired rarely before must be silent for longer: 22 times the mean gap between its last
+eight firings. Until then it is rare (`RLM003`). A site seen on fewer than 300 examples is provisional and fails no
+check. The unit died after `died_after`, the last step at which it was seen firing, and at or before `died_at`, the
+first step at which it was seen silent.
 
 ## False alarms
 "Dead" means dead on the data seen. A unit for a rare class is silent in a window without that class (see `RLM003`). A

@@ -5,7 +5,7 @@ A layer before an activation whose input has γ = ‖mean‖/‖std‖ ≥ 3 ove
 
 ## Why it hurts
 The mean then decides the sign of a unit's pre-activation: the unit is on for all examples or for none. One step along
-the mean moves all units at once, so many die together.
+the mean moves all units at once, and many die together.
 
 ## Evidence
 γ at the latest look.

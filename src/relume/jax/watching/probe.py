@@ -145,7 +145,7 @@ class JaxProbe(CountingProbe):
             caller = sys._getframe(1)
             if is_users(caller.f_code.co_filename, *PACKAGES):
                 place = f"{shown_path(caller.f_code.co_filename)}:{caller.f_lineno}"
-                self.say("jax.pmap", place, "it runs on several devices; jit the step on one to watch it")
+                self.say("jax.pmap", place, "it runs on several devices; jit the step on one device to watch it")
             return real(fun, *args, **options)
 
         return pmap
@@ -183,7 +183,9 @@ class JaxProbe(CountingProbe):
             jitted.is_step = bool(jitted.is_step)
             return None, None
         if len(closed.in_avals) != len(paths):
-            self.say("jax.jit", jitted.__name__, "its arguments are not those of its jaxpr: nothing in it is counted")
+            self.say(
+                "jax.jit", jitted.__name__, "its arguments differ from those of its jaxpr, so nothing in it is counted"
+            )
             return None, None
         program, reading = count_program(closed, paths, self._named, self._only_named, self.real_jit)
         program.trace(*leaves)

@@ -51,7 +51,8 @@ class KerasProbe:
     def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
         if phase != "train":
             raise WatchError(
-                f'phase is {phase!r}; a Keras model is watched while it trains, with phase="train".', slug="bad-option"
+                f'phase is {phase!r}; a Keras model can be watched only while it trains, with phase="train".',
+                slug="bad-option",
             )
         self.version = str(keras.__version__)
         self._listener, self._phase, self._thorough = listener, phase, thorough
@@ -250,7 +251,7 @@ def _kind_of(layer: Any) -> tuple[str, dict[str, Any], str] | None:
     if isinstance(layer, keras.layers.PReLU):
         return "prelu", {}, ""
     if isinstance(layer, keras.layers.RNN):
-        return "", {}, "what a recurrent layer applies in its loop over time is not counted"
+        return "", {}, "activations in the time loop of a recurrent layer are not counted"
     try:
         spec = to_spec(layer)
     except SpecError as error:

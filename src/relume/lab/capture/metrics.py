@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
-from relume.artifacts.trial import Design, Mode
+from relume.artifacts.trial import DEAD_SHARE, Design, Mode
 from relume.errors import NothingToCompare, StudyError
 
 Points = list[tuple[float, float]]
@@ -29,9 +29,6 @@ HIGHER = frozenset(
 _COUNTS = frozenset("epoch epochs step steps iter iters iteration iterations batch batches episode episodes".split())
 _SETTINGS = frozenset("lr time times seconds sec runtime elapsed eta dur duration momentum decay seed".split())
 _NO_METRIC = re.compile(r"learning_?rate|per_second|grad_?norm|samples|num_|_size$|memory|fps")
-
-DEAD_SHARE = "dead_share"
-"""Dead units ÷ units at the end of a run: a metric that every trial has, and that no script logs."""
 
 TRAINING_LOSS = "training_loss"
 """The scalar on which backward is called, where the script logs and prints no metric."""
@@ -72,6 +69,13 @@ class Found:
                 if name not in found:
                     found[name] = tuple(curve if name in whole else _thinned(curve))
         return found
+
+    def counter(self, name: str) -> str:
+        """What the steps of a curve count: "epoch", "step" …; "" if its values were counted."""
+        for source in (REGEX, LOGGED, LOGGERS, DETECTED, STDERR):
+            if name in self.sources.get(source, {}):
+                return str(getattr(self.sources[source][name], "counter", "step"))
+        return "step"
 
     def candidates(self) -> dict[str, Mapping[str, Points]]:
         """Source → what may be compared: neither counters nor settings; of what is printed, names that say more."""

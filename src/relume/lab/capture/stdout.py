@@ -42,13 +42,15 @@ def matched(text: str, regex: str) -> dict[str, Points]:
     """
     pattern = compiled(regex)
     found: dict[str, list[tuple[float | None, float]]] = {}
+    counters: dict[str, str] = {}
     for line in lines(text) if regex and pattern.groups else ():
         for match in pattern.finditer(line):
             for name, group in _groups(pattern):
                 value = to_number(match[group])
                 if value is not None:
                     found.setdefault(name, []).append((_step(line)[1], value))
-    return {name: _stepped(points) for name, points in found.items()}
+                    counters[name] = _step(line)[0]
+    return {name: _stepped(points, counters[name]) for name, points in found.items()}
 
 
 def _groups(pattern: re.Pattern[str]) -> list[tuple[str, int]]:
@@ -77,10 +79,13 @@ def detected(text: str) -> dict[str, Points]:
             found.setdefault((name, counter, part), []).append((step, value))
     names = Counter(name for name, _, _ in found)
     told: dict[str, list[tuple[float | None, float]]] = {}
+    counters: dict[str, str] = {}
     for (name, counter, part), points in found.items():
         before = (part or counter) if names[name] > 1 else ""
-        told.setdefault(f"{before}_{name}" if before else name, []).extend(points)
-    return {name: _stepped(points) for name, points in told.items()}
+        own = f"{before}_{name}" if before else name
+        told.setdefault(own, []).extend(points)
+        counters[own] = counter
+    return {name: _stepped(points, counters[name]) for name, points in told.items()}
 
 
 def _headed(line: str, part: str) -> str:
@@ -184,9 +189,17 @@ def _step(line: str) -> tuple[str, float | None]:
     return best, to_number(named.get(best))
 
 
-def _stepped(points: list[tuple[float | None, float]]) -> Points:
+class Printed(list[tuple[float, float]]):
+    """A curve that was printed. ``counter``: what its steps count, as the lines name it; "" if they were counted."""
+
+    counter = ""
+
+
+def _stepped(points: list[tuple[float | None, float]], counter: str) -> Points:
     """Steps as the lines name them where they rise throughout; otherwise counted."""
     steps = [step for step, _ in points if step is not None]
     if len(steps) == len(points) and all(a < b for a, b in itertools.pairwise(steps)):
-        return list(zip(steps, (value for _, value in points), strict=True))
-    return [(float(place), value) for place, (_, value) in enumerate(points)]
+        curve = Printed(zip(steps, (value for _, value in points), strict=True))
+        curve.counter = counter
+        return curve
+    return Printed((float(place), value) for place, (_, value) in enumerate(points))

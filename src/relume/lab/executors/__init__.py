@@ -10,8 +10,8 @@ from dataclasses import KW_ONLY, dataclass
 from types import TracebackType
 from typing import Self
 
+from relume.lab.trials.forked import BODY, Outcome, Place
 from relume.lab.trials.spec import TrialSpec
-from relume.lab.trials.trial import BODY, Outcome, Place
 
 Places = Callable[[TrialSpec], Place]
 """Says where an order runs and what file gets what it prints."""

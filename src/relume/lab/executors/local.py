@@ -18,11 +18,11 @@ from relume.errors import StudyError
 from relume.lab.executors import LOST, TRIES, Executor, Places
 from relume.lab.executors import cores as cores
 from relume.lab.trials.beginning import first_imports
+from relume.lab.trials.forked import Outcome, Place, environment
 from relume.lab.trials.sandbox import root_of
 from relume.lab.trials.server import command
 from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.supervise import read_outcome
-from relume.lab.trials.trial import Outcome, Place, environment
 
 LEAST_ROOM = 1_000_000
 """Bytes: with less left, the disk counts as full."""

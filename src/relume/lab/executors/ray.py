@@ -25,10 +25,10 @@ from relume.artifacts.trial import Trial
 from relume.artifacts.trial_json import trial_from_json, trial_to_json
 from relume.errors import MissingExtra, StudyError
 from relume.lab.executors import LOST, TRIES, Executor, cores
+from relume.lab.trials.forked import Outcome, Place, environment
 from relume.lab.trials.server import command
 from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.supervise import read_outcome
-from relume.lab.trials.trial import Outcome, Place, environment
 
 LARGE = 1_000_000
 """Bytes from which on a file is taken for data, and not uploaded."""

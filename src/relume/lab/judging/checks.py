@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from relume.artifacts.trial import BASELINE, Trial, TrialKey
@@ -43,8 +44,14 @@ def broken(trials: Sequence[Trial]) -> dict[str, str]:
         if trial.key.activation != BASELINE:
             errors.setdefault(trial.key.activation, []).append(trial.error if trial.status == "failed" else "")
     return {
-        name: seen[0] for name, seen in errors.items() if len(seen) >= FAIL_FAST and seen[0] and len(set(seen)) == 1
+        name: seen[0]
+        for name, seen in errors.items()
+        if len(seen) >= FAIL_FAST and seen[0] and len({_ADDRESS.sub("", error) for error in seen}) == 1
     }
+
+
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
+"""It differs in each run of one and the same error."""
 
 
 def repeats_that_differ(trials: Sequence[Trial]) -> list[tuple[Trial, Trial]]:

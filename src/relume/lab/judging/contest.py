@@ -39,6 +39,7 @@ class Arm:
         values: (k, n), greater is better, NaN for a failed run.
         ends: (k, n), the same with the values at which collapsed runs ended.
         open: rates that would bracket the best one and were not run.
+        ran: (k,), on how many seeds each rate was run, if not on all: the first of them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Arm:
     values: Array
     ends: Array
     open: tuple[float, ...] = ()
+    ran: tuple[int, ...] = ()
 
     @cached_property
     def usable(self) -> tuple[int, ...]:
@@ -141,7 +143,7 @@ class Contest:
         own, base: the two sides.
         better, worse: the two claims. ``equivalent``: p of the weakest of its tests; 1 without a delta.
         by_failing: at no rate of the contender did enough runs finish; ``worse`` counts the failures.
-        base_failing: the same of the baseline: nothing can be said.
+        base_failing: the same of the baseline; ``better`` counts them.
         terms: what the tests shared.
     """
 
@@ -173,17 +175,18 @@ class Contest:
         """The difference of best against best, contender − baseline: it misses with probability ``level`` at most."""
         if not self.own.usable or not self.base.usable:
             return math.nan, math.nan
-        return _limit(self.own, self.base, level / 2), -_limit(self.base, self.own, level / 2)
+        step = self.terms.step
+        return _limit(self.own, self.base, level / 2, step), -_limit(self.base, self.own, level / 2, step)
 
 
 def contest(own: Arm, base: Arm, terms: Terms) -> Contest:
     """Makes every test of one contender."""
-    if not base.usable or not own.factors:
+    if not own.factors or not (own.usable or base.usable):
         return Contest(own, base, base_failing=not base.usable)
     if not own.usable:
-        winner = base.values[base.best]
-        lost = float(max(_by_failing(own, row, winner) for row in range(len(own.factors))))
-        return Contest(own, base, worse=Claim(lost, lost, lost), by_failing=True)
+        return Contest(own, base, worse=_all_failing(base, own), by_failing=True)
+    if not base.usable:
+        return Contest(own, base, better=_all_failing(own, base), base_failing=True)
     equivalent = 1.0
     if terms.delta is not None:
         equivalent = max(_claim(own, base, terms, -terms.delta).p, _claim(base, own, terms, -terms.delta).p)
@@ -224,19 +227,41 @@ def _claim(winner: Arm, loser: Arm, terms: Terms, margin: float = 0.0) -> Claim:
     return Claim(paid(counted), paid(finished), paid(finished[:, :rates]))
 
 
+def _all_failing(winner: Arm, loser: Arm) -> Claim:
+    """The claim against a side of which too few runs finished at every rate.
+
+    At each of them it loses run by run, or fails more often than the winner at its best rate (Fisher's exact test, with
+    the choice of that rate paid for). The better of the two tests is taken, and paid for twice.
+    """
+    kept = int(np.isnan(winner.at_best).sum()), len(winner.at_best)
+    worst = 0.0
+    for row, lost in enumerate(_failed(loser)):
+        more = len(winner.usable) * stats.p_more_often(lost, kept)
+        worst = max(worst, 2 * min(_by_failing(loser, row, winner.at_best), more))
+    p = float(min(1.0, worst))
+    return Claim(p, p, p)
+
+
+def _failed(arm: Arm) -> list[tuple[int, int]]:
+    """(how many runs failed, of how many) at each rate."""
+    ran = arm.ran or (arm.values.shape[-1],) * len(arm.values)
+    return [(int(np.isnan(values[:seeds]).sum()), seeds) for values, seeds in zip(arm.values, ran, strict=True)]
+
+
 def _by_failing(loser: Arm, row: int, winner: Array) -> float:
     """p of the claim against a rate at which too few runs finished.
 
     It loses by the sign test in which a failure loses, or because more runs failed than at the other rates. If it were
     left out, the best rate would be lost by chance.
     """
-    failed, runs = np.isnan(loser.values).sum(-1), loser.values.shape[-1]
-    elsewhere = int(failed.sum() - failed[row]), (len(failed) - 1) * runs
-    return min(stats.p_sign_losses(loser.values[row], winner), stats.p_more_often((int(failed[row]), runs), elsewhere))
+    counts = _failed(loser)
+    failed, ran = counts[row]
+    elsewhere = sum(count for count, _ in counts) - failed, sum(runs for _, runs in counts) - ran
+    return min(stats.p_sign_losses(loser.values[row, :ran], winner[:ran]), stats.p_more_often((failed, ran), elsewhere))
 
 
-def _limit(winner: Arm, loser: Arm, level: float) -> float:
+def _limit(winner: Arm, loser: Arm, level: float, step: float) -> float:
     """What winner − loser, best against best, is above, but for a chance of ``level``."""
     rivals = np.concatenate([loser.values[list(loser.usable)], loser.between])
     differences = winner.values[list(winner.usable)][:, None] - rivals
-    return float(stats.lower_limit(differences, level * winner.weights[:, None]).min(-1).max())
+    return float(stats.lower_limit(differences, level * winner.weights[:, None], step).min(-1).max())

@@ -11,7 +11,7 @@ from relume.artifacts.trial import BASELINE, Call, Design, Look, Trial
 from relume.lab.judging import stats
 from relume.lab.judging.checks import repeats_that_differ
 from relume.lab.judging.contest import Arm, Contest, collapse_moves
-from relume.lab.judging.schedule import Confirmation
+from relume.lab.judging.schedule import SCREEN, Confirmation
 from relume.lab.judging.values import Key, trial_value
 
 
@@ -58,8 +58,10 @@ def notes(
         return (f"It is not compared: each of its runs failed with the same error ({error}).",)
     if not stage.study.choices:
         return ("The learning rates are still being tuned: there is no verdict yet.",)
-    said = [*_progress(stage, one), *_failures(one, failed, base_failed), *_rates(stage, one)]
-    if one.name not in stage.waiting:
+    said = [*_progress(stage, one), *_failures(stage, one, failed, base_failed), *_rates(stage, one)]
+    if one.name in stage.study.dropped:
+        said.insert(0, f"Dropped after {SCREEN} seeds: it lost by far at each of its rates, and no more were run.")
+    elif one.name not in stage.waiting:
         said += [*_withheld(one, call, level), *_exact(stage, one, call, p_flip)]
         said += _unnoticed(stage, one) if one.own.usable and one.base.usable and call == "undecided" else ()
     return (*said, *stage.noise)
@@ -72,20 +74,26 @@ def _progress(stage: Stage, one: Contest) -> Iterator[str]:
         yield f"It rests on the first {stage.seeds} seeds; more count once all runs of the next look have ended."
 
 
-def _failures(one: Contest, failed: tuple[int, int], base_failed: tuple[int, int]) -> Iterator[str]:
-    for who, (count, runs) in ((one.name, failed), ("the baseline", base_failed)):
+def _failures(stage: Stage, one: Contest, failed: tuple[int, int], base_failed: tuple[int, int]) -> Iterator[str]:
+    for arm, who, (count, runs) in ((one.own, one.name, failed), (one.base, "the baseline", base_failed)):
         if count:
+            dead = sum(
+                trial.dead_layers > 0 and trial.status == "finished"
+                for (name, seed, factor, _), trial in stage.study.ended.items()
+                if (name, factor) == (arm.name, arm.factor) and seed < stage.seeds
+            )
+            layers = f" ({dead} ended with a dead layer)" if dead else ""
             yield (
-                f"{count} of {runs} runs of {who} failed or collapsed; the mean and its interval leave out the pairs"
-                " they belong to."
+                f"{count} of {runs} runs of {who} failed or collapsed{layers}; the mean and its interval leave out the"
+                " pairs they belong to."
             )
         elif runs:
             most, whose = stats.wilson(0, runs)[1], " of the baseline" if who != one.name else ""
             yield f"0 of {runs} runs{whose} failed or collapsed; up to {most:.0%} may (95 % confidence)."
     if one.by_failing:
-        yield "Fewer than half of its runs finished: the verdict counts each failure as a loss, by an exact sign test."
+        yield "Fewer than half of its runs finished: each failure counts as a loss, by exact tests."
     if one.base_failing:
-        yield "Fewer than half of the baseline's runs finished: nothing can be said beside it."
+        yield "Fewer than half of the baseline's runs finished: each failure counts as a loss, by exact tests."
 
 
 def _rates(stage: Stage, one: Contest) -> Iterator[str]:
@@ -144,7 +152,7 @@ def _exact(stage: Stage, one: Contest, call: Call, p_flip: float) -> Iterator[st
         yield f"{int(count)} pairs cannot show a difference: better and worse need {least} that finished."
     elif 0 <= deviation <= one.terms.step:
         yield "The differences spread by no more than one step of the metric: an exact test replaces the t-test."
-    if call in ("better", "worse") and p_flip > design.alpha and not one.by_failing:
+    if call in ("better", "worse") and p_flip > design.alpha and not (one.by_failing or one.base_failing):
         yield (
             f"The exact sign-flip test alone does not reach {design.alpha:g} (p = {p_flip:.3g}; {int(count)} pairs"
             f" cannot go below {stats.sign_flip_floor(int(count)):.3g}): the verdict leans on differences being normal."
@@ -161,9 +169,9 @@ def _unnoticed(stage: Stage, one: Contest) -> Iterator[str]:
     moved = max(collapse_moves(arm, one.terms.worst) for arm in (one.own, one.base))
     if delta is not None and one.terms.worst is not None and moved >= delta:
         yield (
-            f"It cannot be called equivalent: each run logs {stage.study.design.metric or 'the metric'} once, so a run"
-            f" that collapsed does not show, and as many as may have could move the mean by {moved:.3g}. Log it once"
-            " before training as well, or run more seeds."
+            "It cannot be called equivalent: a run that collapsed does not show, and as many as may have could move the"
+            f" mean by {moved:.3g}. Log {stage.study.design.metric or 'the metric'} once before training as well, or"
+            " run more seeds."
         )
 
 

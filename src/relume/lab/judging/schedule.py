@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,6 +26,14 @@ GROWTH = 3
 CLOSE = 0.5
 """Standard deviations of a run by which the parabola's top may exceed the best rate before a half step is run. Of 4000
 contenders whose rates are all equal none exceeded it at 8 seeds; an optimum half a step off, steep, exceeds it by 1."""
+SCREEN = 4
+"""Seeds after which what is hopeless is dropped, if the first verdict takes at least twice as many."""
+SCREENING_ERROR = 0.01
+"""The chance that a study drops a contender that is as good as the baseline. It can only leave a verdict out, so the
+error of the verdicts stays as it is. Of seven contenders one must lose by 5.6 sd of the pairs at each of its rates."""
+AS_IT_STANDS = TrialKey(BASELINE, 0, 1.0, "confirm")
+"""The first run of the script at its own rates. They are run on every seed, though tuning may choose others: their
+failures and dead units are a row of the report, and enter no test unless the rate is a confirmed one."""
 STAGES = (1, 2, 4)
 """Verdicts are given at these multiples of the first one's seeds."""
 
@@ -54,6 +64,9 @@ class Confirmation:
     by half steps toward a rate at which the runs fail, or around the best if the parabola through it and its neighbors
     has its top clearly above. A rate that is added can only make a claim against this contender harder.
 
+    After SCREEN seeds a contender is dropped if the baseline beats it at every rate; a rate is not run on if every run
+    there failed.
+
     Attributes:
         choices: what tuning chose; empty before it has ended.
         scores: of each run that has ended, greater is better, NaN for a run without a value.
@@ -72,6 +85,7 @@ class Confirmation:
         values = scores(self.ended, design.metric, design.at, design.mode)
         self.scores = {key: sign * value for key, value in values.items()}
         self._rates: dict[tuple[str, int], Rates] = {}
+        self._beyond_screen = {key[0] for key in self.ended if key[1] >= SCREEN}
         promise = {name: -choice.score for name, choice in self.choices.items()}
         self.order = (BASELINE, *sorted(design.names[1:], key=lambda name: promise.get(name, 0.0)))
 
@@ -86,9 +100,10 @@ class Confirmation:
         unbracketed: tuple[float, ...] = ()
         for count in itertools.takewhile(lambda count: count <= seeds, self.counts):
             while True:
-                missing = tuple(key for key in _keys(name, factors, count) if key not in self.ended)
-                if missing:
-                    return Rates(factors, missing)
+                for until in (min(SCREEN, count), count) if self.is_screened else (count,):
+                    missing = tuple(key for key in self.keys(name, factors, until) if key not in self.ended)
+                    if missing or (until == SCREEN and name in self.dropped):
+                        return Rates(factors, missing)
                 wanted = tuple(self.beyond(name, factors, count))
                 room = CONFIRMED + GROWTH - len(factors)
                 factors, unbracketed = factors + wanted[:room], wanted[room:]
@@ -96,10 +111,54 @@ class Confirmation:
                     break
         return Rates(factors, open=unbracketed)
 
+    @property
+    def is_screened(self) -> bool:
+        """Whether the first verdict takes so many seeds that a screening saves runs."""
+        return self.counts[0] >= 2 * SCREEN
+
+    @cached_property
+    def dropped(self) -> frozenset[str]:
+        """The contenders that are hopeless: the baseline beats them at every rate, by far."""
+        if not self.is_screened or not self.choices:
+            return frozenset()
+        return frozenset(name for name in self.design.names[1:] if self._is_hopeless(name))
+
+    def _is_hopeless(self, name: str) -> bool:
+        """The best rate of the contender is among those that were run, and one of the baseline's beats each of them."""
+        own, base = self.choices[name].confirmed, self.choices[BASELINE].confirmed
+        if not own or name in self._beyond_screen or not (self._is_there(name, own) and self._is_there(BASELINE, base)):
+            return False
+        ours, theirs = (
+            np.array([[self.scores[key] for key in _keys(who, (factor,), SCREEN)] for factor in factors])
+            for who, factors in ((name, own), (BASELINE, base))
+        )
+        ours = ours[[enough(row.tolist()) for row in ours]]
+        if not len(ours) or any(self.beyond(name, own, SCREEN)):
+            return False
+        step = stats.least_step(np.array(list(self.scores.values())))
+        p = stats.p_greater(theirs - ours[:, None], step=step).min(-1).max()
+        return bool(p * len(base) * len(self.design.contenders) <= SCREENING_ERROR)
+
+    def _is_there(self, name: str, factors: Sequence[float]) -> bool:
+        return all(key in self.ended for key in _keys(name, factors, SCREEN))
+
+    @cached_property
+    def stopped(self) -> set[tuple[str, float]]:
+        """The rates at which every one of the first runs failed, so that no more follow."""
+        first = {(name, factor, seed) for (name, seed, factor, _), score in self.scores.items() if math.isnan(score)}
+        lost = Counter((name, factor) for name, factor, seed in first if seed < SCREEN)
+        return {rate for rate, count in lost.items() if count == SCREEN and self.is_screened}
+
+    def keys(self, name: str, factors: Sequence[float], seeds: int) -> Iterator[Key]:
+        """The runs of a contender up to a number of seeds, without those that screening spares."""
+        for key in _keys(name, factors, seeds):
+            if (name, key[2]) not in self.stopped or key[1] < SCREEN or key in self.ended:
+                yield key
+
     def beyond(self, name: str, factors: Sequence[float], seeds: int) -> Iterator[float]:
         """The rates that are needed next to bracket the best one."""
         choice = self.choices[name]
-        values = {factor: [self.scores[key] for key in _keys(name, (factor,), seeds)] for factor in factors}
+        values = {factor: [self.scores[key] for key in self.keys(name, (factor,), seeds)] for factor in factors}
         best = best_of(values)
         if best is None or not choice.has_effect or len(choice.grid) < 2:
             return
@@ -180,17 +239,28 @@ def next_trials(design: Design, done: Sequence[Trial], looks: Sequence[Look] = (
         for key in study.rates(name, design.seeds).missing:
             later = key[1] >= first
             keys.append((later, 0 if later else max(place, 1), key[1], TrialKey(*key)))
-    return [key for *_, key in sorted(keys, key=lambda each: each[:3])]
+    return [key for *_, key in sorted(keys, key=lambda each: each[:3])] or _as_it_stands(study)
 
 
-def runs_left(design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> int:
-    """How many runs are left up to the design's seeds, as far as is known; while tuning, CONFIRMED rates each."""
-    ahead = len(next_trials(design, done, looks))
-    tuning = Tuning(design, done)
-    if tuning.grid()[1]:
-        return ahead
-    ended = sum(trial.key.stage == "confirm" for trial in done)
-    return ahead + design.seeds * CONFIRMED * (len(design.names) - len(tuning.broken)) - ended
+def _as_it_stands(study: Confirmation) -> list[TrialKey]:
+    own = (AS_IT_STANDS._replace(seed=seed) for seed in range(study.design.seeds))
+    return [key for key in own if key not in study.ended]
+
+
+def runs_left(design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> dict[str, int]:
+    """How many runs of each are left up to the design's seeds, as far as is known; while tuning, CONFIRMED rates."""
+    study = Confirmation(design, done, looks)
+    left = Counter(key.activation for key in next_trials(design, done, looks))
+    for name in design.names:
+        if not study.choices:
+            ended = sum(key[0] == name for key in study.ended)
+            left[name] += 0 if name in study.tuning.broken else design.seeds * CONFIRMED - ended
+        elif name not in study.dropped and (rates := study.rates(name, design.seeds)).missing:
+            every = set(study.keys(name, rates.factors, design.seeds)).difference(study.ended, rates.missing)
+            left[name] += len(every)
+    if study.choices and 1.0 not in study.rates(BASELINE, design.seeds).factors and left:
+        left[BASELINE] += len(_as_it_stands(study))
+    return dict(left)
 
 
 # ---- the looks -------------------------------------------------------------------------------------------------------

@@ -101,9 +101,13 @@ def least_step(values: Array) -> float:
     return float(gaps.min(initial=math.inf)) if len(gaps) else 0.0
 
 
-def lower_limit(differences: Array, level: Array) -> Array:
-    """(…): what the mean of ``differences`` (…, n) exceeds, but for a chance of ``level`` (…); −∞ of fewer than two."""
+def lower_limit(differences: Array, level: Array, step: float = 0.0) -> Array:
+    """(…): what the mean of ``differences`` (…, n) exceeds, but for a chance of ``level`` (…); −∞ of fewer than two.
+
+    The spread is at least that of a difference of two values that were rounded to multiples of ``step``.
+    """
     count, mean, deviation = moments(differences)
+    deviation = np.maximum(deviation, step / math.sqrt(6))
     with np.errstate(invalid="ignore"):
         limit = mean - special().stdtrit(count - 1, 1 - level) * deviation / np.sqrt(count)
     return np.where(count < 2, -math.inf, limit)
@@ -115,11 +119,6 @@ def interval(count: float, mean: float, deviation: float, level: float) -> tuple
         return math.nan, math.nan
     half = float(special().stdtrit(count - 1, 1 - level / 2)) * deviation / math.sqrt(count)
     return mean - half, mean + half
-
-
-def p_equivalent(differences: Array, delta: float) -> float:
-    """Two one-sided tests: that the mean does not lie within ±``delta``; each of the two at the level of the claim."""
-    return float(max(p_greater(differences, -delta), p_greater(-differences, -delta)))
 
 
 def sign_flip(differences: Sequence[float] | Array) -> float:
@@ -219,12 +218,6 @@ def holm(p: Sequence[float] | Array, of: int | None = None) -> Array:
     return corrected
 
 
-def bonferroni(p: Sequence[float] | Array, of: int | None = None) -> Array:
-    """Bonferroni's correction: p times the number of hypotheses, at most 1."""
-    values = np.asarray(p, dtype=np.float64)
-    return np.asarray(np.minimum(values * max(of or 0, len(values)), 1.0))
-
-
 def wilson(hits: int, of: int, level: float = 0.05) -> tuple[float, float]:
     """Wilson's score interval of a share (1927) that misses with probability ``level``; (0, 1) of nothing."""
     if of == 0:
@@ -272,10 +265,16 @@ def detectable_effect(pairs: int, level: float, chance: float = 0.8) -> float:
     return high
 
 
+@functools.cache
+def _gauss() -> tuple[Array, Array]:
+    """Gauss-Legendre nodes and weights; the eigenvalues behind them take .1 s."""
+    return np.polynomial.legendre.leggauss(400)
+
+
 @functools.lru_cache(maxsize=256)
 def _deviation_nodes(freedom: int) -> tuple[Array, Array]:
     """Values of sample ÷ true deviation, and their weights: Gauss-Legendre over the probability."""
-    nodes, weights = np.polynomial.legendre.leggauss(400)
+    nodes, weights = _gauss()
     upper = (1 - nodes) / 2
     return np.sqrt(special().chdtri(freedom, upper) / freedom), weights / 2
 

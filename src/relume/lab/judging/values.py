@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import TypeVar
 
-from relume.artifacts.trial import Mode, Stage, Trial
+from relume.artifacts.trial import DEAD_SHARE, Mode, Stage, Trial
 from relume.errors import StudyError
 
 Curve = Sequence[tuple[float, float]]
@@ -71,9 +71,21 @@ def trial_value(trial: Trial, metric: str, at: str, mode: Mode) -> float:
     """The value of a run; NaN where it did not finish, or finished without a finite value: both count as failed."""
     if trial.status != "finished":
         return math.nan
-    if metric == "dead_share":
+    if metric == DEAD_SHARE:
         return math.nan if trial.dead_share is None else trial.dead_share
     return value_at(trial.metrics.get(metric, ()), at, mode)
+
+
+def value_after(seconds: float, trial: Trial, metric: str, at: str, mode: Mode) -> float:
+    """The value of a run as it was after so many seconds, its pace taken for constant; all of it if it ended earlier.
+
+    NaN where nothing was logged by then, and for a run without a value.
+    """
+    if math.isnan(trial_value(trial, metric, at, mode)) or metric == DEAD_SHARE:
+        return math.nan
+    curve = trial.metrics[metric]
+    known = math.floor(len(curve) * min(1.0, seconds / trial.seconds) + 1e-9) if trial.seconds else len(curve)
+    return value_at(curve[:known], at, mode)
 
 
 COLLAPSED = 0.05
@@ -83,29 +95,51 @@ APART = 5.0
 normally, fewer than one in a million ends that far off by chance."""
 
 
-def has_start(trials: Iterable[Trial], metric: str) -> bool:
-    """Whether curves begin before they end: only then does a run that collapsed show."""
-    return any(len(trial.metrics.get(metric, ())) > 1 for trial in trials)
-
-
 def scores(trials: Mapping[K, Trial], metric: str, at: str, mode: Mode) -> dict[K, float]:
     """The value of each run; NaN for a run that did not finish, has no finite value, or collapsed.
 
-    A run collapses if it ends where training began: at the median of the first values of all curves.
+    A run collapses if it ends with a layer whose units are all dead, or where training began: of its own first value
+    and the median one, at the worse.
     """
     found = {key: trial_value(trial, metric, at, mode) for key, trial in trials.items()}
-    curves = (trial.metrics.get(metric, ()) for trial in trials.values())
-    firsts = [curve[0][1] for curve in curves if len(curve) > 1 and math.isfinite(curve[0][1])]
-    groups: dict[tuple[str, float], list[float]] = {}
+    if metric == DEAD_SHARE:  # it counts the dead units itself
+        return found
+    found = {key: math.nan if trials[key].dead_layers else value for key, value in found.items()}
+    beginning, sign = beginning_of(trials, found, metric, mode), 1.0 if mode == "max" else -1.0
+    if beginning is None:
+        return found
+    begin, margin = beginning
+    kept = {}
     for key, value in found.items():
+        own = starts([trials[key]], metric) or [begin]
+        kept[key] = value if sign * value - min(sign * begin, sign * own[0]) > margin else math.nan
+    return kept
+
+
+def starts(trials: Iterable[Trial], metric: str) -> list[float]:
+    """The first values of the curves that begin before they end."""
+    curves = (trial.metrics.get(metric, ()) for trial in trials)
+    return [curve[0][1] for curve in curves if len(curve) > 1 and math.isfinite(curve[0][1])]
+
+
+def beginning_of(
+    trials: Mapping[K, Trial], values: Mapping[K, float], metric: str, mode: Mode
+) -> tuple[float, float] | None:
+    """The median first value, and the gain that a run must pass to have trained; None if a collapse would not show.
+
+    ``values`` are the scores of ``trials``, all runs of one stage; NaN for none.
+    """
+    firsts = starts(trials.values(), metric)
+    groups: dict[tuple[str, float], list[float]] = {}
+    for key, value in values.items():
         if not math.isnan(value):
             groups.setdefault((key[0], key[2]), []).append(value)
-    repeated = [values for values in groups.values() if len(values) > 1]
+    repeated = [group for group in groups.values() if len(group) > 1]
     if not firsts or not repeated:
-        return found
+        return None
     begin, sign = median(firsts), 1.0 if mode == "max" else -1.0
-    off = [abs(value - middle) for values in repeated for middle in [median(values)] for value in values]
+    off = [abs(value - middle) for group in repeated for middle in [median(group)] for value in group]
     gain = sign * (median(itertools.chain(*groups.values())) - begin)
     if gain <= APART * 1.4826 * median(off):  # 1.4826: from the median deviation to the standard deviation
-        return found
-    return {key: value if sign * (value - begin) > COLLAPSED * gain else math.nan for key, value in found.items()}
+        return None
+    return begin, COLLAPSED * gain

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from relume.artifacts.trial import BASELINE, Call, Design, Look, Trial, Verdict
+from relume.artifacts.trial import BASELINE, Call, Design, EqualTime, Look, Trial, Verdict
 from relume.lab.judging import stats
 from relume.lab.judging.checks import check_seeds
 from relume.lab.judging.contest import Arm, Contest, Terms, contest
 from relume.lab.judging.needed import seeds_needed
 from relume.lab.judging.notes import Stage, noise_notes, notes
-from relume.lab.judging.schedule import Confirmation, look_of, share
-from relume.lab.judging.values import Key, has_start, trial_value
+from relume.lab.judging.schedule import SCREEN, Confirmation, look_of, share
+from relume.lab.judging.values import Key, beginning_of, starts, trial_value, value_after
 
 COSTS = ("seconds", "cpu_seconds", "peak_memory", "parameters_added", "dead_share")
 
@@ -57,7 +57,12 @@ def judge_all(studies: Sequence[Study]) -> list[list[Verdict]]:
     """The verdicts of several studies, corrected over all of their contenders together; otherwise as ``judge``."""
     gathered = [_gather(study) for study in studies]
     family = sum(found.family for found in gathered)
-    pooled = [(found, one) for found in gathered for one in found.contests if one.name not in found.stage.waiting]
+    pooled = [
+        (found, one)
+        for found in gathered
+        for one in found.contests
+        if one.name not in found.stage.waiting | found.stage.study.dropped
+    ]
     corrected = stats.holm([one.p_difference / found.share for found, one in pooled], of=family)
     p_holm = {id(one): float(p) for (_, one), p in zip(pooled, corrected, strict=True)}
     return [
@@ -96,28 +101,39 @@ def _is_complete(study: Confirmation, name: str, seeds: int) -> bool:
 
 def _contests(stage: Stage) -> list[Contest]:
     study, design = stage.study, stage.study.design
-    scores = np.array(list(study.scores.values()))
-    worst = None if has_start(study.ended.values(), design.metric) else float(np.nanmin(scores, initial=math.inf))
+    scores, sign = np.array(list(study.scores.values())), 1.0 if design.mode == "max" else -1.0
+    values = {key: sign * score for key, score in study.scores.items()}
+    worst = None
+    if beginning_of(study.ended, values, design.metric, design.mode) is None:
+        begun = sign * np.array(starts(study.ended.values(), design.metric))
+        worst = float(np.nanmin(np.concatenate([scores, begun]), initial=math.inf))
     terms = Terms(stats.least_step(scores), stats.least_pairs(design.alpha), design.delta, worst)
-    base = _arm(stage, BASELINE)
-    arms = [_arm(stage, name) for name in design.names[1:]]
-    return [Contest(arm, base) if arm.name in stage.waiting else contest(arm, base, terms) for arm in arms]
+    base = _arm(stage, BASELINE, stage.seeds)
+
+    def of(name: str) -> Contest:
+        if name in study.dropped:
+            return Contest(_arm(stage, name, SCREEN), _arm(stage, BASELINE, SCREEN))
+        arm = _arm(stage, name, stage.seeds)
+        return Contest(arm, base) if name in stage.waiting else contest(arm, base, terms)
+
+    return [of(name) for name in design.names[1:]]
 
 
-def _arm(stage: Stage, name: str) -> Arm:
+def _arm(stage: Stage, name: str, seeds: int) -> Arm:
     study, choice = stage.study, stage.study.choices.get(name)
     if choice is None:
-        nothing = np.empty((0, stage.seeds))
+        nothing = np.empty((0, seeds))
         return Arm(name, (), nothing, nothing)
     rates, design = study.rates(name, stage.seeds), study.design
     sign = 1.0 if design.mode == "max" else -1.0
-    values, ends = np.full((2, len(rates.factors), stage.seeds), math.nan)
+    values, ends = np.full((2, len(rates.factors), seeds), math.nan)
+    ran = tuple(sum(1 for _ in study.keys(name, (factor,), seeds)) for factor in rates.factors)
     for row, seed in np.ndindex(values.shape):
         key: Key = (name, seed, rates.factors[row], "confirm")
         if key in study.ended:
             values[row, seed] = study.scores[key]
             ends[row, seed] = sign * trial_value(study.ended[key], design.metric, design.at, design.mode)
-    return Arm(name, rates.factors, values, ends, rates.open)
+    return Arm(name, rates.factors, values, ends, rates.open, ran)
 
 
 @dataclass(frozen=True)
@@ -150,12 +166,16 @@ class _Judged:
         call = self.call()
         count, mean, deviation = (float(part) for part in stats.moments(one.differences))
         both = ~np.isnan(one.differences)
-        _, own_mean, own_sd = (float(part) for part in stats.moments(one.own.at_best[both]))
-        _, base_mean, base_sd = (float(part) for part in stats.moments(one.base.at_best[both]))
+        _, own_mean, own_sd = (
+            float(part) for part in stats.moments(one.own.at_best[both] if both.any() else one.own.at_best)
+        )
+        _, base_mean, base_sd = (
+            float(part) for part in stats.moments(one.base.at_best[both] if both.any() else one.base.at_best)
+        )
         own_runs, base_runs = (_runs(found, arm) for arm in (one.own, one.base))
         failed, base_failed = (_failed(stage, runs) for runs in (own_runs, base_runs))
         p_flip = stats.sign_flip(one.differences) if count else math.nan
-        judged = one.name not in stage.waiting
+        judged, dropped = one.name not in stage.waiting, one.name in stage.study.dropped
         return Verdict(
             activation=one.name,
             verdict=call,
@@ -170,7 +190,7 @@ class _Judged:
             p_better=stats.p_improves(one.differences),
             correlation=stats.correlation(one.own.at_best, one.base.at_best),
             mdd=stats.detectable_effect(int(count), level) * deviation if deviation > 0 else math.nan,
-            seeds_needed=seeds_needed(one, design.delta, self.next_level()) if judged else None,
+            seeds_needed=seeds_needed(one, design.delta, self.next_level()) if judged and not dropped else None,
             runs=len(own_runs),
             failed=failed,
             failed_ci=stats.wilson(failed, len(own_runs)),
@@ -184,6 +204,8 @@ class _Judged:
             baseline_failed=base_failed,
             look=stage.look.number if stage.look and judged else 0,
             level=design.alpha * found.share if judged else math.nan,
+            dropped=dropped,
+            equal_time=_equal_time(design, own_runs, base_runs) if judged else None,
         )
 
 
@@ -195,6 +217,21 @@ def _runs(found: _Gathered, arm: Arm) -> list[Trial]:
     """The runs of the confirmation at the best rate that have ended, up to the look's seeds."""
     keys = [(arm.name, seed, arm.factor, "confirm") for seed in range(found.stage.seeds)]
     return [found.ended[key] for key in keys if key in found.ended]  # type: ignore[index]  # a plain tuple is equal
+
+
+def _equal_time(design: Design, own: Sequence[Trial], base: Sequence[Trial]) -> EqualTime | None:
+    """What the pairs say after the same seconds, as many of which have a value by then."""
+    times = [trial.seconds for trial in base if trial.status == "finished"]
+    if not design.at_time or not times:
+        return None
+    seconds = statistics.median(times) if design.at_time == BASELINE else float(design.at_time)
+    ours, theirs = (
+        {trial.key.seed: value_after(seconds, trial, design.metric, design.at, design.mode) for trial in runs}
+        for runs in (own, base)
+    )
+    pairs = np.array([ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()])
+    count, mean, deviation = (float(part) for part in stats.moments(pairs))
+    return EqualTime(seconds, mean, *stats.interval(count, mean, deviation, design.alpha), int(count))
 
 
 def _failed(stage: Stage, runs: Sequence[Trial]) -> int:

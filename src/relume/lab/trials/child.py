@@ -26,9 +26,9 @@ from relume.doctor.plan import plan
 from relume.framework import FRAMEWORKS, Framework, Survey, Treatment
 from relume.lab.capture import Capture
 from relume.lab.capture.metrics import TRAINING_LOSS, is_diverged
+from relume.lab.trials.forked import STDERR, deliver, scratch
 from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.templates import Filled, fill
-from relume.lab.trials.trial import STDERR, deliver, scratch
 from relume.observe.observer import Observer
 from relume.runner.imports import after_import
 from relume.runner.script import before_hard_exit, load_module, load_script, run
@@ -130,6 +130,7 @@ class _Running:
         if self._order.metric == TRAINING_LOSS:
             curves[TRAINING_LOSS] = self._training_loss()
         ended = self._status(status, curves)
+        dead_share, dead_layers = self._dead()
         trial = Trial(
             self._order.key,
             ended,
@@ -138,10 +139,12 @@ class _Running:
             seconds=took,
             cpu_seconds=cpu,
             parameters_added=treated.parameters_added,
-            dead_share=self._dead_share(),
+            dead_share=dead_share,
+            dead_layers=dead_layers,
             weights=treated.weights,
             start=treated.start,
             sites=len(treated.sites),
+            counter=found.counter(self._order.metric),
         )
         if self._order.plan is not None:
             return trial, {"cures": self._diagnosed().to_dict()} if self._order.diagnose else {}
@@ -181,12 +184,13 @@ class _Running:
         tenths = [mine[first : first + size] for first in range(0, len(mine), size)]
         return tuple((float(tenth[0].first_step), sum(p.mean for p in tenth) / len(tenth)) for tenth in tenths)
 
-    def _dead_share(self) -> float | None:
-        """Dead units ÷ units, where enough was seen to say."""
+    def _dead(self) -> tuple[float | None, int]:
+        """Dead units ÷ units, and the sites all of whose units are dead, if enough was seen to say."""
         with contextlib.suppress(Exception):  # what the watching finds is beside the trial's number, never before it
-            dead, units = count_dead(judged for _, judged in judge_sites(self._observer.writer.read()))
-            return dead / units if units else None
-        return None
+            sites = [judged for _, judged in judge_sites(self._observer.writer.read())]
+            dead, units = count_dead(sites)
+            return (dead / units, sum(site.is_all_dead for site in sites)) if units else (None, 0)
+        return None, 0
 
 
 def _text(file: Path) -> str:

@@ -25,12 +25,12 @@ from typing import Any
 
 from relume.framework import FRAMEWORKS
 from relume.lab import capture
+from relume.lab.trials.forked import Place
 from relume.lab.trials.isolation import Isolation
 from relume.lab.trials.processes import adopt_orphans, die_with_parent, end_all, uses_gpu
 from relume.lab.trials.sandbox import remove
 from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.supervise import Supervised, begin, finish
-from relume.lab.trials.trial import Place
 
 UNFORKABLE = ("tensorflow", "jax", "jaxlib")
 """Packages that start threads of their own: a process that has loaded them is not forked."""

@@ -18,13 +18,13 @@ from typing import Any
 
 from relume.artifacts.trial import Trial
 from relume.artifacts.trial_json import trial_from_json, trial_to_json
+from relume.lab.trials.forked import BODY, RESULT, STDERR, Here, Outcome, Place, live, write_whole
 from relume.lab.trials.isolation import Isolation
 from relume.lab.trials.processes import children, reap
 from relume.lab.trials.sandbox import Sandbox, remove
 from relume.lab.trials.side_effects import relative, summarize
 from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.streams import join
-from relume.lab.trials.trial import BODY, RESULT, STDERR, Here, Outcome, Place, live, write_whole
 
 
 @dataclass
@@ -75,7 +75,7 @@ def begin(
     Args:
         order: which trial.
         place: where.
-        body: ``package.module:function``, see :data:`~relume.lab.trials.trial.BODY`.
+        body: ``package.module:function``, see :data:`~relume.lab.trials.forked.BODY`.
         isolation: makes its sandbox.
         look: whether it tells in the end what it has written and imported; a survey does so anyway.
         closing: descriptors of this process that the trial's is not to have.

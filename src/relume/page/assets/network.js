@@ -1,34 +1,41 @@
 "use strict";
-// A network 1 → 12 → 12 → 1 that learns a curve by clipped gradient descent on all examples at once, in float64. No drawing.
+// A network 2 → 8 → 1 that learns to tell dots from rings, by clipped gradient descent on all examples, in float64.
+// No drawing.
 relume.network = (() => {
-  const WIDTH = 12;
-  const EXAMPLES = 48;
-  const REACH = 2;
-  // Largest norm of the gradient, clipped as by PyTorch's clip_grad_norm_. Without it 7 of 11 activations that take over
-  // from a dying network end in NaN: its weights are large, and the new outputs of the dead units make a huge loss.
+  const WIDTH = 8;
+  const EXAMPLES = 80;
+  // Largest norm of the gradient, clipped as by PyTorch's clip_grad_norm_.
   const CLIP = 10;
   const { family } = relume;
   const { Random } = relume.numeric;
 
-  const target = (x) => Math.sin(2 * x);
+  // Dots (target 1) fill a disc as sunflower seeds do; rings (target −1) surround it.
+  function examples() {
+    const half = EXAMPLES / 2;
+    const random = new Random(7);
+    return Array.from({ length: EXAMPLES }, (_, e) => {
+      const k = e % half;
+      const [angle, radius, target] =
+        e < half
+          ? [k * Math.PI * (3 - Math.sqrt(5)), 0.62 * Math.sqrt((k + 0.5) / half), 1]
+          : [(2 * Math.PI * (k + 0.6 * random.uniform())) / half, 1.05 + 0.35 * random.uniform(), -1];
+      return { x: [radius * Math.cos(angle), radius * Math.sin(angle)], target };
+    });
+  }
+
+  const DATA = examples();
 
   class Network {
-    // `shift` is added to the biases of the hidden layers: far below 0, units are born dead.
+    // `shift` is added to the biases of the units: far below 0, units are born dead.
     constructor({ activation, parameters, lr, seed = 1, shift = 0 }) {
-      this.x = Float64Array.from({ length: EXAMPLES }, (_, e) => -REACH + (2 * REACH * e) / (EXAMPLES - 1));
-      this.y = this.x.map(target);
       this.lr = lr;
-      this.step = 0;
       this.slopes = new Random(seed + 1); // RReLU's
       this.fresh = new Random(seed + 2); // what revived units start from
       const random = new Random(seed);
-      const sizes = [1, WIDTH, WIDTH, 1];
-      this.layers = [0, 1, 2].map((l) => ({
-        inputs: sizes[l],
-        units: sizes[l + 1],
-        weight: random.normals(sizes[l] * sizes[l + 1]).map((n) => n * Math.sqrt((l < 2 ? 2 : 1) / sizes[l])),
-        bias: random.uniforms(sizes[l + 1]).map((u) => (l === 0 ? 2 * REACH * u - REACH : 0) + (l < 2 ? shift : 0)),
-      }));
+      this.weight = random.normals(2 * WIDTH); // x and y of each unit
+      this.bias = random.uniforms(WIDTH).map((u) => u - 0.5 + shift);
+      this.out = random.normals(WIDTH).map((n) => n / Math.sqrt(WIDTH));
+      this.offset = 0;
       this.use(activation, parameters);
       this.look();
     }
@@ -37,158 +44,145 @@ relume.network = (() => {
     use(name, parameters = family.defaults(name)) {
       this.activation = name;
       this.learned = family.known(name).parameters.find((p) => p.learnable)?.name;
-      this.parameters = [{ ...parameters }, { ...parameters }]; // of each hidden layer
+      this.parameters = { ...parameters };
     }
 
-    // Runs the examples `x` through; in training a random slope is drawn, else it is the mean.
-    forward(x, training) {
-      const count = x.length;
-      let h = x;
-      const passed = [];
-      this.layers.forEach((layer, l) => {
-        const z = new Float64Array(count * layer.units);
-        for (let e = 0; e < count; e++) {
-          for (let o = 0; o < layer.units; o++) {
-            let sum = layer.bias[o];
-            for (let i = 0; i < layer.inputs; i++) sum += h[e * layer.inputs + i] * layer.weight[o * layer.inputs + i];
-            z[e * layer.units + o] = sum;
-          }
-        }
-        const kept = { input: h, z };
-        if (l < 2) {
-          const p = this.parameters[l];
-          const random = training && family.known(this.activation).random;
-          if (random) kept.s = z.map(() => p.lower + (p.upper - p.lower) * this.slopes.uniform());
-          kept.h = z.map((v, i) => family.value(this.activation, v, p, kept.s?.[i]));
-          h = kept.h;
-        }
-        passed.push(kept);
-      });
-      return passed;
+    // All that training changes, so that the reader can go back in time.
+    save() {
+      const { weight, bias, out, offset, activation, parameters, lr, slopes, fresh } = this;
+      return { weight: [...weight], bias: [...bias], out: [...out], offset, activation, parameters: { ...parameters }, lr, drawn: [slopes.state, fresh.state] };
     }
 
-    predict(x) {
-      return this.forward(Float64Array.from(x), false)[2].z;
-    }
-
-    // One step of gradient descent on the mean square error. Returns the loss before it.
-    train() {
-      const passed = this.forward(this.x, true);
-      let delta = passed[2].z.map((o, e) => (2 * (o - this.y[e])) / EXAMPLES);
-      const loss = passed[2].z.reduce((sum, o, e) => sum + (o - this.y[e]) ** 2, 0) / EXAMPLES;
-      const moves = [];
-      for (let l = 2; l >= 0; l--) {
-        const { inputs, units, weight } = this.layers[l];
-        const { input } = passed[l];
-        const move = { weight: new Float64Array(weight.length), bias: new Float64Array(units), learned: 0 };
-        const before = new Float64Array(EXAMPLES * inputs);
-        for (let e = 0; e < EXAMPLES; e++) {
-          for (let o = 0; o < units; o++) {
-            const d = delta[e * units + o];
-            move.bias[o] += d;
-            for (let i = 0; i < inputs; i++) {
-              move.weight[o * inputs + i] += d * input[e * inputs + i];
-              before[e * inputs + i] += d * weight[o * inputs + i];
-            }
-          }
-        }
-        moves.unshift(move);
-        if (l === 0) break;
-        const { z, s } = passed[l - 1];
-        const p = this.parameters[l - 1];
-        if (this.learned) {
-          const by = relume.functions[this.activation].byParameter;
-          moves[0].learned = z.reduce((sum, v, i) => sum + before[i] * by(v, p), 0); // of the layer below
-        }
-        delta = before.map((g, i) => g * family.slope(this.activation, z[i], p, s?.[i]));
-      }
-      this.move(moves);
-      this.step += 1;
+    load({ weight, bias, out, offset, activation, parameters, lr, drawn }) {
+      [this.weight, this.bias, this.out] = [weight, bias, out].map((array) => Float64Array.from(array));
+      [this.offset, this.lr, this.slopes.state, this.fresh.state] = [offset, lr, ...drawn];
+      this.use(activation, parameters);
       this.look();
-      return loss;
     }
 
-    move(moves) {
-      const length = Math.hypot(...moves.flatMap(({ weight, bias, learned }) => [...weight, ...bias, learned]));
-      const rate = this.lr * Math.min(1, CLIP / (length + 1e-6));
-      this.layers.forEach((layer, l) => {
-        layer.weight = layer.weight.map((w, i) => w - rate * moves[l].weight[i]);
-        layer.bias = layer.bias.map((b, i) => b - rate * moves[l].bias[i]);
-        if (l > 0 && this.learned) this.parameters[l - 1][this.learned] -= rate * moves[l].learned;
-      });
+    preActivation(u, [x, y]) {
+      return this.weight[2 * u] * x + this.weight[2 * u + 1] * y + this.bias[u];
     }
 
-    // What the examples show now: the loss, and of each hidden unit on how many it fires and how steep it is at most.
-    look() {
-      const passed = this.forward(this.x, false);
-      this.loss = passed[2].z.reduce((sum, o, e) => sum + (o - this.y[e]) ** 2, 0) / EXAMPLES;
-      this.units = [0, 1].flatMap((l) =>
-        Array.from({ length: WIDTH }, (_, u) => this.judge(l, u, passed[l])),
-      );
-    }
-
-    judge(layer, unit, { z, h }) {
-      const p = this.parameters[layer];
-      const threshold = family.threshold(this.activation, p);
-      const outputs = Array.from(this.x, (_, e) => h[e * WIDTH + unit]);
-      let [fires, steepest] = [0, 0];
-      for (let e = 0; e < EXAMPLES; e++) {
-        const v = z[e * WIDTH + unit];
-        fires += Number(v > threshold);
-        steepest = Math.max(steepest, Math.abs(family.slope(this.activation, v, p)));
+    output(point) {
+      let sum = this.offset;
+      for (let u = 0; u < WIDTH; u++) {
+        sum += this.out[u] * family.value(this.activation, this.preActivation(u, point), this.parameters);
       }
-      return { layer, unit, fires, steepest, outputs, state: this.state(fires, steepest, outputs) };
+      return sum;
     }
 
-    // dead: silent on all examples, and no slope left; stuck: no slope left though it fires; silent: silent on all, but
+    // Runs the examples through: z and h have an entry for each example and unit, s if slopes are drawn (in training).
+    forward(training) {
+      const { activation, parameters: p } = this;
+      const [z, h] = [new Float64Array(EXAMPLES * WIDTH), new Float64Array(EXAMPLES * WIDTH)];
+      const s = training && family.known(activation).random ? new Float64Array(EXAMPLES * WIDTH) : null;
+      let loss = 0;
+      const error = DATA.map(({ x, target }, e) => {
+        let output = this.offset;
+        for (let u = 0, i = e * WIDTH; u < WIDTH; u++, i++) {
+          z[i] = this.preActivation(u, x);
+          if (s) s[i] = p.lower + (p.upper - p.lower) * this.slopes.uniform();
+          h[i] = family.value(activation, z[i], p, s?.[i]);
+          output += this.out[u] * h[i];
+        }
+        loss += (output - target) ** 2 / EXAMPLES;
+        return output - target;
+      });
+      return { z, h, s, error, loss };
+    }
+
+    // The gradient of the mean square error by all that is learned.
+    backward({ z, h, s, error }) {
+      const p = this.parameters;
+      const by = relume.functions[this.activation].byParameter;
+      const found = { weight: new Float64Array(2 * WIDTH), bias: new Float64Array(WIDTH), out: new Float64Array(WIDTH), offset: 0, learned: 0 };
+      DATA.forEach(({ x: [x, y] }, e) => {
+        const d = (2 * error[e]) / EXAMPLES;
+        found.offset += d;
+        for (let u = 0; u < WIDTH; u++) {
+          const i = e * WIDTH + u;
+          const arrives = d * this.out[u];
+          const g = arrives * family.slope(this.activation, z[i], p, s?.[i]);
+          found.out[u] += d * h[i];
+          found.bias[u] += g;
+          found.weight[2 * u] += g * x;
+          found.weight[2 * u + 1] += g * y;
+          if (this.learned) found.learned += arrives * by(z[i], p);
+        }
+      });
+      return found;
+    }
+
+    // One step of gradient descent. Returns the loss before it.
+    train() {
+      const passed = this.forward(true);
+      const { weight, bias, out, offset, learned } = this.backward(passed);
+      const rate = this.lr * Math.min(1, CLIP / (Math.hypot(...weight, ...bias, ...out, offset, learned) + 1e-6));
+      this.weight = this.weight.map((w, i) => w - rate * weight[i]);
+      this.bias = this.bias.map((b, u) => b - rate * bias[u]);
+      this.out = this.out.map((w, u) => w - rate * out[u]);
+      this.offset -= rate * offset;
+      if (this.learned) this.parameters[this.learned] -= rate * learned;
+      this.look();
+      return passed.loss;
+    }
+
+    // What the examples show now: the loss, and of each unit its pre-activations, on how many examples it fires and
+    // how steep it is at most.
+    look() {
+      const passed = this.forward(false);
+      this.loss = passed.loss;
+      this.units = Array.from({ length: WIDTH }, (_, u) => this.judge(u, passed));
+    }
+
+    judge(u, { z, h }) {
+      const threshold = family.threshold(this.activation, this.parameters);
+      const [before, outputs] = [z, h].map((all) => DATA.map((_, e) => all[e * WIDTH + u]));
+      const fires = before.filter((v) => v > threshold).length;
+      const steepest = Math.max(...before.map((v) => Math.abs(family.slope(this.activation, v, this.parameters))));
+      return { before, outputs, fires, steepest, state: this.state(fires, steepest, outputs) };
+    }
+
+    // The length of the gradient that reaches each unit's weights.
+    gradients() {
+      const { weight, bias } = this.backward(this.forward(false));
+      return Array.from(bias, (b, u) => Math.hypot(weight[2 * u], weight[2 * u + 1], b));
+    }
+
+    // dead: silent on all examples, and the slope is 0; stuck: the slope is 0 though it fires; silent: silent on all, but
     // it still learns; linear: fires on all.
     state(fires, steepest, outputs) {
       if (!outputs.every(Number.isFinite)) return "broken";
       const hopeless = steepest === 0 || (family.known(this.activation).dies && steepest < relume.data.flatSlope);
       if (hopeless) return fires === 0 ? "dead" : "stuck";
       if (fires === 0) return "silent";
-      return fires === EXAMPLES && family.threshold(this.activation, this.parameters[0]) > -Infinity ? "linear" : "fires";
+      return fires === EXAMPLES && family.threshold(this.activation, this.parameters) > -Infinity ? "linear" : "fires";
     }
 
     count(...states) {
       return this.units.filter((unit) => states.includes(unit.state)).length;
     }
 
-    // Gives each dead or stuck unit new weights with which it fires on half of the examples, and takes its outgoing ones
-    // to 0; what it gave (a constant) goes into the biases behind it. So no output changes. Returns how many it were.
-    revive() {
-      const found = this.units.filter((unit) => unit.state === "dead" || unit.state === "stuck");
-      for (const l of [0, 1]) {
-        const { input } = this.forward(this.x, false)[l]; // the second layer's, when the first is alive again
-        for (const one of found) if (one.layer === l) this.restart(one, input);
-      }
-      this.look();
-      return found.length;
+    get correct() {
+      return DATA.filter(({ x, target }) => this.output(x) * target > 0).length;
     }
 
-    restart({ layer: l, unit, outputs }, input) {
-      const [layer, behind] = [this.layers[l], this.layers[l + 1]];
-      const weights = this.fresh.normals(layer.inputs).map((n) => n * Math.sqrt(2 / layer.inputs));
-      layer.weight.set(weights, unit * layer.inputs);
-      const sums = Array.from(this.x, (_, e) =>
-        weights.reduce((sum, w, i) => sum + w * input[e * layer.inputs + i], 0),
-      ).sort((a, b) => a - b);
-      layer.bias[unit] = -(sums[EXAMPLES / 2 - 1] + sums[EXAMPLES / 2]) / 2;
-      for (let o = 0; o < behind.units; o++) {
-        behind.bias[o] += behind.weight[o * behind.inputs + unit] * outputs[0];
-        behind.weight[o * behind.inputs + unit] = 0;
-      }
+    // Gives each dead or stuck unit new weights with which it fires on half of the examples, and takes its outgoing one
+    // to 0; what it gave (a constant) goes into the offset. So no output changes.
+    revive() {
+      this.units.forEach(({ state, outputs }, u) => {
+        if (state !== "dead" && state !== "stuck") return;
+        this.weight.set(this.fresh.normals(2), 2 * u);
+        this.bias[u] = 0;
+        const sums = DATA.map(({ x }) => this.preActivation(u, x)).sort((a, b) => a - b);
+        this.bias[u] = -(sums[EXAMPLES / 2 - 1] + sums[EXAMPLES / 2]) / 2;
+        this.offset += this.out[u] * outputs[0];
+        this.out[u] = 0;
+      });
+      this.look();
     }
   }
 
-  // A start, and what is done at which step: the same link shows the same network.
-  const BURST = ["120.lr.0.3", "140.lr.0.03"];
-  const PRESETS = {
-    healthy: { activation: "relu", lr: 0.03, seed: 305, shift: 0, events: [] },
-    dying: { activation: "relu", lr: 0.03, seed: 305, shift: 0, events: BURST },
-    born: { activation: "relu", lr: 0.03, seed: 305, shift: -3, events: [] },
-    revived: { activation: "relu", lr: 0.03, seed: 305, shift: 0, events: [...BURST, "300.revive"] },
-  };
-
-  return { Network, PRESETS, WIDTH, EXAMPLES, REACH, target };
+  return { Network, DATA, WIDTH, EXAMPLES };
 })();

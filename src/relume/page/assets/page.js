@@ -1,19 +1,13 @@
 "use strict";
 // Joins the controls of the page to its charts and tables. All that is computed is computed elsewhere.
 relume.page = (() => {
-  const { family, curves, depth, charts, networkView } = relume;
+  const { family, curves, depth, charts, lesson } = relume;
   const { written } = relume.numeric;
-  const { Session, activationWritten } = relume.session;
-  const $ = (selector, within = document) => within.querySelector(selector);
-  const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const { $, $$, fill, tell } = relume.dom;
   const TABLED = 10; // each tenth sample of a curve stands in its table
-  const LONGEST = 20000; // steps
   const EDGES = [1e-12, 1e12]; // of the depth view's figures
 
   let state = relume.state.parse(location.hash);
-  let session = null;
-  let playing = false;
   const waiting = {}; // timers, by what they will do
 
   // ---- the address ---------------------------------------------------------------------------------------------
@@ -36,33 +30,12 @@ relume.page = (() => {
     $("#link").value = location.href;
   }
 
-  // ---- tables --------------------------------------------------------------------------------------------------
-
-  function cells(tag, contents, head) {
-    const row = document.createElement("tr");
-    contents.forEach((content, i) => {
-      const cell = document.createElement(tag === "th" || i === 0 ? "th" : "td");
-      if (cell.tagName === "TH") cell.scope = head ? "col" : "row";
-      else cell.className = "number";
-      cell.textContent = content;
-      row.append(cell);
-    });
-    return row;
-  }
-
-  function fill(table, columns, rows) {
-    const headings = [...table.tHead.rows[0].cells].map((head) => head.textContent);
-    if (columns && columns.join() !== headings.join()) table.tHead.replaceChildren(cells("th", columns, true));
-    table.tBodies[0].replaceChildren(...rows.map((row) => cells("td", row, false)));
-    relume.tables.refresh(table);
-  }
+  // ---- curves --------------------------------------------------------------------------------------------------
 
   const titles = () => state.show.map((name) => family.known(name).title);
 
   // As charts draw them: lines with few gaps beneath those with many, so that none hides another.
   const drawn = () => [...state.show].sort((a, b) => relume.family.known(a).layer - relume.family.known(b).layer);
-
-  // ---- curves --------------------------------------------------------------------------------------------------
 
   function drawCurves() {
     for (const part of ["value", "slope"]) {
@@ -76,8 +49,7 @@ relume.page = (() => {
     drawProbe();
   }
 
-  function drawProbe() {
-    const { x } = state;
+  function drawProbe(x = state.x) {
     for (const part of ["value", "slope"]) {
       const rows = drawn().map((name) => ({ x, y: family[part](name, x, state.parameters[name]), curve: name }));
       charts.update(part, "probe", rows);
@@ -88,6 +60,30 @@ relume.page = (() => {
       return [family.known(name).title, written(family.value(name, x, p)), written(family.slope(name, x, p))];
     });
     fill($("#reading"), null, rows);
+  }
+
+  // The x under the pointer is read off while it hovers, and kept when it presses or drags.
+  function read(event, place) {
+    const view = charts.views[place.closest("figure").id];
+    if (!view) return;
+    const [low, high] = relume.data.span;
+    const at = view.scale("x").invert(event.clientX - place.getBoundingClientRect().left - view.origin()[0]);
+    const x = Math.min(high, Math.max(low, Math.round(at * 20) / 20));
+    if (event.buttons) {
+      state.x = x;
+      showControls();
+      remember();
+    }
+    drawProbe(x);
+  }
+
+  function wireReading(place) {
+    place.addEventListener("pointerdown", (event) => {
+      place.setPointerCapture(event.pointerId);
+      read(event, place);
+    });
+    place.addEventListener("pointermove", (event) => read(event, place));
+    place.addEventListener("pointerleave", () => drawProbe());
   }
 
   function showControls() {
@@ -105,14 +101,6 @@ relume.page = (() => {
       tell($(`#${key}`), state[key]);
     }
     $("#init").value = state.init;
-  }
-
-  // The number beside a slider, and the same for those who hear it.
-  function tell(input, value) {
-    const text = typeof value === "number" ? written(value) : value;
-    const output = $(`output[for="${input.id}"]`);
-    if (output) output.textContent = text;
-    if (input.type === "range") input.setAttribute("aria-valuetext", text);
   }
 
   function setParameter(input) {
@@ -184,109 +172,6 @@ relume.page = (() => {
     fill($("#travelled"), null, ends);
   }
 
-  // ---- the network ---------------------------------------------------------------------------------------------
-
-  const places = () => Object.fromEntries(networkView.VIEWS.map((name) => [name, $(`#network-${name}`)]));
-
-  function drawNetwork() {
-    const { network } = session;
-    networkView.draw(session, places());
-    const dead = network.count("dead", "stuck");
-    $("#net-step").textContent = session.step;
-    $("#net-loss").textContent = written(network.loss, 3);
-    $(".is-dead").classList.toggle("some", dead > 0);
-    $("#net-dead").textContent = `${dead} of ${network.units.length}`;
-    $("#net-silent").textContent = network.count("silent");
-    $("#revive").disabled = dead === 0;
-    $("#play").textContent = playing ? "Pause" : "Play";
-    $("#play").setAttribute("aria-pressed", String(playing));
-    const over = session.broken || session.step >= LONGEST;
-    $("#play").disabled = over && !playing;
-    $("#step").disabled = playing || over;
-    for (const button of $$("#presets button")) {
-      button.setAttribute("aria-pressed", String(button.value === session.preset && !session.deeds.length));
-    }
-    $("#lr").value = Math.log10(network.lr);
-    tell($("#lr"), network.lr);
-    $("#net-activation").value = network.activation;
-  }
-
-  // Said aloud, and tabled, when it rests: not at every step.
-  function settle() {
-    const { network } = session;
-    const dead = network.count("dead", "stuck");
-    const words = `Step ${session.step}: loss ${written(network.loss, 3)}, ${dead} of ${network.units.length} units dead.`;
-    const ended = session.broken
-      ? "The loss is no longer a number. Reset, and take other parameters."
-      : session.step >= LONGEST ? `That was ${LONGEST} steps: reset to begin anew.` : "";
-    $("#net-ended").textContent = ended;
-    $("#net-said").textContent = words;
-    fill(
-      $("#units"),
-      null,
-      network.units.map((one) => [
-        `${one.layer + 1}.${one.unit + 1}`,
-        networkView.STATES[one.state].text,
-        `${one.fires} of ${network.x.length}`,
-        written(one.steepest, 3),
-      ]),
-    );
-    const outputs = network.predict(network.x);
-    fill($("#learned"), null, Array.from(network.x, (x, e) => [x, network.y[e], outputs[e]].map((v) => written(v))));
-    const every = Math.max(1, Math.ceil(session.history.length / 40));
-    fill(
-      $("#over-time"),
-      null,
-      session.history.filter((_, i) => i % every === 0 || i === session.history.length - 1)
-        .map(({ step, loss, dead: gone, silent }) => [step, written(loss, 4), gone, silent]),
-    );
-    state.net = session.preset;
-    state.at = session.step;
-    state.deeds = session.deeds;
-    remember();
-  }
-
-  function begin(preset, deeds = [], at = 0) {
-    pause();
-    session = new Session(preset, deeds);
-    session.run(at);
-    drawNetwork();
-    settle();
-  }
-
-  function act(what, value) {
-    session.act(what, value);
-    drawNetwork();
-    if (!playing) settle();
-  }
-
-  function pause() {
-    playing = false;
-  }
-
-  function frame(before, owed) {
-    requestAnimationFrame((now) => {
-      if (!playing) return;
-      const speed = Number($("#speed").value);
-      let steps = owed + (Math.min(now - before, 100) * speed) / 1000;
-      const whole = Math.floor(steps);
-      steps -= whole;
-      for (let i = 0; i < whole; i++) session.advance();
-      if (session.broken || session.step >= LONGEST) pause();
-      if (whole && (!still.matches || session.step % 25 < whole)) drawNetwork();
-      if (playing) return frame(now, steps);
-      drawNetwork();
-      return settle();
-    });
-  }
-
-  function play() {
-    playing = !playing;
-    drawNetwork();
-    if (playing) frame(performance.now(), 0);
-    else settle();
-  }
-
   // ---- all of it -----------------------------------------------------------------------------------------------
 
   function wire() {
@@ -305,7 +190,8 @@ relume.page = (() => {
       showControls();
       drawAll();
     });
-    const sliders = { x: drawProbe, mean: drawOutputs, sd: drawOutputs, scale: drawDepth };
+    for (const place of $$("#value .drawing, #slope .drawing")) wireReading(place);
+    const sliders = { x: () => drawProbe(), mean: drawOutputs, sd: drawOutputs, scale: drawDepth };
     for (const [key, draw] of Object.entries(sliders)) {
       $(`#${key}`).addEventListener("input", (event) => {
         state[key] = Number(event.target.value);
@@ -321,37 +207,20 @@ relume.page = (() => {
       state.seed = (state.seed % 999) + 1;
       later("depth", drawDepth);
     });
-    wireNetwork();
+    lesson.wire(remember);
     for (const link of $$("nav a")) {
       link.addEventListener("click", (event) => {
         event.preventDefault(); // the address holds the state
         go($(link.getAttribute("href")));
       });
     }
-    addEventListener("resize", () => later("network", drawNetwork, 100));
+    addEventListener("resize", () => later("lesson", lesson.draw, 100));
     addEventListener("hashchange", () => {
       if (!location.hash.includes("=")) return;
       state = relume.state.parse(location.hash);
-      open();
+      open(false);
     });
     $("#copy").addEventListener("click", copy);
-  }
-
-  function wireNetwork() {
-    for (const button of $$("#presets button")) button.addEventListener("click", () => begin(button.value));
-    $("#play").addEventListener("click", play);
-    $("#step").addEventListener("click", () => {
-      session.advance();
-      drawNetwork();
-      settle();
-    });
-    $("#reset").addEventListener("click", () => begin(session.preset));
-    $("#revive").addEventListener("click", () => act("revive"));
-    $("#lr").addEventListener("input", (event) => act("lr", Number((10 ** Number(event.target.value)).toPrecision(2))));
-    $("#net-activation").addEventListener("change", (event) => {
-      const name = event.target.value;
-      act("act", activationWritten(name, state.parameters[name]));
-    });
   }
 
   function go(section) {
@@ -377,21 +246,29 @@ relume.page = (() => {
     remember();
   }
 
-  function open() {
+  function open(moving) {
+    lesson.open(state, moving);
     showControls();
     drawAll();
-    begin(state.net, state.deeds, state.at);
+  }
+
+  // Where a link leads: to the section of its first setting.
+  function asked() {
+    const [first] = location.hash.slice(1).split(/[=.]/);
+    if (["init", "scale", "seed"].includes(first)) return $("#deep");
+    if (["mean", "sd"].includes(first)) return $("#normal");
+    return ["show", "x", ...family.names()].includes(first) ? $("#curves") : null;
   }
 
   async function start() {
+    const section = asked();
     wire();
-    const asked = new URLSearchParams(location.hash.slice(1)).has("net");
-    open();
+    open(location.hash.length < 2);
     await charts.mountAll();
-    if (asked) go($("#network"));
+    if (section) go(section);
     relume.ready = true;
   }
 
   document.addEventListener("DOMContentLoaded", start);
-  return { get state() { return state; }, get session() { return session; } };
+  return { get state() { return state; }, get session() { return lesson.session; } };
 })();

@@ -1,15 +1,28 @@
 "use strict";
-// A network, what was done to it at which step, and what came of it. The same start and the same deeds give the same
-// numbers: so a link can hold them. A deed is written "120.lr.0.2", "300.revive" or "150.act.elu~1".
+// Two networks with the same start, what was done to them at which step, and what came of it. The same start and the
+// same deeds give the same numbers: so a link can hold them. A deed is written "120.lr.0.2", "300.revive" or
+// "150.act.elu~1": the learning rate is that of both networks, the other two concern the left one.
 relume.session = (() => {
-  const { Network, PRESETS } = relume.network;
+  const { Network } = relume.network;
   const { family } = relume;
-  const KEPT = 4000; // steps of history that are drawn at most
+  const LONGEST = 5000; // steps
 
-  function activationWritten(name, parameters) {
+  // A start, and what happens at which step. With this seed and burst, units fall silent on both sides: one in 7,000 tried.
+  const START = { lr: 0.2, seed: 50454, shift: 0 };
+  const BURST = ["120.lr.0.8", "130.lr.0.2"];
+  const PRESETS = {
+    healthy: { ...START, events: [] },
+    dying: { ...START, events: BURST },
+    born: { ...START, shift: -2, events: [] },
+    revived: { ...START, events: [...BURST, "300.revive"] },
+  };
+  const SIDES = ["relu", "leaky_relu~0.2"]; // at PyTorch's slope of 0.01, 6 of 8 units are still silent at step 600
+
+  function written(name, parameters) {
     return [name, ...family.known(name).parameters.map((p) => parameters[p.name])].join("~");
   }
 
+  // "elu~2" as ["elu", { alpha: 2 }]; what cannot be read is left at its default.
   function activationRead(text) {
     const [name, ...values] = text.split("~");
     if (!family.names().includes(name)) return null;
@@ -22,6 +35,9 @@ relume.session = (() => {
     return [name, parameters];
   }
 
+  // The text that all the same settings have; null if it names no activation.
+  const tidy = (text) => activationRead(text) && written(...activationRead(text));
+
   function read(text) {
     const [, step, what, value] = /^(\d{1,6})\.(lr|revive|act)\.?(.*)$/.exec(text) ?? [];
     if (what === undefined) return null;
@@ -31,74 +47,83 @@ relume.session = (() => {
   }
 
   class Session {
-    constructor(preset = "healthy", deeds = []) {
+    constructor(preset = "healthy", deeds = [], sides = SIDES) {
       this.preset = Object.hasOwn(PRESETS, preset) ? preset : "healthy";
-      const start = PRESETS[this.preset];
-      this.network = new Network({ ...start, parameters: family.defaults(start.activation) });
+      this.sides = sides;
+      const { events, ...start } = PRESETS[this.preset];
+      this.networks = sides.map(activationRead).map(([activation, parameters]) => new Network({ ...start, activation, parameters }));
       this.deeds = deeds.filter(read);
-      this.waiting = [...start.events, ...this.deeds].map(read).sort((a, b) => a.step - b.step);
-      this.history = [];
-      this.marks = [];
-      this.note();
+      const first = Math.min(...this.deeds.map((deed) => read(deed).step));
+      this.waiting = [...events.filter((event) => read(event).step <= first), ...this.deeds].map(read).sort((a, b) => a.step - b.step);
+      this.history = []; // by step
+      this.step = 0;
       this.due();
     }
 
-    get step() {
-      return this.network.step;
-    }
-
     get broken() {
-      return !Number.isFinite(this.network.loss);
+      return this.networks.some(({ loss }) => !Number.isFinite(loss));
     }
 
-    note() {
-      const { step, loss } = this.network;
-      this.history.push({ step, loss, dead: this.network.count("dead", "stuck"), silent: this.network.count("silent") });
-      if (this.history.length > KEPT) this.history.shift();
+    get over() {
+      return this.step >= LONGEST || (this.broken && this.step === this.history.length - 1);
     }
 
-    // Does now what the reader asks for, and keeps it for the link. What a preset planned for later is dropped.
+    // The activation of a side at this step, as it was asked for: what it has learned since is not in it.
+    chosen(side) {
+      const swaps = this.deeds.map(read).filter(({ step, what }) => side === 0 && what === "act" && step <= this.step);
+      return tidy(swaps.at(-1)?.value ?? this.sides[side]);
+    }
+
+    // Does now what the reader asks for, and keeps it for the link. What was to come after this step is dropped.
     act(what, value = "") {
       const deed = `${this.step}.${what}${value === "" ? "" : `.${value}`}`;
       if (!read(deed)) return;
-      if (what === "lr" && this.deeds.at(-1)?.startsWith(`${this.step}.lr.`)) this.deeds.pop(); // a slider on its way
+      const replaced = what === "lr" ? `${this.step}.lr.` : null; // a slider on its way
+      this.deeds = this.deeds.filter((one) => read(one).step <= this.step && !(replaced && one.startsWith(replaced)));
       this.deeds.push(deed);
-      this.carryOut(read(deed));
+      this.history.length = this.step;
+      this.waiting = [read(deed)];
+      this.due();
     }
 
     carryOut({ what, value }) {
-      if (what === "lr") this.network.lr = Number(value);
-      if (what === "act") this.network.use(...activationRead(value));
-      if (what === "revive") this.network.revive();
-      this.network.look();
-      const last = this.marks.at(-1);
-      const text = this.told(what, value);
-      if (last && last.step === this.step && last.what === what) last.text = text;
-      else this.marks.push({ step: this.step, what, text });
-      this.history[this.history.length - 1].dead = this.network.count("dead", "stuck");
-      this.history[this.history.length - 1].silent = this.network.count("silent");
-    }
-
-    told(what, value) {
-      if (what === "lr") return `rate ${Number(value)}`;
-      return what === "act" ? family.known(activationRead(value)[0]).title : "revive";
+      const [left] = this.networks;
+      if (what === "lr") for (const network of this.networks) network.lr = Number(value);
+      if (what === "act") left.use(...activationRead(value));
+      if (what === "revive") left.revive();
+      left.look();
     }
 
     due() {
       while (this.waiting.length && this.waiting[0].step <= this.step) this.carryOut(this.waiting.shift());
+      this.history.push(this.networks.map((network) => ({
+        kept: network.save(), loss: network.loss, states: network.units.map(({ state }) => state),
+      })));
     }
 
     advance() {
-      if (this.broken) return;
-      this.network.train();
-      this.note();
+      if (this.over) return;
+      this.step += 1;
+      if (this.step < this.history.length) return this.restore();
+      for (const network of this.networks) network.train();
       this.due();
     }
 
-    run(to) {
-      while (this.step < to && !this.broken) this.advance();
+    restore() {
+      this.networks.forEach((network, side) => network.load(this.history[this.step][side].kept));
+    }
+
+    // Back or on to a step.
+    go(to) {
+      if (to < this.history.length) {
+        this.step = Math.max(0, to);
+        return this.restore();
+      }
+      this.step = this.history.length - 1;
+      this.restore();
+      while (this.step < to && !this.over) this.advance();
     }
   }
 
-  return { Session, activationWritten, activationRead, read };
+  return { Session, PRESETS, SIDES, LONGEST, tidy, read };
 })();

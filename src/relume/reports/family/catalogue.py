@@ -49,7 +49,7 @@ SPAN = (-5.0, 5.0)
 
 
 def console() -> Console:
-    """Where the catalogue is printed: stdout; 100 columns where nothing tells the width."""
+    """Where the catalogue is printed: stdout; 100 columns if the width is unknown."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a pipe in ASCII or cp1252 has no − and no braille
     told = sys.stdout.isatty() or "COLUMNS" in os.environ
@@ -75,7 +75,7 @@ class Rule(Protocol):
 def find(name: str, rules: Sequence[Rule]) -> Activation | Rule:
     """Find the activation or the rule of that name or code; spelling (case, ``-``, ``_``) does not matter.
 
-    Raises: UnknownName: tells the nearest, all activations and all rules.
+    Raises: UnknownName: names the nearest, all activations and all rules.
     """
     for rule in rules:
         if name.lower().replace("-", "_") in (rule.code.lower(), rule.name):

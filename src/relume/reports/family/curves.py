@@ -18,7 +18,7 @@ from relume.theme import COLOURS, DASHES, altair
 ENDINGS = (".svg", ".png", ".pdf")
 
 SPAN = (-4.0, 4.0)
-"""x, where nothing else is asked for; a kink further out gets 2 beyond it."""
+"""x, if nothing else is asked for; a kink further out gets 2 beyond it."""
 
 WIDTH, HEIGHT = 300, 230
 """Of a panel, in points: two of them fill the text width of a one-column paper."""

@@ -1,4 +1,4 @@
-"""What is too large to stand in a page as it is: packed, and unpacked by ``assets/packed.js``."""
+"""Data too large for a page: packed here and unpacked by ``assets/packed.js``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Findings of a run, and what is made of them: checked, compared, planned, cured."""
+"""Reports on the findings of a run: checked, compared, planned, cured."""

@@ -1,4 +1,4 @@
-"""What a run was given beside the watching, in the same words in every report."""
+"""The changes that a run made while it was watched, in the same words in every report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relume.reports.run.wording import MOST_FINDINGS, listed
 
 
 def sentences(run: Mapping[str, Any]) -> list[str]:
-    """A line for each kind of change, and for each thing that was left alone; none if the run was as it stands."""
+    """A line for each kind of change, and for each place that was not changed; none if the run changed nothing."""
     facts = run.get("cures")
     if not facts:
         return []

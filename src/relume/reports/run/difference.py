@@ -18,7 +18,7 @@ _MOST = 30  # sites in full; the rest are counted
 
 
 def render(difference: Difference, names: tuple[str, str]) -> RenderableType:
-    """Both runs as a whole, a line a site they share, its units that changed, and the sites of one run alone.
+    """Both runs as a whole, a line per common site, its units that changed, and the sites of only one run.
 
     ``names``: those of the two files.
     """
@@ -55,7 +55,7 @@ def headline(difference: Difference, before: str) -> str:
 
 
 def to_markdown(difference: Difference, names: tuple[str, str]) -> str:
-    """A comment on a pull request: the change, a row per site that changed, the sites of one run alone."""
+    """A comment on a pull request: the change, a row per site that changed, the sites of only one run."""
     parts = [f"### relume: {plain(headline(difference, names[0]))}"]
     if difference.comparable:
         before, after = difference.before, difference.after
@@ -169,7 +169,7 @@ def _largest(shift: Shift) -> str:
 
 
 def _units(shift: Shift, name: str) -> list[Text]:
-    """The units of a site that are dead in one of the runs alone."""
+    """The units of a site that are dead in only one of the runs."""
     lines = []
     for said, units in (("dead in B, not in A", shift.died), ("dead in A, not in B", shift.lived)):
         if units:

@@ -84,7 +84,7 @@ def _annotation(level: str, site: Site | None, title: str, message: str, folder:
 
 
 def _data(text: str) -> str:
-    """Text as GitHub demands it behind the ``::``."""
+    """Text escaped for GitHub after the ``::``."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -87,7 +87,7 @@ def _not_observed(findings: Findings) -> list[str]:
 
 
 def code(name: str) -> str:
-    """A name as a code span, in which nothing is markup and nobody is mentioned.
+    """A name as a code span, without markup or mentions.
 
     Example:
         >>> code("a`b"), code("")

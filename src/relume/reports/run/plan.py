@@ -14,7 +14,7 @@ from relume.reports.run import wording
 
 
 def render(plan: Plan) -> RenderableType:
-    """Each action with its reason, its evidence and the command that checks it; then what is left open."""
+    """Each action with its reason, its evidence and the command that checks it; then units without action."""
     if not plan.actions and not plan.open:
         return Text("Nothing to do: no unit is dead.", style="bold green")
     cured = len({(action.site, unit) for action in plan.actions for unit in action.units})

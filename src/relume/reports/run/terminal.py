@@ -17,7 +17,7 @@ from relume.reports.run import cured, states, wording
 from relume.reports.run.unit_bars import bar, legend, sparkline
 
 WIDE = 100
-"""Columns of a terminal from which on a bar of units has 20 cells; a smaller one has 8."""
+"""A terminal with at least this many columns has bars of 20 cells; a smaller one has 8."""
 
 MOST_ROWS = 15
 """Sites in the table, the worst; more would push the headline out of sight."""
@@ -128,12 +128,12 @@ def _indented(text: Text) -> Padding:
 
 
 def _advised(f: Finding) -> tuple[str, ...]:
-    """What tells one piece of advice from another."""
+    """The identity of a piece of advice."""
     return (f.rule, *(cure.changes for cure in f.cures)) if f.cures else (f.rule, f.advice)
 
 
 def _advice(f: Finding, evident: set[str]) -> RenderableType:
-    """An arrow and the advice beside it at any width; of cures each, with what speaks for it elsewhere.
+    """An arrow and the advice next to it at any width; of cures each, with what speaks for it elsewhere.
 
     ``evident``: the cures whose evidence this report has told. This run's evidence is above, with the causes.
     """

@@ -20,7 +20,7 @@ DRAWN = {
     "on": ("━", "cyan"),
     "healthy": ("░", "green"),
 }
-"""The character and the style of each state: either tells it."""
+"""The character and the style of each state; either is enough to recognize it."""
 
 HEIGHTS = "▁▂▃▄▅▆▇█"
 POINTS = 8
@@ -28,7 +28,7 @@ POINTS = 8
 
 
 def bar(counts: Sequence[int], cells: int) -> Text:
-    """The states of a site's units as shares of so many cells."""
+    """The states of a site's units as shares of this many cells."""
     text = Text(no_wrap=True)
     for state, number in zip(STATES, shared(counts, cells), strict=True):
         mark, style = DRAWN[state.key]

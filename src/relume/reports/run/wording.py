@@ -34,7 +34,7 @@ def headline(findings: Findings) -> tuple[str, str]:
     if not sites:
         return "No activation was watched.", why_nothing(findings)
     if audited(findings):
-        return dead(findings), f"by the checkpoint alone{at_step(run['steps'])}"
+        return dead(findings), f"judged from the checkpoint only{at_step(run['steps'])}"
     rest = f"looked at {run['looked']:,} of {run['steps']:,} steps, "
     if run.get("ranks", 1) > 1:
         rest += f"on each of {run['ranks']} ranks, "
@@ -115,7 +115,7 @@ def audited(findings: Findings) -> bool:
 
 
 def at_step(step: int) -> str:
-    """``, at step 500``, or nothing if the checkpoint does not tell."""
+    """``, at step 500``, or nothing if the checkpoint has no step."""
     return f", at step {step:,}" if step else ""
 
 
@@ -238,7 +238,7 @@ def _name(site: Site, several: bool) -> str:
 
 
 def _after(site: Site, is_shared: bool) -> str:
-    """The producing layer; its path is left out if the activation is a module with a path of its own."""
+    """The producing layer; its path is left out if the activation is a module with its own path."""
     if not site.producer:
         return f" · after {site.layer}" if is_shared and site.layer else ""
     is_module = site.call.startswith("nn.")

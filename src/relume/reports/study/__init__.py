@@ -1,1 +1,1 @@
-"""Findings of studies, and what is made of them."""
+"""Reports on the findings of studies."""

@@ -43,7 +43,7 @@ def _study(findings: StudyFindings, place: int) -> list[str]:
 
 def _table(findings: StudyFindings, place: int) -> str:
     columns = [*wording.quality(findings), *wording.cost(findings)]
-    bold = [False, *(verdict.verdict == "better" for verdict in wording.rows(findings))]
+    bold = [call == "better" for call in wording.calls(findings)]
     heads = " & ".join(["activation", *(escaped(heading) for heading, _ in columns)])
     lines = []
     for row, name in enumerate(wording.names(findings)):
@@ -51,7 +51,7 @@ def _table(findings: StudyFindings, place: int) -> str:
         if bold[row]:
             cells[0] = rf"\textbf{{{cells[0]}}}"
         lines.append(" & ".join(cells) + r" \\")
-        lines += [r"\midrule"] if row == 0 else []
+        lines += [r"\midrule"] if row == wording.has_own_row(findings) else []
     layout = "l" + "".join("l" if heading == "verdict" else "r" for heading, _ in columns)
     label = re.sub(r"[^A-Za-z0-9]+", "-", findings.name).strip("-")[:40] or "study"
     label += f"-{place + 1}" if place else ""

@@ -17,11 +17,8 @@ def to_markdown(studies: Sequence[StudyFindings]) -> str:
 
 def _study(findings: StudyFindings) -> list[str]:
     parts = [f"### relume: {code(wording.command(findings))}", f"**{plain(wording.sentence(findings))}**"]
-    if findings.confirmed:
-        names = wording.names(findings)
-        parts += [_table("quality", names, wording.quality(findings))]
-        costs = wording.cost(findings)
-        parts += [_table("cost", names, costs)] if costs else []
+    names, calls = wording.names(findings), wording.calls(findings)
+    parts += [_table(title, names, columns, calls) for title, columns in wording.tables(findings)]
     told = [wording.rests_on(findings), wording.looks(findings)]
     parts.append(plain(" ".join(line for line in told if line)))
     parts.append("\n".join(f"- {plain(note)}" for note in _some(wording.notes(findings))))
@@ -39,10 +36,10 @@ def _some(lines: list[str], rest: str = "") -> list[str]:
     return kept if len(kept) == len(lines) else [*kept, more]
 
 
-def _table(title: str, names: Sequence[str], columns: Sequence[wording.Column]) -> str:
+def _table(title: str, names: Sequence[str], columns: Sequence[wording.Column], calls: Sequence[str]) -> str:
     rows = [[title, *(plain(heading) for heading, _ in columns)]]
     rows.append([":--", *(":--" if heading == "verdict" else "--:" for heading, _ in columns)])
     for row, name in enumerate(names):
         cells = [plain(cells[row]) for _, cells in columns]
-        rows.append([cell(name) if row else plain(name), *cells])
+        rows.append([cell(name) if calls[row] else plain(name), *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

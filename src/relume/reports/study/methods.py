@@ -31,7 +31,7 @@ def _what(findings: StudyFindings) -> Iterator[str]:
     places = "" if findings.sites is None else f", at {_count(findings.sites, 'place')} of it"
     compared = f"We compared {names} with {wording.baseline(findings)} ({wording.command(findings)}): "
     if findings.own_baseline:
-        yield f"{compared}the same function trained with each; it was given the activation, the seed and a factor for the learning rate."
+        yield f"{compared}the same function trained with each; its arguments were activation, seed and rate factor."
     else:
         yield (
             f"{compared}the script was run unchanged, and its activations were replaced while it ran{places}, in "

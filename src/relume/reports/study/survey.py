@@ -22,7 +22,7 @@ def render(survey: Survey, only: str, design: Design | None) -> RenderableType:
     Args:
         survey: of one run.
         only: to what the replacement keeps; "" for all.
-        design: what would be compared; None where that cannot be said yet.
+        design: what would be compared; None if that cannot be said yet.
     """
     parts: list[RenderableType] = [
         Text(f"One run took {_time(survey.trial.seconds)}, including the work of the survey.", style="bold"),
@@ -56,7 +56,7 @@ def _metrics(survey: Survey, design: Design | None) -> list[RenderableType]:
         return [Text("No metric was found."), Text()]
     asked = () if design is None else (design.metric, design.tune_metric)
     curves = [row for row in every if len(row[2]) > 1 or row[1] in asked]
-    rows = curves or every  # a number that stands there once is a metric where there is no other
+    rows = curves or every  # a number printed once is a metric if there is no other
     table = _table("metric", "found in", "values", "first", "last", "")
     for source, name, curve in rows[:_MOST]:
         is_it = design is not None and name == design.metric
@@ -94,7 +94,7 @@ def _files(survey: Survey) -> list[RenderableType]:
         lines.append(f"It reads or moves files from earlier runs ({_listed(survey.resumed)}); trials do not see them.")
     if survey.outside:
         lines.append(
-            f"It writes outside its folder: {_listed(survey.outside)}. All trials share these files; move them if you can."
+            f"It writes outside its folder: {_listed(survey.outside)}. All trials share them; move them if you can."
         )
     lines += survey.remarks
     told = [Text(line, style="yellow" if "outside" in line or line in survey.remarks else "") for line in lines]

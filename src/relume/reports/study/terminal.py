@@ -38,14 +38,8 @@ def to_text(studies: Sequence[StudyFindings]) -> str:
 
 def _study(findings: StudyFindings) -> RenderableType:
     parts: list[RenderableType] = [Text(wording.sentence(findings), style="bold"), Text()]
-    if findings.confirmed:
-        names = wording.names(findings)
-        calls = ["", *(verdict.verdict for verdict in wording.rows(findings))]
-        parts.append(_table("quality", names, wording.quality(findings), calls))
-        costs = wording.cost(findings)
-        if costs:
-            parts += [Text(), _table("cost", names, costs, calls)]
-        parts.append(Text())
+    for title, columns in wording.tables(findings):
+        parts += [_table(title, wording.names(findings), columns, wording.calls(findings)), Text()]
     parts += _listed("Note", wording.notes(findings), "yellow")
     parts += [Text(line, style="dim") for line in (wording.rests_on(findings), wording.looks(findings)) if line]
     left = [f"{what} at {where}: {why}" for what, where, why in wording.left_alone(findings)]
@@ -54,7 +48,7 @@ def _study(findings: StudyFindings) -> RenderableType:
 
 
 def _table(title: str, names: Sequence[str], columns: Sequence[wording.Column], calls: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     table.add_column(title, overflow="fold", min_width=12, vertical="bottom")
     for heading, _ in columns:  # headings break, numbers do not: 80 columns are enough
         lines = heading.replace(" [", "\n[").replace(" (", "\n(").replace(" ±", "\n±")
@@ -62,7 +56,7 @@ def _table(title: str, names: Sequence[str], columns: Sequence[wording.Column], 
         table.add_column(lines, justify=justify, no_wrap=True, vertical="bottom")
     for row, name in enumerate(names):
         cells = [Text(cells[row], style=_style(heading, cells[row], calls[row])) for heading, cells in columns]
-        table.add_row(Text(name, style="" if row else "dim"), *cells)
+        table.add_row(Text(name, style="" if calls[row] else "dim"), *cells)
     return table
 
 

@@ -4,70 +4,28 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from relume.activations import ACTIVATIONS
 from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import BASELINE, Verdict
+from relume.reports.study.numbers import LONGEST as LONGEST
+from relume.reports.study.numbers import NONE as NONE
+from relume.reports.study.numbers import interval as interval
+from relume.reports.study.numbers import number as number
+from relume.reports.study.numbers import p_says as p_says
+from relume.reports.study.numbers import p_value as p_value
+from relume.reports.study.numbers import short as short
+from relume.reports.study.numbers import signed as signed
 
-NONE = "·"
-WAITING = "waiting"
-"""In place of the verdict of a contender whose runs have not all ended."""
+WAITING, DROPPED = "waiting", "dropped"
+"""In place of the verdict of a contender whose runs have not all ended, or that lost by far on the first seeds."""
 MOST_NOTES = 12
 """Notes, and places that were not replaced, that are printed in full; the rest are counted."""
 
-LONGEST = 60
-"""Letters of a name of the user's that are shown."""
-
 _LONGEST_NOTE = 400
 _ORDER = ("better", "equivalent", "undecided", "worse")
-
-
-def short(name: str, most: int = LONGEST) -> str:
-    """A name on one line, cut where it is long; what is no letter, such as a control character, is left out."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def number(value: float, spread: float = math.nan) -> str:
-    """A number with the digits that its spread allows: two of the spread's own; four of its own without one.
-
-    Example:
-        >>> number(67.1234, 1.21), number(0.93456, 0.0021), number(1234.5), number(float("nan"))
-        ('67.1', '0.9346', '1234', '·')
-    """
-    if not math.isfinite(value):
-        return NONE
-    if not (math.isfinite(spread) and spread > 0):
-        return f"{value:.4g}".replace("-", "−")
-    digits = min(max(0, 1 - math.floor(math.log10(spread))), 12)
-    return f"{value:.{digits}f}".replace("-", "−")
-
-
-def signed(value: float, spread: float = math.nan) -> str:
-    """A difference: always with its sign."""
-    text = number(value, spread)
-    return f"+{text}" if math.isfinite(value) and value > 0 else text
-
-
-def p_value(p: float) -> str:
-    """``0.029``, ``< 0.001``."""
-    if not math.isfinite(p):
-        return NONE
-    if p < 0.001:
-        return "< 0.001"
-    return (f"{p:.3f}" if p < 0.1 else f"{p:.2f}").replace("1.00", "1")
-
-
-def p_says(p: float) -> str:
-    """``p = 0.029``, ``p < 0.001``."""
-    text = p_value(p)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
-
-
-def interval(bounds: tuple[float, float], spread: float) -> str:
-    """``0.96 to 3.96``."""
-    return f"{number(bounds[0], spread)} to {number(bounds[1], spread)}"
 
 
 def spread(findings: StudyFindings) -> float:
@@ -80,7 +38,7 @@ def _least(spreads: Iterable[float]) -> float:
 
 
 def baseline(findings: StudyFindings) -> str:
-    """What the contenders replace: ``the script's ReLU``; of a function, the activation beside which they stand."""
+    """What the contenders replace: ``the script's ReLU``; of a function, the activation that they are compared with."""
     if findings.own_baseline:
         return short(findings.own_baseline)
     names = [_title(name) for name in findings.replaces]
@@ -95,7 +53,7 @@ def _title(name: str) -> str:
 
 
 def sentence(findings: StudyFindings) -> str:
-    """The study in plain words: who is better, by how much, how sure; then what is open."""
+    """The study in plain words: which is better, by how much and how certain; then what is undecided."""
     if not findings.verdicts:
         return "Nothing was compared."
     if not findings.confirmed:
@@ -103,8 +61,10 @@ def sentence(findings: StudyFindings) -> str:
     decided = [verdict for call in ("better", "worse") for verdict in _of(findings, call)]
     parts = [_decided(findings, verdict, first=not place) for place, verdict in enumerate(decided)]
     equal = _of(findings, "equivalent")
-    open_ones = [verdict for verdict in _of(findings, "undecided") if verdict.look]
-    waiting = [verdict for verdict in _of(findings, "undecided") if not verdict.look]
+    undecided = _of(findings, "undecided")
+    open_ones = [verdict for verdict in undecided if verdict.look and not verdict.dropped]
+    dropped = [verdict for verdict in undecided if verdict.dropped]
+    waiting = [verdict for verdict in undecided if not verdict.look and not verdict.dropped]
     metric = short(findings.design.metric)
     if not parts:
         on = f"in {metric} on {findings.seeds} seeds"
@@ -114,6 +74,9 @@ def sentence(findings: StudyFindings) -> str:
     said = f"{'; '.join(parts)}."
     if open_ones:
         said += f" {_are(open_ones)} undecided{_needed(findings, open_ones)}."
+    if dropped:
+        names = listed([short(verdict.activation) for verdict in dropped])
+        said += f" {names} lost by far on the first seeds and {'was' if len(dropped) == 1 else 'were'} dropped."
     return f"{said} {_are(waiting)} not judged yet." if waiting else said
 
 
@@ -138,7 +101,12 @@ def _decided(findings: StudyFindings, verdict: Verdict, *, first: bool) -> str:
     said = f"{short(verdict.activation)} is {verdict.verdict}{than}"
     p = f"Holm {p_says(verdict.p_holm)}"
     if not math.isfinite(verdict.difference):
-        return f"{said}: {verdict.failed} of its {verdict.runs} runs failed ({p})"
+        failed = (
+            f"{verdict.failed} of its {verdict.runs} runs"
+            if verdict.verdict == "worse"
+            else f"{verdict.baseline_failed} of the baseline's runs"
+        )
+        return f"{said}: {failed} failed or collapsed ({p})"
     digits = spread(findings)
     low, high = verdict.ci if verdict.ci[0] < 0 < verdict.ci[1] else sorted(abs(bound) for bound in verdict.ci)
     how = f"95 % interval {interval((low, high), digits)}, {verdict.n} seeds, {p}"
@@ -166,7 +134,18 @@ def listed(names: Sequence[str]) -> str:
 # ---- the tables ----------------------------------------------------------------------------------------------------
 
 Column = tuple[str, list[str]]
-"""A heading, and a cell for each row: the baseline, then the contenders in the order of :func:`rows`."""
+"""A heading, and a cell for each row of :func:`names`."""
+AS_IT_STANDS = "script as it stands"
+
+
+def has_own_row(findings: StudyFindings) -> bool:
+    """Whether the script as it stands has a row of its own: the baseline's best rate is another than the script's."""
+    return findings.as_it_stands.runs > 0 and findings.baseline_factor != 1.0
+
+
+def calls(findings: StudyFindings) -> list[str]:
+    """The verdict of each row, "" of those of the script."""
+    return [*[""] * (1 + has_own_row(findings)), *(verdict.verdict for verdict in rows(findings))]
 
 
 def rows(findings: StudyFindings) -> list[Verdict]:
@@ -175,10 +154,11 @@ def rows(findings: StudyFindings) -> list[Verdict]:
 
 
 def names(findings: StudyFindings) -> list[str]:
-    """The first column: the baseline, then the contenders."""
+    """The first column: the script as it stands if that is not the baseline, the baseline, then the contenders."""
     one = [_title(name) for name in findings.replaces] or [findings.own_baseline]
     first = f"{BASELINE} ({short(one[0])})" if len(one) == 1 and one[0] else BASELINE
-    return [first, *(short(verdict.activation) for verdict in rows(findings))]
+    own = [AS_IT_STANDS] * has_own_row(findings)
+    return [*own, first, *(short(verdict.activation) for verdict in rows(findings))]
 
 
 def quality(findings: StudyFindings) -> list[Column]:
@@ -187,25 +167,65 @@ def quality(findings: StudyFindings) -> list[Column]:
     if not told:
         return []
     first = max(told, key=lambda verdict: verdict.n)
-    failed = [
-        f"{first.baseline_failed}/{first.runs}" if first.baseline_failed else NONE,
-        *(f"{each.failed}/{each.runs}" if each.failed else NONE for each in told),
+    own = [findings.as_it_stands] * has_own_row(findings)
+    failures = [
+        *((script.failed, script.runs) for script in own),
+        (first.baseline_failed, first.runs),
+        *((each.failed, each.runs) for each in told),
     ]
-    spreads = [(first.baseline_mean, first.baseline_sd), *((each.mean, each.sd) for each in told)]
-    digits = _least(deviation for _, deviation in spreads)
+    failed = [f"{count}/{runs}" if count else NONE for count, runs in failures]
+    trained = [(first.baseline_mean, first.baseline_sd), *((each.mean, each.sd) for each in told)]
+    digits = _least(deviation for _, deviation in trained)
+    spreads = [*((script.mean, script.sd) for script in own), *trained]
+    blank = [""] * (1 + len(own))
+    factors = [*[(1.0, False)] * len(own), (first.baseline_lr_factor, False), *((v.lr_factor, v.at_edge) for v in told)]
     columns: list[Column] = [
-        ("verdict", ["", *(verdict.verdict if verdict.look else WAITING for verdict in told)]),
+        ("verdict", [*blank, *(_call(verdict) for verdict in told)]),
         (
             f"{short(findings.design.metric, 24)} ± sd",
             [_mean(mean, each, digits) for mean, each in spreads],
         ),
-        ("difference [95 %]", ["", *(_difference(verdict, spread(findings)) for verdict in told)]),
-        ("p (Holm)", ["", *(p_value(verdict.p_holm) for verdict in told)]),
-        ("n", ["", *(str(verdict.n) for verdict in told)]),
+        ("difference [95 %]", [*blank, *(_difference(verdict, spread(findings)) for verdict in told)]),
+        ("p (Holm)", [*blank, *(p_value(verdict.p_holm) for verdict in told)]),
+        ("n", [*blank, *(str(verdict.n) for verdict in told)]),
         ("failed", failed),
-        ("lr", [_rate(first.baseline_lr_factor, False), *(_rate(each.lr_factor, each.at_edge) for each in told)]),
+        ("lr", [f"{times(factor)}{'!' * at_edge}" for factor, at_edge in factors]),
     ]
     return [column for column in columns if column[0] != "failed" or set(failed) != {NONE}]
+
+
+def equal_time(findings: StudyFindings) -> list[Column]:
+    """The differences after the same seconds, if they were asked for."""
+    known = [(verdict, verdict.equal_time) for verdict in rows(findings)]
+    seconds = next((time.seconds for _, time in known if time), None)
+    if seconds is None:
+        return []
+    digits = spread(findings)
+    cells = [
+        _with_interval(time.difference, (time.low, time.high), digits) if time and time.n else NONE for _, time in known
+    ]
+    blank = [""] * (1 + has_own_row(findings))
+    pairs = [str(time.n) if time else NONE for _, time in known]
+    return [(f"difference after {seconds:.3g} s [95 %]", [*blank, *cells]), ("n", [*blank, *pairs])]
+
+
+def _call(verdict: Verdict) -> str:
+    return DROPPED if verdict.dropped else verdict.verdict if verdict.look else WAITING
+
+
+def progress(findings: StudyFindings) -> list[Column]:
+    """Of the baseline and each contender, the runs that have ended and those that wait; nothing if none waits."""
+    if not findings.left:
+        return []
+    ended = Counter(trial.key.activation for trial in findings.trials)
+    lost = Counter(trial.key.activation for trial in findings.trials if trial.status != "finished")
+    who = [BASELINE, *(verdict.activation for verdict in rows(findings))]
+    blank = [""] * has_own_row(findings)  # its runs are the baseline's
+    return [
+        ("runs ended", [*blank, *(str(ended[name]) for name in who)]),
+        ("failed", [*blank, *(str(lost[name] or NONE) for name in who)]),
+        (WAITING, [*blank, *(str(findings.left.get(name, NONE)) for name in who)]),
+    ]
 
 
 def _mean(mean: float, deviation: float, digits: float) -> str:
@@ -213,31 +233,69 @@ def _mean(mean: float, deviation: float, digits: float) -> str:
 
 
 def _difference(verdict: Verdict, digits: float) -> str:
-    if not math.isfinite(verdict.difference):
+    return _with_interval(verdict.difference, verdict.ci, digits)
+
+
+def _with_interval(difference: float, bounds: tuple[float, float], digits: float) -> str:
+    if not math.isfinite(difference):
         return NONE
-    low, high = (signed(bound, digits) for bound in verdict.ci)
-    return f"{signed(verdict.difference, digits)} [{low}, {high}]"
+    low, high = (signed(bound, digits) for bound in bounds)
+    return f"{signed(difference, digits)} [{low}, {high}]"
 
 
-def _rate(factor: float, at_edge: bool) -> str:
-    return f"×{factor:g}{'!' if at_edge else ''}" if math.isfinite(factor) else NONE
+def times(factor: float) -> str:
+    """A learning-rate factor: ``×1/4``, ``×4``.
+
+    Example:
+        >>> times(0.25), times(0.5**0.5), times(4.0)
+        ('×1/4', '×0.7071', '×4')
+    """
+    if not math.isfinite(factor):
+        return NONE
+    under = round(1 / factor)
+    return f"×1/{under}" if under > 1 and math.isclose(factor * under, 1) else f"×{factor:.4g}"
+
+
+def learning_rate(findings: StudyFindings, factor: float) -> str:
+    """A factor with the rate that it makes of the script's own: ``×1/4 (0.0156)``."""
+    known = math.isfinite(findings.rate * factor)
+    return f"{times(factor)} ({findings.rate * factor:.3g})" if known else times(factor)
+
+
+def tables(findings: StudyFindings) -> list[tuple[str, list[Column]]]:
+    """The tables of a report with their titles; those of the verdicts once there is one."""
+    told = [("progress", progress(findings))]
+    if findings.confirmed:
+        times = ("at equal time", equal_time(findings))
+        told = [("quality", quality(findings)), times, ("cost", cost(findings)), *told]
+    return [(title, columns) for title, columns in told if columns]
 
 
 def cost(findings: StudyFindings) -> list[Column]:
-    """What each contender costs: medians of a run, the baseline's as they are, the contenders' beside them."""
+    """The cost of each contender: medians of a run; the baseline's in units, the contenders' relative to them."""
     told = rows(findings)
     if not told:
         return []
     base = told[0].cost.get("baseline", {})
     ours = [verdict.cost.get("activation", {}) for verdict in told]
+    changed = {c.name: c.parameters["factor"] for c in findings.design.contenders if c.treatment == "lr"}
+    rates = [findings.rate * v.lr_factor * changed.get(v.activation, 1.0) for v in told]
     columns: list[Column] = [
+        ("rate", [_rate(findings.rate * told[0].baseline_lr_factor), *map(_rate, rates)]),
         ("time", [_seconds(base.get("seconds")), *(_ratio(each, base, "seconds") for each in ours)]),
         ("CPU", [_seconds(base.get("cpu_seconds")), *(_ratio(each, base, "cpu_seconds") for each in ours)]),
         ("memory", [_bytes(base.get("peak_memory")), *(_ratio(each, base, "peak_memory") for each in ours)]),
         ("learns", [NONE, *(_added(each.get("parameters_added")) for each in ours)]),
         ("dead", [_share(base.get("dead_share")), *(_share(each.get("dead_share")) for each in ours)]),
     ]
+    if has_own_row(findings):
+        first = {"dead": _share(findings.as_it_stands.dead_share), "rate": _rate(findings.rate)}
+        columns = [(heading, [first.get(heading, NONE), *cells]) for heading, cells in columns]
     return [column for column in columns if set(column[1]) != {NONE}]
+
+
+def _rate(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else NONE
 
 
 def _seconds(value: float | None) -> str:
@@ -276,6 +334,15 @@ def notes(findings: StudyFindings) -> list[str]:
     for note, of in by_note.items():
         named = len(of) == len(findings.verdicts) or any(name in note for name in of)
         told.append(note if named else f"{listed(of)}: {note}")
+    if any(verdict.equal_time for verdict in findings.verdicts):
+        told.append(
+            "Equal time compares the runs after the same seconds, at the best rates of both; each run's pace is taken"
+            " for constant. No error is corrected for it, and no verdict rests on it."
+        )
+    own = findings.as_it_stands
+    if own.failed and has_own_row(findings):
+        dead = f", {own.dead_layers} with a dead layer" if own.dead_layers else ""
+        told.append(f"{own.failed} of {own.runs} runs of the script as it stands (×1) failed or collapsed{dead}.")
     if any(verdict.at_edge for verdict in findings.verdicts):
         told.append("A learning rate with ! is at the end of the grid that was tried.")
     return [short(note, _LONGEST_NOTE) for note in told]

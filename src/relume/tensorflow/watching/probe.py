@@ -203,9 +203,9 @@ class TensorFlowProbe(CallCountingProbe):
 
     def _unfit(self, y: Any, place: Where) -> str:
         if not isinstance(y, tf.Tensor) or not y.dtype.is_floating:
-            return f"its tensor is a {type(y).__name__}, no plain floating one"
+            return f"its tensor is a {type(y).__name__}, not a plain floating-point tensor"
         if tf.distribute.has_strategy():
-            return "it runs under a tf.distribute strategy: run it on one device to watch it"
+            return "it runs under a tf.distribute strategy; run it on one device to watch it"
         if y.shape.rank is None or y.shape.rank < 2 or y.shape[place.axis] is None:
             return f"the number of its units is not known when it is traced (shape {y.shape})"
         return ""

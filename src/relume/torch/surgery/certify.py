@@ -13,17 +13,16 @@ from relume.errors import CureError
 from relume.torch.surgery.bounds import Bounds
 from relume.torch.surgery.gates import gates
 from relume.torch.surgery.program import Program
-from relume.torch.surgery.refusals import refuse_model
-from relume.torch.surgery.rest import Batch, at_rest
+from relume.torch.surgery.rest import Batch, at_rest, outputs
 
 _JUDGED = ("relu", "relu6")
 
 
 def certify(model: nn.Module, lower: Any, upper: Any) -> Certificate:
     """See :func:`relume.certify`."""
-    refuse_model(model)
     low, high = _box(lower, upper)
     middle = torch.where(torch.isfinite(low) & torch.isfinite(high), (low + high) / 2, torch.zeros_like(low))
+    outputs(model, Batch.of(middle))  # says what does not fit better than the trace
     with at_rest(model):
         model.eval()
         program = Program(model, Batch.of(middle))
@@ -35,11 +34,14 @@ def certify(model: nn.Module, lower: Any, upper: Any) -> Certificate:
         if gate.name not in _JUDGED or not gate.units or gate.axis == 0:
             left.append(Edit(gate.place, (), gate.why or f"a unit of {gate.name} is not silent below 0"))
             continue
-        here, there = box.of(gate.input), everywhere.of(gate.input)
-        if here is None or there is None:
+        nodes = [each.input for each in gate.applications]
+        if any(box.of(node) is None for node in nodes):
             left.append(Edit(gate.place, (), "it does not depend on the input"))
             continue
-        upper_here, upper_there = (gate.rows(each[1]).amax(1) for each in (here, there))
+        upper_here, upper_there = (
+            gate.inputs({node: bounds.of(node)[1] for node in nodes}).amax(1)  # type: ignore[index]
+            for bounds in (box, everywhere)
+        )
         sites.append(
             CertifiedSite(
                 gate.place,

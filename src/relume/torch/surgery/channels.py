@@ -8,7 +8,7 @@ Whatever else reads a unit is a stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from relume.torch.family import KEEPS_ZERO
+from relume.activations import ACTIVATIONS
+from relume.torch.family import FAMILY, KEEPS_ZERO
 from relume.torch.surgery.program import Program, operation, path_of, shape_of
 
 NONE = -1
@@ -30,6 +31,7 @@ _MOVES = frozenset(
 _KEEPS_ZERO = KEEPS_ZERO | frozenset(
     "softsign abs neg square dropout feature_dropout alpha_dropout to _to_copy type_as".split()
 )
+_ELEMENTWISE = frozenset(name for name in FAMILY if ACTIVATIONS[name].elementwise)
 _SCALES = frozenset(("mul", "div"))
 _POOLS = frozenset(
     f"{how}{n}d"
@@ -38,6 +40,8 @@ _POOLS = frozenset(
 ) | {"upsample_bilinear2d", "upsample_linear1d", "upsample_trilinear3d", "constant_pad_nd", "pad"}
 _REDUCES = frozenset(("mean", "sum", "amax"))
 CONVOLUTIONS = frozenset(("conv1d", "conv2d", "conv3d"))
+TRANSPOSED = frozenset(f"conv_transpose{n}d" for n in (1, 2, 3))
+LAYERS = CONVOLUTIONS | TRANSPOSED | {"linear"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,10 @@ class Channels:
         """The units that are there."""
         return set(self.ids[self.ids != NONE].tolist())
 
+    def places_of(self, units: Set[int]) -> set[int]:
+        """The entries of several units along the axis."""
+        return {place for place, unit in enumerate(self.ids.tolist()) if unit in units}
+
     def places(self, unit: int) -> Tensor:
         """The entries of one unit along the axis."""
         return (self.ids == unit).nonzero().flatten()
@@ -83,6 +91,8 @@ class Reader:
 
     def columns(self, unit: int, weight: Tensor) -> list[tuple[Any, ...]]:
         """Indices into the weight of all that multiplies one unit."""
+        if operation(self.node) in TRANSPOSED:
+            return [(place,) for place in self.channels.places(unit).tolist()]
         rows, inputs = len(weight) // self.groups, weight.shape[1]
         found = []
         for place in self.channels.places(unit).tolist():
@@ -97,7 +107,7 @@ class Route:
 
     Attributes:
         readers: layers that read it by weights. ``carriers``: a normalization or depthwise convolution that has numbers
-            of its own for each channel, with the channels that it carries. ``joined``: what sums add to it.
+            of its own for each channel, with the channels that it gives. ``joined``: what is added or multiplied to it.
         stops: unit → why it cannot be followed further. ``arrived``: the channels at the node that was looked for.
     """
 
@@ -130,7 +140,7 @@ def follow(
         channels: the units of its tensor.
         until: a node that is not looked behind; the channels of its first argument are ``Route.arrived``.
         carry: go on through normalizations and depthwise convolutions, and list them as carriers.
-        join: go on through sums with tensors of the same shape, and list these.
+        join: go on through sums and products with tensors that have the same channels, and list these.
     """
     return _Walk(program, until, carry, join).run(start, channels)
 
@@ -172,7 +182,7 @@ class _Walk:
             return "the model's output"
         if name in _MOVES:
             return self._moved(node) or said
-        if name == "add" and self._join:
+        if name in ("add", "mul") and self._join:
             return self._joined(node, carried) or said
         first = self._at.get(node.args[0]) if isinstance(node.args[0], Node) else None
         if not isinstance(first, Channels):
@@ -180,7 +190,7 @@ class _Walk:
             return self._scaled(node, carried) or said if joins and len(carried) == 1 else said
         if name in ("hardtanh", "clamp"):
             return first if _keeps_zero(node) else said
-        if name in _KEEPS_ZERO:
+        if name in _KEEPS_ZERO or (self._carry and name in _ELEMENTWISE):  # a constant remains one
             return first
         if name in _SCALES or (name == "add" and self._until is not None):  # a sum may lie before an activation
             return self._scaled(node, carried) or said
@@ -190,7 +200,7 @@ class _Walk:
             return self._reduced(node, first) or said
         if name == "batch_norm":
             return self._carried(node, first) or f"a BatchNorm ({said})"
-        if name == "linear" or name in CONVOLUTIONS:
+        if name in LAYERS:
             return self._read(node, first, said)
         return said
 
@@ -216,18 +226,25 @@ class _Walk:
         """A product keeps zeros; with several factors that carry units, each entry must be the same unit's."""
         if operation(node) == "div" and len(node.all_input_nodes) > 1 and node.all_input_nodes[1] in carried:
             return None
+        if self._carry and self._until is None and not self._join and self._others(node, carried):
+            return None  # its channels would have to be cut too
         found = [self._at[given] for given in carried]
         for given, channels in zip(carried, found, strict=True):
-            if not isinstance(channels, Channels) or shape_of(given) != shape_of(node):
+            fits = isinstance(channels, Channels) and len(shape_of(given)) == len(shape_of(node))
+            if not fits or shape_of(given)[channels.axis] != shape_of(node)[channels.axis]:
                 return None
         same = all(c.axis == found[0].axis and torch.equal(c.ids, found[0].ids) for c in found)
         return found[0] if same else None
 
+    def _others(self, node: Node, carried: list[Node]) -> list[Node]:
+        """The other tensors of a sum or product that have a number for each channel."""
+        first = self._at[carried[0]]
+        back = first.axis - len(shape_of(carried[0])) if isinstance(first, Channels) else -1
+        others = [given for given in node.all_input_nodes if given not in carried]
+        return [given for given in others if len(shape_of(given)) >= -back and shape_of(given)[back] > 1]
+
     def _joined(self, node: Node, carried: list[Node]) -> Channels | None:
-        others = [given for given in node.args[:2] if given not in carried]
-        if not all(isinstance(given, Node) and shape_of(given) == shape_of(node) for given in others):
-            return None
-        self._route.joined += [given for given in others if isinstance(given, Node)]
+        self._route.joined += self._others(node, carried)
         return self._scaled(node, carried)
 
     def _reduced(self, node: Node, first: Channels) -> Channels | None:
@@ -242,27 +259,38 @@ class _Walk:
         return Channels(first.axis if kept else first.axis - sum(dim < first.axis for dim in dims), first.ids)
 
     def _carried(self, node: Node, first: Channels) -> Channels | None:
-        shared = any(len(given.users) > 1 for given in node.all_input_nodes if given in self._program.names)
-        if not self._carry or first.axis != 1 or shared:
+        if not self._carry or first.axis != 1:
             return None
-        self._route.carriers.append((node, first))
-        return first
+        times = shape_of(node)[1] // len(first.ids)  # outputs of a depthwise convolution for each input
+        given = Channels(1, first.ids.repeat_interleave(times))
+        self._route.carriers.append((node, given))
+        return given
 
     def _read(self, node: Node, first: Channels, said: str) -> Any:
         weight = node.args[1]
         name = self._program.names.get(weight) if isinstance(weight, Node) else None
-        if name is None or len(weight.users) > 1:
-            return f"a layer whose weight is shared or computed ({said})"
-        convolves = operation(node) in CONVOLUTIONS
-        if first.axis != (1 if convolves else len(shape_of(node.args[0])) - 1):
+        if name is None:
+            return f"a layer whose weight is computed ({said})"
+        linear = operation(node) == "linear"
+        if first.axis != (len(shape_of(node.args[0])) - 1 if linear else 1):
             return f"a layer that mixes its positions ({said})"
-        groups = int(node.args[6]) if len(node.args) > 6 else 1
-        if convolves and groups > 1 and groups == len(first.ids):
-            if not self._carry or shape_of(node)[1] != groups:
-                return f"a depthwise convolution ({said}), whose channel has no other input,"
+        groups = groups_of(node)
+        if groups > 1 and operation(node) in TRANSPOSED:
+            return f"a transposed convolution in groups ({said})"
+        if self._carry and is_depthwise(node):
             return self._carried(node, first)
         self._route.readers.append(Reader(node, name, first, groups))
         return None
+
+
+def groups_of(layer: Node) -> int:
+    """The groups of a convolution, 1 for any other operation."""
+    return int(layer.args[6]) if operation(layer) in CONVOLUTIONS | TRANSPOSED and len(layer.args) > 6 else 1
+
+
+def is_depthwise(layer: Node) -> bool:
+    """Whether each channel of a convolution reads one channel alone."""
+    return groups_of(layer) > 1 and shape_of(layer.args[0])[1] == groups_of(layer)
 
 
 def _units(channels: Any) -> set[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +12,10 @@ from torch import Tensor
 from torch.fx import Node
 
 from relume.activations import ACTIVATIONS
-from relume.artifacts.findings import Findings
-from relume.artifacts.recording import Site
+from relume.artifacts.findings import Findings, Judged
 from relume.errors import CureError
 from relume.torch.family import FAMILY
-from relume.torch.surgery.channels import CONVOLUTIONS, Channels, Reader, follow
+from relume.torch.surgery.channels import LAYERS, TRANSPOSED, Channels, Reader, follow, is_depthwise
 from relume.torch.surgery.program import Program, line_of, operation, path_of, shape_of
 
 _ACTIVATIONS = {
@@ -27,7 +27,7 @@ _PASSES = frozenset("dropout contiguous clone to _to_copy view reshape permute t
 
 @dataclass(eq=False)
 class Gate:
-    """One application of an activation.
+    """One activation of the units of one layer.
 
     Attributes:
         node: the activation; ``name``: its stem in ``activations/``; ``module``: path of the module that applies it.
@@ -37,6 +37,7 @@ class Gate:
         sums: something is added between the layer and the activation.
         readers: the layers that read its units. ``carriers``: what has numbers for each unit on the way to them.
         stops: unit → why it cannot be cured; ``why``: why none can, "" if some can.
+        twins: further applications, by other calls of the same layer.
     """
 
     node: Node
@@ -51,6 +52,12 @@ class Gate:
     carriers: list[tuple[Node, Channels]] = field(default_factory=list)
     stops: dict[int, str] = field(default_factory=dict)
     why: str = ""
+    twins: list[Gate] = field(default_factory=list)
+
+    @property
+    def applications(self) -> list[Gate]:
+        """The gate and its twins."""
+        return [self, *self.twins]
 
     @property
     def input(self) -> Node:
@@ -69,9 +76,17 @@ class Gate:
         maker = path_of(self.makers[0]) if self.makers else ""
         return f"{self.name} in {self.module or 'the model'}" + (f" after {maker}" if maker else "")
 
+    def is_at(self, module: str, line: int | None = None) -> bool:
+        """Whether one of its applications is in a module, and at a line if one is given."""
+        return any(each.module == module and line in (None, line_of(each.node)) for each in self.applications)
+
     def rows(self, value: Tensor) -> Tensor:
         """A tensor of the gate's input shape as (units, samples)."""
         return value.movedim(self.axis, 0).reshape(self.units, -1)
+
+    def inputs(self, values: Mapping[Node, Tensor]) -> Tensor:
+        """The pre-activations of all applications, (units, samples)."""
+        return torch.cat([each.rows(values[each.input]) for each in self.applications], 1)
 
     def rows_of_layer(self, value: Tensor) -> Tensor:
         """The same for a tensor of the shape that the layer before the activation gives."""
@@ -80,12 +95,14 @@ class Gate:
     def outgoing(self, program: Program) -> Tensor:
         """Σ|w| of the weights that read each unit; shape (units,)."""
         total = torch.zeros(self.units + 1)  # the last is for entries that are no unit's
-        for reader in self.readers:
-            weight = program.model.get_parameter(reader.weight).detach().float()
-            grouped = weight.abs().unflatten(0, (reader.groups, -1)).flatten(3).sum(-1) if weight.ndim > 2 else None
-            columns = weight.abs().sum(0) if grouped is None else grouped.sum(1).flatten()
-            ids = reader.channels.ids.to(columns.device)
-            total = total.to(columns.device).index_add_(0, ids.masked_fill(ids < 0, self.units), columns)
+        for reader in {reader.weight: reader for reader in self.readers}.values():
+            weight = program.model.get_parameter(reader.weight).detach().float().abs()
+            if operation(reader.node) in TRANSPOSED:
+                weight = weight.transpose(0, 1)
+            columns = weight.unflatten(0, (reader.groups, -1)).flatten(3).sum(-1) if weight.ndim > 2 else weight[None]
+            ids = reader.channels.ids.to(weight.device)
+            total = total.to(weight.device)
+            total.index_add_(0, ids.masked_fill(ids < 0, self.units), columns.sum(1).flatten())
         return total[:-1]
 
     def incoming(self, program: Program) -> Tensor:
@@ -93,7 +110,7 @@ class Gate:
         weight = program.tensor(self.layer.args[1]) if self.layer is not None else None
         if weight is None:
             return torch.ones(self.units, device=next(program.model.parameters()).device)
-        return weight.detach().float().abs().flatten(1).sum(1)
+        return weight.detach().float().abs().movedim(unit_axis(self.layer), 0).flatten(1).sum(1)
 
     def refusal(self, unit: int) -> str:
         """Why a unit cannot be cured, "" if it can."""
@@ -102,14 +119,55 @@ class Gate:
 
 def gates(program: Program, *, carry: bool = False) -> list[Gate]:
     """The activations of a program in the order in which they run; ``carry`` as in :func:`channels.follow`."""
-    found = []
+    found: list[Gate] = []
     for node in program.nodes:
         name = _activation(node)
-        if name:
-            gate = Gate(node, name, path_of(node))
-            _wire(program, gate, carry)
+        if not name:
+            continue
+        gate = Gate(node, name, path_of(node))
+        _wire(program, gate, carry)
+        first = next((other for other in found if _is_twin(program, gate, other)), None)
+        if first is None:
             found.append(gate)
+        else:
+            first.twins.append(gate)
+    for gate in found:
+        _pool(program, gate)
     return found
+
+
+def _is_twin(program: Program, gate: Gate, other: Gate) -> bool:
+    """Whether two gates are one activation of one layer that is called twice."""
+    alike = bool(gate.makers) and (gate.name, gate.axis, gate.why) == (other.name, other.axis, other.why)
+    pairs = list(zip(gate.makers, other.makers, strict=False)) if alike else []
+    return len(pairs) == len(gate.makers) == len(other.makers) > 0 and all(
+        isinstance(_weight(one), Node) and program.tensor(_weight(one)) is program.tensor(_weight(two))
+        for one, two in pairs
+    )
+
+
+def _pool(program: Program, gate: Gate) -> None:
+    """Take the readers of all applications together, and refuse what shares a weight with anything else."""
+    for twin in gate.twins:
+        gate.readers += [reader for reader in twin.readers if reader.node not in [r.node for r in gate.readers]]
+        gate.carriers += [each for each in twin.carriers if each[0] not in [node for node, _ in gate.carriers]]
+        gate.stops |= twin.stops
+    gate.why = gate.why or _unfit_makers(program, gate)
+    refuse_shared(program, gate)
+
+
+def refuse_shared(program: Program, gate: Gate) -> None:
+    """Stop the units that a layer reads whose weight another call reads too, of other units."""
+    readers = {reader.node: reader.channels for reader in gate.readers}
+    for role in (readers, dict(gate.carriers)):
+        for node, channels in role.items():
+            weights = [node.args[1]] if role is readers else [n for n in node.all_input_nodes if n in program.names]
+            for weight in weights:
+                calls = program.calls(program.tensor(weight))
+                alike = all(call in role and torch.equal(role[call].ids, channels.ids) for call in calls)
+                if not alike or _is_tied(program, weight):
+                    why = f"{path_of(node)} reads it, whose weight is shared with another layer or call"
+                    gate.stops |= {unit: why for unit in channels.units() if unit not in gate.stops}
 
 
 def _activation(node: Node) -> str:
@@ -129,13 +187,12 @@ def _wire(program: Program, gate: Gate, carry: bool) -> None:
     maker = gate.makers[-1]
     axis = axis_of(maker)
     gate.units = shape_of(maker)[axis]
-    gate.why = _unfit_makers(program, gate)
     route = follow(program, maker, Channels(axis, torch.arange(gate.units)), until=gate.node, carry=True)
     for unit in set(range(gate.units)) & {u for reader in route.readers for u in reader.channels.units()}:
         gate.stops[unit] = "another layer reads its pre-activation"
     gate.stops |= {unit: f"its pre-activation goes elsewhere: {why}" for unit, why in route.stops.items()}
     if route.arrived is None or not torch.equal(route.arrived.ids, torch.arange(gate.units)):
-        gate.why = gate.why or "its units are not those of the layer before it"
+        gate.why = "its units are not those of the layer before it"
         return
     gate.axis = route.arrived.axis
     onward = follow(program, gate.node, route.arrived, carry=carry)
@@ -147,7 +204,7 @@ def _find_makers(gate: Gate, node: Any) -> bool:
     """Walk from the activation's input back to the layer that makes it; whether there is one."""
     while isinstance(node, Node) and node.op == "call_function":
         name = operation(node)
-        if name == "linear" or name in CONVOLUTIONS:
+        if name in LAYERS:
             gate.layer = node
             return True
         if name in ("layer_norm", "group_norm", "instance_norm"):
@@ -169,13 +226,12 @@ def makers_of(node: Any) -> list[Node]:
     if not isinstance(node, Node) or node.op != "call_function" or not node.args:
         return []
     name = operation(node)
-    depthwise = name in CONVOLUTIONS and len(node.args) > 6 and int(node.args[6]) > 1
-    if (name == "linear" or name in CONVOLUTIONS) and not depthwise:
+    if name in LAYERS and not is_depthwise(node):
         return [node]
-    if name == "add":
+    if name in ("add", "mul"):
         both = [makers_of(given) for given in node.args[:2]]
         return [*both[0], *both[1]] if all(both) else []
-    if depthwise or name == "batch_norm" or name in _PASSES or name in _ACTIVATIONS or "pool" in name:
+    if name in LAYERS or name == "batch_norm" or name in _PASSES or name in _ACTIVATIONS or "pool" in name:
         return makers_of(node.args[0])
     return []
 
@@ -186,17 +242,23 @@ def axis_of(maker: Node) -> int:
     return len(shape_of(maker)) - 1 if last else 1
 
 
+def unit_axis(maker: Node) -> int:
+    """The axis of the units in a layer's weight."""
+    return int(operation(maker) in TRANSPOSED)
+
+
 def _unfit_makers(program: Program, gate: Gate) -> str:
     """Why the layers before the activation cannot be written to, "" if they can."""
     for node in gate.makers:
         plain = node is gate.norm and gate.layer is not None and not isinstance(_weight(node), Node)
-        if not plain and (why := unfit_maker(program, node)):
+        twins = {maker for each in gate.applications for maker in each.makers}
+        if not plain and (why := unfit_maker(program, node, twins)):
             return why
     return ""
 
 
-def unfit_maker(program: Program, node: Node) -> str:
-    """Why a layer cannot be written to, "" if it can."""
+def unfit_maker(program: Program, node: Node, calls: Set[Node]) -> str:
+    """Why a layer cannot be written to, "" if it can; ``calls``: those of it that are known."""
     weight = _weight(node)
     if not isinstance(weight, Node):
         return f"{path_of(node)} has no weight of its own"
@@ -204,7 +266,7 @@ def unfit_maker(program: Program, node: Node) -> str:
         return f"the weight of {path_of(node)} is computed, not a parameter"
     if operation(node).endswith("_norm") and len(shape_of(weight)) != 1:
         return f"{path_of(node)} scales each position for itself"
-    if len(weight.users) > 1 or _is_tied(program, weight):
+    if program.calls(program.tensor(weight)) - calls or _is_tied(program, weight):
         return f"the weight of {path_of(node)} is shared with another layer or call"
     return ""
 
@@ -214,11 +276,12 @@ def _weight(node: Node) -> Any:
 
 
 def _is_tied(program: Program, weight: Node) -> bool:
+    """Whether several modules hold a weight."""
     tensor = program.tensor(weight)
-    return sum(each is tensor for _, each in program.model.named_parameters(remove_duplicate=False)) > 1
+    return sum(any(p is tensor for p in module._parameters.values()) for module in program.model.modules()) > 1
 
 
-_WEIGHT_AT = {"linear": 1, **dict.fromkeys(CONVOLUTIONS, 1), "batch_norm": 1, "layer_norm": 2, "group_norm": 2}
+_WEIGHT_AT = {**dict.fromkeys(LAYERS, 1), "batch_norm": 1, "layer_norm": 2, "group_norm": 2}
 _WEIGHT_AT["instance_norm"] = 1
 
 
@@ -243,24 +306,26 @@ def dead_units(findings: Findings, program: Program, found: list[Gate]) -> dict[
             f"The findings are of {seen}, and the model is a {model}. Give the model that was watched.",
             slug="findings-of-another-model",
         )
-    matched: dict[int, tuple[Gate, tuple[int, ...]]] = {}
+    named: dict[int, list[set[int]]] = defaultdict(list)
     for each in judged:
-        if each.dead:
-            audited = not each.site.activation
-            number = _after_layer(each.site, program, found) if audited else _match(each.site, found)
-            if number is None:
-                continue
-            earlier = matched.get(number, (found[number], ()))[1]
-            matched[number] = (found[number], tuple(sorted({*earlier, *each.dead})))
+        number = _match(each, found) if each.site.activation else _after_layer(each, program, found)
+        if number is not None:
+            named[number].append({*each.dead})
+    matched = {}
+    for number, told in sorted(named.items()):  # a layer that is called twice may be two sites: dead at both
+        units = set.intersection(*told) if found[number].twins else set.union(*told)
+        if units:
+            matched[number] = (found[number], tuple(sorted(units)))
     return matched
 
 
-def _after_layer(site: Site, program: Program, found: list[Gate]) -> int | None:
+def _after_layer(judged: Judged, program: Program, found: list[Gate]) -> int | None:
     """The number of the gate after an audited layer; None without one."""
+    site = judged.site
     for number, gate in enumerate(found):
         if gate.units == site.units and site.module in [path_of(node) for node in gate.makers]:
             return number
-    if site.module in dict(program.model.named_modules()):
+    if not judged.dead or site.module in dict(program.model.named_modules()):
         return None
     raise CureError(
         f"{site.file} has a layer {site.module} with {site.units} units, {type(program.model).__name__} has none of "
@@ -269,12 +334,15 @@ def _after_layer(site: Site, program: Program, found: list[Gate]) -> int | None:
     )
 
 
-def _match(site: Site, found: list[Gate]) -> int:
-    """The number of a site's gate."""
+def _match(judged: Judged, found: list[Gate]) -> int | None:
+    """The number of a site's gate; None without one, if the site has no dead unit."""
+    site = judged.site
     tests: list[Callable[[Gate], bool]] = [
-        lambda gate: (gate.module, gate.name, gate.units) == (site.module, site.activation, site.units),
-        lambda gate: not site.layer or site.layer in [path_of(node) for node in gate.makers],
-        lambda gate: line_of(gate.node) == site.line,
+        lambda gate: (gate.name, gate.units) == (site.activation, site.units) and gate.is_at(site.module),
+        lambda gate: (
+            not site.layer or site.layer in [path_of(node) for each in gate.applications for node in each.makers]
+        ),
+        lambda gate: gate.is_at(site.module, site.line),
     ]
     numbers: Iterable[int] = range(len(found))
     for test in tests:
@@ -284,6 +352,8 @@ def _match(site: Site, found: list[Gate]) -> int:
         numbers = fitting or (numbers if test is tests[-1] else [])
     if numbers:  # a loop that applies one layer several times: its weight is shared, which the gate knows
         return next(iter(numbers))
+    if not judged.dead:
+        return None
     raise CureError(
         f"{site.activation} with {site.units} units at {site.key} of the findings is not in the model on this batch. "
         "Give the model that was watched, with the findings of its latest run.",

@@ -77,6 +77,7 @@ class Program:
         self.names: dict[Node, str] = {node: held[node.name] for node in inputs if node.name in held}
         self._constants = signature.inputs_to_lifted_tensor_constants
         self._inputs = inputs
+        self._calls: dict[int, set[Node]] = {}
         _follow_writes(self.graph)
         self.nodes: list[Node] = [node for node in self.graph.nodes if node.op == "call_function"]
 
@@ -90,7 +91,14 @@ class Program:
         assert isinstance(found, Tensor)
         return found
 
-    def values(self, wanted: Iterable[Node], mode: str = "") -> dict[Node, Tensor]:
+    def calls(self, tensor: Tensor | None) -> set[Node]:
+        """The operations that take a parameter or buffer, under whichever name."""
+        if not self._calls:
+            for node in self.names:
+                self._calls.setdefault(id(self.tensor(node)), set()).update(node.users)
+        return self._calls.get(id(tensor), set())
+
+    def values(self, wanted: Iterable[Node | None], mode: str = "") -> dict[Node, Tensor]:
         """Evaluate the graph with the weights as they are now; copies of the wanted tensors.
 
         ``mode``: "eval" evaluates a graph of train mode as if the model were in evaluation mode.
@@ -149,7 +157,7 @@ def without_fast_path() -> Iterator[None]:
 
 
 def _export(model: nn.Module, batch: Batch) -> Any:
-    said = [logging.getLogger(name) for name in ("torch.export", "torch._export", "torch.fx", "torch._dynamo")]
+    said = [logging.getLogger(f"torch.{name}") for name in ("export", "_export", "fx", "_dynamo", "_subclasses")]
     levels = [logger.level for logger in said]
     try:
         for logger in said:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,10 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from relume.artifacts.change import Change, Check, Edit
 from relume.artifacts.findings import Findings
 from relume.errors import CureError
-from relume.torch.surgery.channels import Reader
+from relume.torch.surgery.channels import Reader, groups_of, is_depthwise
 from relume.torch.surgery.gates import Gate, dead_units, gates
 from relume.torch.surgery.program import Program, path_of, without_fast_path
-from relume.torch.surgery.refusals import refuse_model
 from relume.torch.surgery.rest import Batch, at_rest, distance, outputs
 from relume.torch.surgery.trunks import key, trunk
 
@@ -33,13 +32,13 @@ At most 2.6e-7 was measured on the networks of the tests, in float32.
 
 TIMED = 7  # forwards of each model, in turn; their medians are compared
 
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def prune(model: nn.Module, findings: Findings, example_inputs: Any) -> tuple[nn.Module, Change]:
     """See :func:`relume.prune`."""
-    refuse_model(model)
     batch = Batch.of(example_inputs)
     before = {"eval": outputs(model, batch)["eval"]}
     smaller = copy.deepcopy(model).eval()
@@ -72,6 +71,7 @@ class _Cuts:
     def take(self, gate: Gate, units: Iterable[int]) -> None:
         """Choose these units, if all that they become is constant and the layers around them can be cut."""
         source = self._source(gate)
+        units = {unit * source.units // gate.units for unit in units}
         summed = dict.fromkeys(units, "something is added to it that cannot be cut with it")
         refused = summed if source.sums else self._choose(source, units)
         joined = trunk(self._program, source) if refused else None
@@ -81,7 +81,7 @@ class _Cuts:
         reasons: dict[str, list[int]] = defaultdict(list)
         for unit, why in refused.items():
             reasons[why].append(unit)
-        self.left += [Edit(gate.place, tuple(each), why) for why, each in reasons.items()]
+        self.left += [Edit(source.place, tuple(each), why) for why, each in reasons.items()]
 
     def _choose(self, gate: Gate, units: Iterable[int]) -> dict[int, str]:
         """Choose what can be cut of these units at a gate; the others with the reason."""
@@ -115,8 +115,8 @@ class _Cuts:
         makers = [self._module(node) for node in [*gate.makers, *(node for node, _ in gate.carriers)]]
         if not all(isinstance(module, (*_LAYERS, *_NORMS)) for module in makers):
             return "relume does not cut a " + ", ".join(type(module).__name__ for module in makers)
-        if any(getattr(self._module(node), "groups", 1) > 1 for node in gate.makers):
-            return "its layer is a grouped convolution, whose groups would differ in size"
+        if any(is_depthwise(node) for node in gate.makers):
+            return "its layer is a depthwise convolution, whose input cannot be cut"
         for reader in gate.readers:
             if why := self._unfit(reader, unit, values):
                 return why
@@ -127,57 +127,78 @@ class _Cuts:
         module = self._module(reader.node)
         if not isinstance(module, _LAYERS) or reader.weight != f"{path_of(reader.node)}.weight".lstrip("."):
             return f"{path_of(reader.node)} is a {type(module).__name__}, which relume does not cut"
-        if reader.groups > 1:
-            return f"{path_of(reader.node)} is a grouped convolution, whose groups would differ in size"
         given = reader.channels.places(unit)
         constants = values[reader.node.args[0]].movedim(reader.channels.axis, 0)[given].flatten(1)
         if bool((constants != constants[:, :1]).any()):
             return "it is not constant on the batch: it is not dead on these data, or no longer"
-        if bool(constants.any()) and any(getattr(module, "padding", ()) or ()):
+        if bool(constants.any()) and (isinstance(module, _TRANSPOSED) or any(getattr(module, "padding", ()) or ())):
             return f"it is a constant other than 0, and {path_of(reader.node)} pads with 0"
         return ""
 
     def make(self) -> list[Edit]:
         """Cut; the edits, one for each gate."""
         edits = []
-        rows: dict[str, set[int]] = defaultdict(set)
-        columns: dict[str, set[int]] = defaultdict(set)
-        for number, units in self._chosen.items():
+        rows: dict[Any, set[int]] = defaultdict(set)
+        columns: dict[Any, set[int]] = defaultdict(set)
+        for number, chosen in self._chosen.items():
             gate = self._gates[number]
+            units = self._balanced(gate, chosen)
             if len(units) == gate.units:
                 self.left.append(
                     Edit(gate.place, tuple(sorted(units)), "every unit is dead: a layer of none is no layer")
                 )
+            if not 0 < len(units) < gate.units:
                 continue
             self._fold(gate, units)
             for node in gate.makers:
-                rows[path_of(node)] |= units
+                rows[self._module(node)] |= units
             for node, channels in gate.carriers:
-                rows[path_of(node)] |= {place for unit in units for place in channels.places(unit).tolist()}
+                rows[self._module(node)] |= channels.places_of(units)
             for reader in gate.readers:
-                places = {place for unit in units for place in reader.channels.places(unit).tolist()}
-                columns[path_of(reader.node)] |= places
-            cut = ", ".join(path_of(node) for node in [*gate.makers, *(node for node, _ in gate.carriers)])
+                columns[self._module(reader.node)] |= reader.channels.places_of(units)
+            cut = ", ".join(dict.fromkeys(path_of(node) for node in [*gate.makers, *(n for n, _ in gate.carriers)]))
             edits.append(Edit(gate.place, tuple(sorted(units)), f"cut out of {cut} and of what reads it"))
-        for path in rows.keys() | columns.keys():
-            _narrow(self._program.model.get_submodule(path), rows.get(path, set()), columns.get(path, set()))
+        for module in rows.keys() | columns.keys():
+            _narrow(module, rows.get(module, set()), columns.get(module, set()))
         return edits
+
+    def _balanced(self, gate: Gate, chosen: set[int]) -> set[int]:
+        """As many units of each group of a grouped convolution: its groups are of one size."""
+        own = torch.arange(gate.units)
+        cut = [(groups_of(node), own) for node in gate.makers]
+        cut += [(groups_of(node), channels.ids) for node, channels in gate.carriers if not is_depthwise(node)]
+        cut += [(reader.groups, reader.channels.ids) for reader in gate.readers]
+        units, before = set(chosen), -1
+        while len(units) != before:
+            before = len(units)
+            for groups, ids in cut:
+                group = {unit: place * groups // len(ids) for place, unit in enumerate(ids.tolist())}
+                counts = Counter(group[unit] for unit in units)
+                least = min(counts[n] for n in range(groups))
+                taken: Counter[int] = Counter()
+                for unit in sorted(units):
+                    taken[group[unit]] += 1
+                    if taken[group[unit]] > least:
+                        units.discard(unit)
+        if units != chosen:
+            why = "the groups of the convolution would differ in size"
+            self.left.append(Edit(gate.place, tuple(sorted(chosen - units)), why))
+        return units
 
     def _fold(self, gate: Gate, units: set[int]) -> None:
         """Add what constant units give to the bias of what reads them."""
         values = self._program.values(reader.node.args[0] for reader in gate.readers)
-        for reader in gate.readers:
+        for reader in {self._module(reader.node): reader for reader in gate.readers}.values():
             module, channels = self._module(reader.node), reader.channels
-            places = torch.cat([channels.places(unit) for unit in sorted(units)])
-            constants = values[reader.node.args[0]].movedim(channels.axis, 0)[places].flatten(1)[:, 0]
-            if not bool(constants.any()):
+            given = values[reader.node.args[0]].movedim(channels.axis, 0).flatten(1)[:, 0].double()
+            if not bool(given[[*channels.places_of(units)]].any()):
                 continue
-            weight = (
-                module.weight.detach()[:, places].flatten(2).sum(2)
-                if module.weight.ndim > 2
-                else module.weight[:, places]
-            )
-            shift = (weight.double() @ constants.double()).to(module.weight).detach()
+            weight = module.weight.detach().double()
+            shift = weight.new_zeros(len(weight))
+            for unit in units:
+                for place, (rows, *column) in zip(channels.places(unit), reader.columns(unit, weight), strict=True):
+                    shift[rows] += weight[(rows, *column)].reshape(rows.stop - rows.start, -1).sum(1) * given[place]
+            shift = shift.to(module.weight)
             with torch.no_grad():
                 module.bias = Parameter(shift if module.bias is None else module.bias + shift)
 
@@ -187,29 +208,37 @@ class _Cuts:
 
 def _narrow(module: Any, rows: set[int], columns: set[int]) -> None:
     """Cut rows (outputs) and columns (inputs) out of a layer, or channels out of a normalization."""
-    depthwise = getattr(module, "groups", 1) > 1
-    tables = [*module._parameters.items(), *module._buffers.items()]
-    for name, tensor in tables:
+    depthwise = getattr(module, "groups", 1) == getattr(module, "in_channels", 0) > 1
+    if depthwise:
+        columns = {row * module.in_channels // module.out_channels for row in rows}
+    for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
         if tensor is None or tensor.ndim == 0:
             continue
         kept = tensor.detach()
-        if rows:
-            kept = kept[_without(rows, len(kept))]
-        if columns and name == "weight":
-            kept = kept[:, _without(columns, kept.shape[1])]
-        kept = kept.clone()
+        if columns and name == "weight" and not depthwise:
+            kept = _without_columns(module, kept, columns)
+        axis = int(isinstance(module, _TRANSPOSED) and name == "weight")
+        kept = kept[(*[slice(None)] * axis, _without(rows, kept.shape[axis]))].clone()
         if name in module._parameters:
             module._parameters[name] = Parameter(kept, requires_grad=tensor.requires_grad)
         else:
             module._buffers[name] = kept
-    outs, ins = ("out_features", "in_features") if isinstance(module, nn.Linear) else ("out_channels", "in_channels")
     if isinstance(module, _NORMS):
         module.num_features -= len(rows)
         return
-    setattr(module, outs, getattr(module, outs) - len(rows))
-    setattr(module, ins, getattr(module, ins) - (len(rows) if depthwise else len(columns)))
+    kind = "features" if isinstance(module, nn.Linear) else "channels"
+    for name, gone in ((f"out_{kind}", rows), (f"in_{kind}", columns)):
+        setattr(module, name, getattr(module, name) - len(gone))
     if depthwise:
-        module.groups -= len(rows)
+        module.groups -= len(columns)
+
+
+def _without_columns(module: Any, weight: Tensor, columns: set[int]) -> Tensor:
+    if isinstance(module, _TRANSPOSED):
+        return weight[_without(columns, len(weight))]
+    size = weight.shape[1]  # inputs of each group
+    parts = enumerate(weight.chunk(getattr(module, "groups", 1)))
+    return torch.cat([part[:, _without({c - n * size for c in columns}, size)] for n, part in parts])
 
 
 def _without(gone: set[int], size: int) -> list[int]:

@@ -15,9 +15,10 @@ from torch.optim import Optimizer
 from relume.artifacts.change import Change, Check, Edit
 from relume.artifacts.findings import Findings
 from relume.errors import CureError
-from relume.torch.surgery.gates import Gate, dead_units, gates
-from relume.torch.surgery.program import Program, line_of, operation, path_of
-from relume.torch.surgery.refusals import refuse_model, refuse_optimizer
+from relume.torch.surgery.channels import Reader
+from relume.torch.surgery.gates import Gate, dead_units, gates, unit_axis
+from relume.torch.surgery.program import Program, operation, path_of
+from relume.torch.surgery.refusals import refuse_optimizer
 from relume.torch.surgery.rest import ULPS, Batch, Outputs, at_rest, distance, outputs
 from relume.torch.surgery.rewrite import DRAWS, Rewrite
 
@@ -28,7 +29,6 @@ Place = tuple[str, int, Sequence[int]]
 
 def revive(model: nn.Module, findings: Findings, batch: Any, *, optimizer: Optimizer | None = None) -> Change:
     """See :func:`relume.revive`."""
-    refuse_model(model)
     given = Batch.of(batch)
     before = outputs(model, given)
     program = Program(model, given)
@@ -40,15 +40,14 @@ def revive(model: nn.Module, findings: Findings, batch: Any, *, optimizer: Optim
 
 def revive_at(model: nn.Module, places: Sequence[Place], batch: Any, *, optimizer: Optimizer | None = None) -> Change:
     """As :func:`revive`, of units that are named by the module path of their activation and its line."""
-    refuse_model(model)
     given = Batch.of(batch)
     before = outputs(model, given)
     program = Program(model, given)
     found = gates(program)
     wanted = []
     for module, line, units in places:
-        there = [gate for gate in found if gate.module == module]
-        there = [gate for gate in there if line_of(gate.node) == line] if len(there) > 1 else there
+        there = [gate for gate in found if gate.is_at(module)]
+        there = [gate for gate in there if gate.is_at(module, line)] if len(there) > 1 else there
         if len(there) != 1 or max(units, default=0) >= there[0].units:
             known = ", ".join(f"{gate.place} ({gate.units} units)" for gate in found)
             raise CureError(
@@ -112,6 +111,12 @@ class Revival:
                         "units may fire in the other mode: try it in evaluation mode.",
                         slug="proof-failed",
                     )
+                if not rewrite.is_anew():
+                    raise CureError(
+                        f"{type(self._optimizer).__name__} still has moments of weights that were drawn anew. All was "
+                        "rolled back. Give optimizer=None, and make a new optimizer after the cure.",
+                        slug="proof-failed",
+                    )
             except BaseException:
                 rewrite.undo()
                 raise
@@ -128,13 +133,14 @@ class Revival:
     # ---- which units ------------------------------------------------------------------------------------------
 
     def _curable(self, wanted: list[Target]) -> list[Target]:
-        nodes = [gate.node for gate, _ in wanted]
+        nodes = [each.node for gate, _ in wanted for each in gate.applications]
         modes = {mode: self._program.values(nodes, mode) for mode in self._before} if self._exact else {}
         found = []
         for gate, units in wanted:
             why = {unit: gate.refusal(unit) or self._unfit_layer(gate) for unit in units}
             for mode, values in modes.items() if not gate.why else ():
-                fires = gate.rows(values[gate.node]).any(1).tolist()
+                rows = [each.rows(values[each.node]).any(1) for each in gate.applications]
+                fires = torch.stack(rows).any(0).tolist()
                 for unit in units:
                     if not why[unit] and fires[unit]:
                         why[unit] = f"it fires on the batch in {mode} mode: it is not dead on these data, or no longer"
@@ -186,25 +192,25 @@ class Revival:
             module = self._module(maker)
             fresh = DRAWS.fresh(module) if maker is gate.layer else {"weight": torch.ones(gate.units)}
             for name, parameter in module.named_parameters(recurse=False):
-                value = fresh["weight"][units].to(parameter) if name == "weight" else 0
-                rewrite.write(parameter, units, value)
+                axis = unit_axis(maker) if name == "weight" else 0
+                value = fresh["weight"].index_select(axis, torch.tensor(units)).to(parameter) if name == "weight" else 0
+                rewrite.write(parameter, (*[slice(None)] * axis, units), value)
 
     def _settle(self, targets: list[Target], rewrite: Rewrite) -> None:
         """Running statistics as the batch has them, then the bias at which a unit fires on half of the batch."""
         normed = [(gate, units) for gate, units in targets if self._running(gate) is not None]
-        values = self._program.values(gate.layer for gate, _ in normed if gate.layer is not None)
+        values = self._program.values(each.layer for gate, _ in normed for each in gate.applications)
         for gate, units in normed:
-            assert gate.layer is not None
-            assert gate.norm is not None
-            made, module = values[gate.layer].movedim(1, 0).flatten(1), self._module(gate.norm)
+            made = torch.cat([values[each.layer].movedim(1, 0).flatten(1) for each in gate.applications], 1)
+            module = self._module(gate.norm)
             rewrite.write(module.running_mean, list(units), made[list(units)].mean(1).to(module.running_mean))
             spread = made[list(units)].var(1, unbiased=made.shape[1] > 1)
             rewrite.write(module.running_var, list(units), spread.to(module.running_var))
-        values = self._program.values(gate.input for gate, _ in targets)
+        values = self._values(targets)
         for gate, units in targets:
             bias = next((b for m in gate.makers if (b := getattr(self._module(m), "bias", None)) is not None), None)
             if bias is not None:
-                middle = gate.rows(values[gate.input])[list(units)].float().quantile(0.5, dim=1)
+                middle = gate.inputs(values)[list(units)].float().quantile(0.5, dim=1)
                 rewrite.write(bias, list(units), -middle.to(bias))
 
     def _running(self, gate: Gate) -> Tensor | None:
@@ -212,28 +218,43 @@ class Revival:
             return None
         return getattr(self._module(gate.norm), "running_mean", None)
 
-    def _module(self, maker: Node) -> Any:
+    def _values(self, targets: list[Target]) -> dict[Node, Tensor]:
+        return self._program.values(each.input for gate, _ in targets for each in gate.applications)
+
+    def _module(self, maker: Node | None) -> Any:
+        assert maker is not None
         return self._program.model.get_submodule(path_of(maker))
 
     # ---- the proof --------------------------------------------------------------------------------------------
 
     def _measure(self, targets: list[Target]) -> Shares:
         shares = Shares()
-        values = self._program.values(gate.input for gate, _ in targets)
+        values = self._values(targets)
         for gate, units in targets:
-            firing = (gate.rows(values[gate.input]) > 0).double().mean(1).tolist()
+            firing = (gate.inputs(values) > 0).double().mean(1).tolist()
             shares.fires |= {(gate.place, unit): firing[unit] for unit in units}
         gradients = self._gradients({reader.weight for gate, _ in targets for reader in gate.readers})
-        for gate, units in targets:
+        for gate, units in reversed(targets):  # later ones first: an earlier one may be read by these alone
             for unit in units:
                 shares.reached[gate.place, unit] = any(
-                    gradients[reader.weight] is not None and bool(gradients[reader.weight][index].any())  # type: ignore[index]
+                    bool(gradients[reader.weight][index].any()) or self._is_revived(reader, index, targets, shares)
                     for reader in gate.readers
                     for index in reader.columns(unit, self._program.model.get_parameter(reader.weight))
                 )
         return shares
 
-    def _gradients(self, names: set[str]) -> dict[str, Tensor | None]:
+    @staticmethod
+    def _is_revived(reader: Reader, index: tuple[Any, ...], targets: list[Target], shares: Shares) -> bool:
+        """Whether weights of a reader make a unit that is revived too: its gradient comes once that one is read."""
+        rows = index[0] if isinstance(index[0], slice) else slice(None)
+        return any(
+            unit in range(gate.units)[rows] and shares.reached[gate.place, unit]
+            for gate, units in targets
+            if reader.node in [maker for each in gate.applications for maker in each.makers]
+            for unit in units
+        )
+
+    def _gradients(self, names: set[str]) -> dict[str, Tensor]:
         """Of a random sum of the outputs: no sum of theirs that a loss takes is special."""
         model, batch = self._program.model, self._program.batch
         parameters = {name: model.get_parameter(name) for name in names}
@@ -242,11 +263,12 @@ class Revival:
             torch.default_generator.manual_seed(0)
             result = model(*batch.args, **batch.kwargs)
             told = [x for x in torch.utils._pytree.tree_leaves(result) if isinstance(x, Tensor) and x.requires_grad]
+            zeros = {name: torch.zeros_like(p) for name, p in parameters.items()}
             if not told or not trained:
-                return dict.fromkeys(names)
+                return zeros
             total = sum((x.float() * torch.randn(x.shape).to(x.device)).sum() for x in told)
             found = torch.autograd.grad(total, list(trained.values()), allow_unused=True)
-        return dict.fromkeys(names) | dict(zip(trained, found, strict=True))
+        return zeros | {name: g for name, g in zip(trained, found, strict=True) if g is not None}
 
     # ---- what is said -----------------------------------------------------------------------------------------
 
@@ -263,6 +285,7 @@ class Revival:
             Check("outputs stay" if self._exact else "outputs", True, f"moved by {moved[0]:.1e} ({moved[1]:.1f} ulp)"),
             Check("units fire", True, f"on {rates[0]:.0%} to {rates[-1]:.0%} of the samples"),
             Check("a gradient reaches them", True, f"at all {len(rates)} units"),
+            *([Check("the optimizer begins anew", True, "at their weights")] if self._optimizer is not None else []),
         )
         modes = " and ".join(self._before)
         return Change(

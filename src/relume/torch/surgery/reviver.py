@@ -67,6 +67,12 @@ class TorchReviver:
         refuse_model(model)
         if optimizer is not None:
             refuse_optimizer(optimizer, ())
+            if not self._holds(model, optimizer):
+                raise CureError(
+                    f"The optimizer ({type(optimizer).__name__}) holds none of the parameters of "
+                    f"{type(model).__name__}. Give the one that trains it, or None: the first that steps it is taken.",
+                    slug="wrong-optimizer",
+                )
         self.model, self.optimizer, self.every = model, optimizer, every
         self.steps = 0
         self.changes: list[tuple[int, Change]] = []
@@ -115,11 +121,14 @@ class TorchReviver:
             self._guarded(self._revive if self._seen else self._prepare, optimizer)
 
     def _trains(self, optimizer: Optimizer) -> bool:
-        own = {id(p) for p in self.model.parameters()}
-        if any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        if self._holds(self.model, optimizer):
             self.optimizer = optimizer
-            return True
-        return False
+        return self.optimizer is optimizer
+
+    @staticmethod
+    def _holds(model: nn.Module, optimizer: Optimizer) -> bool:
+        own = {id(p) for p in model.parameters()}
+        return any(id(p) in own for group in optimizer.param_groups for p in group["params"])
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
         """The training goes on, whatever happens here."""

@@ -24,10 +24,12 @@ class Rewrite:
     def __init__(self, optimizer: Optimizer | None = None) -> None:
         self._optimizer = optimizer
         self._before: dict[int, tuple[Tensor, Tensor]] = {}
+        self._written: list[tuple[Tensor, Any]] = []
 
     def write(self, tensor: Tensor, index: Any, value: Any) -> None:
         """``tensor[index] = value``; the optimizer's state of a parameter's entries begins anew."""
         self._put(tensor, index, value)
+        self._written.append((tensor, index))
         for name, state in self._state(tensor):
             if name not in _STARTS_AT_ZERO:
                 raise CureError(
@@ -36,6 +38,10 @@ class Rewrite:
                     slug="wrong-optimizer",
                 )
             self._put(state, index, 0)
+
+    def is_anew(self) -> bool:
+        """Whether the optimizer has forgotten all that it knew of what was written."""
+        return not any(bool(state[index].any()) for tensor, index in self._written for _, state in self._state(tensor))
 
     def undo(self) -> None:
         """Put everything back."""

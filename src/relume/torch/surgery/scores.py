@@ -5,6 +5,7 @@ Tensors are (units,) or (units, samples), on the device of the training; nothing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -176,4 +177,4 @@ class ContinualBackprop:
         self._utility[units] = 0
 
     def _corrected(self, running: Tensor) -> Tensor:
-        return running / (1 - self._decay ** self.age.clamp(min=1))
+        return running / -torch.expm1(self.age.clamp(min=1) * math.log(self._decay))  # 1 - decay^age loses digits

@@ -20,7 +20,7 @@ from relume.torch.specs import to_spec
 from relume.torch.surgery.calls import Call, SwappedMethod, calls_of
 from relume.torch.surgery.gates import gates
 from relume.torch.surgery.program import Program, path_of
-from relume.torch.surgery.refusals import refuse_model, refuse_optimizer
+from relume.torch.surgery.refusals import refuse_optimizer
 from relume.torch.surgery.rest import Batch, at_rest, distance, outputs
 from relume.torch.watching.calls.functions import ACTIVATION_CALLS
 
@@ -97,7 +97,6 @@ def swap(
     **params: Any,
 ) -> Change:
     """See :func:`relume.swap`."""
-    refuse_model(model)
     if optimizer is not None:
         refuse_optimizer(optimizer, model.named_parameters())
     words = [where] if isinstance(where, str) else list(where)
@@ -291,6 +290,10 @@ class _Swap:
         checks = [
             Check("new activations are in place", not missing, f"{len(self.made) - len(missing)} of {len(self.made)}")
         ]
+        groups = self._optimizer.param_groups if self._optimizer is not None else []
+        held = {id(p) for group in groups for p in group["params"]}
+        if groups and any(id(p) not in held for _, new in self.made for p in new.parameters()):
+            raise CureError("The swap was rolled back: the optimizer does not hold the slopes.", slug="proof-failed")
         if given is not None:
             applied = self._applied(given)
             idle = [where for where, new in self.made if id(new) not in applied]

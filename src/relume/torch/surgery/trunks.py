@@ -1,4 +1,4 @@
-"""Residual trunks: a unit that sums add to can only be cut out of all that the sums join."""
+"""Residual trunks: a unit that sums add to, or products multiply, can only be cut out of all that they join."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import torch
 from torch.fx import Node
 
 from relume.torch.surgery.channels import Channels, follow
-from relume.torch.surgery.gates import Gate, axis_of, makers_of, unfit_maker
+from relume.torch.surgery.gates import Gate, axis_of, makers_of, refuse_shared, unfit_maker
 from relume.torch.surgery.program import Program, path_of, shape_of
 
 
 def trunk(program: Program, gate: Gate) -> Gate | None:
-    """The gate with all that the sums behind it join: their makers as carriers, the readers of all.
+    """The gate with all that the sums and products behind it join: their makers as carriers, the readers of all.
 
-    None without a sum, or if a maker has other units or weights that cannot be cut.
+    None if there is none, or if a maker has other units or weights that cannot be cut.
     """
     waiting, seen = [gate.makers[-1]], [*gate.makers]
     found = dataclasses.replace(gate, readers=[], carriers=[], stops={})
     read: set[Node] = set()
     while waiting:
         maker = waiting.pop()
-        if unfit_maker(program, maker) or shape_of(maker)[axis_of(maker)] != gate.units:
+        if unfit_maker(program, maker, {maker}) or shape_of(maker)[axis_of(maker)] != gate.units:
             return None
         route = follow(program, maker, Channels(axis_of(maker), torch.arange(gate.units)), carry=True, join=True)
         found.stops |= route.stops
@@ -39,6 +39,7 @@ def trunk(program: Program, gate: Gate) -> Gate | None:
                     seen.append(each)
                     waiting.append(each)
                     found.carriers.append((each, Channels(axis_of(each), torch.arange(gate.units))))
+    refuse_shared(program, found)
     return found
 
 

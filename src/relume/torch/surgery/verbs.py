@@ -9,6 +9,7 @@ import torch
 
 from relume.torch.surgery.certify import certify as certify
 from relume.torch.surgery.prune import prune as prune
+from relume.torch.surgery.refusals import refuse_model as refuse_model
 from relume.torch.surgery.revive import revive as revive
 from relume.torch.surgery.revive import revive_at as revive_at
 from relume.torch.surgery.reviver import TorchReviver

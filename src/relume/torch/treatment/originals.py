@@ -18,8 +18,11 @@ import relume.torch.functional
 from relume.torch.family import FAMILY, callees
 from relume.torch.watching.calls.functions import ACTIVATION_CALLS
 
-STEMS = tuple(name for name, member in FAMILY.items() if not member.gate)
+STEMS = tuple(name for name in FAMILY if name not in ("hardsigmoid", "softmax"))
 """The activations that a trial replaces."""
+
+GATES = frozenset(name for name in STEMS if FAMILY[name].gate)
+"""Of them, those that are mostly gates or outputs."""
 
 _ALIASES = {"hardtanh": "relu6"}
 

@@ -50,6 +50,8 @@ _HIDES_NOTHING = _SUMS | {torch.stack, torch.cat, torch.concat, torch.concatenat
 _WAKING = frozenset({*ACTIVATION_CALLS, *LAYER_CALLS, *MATMUL_CALLS, *NORM_CALLS, *RECURRENT_CALLS})
 _NONE: frozenset[Any] = frozenset()
 _NOT_WRITTEN = "it is not written as an activation; write F.relu to have it replaced"
+_PRODUCTS = frozenset("mul mul_ multiply multiply_ __mul__ __rmul__ __imul__ lerp lerp_".split())
+_A_GATE = "it is mostly a gate or an output, and other activations lie between the layers"
 _NOT_HIDDEN = "its result reaches no parameterised layer: taken for an output or a part of the loss"
 
 
@@ -189,9 +191,12 @@ class _Surveyor(CallObserver):
     def found(self) -> Iterator[SwapSite]:
         """The sites, each with whether it is hidden; a module that is hidden at one of its calls is so at all."""
         modules = {self._found[key].owner for key in self._hidden if self._found[key].alone} - {None}
+        mixed = any(self._found[key].activation not in originals.GATES for key in self._hidden)
         for key, site in self._found.items():
             is_hidden = key in self._hidden or (site.alone and site.owner in modules)
             why = site.why or ("" if is_hidden else _NOT_HIDDEN)
+            if not why and mixed and site.activation in originals.GATES:
+                why = _A_GATE
             yield replace(site, hidden=not why, why=why)
 
     def forget_the_dead(self) -> None:
@@ -217,6 +222,8 @@ class _Surveyor(CallObserver):
         marks = self._marks_of(args, kwargs)
         if marks and not marks <= self._hidden and self._is_layer(func, args, kwargs):
             self._hidden |= marks
+        if marks and getattr(func, "__name__", "") in _PRODUCTS and sum(1 for _ in _tensors(args, kwargs)) > 1:
+            marks = frozenset(key for key in marks if self._found[key].activation not in originals.GATES)
         out = super().__torch_function__(func, types, args, kwargs)
         if func is torch.rnn_relu_cell:
             self.say("nn.RNNCell(nonlinearity='relu')", sys._getframe(1), "PyTorch computes it inside one call")

@@ -239,7 +239,7 @@ class TorchProbe:
         """Put it back after a :meth:`hide`."""
         at, self._compiled_at = self._compiled_at, None
         if at is not None and not self.sites.graphs:
-            why = "it was compiled before the watching began; begin to watch before its first call"
+            why = "it was compiled before the watching began; start watching before its first call"
             self._guarded(self.sites.say, "torch.compile", at, why)
         self._looking.show()
 

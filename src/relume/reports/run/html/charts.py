@@ -15,7 +15,7 @@ from relume.theme import Chart, colour, dash
 from relume.theme.palette import token
 
 MOST_LINES = 5
-"""Sites with a line of their own beside that of all: more could not be told apart."""
+"""Sites with their own line in addition to the total: more could not be told apart."""
 
 MOST_POINTS = 200
 """Points of a line: more would not show."""
@@ -24,10 +24,10 @@ MOST_DOTS = 60
 """Points of a line that are marked, and say their numbers when pointed at."""
 
 FEW = 6
-"""Up to so many things an axis has a mark for each number."""
+"""Up to this many, an axis has a mark for each number."""
 
 WIDE = 1_000
-"""Losses that differ by more than this factor are drawn on a scale of logarithms: a line would lie on the axis."""
+"""Losses that differ by more than this factor are drawn on a log scale; otherwise the curve would lie on the axis."""
 
 EXTENT = 64
 """Of the axes at the left, in points, so that charts under each other have their steps under each other."""
@@ -38,7 +38,7 @@ Rows = list[dict[str, Any]]
 def timeline(clock: Timeline, sites: Sequence[Judged], names: Mapping[str, str], of: str = "") -> list[Chart]:
     """What happened over the steps of a clock and at its sites: dead units, learning rates that change, loss.
 
-    ``of``: what the clock steps, for the titles, where there are several.
+    ``of``: what the clock steps, for the titles, if there are several.
     """
     found = [_deaths(clock, sites, names), _rates(clock), _loss(clock)]
     told = f" of {of}" if of else ""
@@ -100,7 +100,7 @@ def _dead_at(sites: Sequence[Judged], steps: Sequence[int]) -> list[int]:
 
 
 def dead_over_steps(findings: Findings) -> list[tuple[int, int]]:
-    """(step, dead units of all sites from there on) of a run; the sites of several optimizers by their own steps."""
+    """(step, dead units of all sites from that step) of a run; the sites of several optimizers by their own steps."""
     hit = [judged for judged in findings.sites if judged.events]
     last = max([findings.run["steps"], *(step for judged in hit for _, step, _ in judged.events)])
     steps = _thinned(sorted({0, last, *(step for judged in hit for _, step, _ in judged.events)}))
@@ -110,7 +110,7 @@ def dead_over_steps(findings: Findings) -> list[tuple[int, int]]:
 
 
 def _thinned(steps: Sequence[int]) -> list[int]:
-    """At most so many steps as a chart is wide; the first and the last stay."""
+    """At most one step per point of the chart's width; the first and the last stay."""
     if len(steps) <= MOST_POINTS:
         return list(steps)
     return [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, MOST_POINTS).round().astype(int))]
@@ -187,7 +187,7 @@ def _loss(clock: Timeline) -> Chart | None:
 def _curve(clock: Timeline) -> dict[str, Any]:
     """The loss as it was: a line with a gap at each loss that is not finite, and a band from the lowest to the highest.
 
-    A mark stands at the first step whose loss was not finite.
+    A mark shows the first step whose loss was not finite.
     """
     rows: Rows = []
     piece = 0
@@ -279,7 +279,7 @@ def lines(
     top: int | None = None,
     steps: bool = False,
 ) -> dict[str, Any]:
-    """Lines told apart by color and dash, with a legend where there are several, and points to point at.
+    """Lines told apart by color and dash, with a legend if there are several, and points to point at.
 
     ``steps``: numbers stay until they change. ``top``: so do these, the largest of counts, which are drawn from 0.
     """

@@ -19,13 +19,13 @@ from relume.reports.run.states import STATES
 from relume.theme import Chart
 
 MOST_DRAWN = 12
-"""Sites with a section of their own."""
+"""Sites with their own section."""
 
 MOST_BARS = 24
 """Sites with a bar and a name in the strip; more become columns."""
 
 MOST_COLUMNS = 120
-"""Columns of the strip; where there are more sites, neighbors share one."""
+"""Columns of the strip; if there are more sites, neighbors share one."""
 
 MOST_CLOCKS = 3
 """Optimizers whose steps are drawn."""
@@ -34,7 +34,7 @@ MOST_UNSEEN = 100
 """Places that were not observed, in full."""
 
 MOST_COMMAND = 1000
-"""Letters of the command where it is told in full."""
+"""Most letters of a command shown in full."""
 
 PAGE = 25
 """Rows of the table at a time."""
@@ -84,7 +84,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Detail:
-    """All that is told of one site."""
+    """The section of one site."""
 
     row: Row
     judged: Judged

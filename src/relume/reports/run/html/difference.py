@@ -112,7 +112,7 @@ def _side(judged: Judged) -> Side:
 
 
 def _deaths(sides: Sequence[Findings], names: Sequence[str]) -> Chart | None:
-    """Dead units over the steps, a line for each run; None where nothing died in either."""
+    """Dead units over the steps, a line for each run; None if nothing died in either."""
     labels = [f"{letter}: {shown(name, 40)}" for letter, name in zip("AB", names, strict=True)]
     lines: Mapping[str, list[tuple[int, int]]] = {
         label: charts.dead_over_steps(side) for label, side in zip(labels, sides, strict=True)
@@ -136,6 +136,6 @@ def _deaths(sides: Sequence[Findings], names: Sequence[str]) -> Chart | None:
 
 
 def _at(points: Sequence[tuple[int, int]], step: int) -> int | str:
-    """How many were dead at a step; nothing behind the last one."""
+    """How many were dead at a step; nothing after the last one."""
     known = [dead for at, dead in points if at <= step]
     return known[-1] if known and step <= points[-1][0] else "–"

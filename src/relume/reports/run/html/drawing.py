@@ -15,10 +15,10 @@ MOST_CELLS = 4096
 """A grid of more units has several in a cell: more cells could not be told apart."""
 
 COLUMNS = ((128, 16), (512, 32), (2048, 64), (MOST_CELLS, 96))
-"""Up to so many cells, so many in a row."""
+"""(cells, cells per row): the first entry with enough cells counts."""
 
 SIDE = 18
-"""Of a cell where there is room, in points."""
+"""Of a cell if there is room, in points."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 """Two of them are a rate, as units.js reads it: from 0 to ``MOST_RATE``, which is 1, or ``UNKNOWN``."""

@@ -15,13 +15,13 @@ from relume.theme import Chart, environment, safe_json
 from relume.version import __version__
 
 IN_NOTEBOOK = 3
-"""Sites that have a section of their own there."""
+"""Sites with their own section there."""
 
 MOST_ROWS = 100
 """Sites in its table."""
 
 TABLE = "~rows of the table~"
-"""Where the rows of the table come in, when it is known how much room the rest has left."""
+"""Placeholder for the rows of the table, filled in when the room left for them is known."""
 
 
 def run_page(findings: Findings, sources: Sources | None = None, next_commands: Sequence[tuple[str, str]] = ()) -> str:
@@ -29,7 +29,7 @@ def run_page(findings: Findings, sources: Sources | None = None, next_commands: 
 
     Args:
         findings: what the doctor says of the run.
-        sources: where the lines of the user's source are read from; none are shown without it.
+        sources: where to read the lines of the user's source; without it none are shown.
         next_commands: what to type next, and what each is for.
 
     Raises: MissingExtra: altair or vl-convert-python is not installed.

@@ -68,7 +68,7 @@ class Sources:
     folders: Sequence[Path] = ()
 
     def files(self, sites: Sequence[Judged]) -> list[SourceFile]:
-        """The files of these sites, as many as a page can hold, those that lost most units first."""
+        """The files of these sites that fit in a page, those with the most lost units first."""
         marks: dict[str, dict[int, list[int]]] = {}
         for number, judged in enumerate(sites, 1):
             marks.setdefault(judged.site.file, {}).setdefault(judged.site.line, []).append(number)

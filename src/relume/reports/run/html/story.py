@@ -18,12 +18,12 @@ PLACES = 3
 """Sites that a sentence names; the others are counted."""
 
 UNIT_RULES = ("dead_unit", "born_dead", "rare_unit", "always_on", "one_sided", "stuck_high", "saturated", "non_finite")
-"""Of these the sentences on units tell."""
+"""States that the sentences on units mention."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The first lines of the report. ``tone`` is "bad", "warn", "good" or "none": a mark, beside the words."""
+    """The first lines of the report. ``tone`` is "bad", "warn", "good" or "none": a mark next to the words."""
 
     tone: str
     headline: str
@@ -60,7 +60,7 @@ def shown(text: object, most: int = MOST_LETTERS) -> str:
 
 
 def title(findings: Findings, most: int = MOST_LETTERS) -> str:
-    """The command that was watched, or what else was, in at most so many letters."""
+    """The command or other subject that was watched, in at most this many letters."""
     run = findings.run
     if wording.audited(findings):
         return shown(run["checkpoint"], most)
@@ -146,7 +146,7 @@ def _warned(findings: Findings) -> str:
 
 def _judged_on(findings: Findings) -> str:
     if wording.audited(findings):
-        return f"Judged by the checkpoint alone{wording.at_step(findings.run['steps'])}; nothing was run."
+        return f"Judged from the checkpoint only{wording.at_step(findings.run['steps'])}; nothing was run."
     examples = sorted(judged.examples for judged in findings.sites)
     span = f"{examples[0]:,}" if examples[0] == examples[-1] else f"{examples[0]:,} to {examples[-1]:,}"
     run = findings.run

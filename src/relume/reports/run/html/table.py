@@ -35,7 +35,7 @@ def columns(report: RunReport) -> list[Column]:
 
 
 def data(rows: Sequence[Row], shown: Sequence[Column], room: int) -> dict[str, Any]:
-    """The rows for the script, the worst first, in at most so many bytes; a text that was there is its number."""
+    """The rows for the script, the worst first, in at most ``room`` bytes; a repeated text is its number."""
     texts: dict[str, int] = {}
     told: list[list[Any]] = []
     for row in rows:

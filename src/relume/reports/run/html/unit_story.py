@@ -15,14 +15,14 @@ MOST_LETTERS = 60_000
 """Of a site's rates, one letter for each stretch and unit; of wider sites every second stretch, or every fourth."""
 
 MOST_DEATHS = 500
-"""Units of a site whose death is told."""
+"""Units of a site whose death is described."""
 
 MOST_CHANGES = 200
 """Changes of the learning rate that are drawn."""
 
 
 def story(judged: Judged, clock: Timeline | None) -> dict[str, Any] | None:
-    """What is told of the units of a site; None where their history is not known.
+    """The story of a site's units; None if their history is not known.
 
     Returns:
         ``ends``, ``rates``: the last step of each stretch, and a letter for each stretch and unit; ``steps``: of the
@@ -56,7 +56,7 @@ def _deaths(judged: Judged) -> dict[int, tuple[int, int, str, str]]:
 
 
 def _learning(clock: Timeline | None) -> list[tuple[int, float]]:
-    """The rate of the first parameter group, where it changes."""
+    """The learning rate of the first parameter group at each change."""
     if clock is None:
         return []
     changes = [(step, rates[0]) for step, rates in clock.rates if rates and np.isfinite(rates[0])]

@@ -34,12 +34,12 @@ Rows = list[dict[str, Any]]
 
 
 def name_of(activation: str, most: int = 28) -> str:
-    """A contender's name where there is little room."""
+    """A contender's name if there is little room."""
     return wording.short(activation, most)
 
 
 def metric(findings: StudyFindings) -> str:
-    """The metric's name where there is little room."""
+    """The metric's name if there is little room."""
     return wording.short(findings.design.metric, 40)
 
 
@@ -186,7 +186,7 @@ def pairs(findings: StudyFindings, prefix: str) -> Chart | None:
     x = _x("difference", f"difference in {metric(findings)}")
     y, shade = _y([name_of(verdict.activation) for verdict, _ in found]), _verdicts()
     tips = [{"field": "name", "title": "contender"}, {"field": "seed"}, {"field": "difference", "format": ".4~g"}]
-    dots = {"type": "point", "filled": False, "size": 55, "strokeWidth": 1.8, "opacity": 0.9}
+    dots = {"type": "point", "filled": True, "size": 60, "opacity": 0.55}
     tick = {"type": "tick", "thickness": 3, "size": 22}
     spec = {
         "data": {"values": rows},
@@ -202,7 +202,7 @@ def pairs(findings: StudyFindings, prefix: str) -> Chart | None:
     return Chart(
         name=f"{prefix}pairs",
         title="Seed by seed",
-        description=f"Each of {len(seeds)} seeds is a ring, the mean a bar.",
+        description=f"Each of {len(seeds)} seeds is a dot, the mean a bar.",
         spec=spec,
         columns=("seed", BASELINE, *(name_of(verdict.activation) for verdict, _ in found)),
         rows=[

@@ -53,7 +53,7 @@ class StudyReport:
 
 
 def report(findings: StudyFindings, number: int, of: int) -> StudyReport:
-    """Sort what a study says into the sections of its report; it is the one of this number, of so many."""
+    """Sort the findings of a study into the sections of its report; it is study ``number`` of several."""
     lost = [trial for trial in findings.trials if trial.status != "finished"]
     prefix = f"study-{number}-"
     return StudyReport(
@@ -65,13 +65,14 @@ def report(findings: StudyFindings, number: int, of: int) -> StudyReport:
         sentence=wording.sentence(findings),
         rests_on=tuple(line for line in (wording.rests_on(findings), wording.looks(findings)) if line),
         notes=tuple(wording.notes(findings)),
-        tables=tuple(_tables(findings)) if findings.confirmed else (),
+        tables=tuple(_tables(findings)),
         charts=_charts(findings, prefix, f": {wording.short(findings.name, 30)}" if of > 1 else ""),
         edges=tuple(wording.short(verdict.activation) for verdict in wording.rows(findings) if verdict.at_edge),
         delta=findings.design.delta,
         failed=tuple(
             (
-                wording.short(trial.key.activation), str(trial.key.seed), f"×{trial.key.lr_factor:g}",
+                wording.short(trial.key.activation), str(trial.key.seed),
+                wording.learning_rate(findings, trial.key.lr_factor),
                 trial.key.stage, trial.status, wording.short(trial.error, 300),
             )
             for trial in lost[:MOST_FAILED]
@@ -113,17 +114,16 @@ def _tone(findings: StudyFindings) -> str:
 
 def _tables(findings: StudyFindings) -> list[Table]:
     names = wording.names(findings)
-    calls = ("", *(verdict.verdict for verdict in wording.rows(findings)))
+    calls = tuple(wording.calls(findings))
     found = []
-    for title, columns in (("quality", wording.quality(findings)), ("cost", wording.cost(findings))):
-        if columns:
-            rows = tuple((name, *(cells[row] for _, cells in columns)) for row, name in enumerate(names))
-            found.append(Table(title, (title, *(heading for heading, _ in columns)), rows, calls))
+    for title, columns in wording.tables(findings):
+        rows = tuple((name, *(cells[row] for _, cells in columns)) for row, name in enumerate(names))
+        found.append(Table(title, (title, *(heading for heading, _ in columns)), rows, calls))
     return found
 
 
 def _charts(findings: StudyFindings, prefix: str, of: str) -> dict[str, list[Chart]]:
-    """The charts of each section; ``of``: what their titles end with, to tell studies apart."""
+    """The charts of each section; ``of``: the end of their titles, which identifies the study."""
     single = {
         "differences": charts.differences(findings, prefix),
         "pairs": charts.pairs(findings, prefix),
@@ -168,7 +168,7 @@ def data(studies: Sequence[StudyFindings]) -> Any:
 
 
 def with_short_curves(data: Any, most: int) -> Any:
-    """The same data, with at most so many points of each curve."""
+    """The same data, with at most this many points per curve."""
     told = data["studies"] if "studies" in data else [data]
     short = [
         study | {"trials": [trial | {"curve": thinned(trial["curve"], most)} for trial in study["trials"]]}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -23,12 +24,15 @@ MOST_POINTS = 6000
 """Of all thin lines together: a report is to be mailed."""
 
 
+_STEPS = {"": "value, in the order of logging", "global_step": "step", "globalstep": "step", "iter": "iteration"}
+"""Words for what a curve's steps count; others are taken as the script prints them."""
+
 Curve = list[tuple[float, float]]
 T = TypeVar("T")
 
 
 def curves(findings: StudyFindings, prefix: str) -> list[Chart]:
-    """Of each contender beside the baseline: all seeds thin, their mean thick."""
+    """Each contender with the baseline: all seeds thin, their mean thick."""
     names = [verdict.activation for verdict in wording.rows(findings)][:MOST_CURVES] or [BASELINE]
     runs = {name: _curves(findings, findings.runs(name)) for name in (BASELINE, *names)}
     if not any(len(curve) > 1 for told in runs.values() for curve in told):
@@ -61,7 +65,7 @@ def _curve_chart(
             thin += [{"s": s, "v": v, "w": place, "r": f"{place}.{number}"} for s, v in thinned(curve, most)]
         thick += [{"s": s, "v": v, "w": place} for s, v in thinned(mean_curve(runs[who]), most)]
     ticks = {"tickCount": 5, "tickMinStep": 1, "format": "~s"}
-    x = {"field": "s", "type": "quantitative", "title": "step", "axis": ticks}
+    x = {"field": "s", "type": "quantitative", "title": _STEPS.get(findings.counter, findings.counter), "axis": ticks}
     y = {
         "field": "v", "type": "quantitative", "title": metric(findings),
         "axis": {"tickCount": 5, "format": ".3~g", "titleLimit": TITLE},
@@ -91,7 +95,7 @@ def _curve_chart(
         title="baseline" if name == BASELINE else f"{name_of(name)} and the baseline",
         description=f"{len(runs[name])} runs of {name_of(name)} thin, their mean thick.",
         spec=spec,
-        columns=("step", *(f"mean of {name_of(who)}" for who, _ in told)),
+        columns=(_STEPS.get(findings.counter, findings.counter), *(f"mean of {name_of(who)}" for who, _ in told)),
         rows=[
             (f"{step:g}", *(cell(means[who][step]) if step in means[who] else "" for who, _ in told))
             for step, _ in steps
@@ -114,7 +118,7 @@ def mean_curve(told: Sequence[Curve]) -> Curve:
 
 
 def thinned(curve: Sequence[T], most: int) -> list[T]:
-    """At most so many points, the first and the last among them."""
+    """At most this many points, including the first and the last."""
     if len(curve) <= most:
         return list(curve)
     return [curve[round(i * (len(curve) - 1) / (most - 1))] for i in range(most)]
@@ -124,7 +128,7 @@ def thinned(curve: Sequence[T], most: int) -> list[T]:
 
 
 def rates(findings: StudyFindings, prefix: str) -> Chart | None:
-    """What each contender reached at each learning rate, on the seeds that served the choice alone."""
+    """What each contender reached at each learning rate, on the seeds used only for this choice."""
     found = _means(findings)
     factors = sorted({factor for _, factor in found})
     if len(factors) < 2:
@@ -143,13 +147,18 @@ def rates(findings: StudyFindings, prefix: str) -> Chart | None:
         name=f"{prefix}rates",
         title="Learning rates that were tried",
         description="The chosen rate of each has a dot.",
-        spec=_rates_spec(rows, [name_of(name) for name in names], factors, _tuned_by(findings)),
-        columns=("contender", *(f"×{factor:g}" for factor in factors), "chosen"),
+        spec=_rates_spec(
+            rows,
+            [name_of(name) for name in names],
+            {f: wording.learning_rate(findings, f) for f in factors},
+            _tuned_by(findings),
+        ),
+        columns=("contender", *(wording.learning_rate(findings, factor) for factor in factors), "chosen"),
         rows=[
             (
                 name_of(name),
                 *(cell(found[name, factor]) if (name, factor) in found else wording.NONE for factor in factors),
-                f"×{chosen[name]:g}" if math.isfinite(chosen.get(name, math.nan)) else wording.NONE,
+                wording.learning_rate(findings, chosen.get(name, math.nan)),
             )
             for name in names
         ],
@@ -158,11 +167,12 @@ def rates(findings: StudyFindings, prefix: str) -> Chart | None:
     )
 
 
-def _rates_spec(rows: Rows, names: Sequence[str], factors: Sequence[float], title: str) -> dict[str, Any]:
+def _rates_spec(rows: Rows, names: Sequence[str], labels: Mapping[float, str], title: str) -> dict[str, Any]:
     """A line a contender over the factors, with a dot at the one that was chosen."""
     x: dict[str, Any] = {
         "field": "factor", "type": "quantitative", "title": "learning rate, times the script's own",
-        "scale": {"type": "log", "domain": [factors[0], factors[-1]]}, "axis": {"values": factors, "format": "~g"},
+        "scale": {"type": "log", "domain": [min(labels), max(labels)]},
+        "axis": {"values": list(labels), "labelExpr": f"{_text(labels)}[datum.value]", "labelOverlap": True},
     }  # fmt: skip
     axis = {"tickCount": 5, "format": ".3~g", "titleLimit": TITLE}
     y = {"field": "value", "type": "quantitative", "title": title, "scale": {"zero": False}, "axis": axis}
@@ -189,6 +199,11 @@ def _rates_spec(rows: Rows, names: Sequence[str], factors: Sequence[float], titl
         "encoding": {"x": x, "y": y, "color": shade, "tooltip": tips},
     }
     return {"data": {"values": rows}, "layer": [line, dot]}
+
+
+def _text(labels: Mapping[float, str]) -> str:
+    """Labels by their values, as an expression of Vega."""
+    return json.dumps({repr(value).removesuffix(".0"): label for value, label in labels.items()}, ensure_ascii=False)
 
 
 def _tuned_by(findings: StudyFindings) -> str:

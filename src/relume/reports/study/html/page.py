@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 MOST_DATA = 300_000
-"""Bytes of a study's data that stand in the page as they are; more are packed."""
+"""Bytes of a study's data that are not packed; more are."""
 
 MOST_PACKED = 450_000
-"""Of them packed; more are told with shorter curves."""
+"""Bytes after packing; more get shorter curves."""
 
 SHORTER = (1000, 200, 40, 8, 1)
 """Points of a curve, where all of them are too many."""
@@ -43,7 +43,7 @@ def study_page(studies: Sequence[StudyFindings]) -> str:
 
 
 def _data(studies: Sequence[StudyFindings]) -> tuple[Markup, int | None]:
-    """The data as JSON; where they are too large even packed, with curves of so many points, which is returned too."""
+    """The data as JSON, and the points per curve if the curves had to be shortened."""
     whole = contents.data(studies)
     for most in (None, *SHORTER):
         text = safe_json(whole if most is None else contents.with_short_curves(whole, most))

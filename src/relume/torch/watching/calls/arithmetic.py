@@ -19,7 +19,7 @@ from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.units.following import Follower
 from relume.torch.watching.units.values import Values
 
-WHY = "it is written as arithmetic and is not the same as a ReLU; one call, such as F.leaky_relu(x), would be judged"
+WHY = "it is written as arithmetic that is not a ReLU; a single call, such as F.leaky_relu(x), would be judged"
 
 _MOST_ZEROS = 1 << 16
 """Elements of a tensor on the CPU that are read to see whether all are 0 (20 µs)."""

@@ -49,11 +49,13 @@ class GraphCall(NamedTuple):
     def unfit(self, tag: Tag, assumed: bool) -> str:
         """Why it is not judged, "" where it is; ``assumed``: its tag did not come from a layer."""
         if not self.x.dtype.is_floating_point:
-            return f"its tensor is {str(self.x.dtype).removeprefix('torch.')}; units are judged on floating numbers"
+            return (
+                f"its tensor is {str(self.x.dtype).removeprefix('torch.')}; units are judged on floating-point numbers"
+            )
         if not self.x.ndim or (assumed and self.applied.clamp):
             return "its input does not come from a layer"
         if not tag.direct:
-            return "it follows arithmetic with plain numbers: taken for a part of the loss"
+            return "it follows arithmetic with plain numbers, so it is taken as part of the loss"
         return ""
 
 

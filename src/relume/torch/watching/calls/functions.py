@@ -108,20 +108,20 @@ ACTIVATION_CALLS: dict[Callable[..., Any], Reading] = {
 }
 """Every call that applies an activation which relume defines (softmax has no units to judge)."""
 
-_BOTH_SIDES = "it is flat around 0 and steep on both sides, so that a unit that gives 0 is not stuck there"
-_NO_FLAT_SIDE = "its slope never vanishes on one side alone, so that no unit of it is dead"
-_GATED = "half of its input gates the other half: its output has no pre-activation of its own"
+_BOTH_SIDES = "it is flat around 0 and steep on both sides, so a unit that outputs 0 is not stuck there"
+_NO_FLAT_SIDE = "its slope never vanishes on only one side, so its units cannot die"
+_GATED = "half of its input gates the other half, so its output has no pre-activation"
 
 UNJUDGED_CALLS: dict[Callable[..., Any], tuple[str, str]] = {
     F.glu: ("glu", _GATED),
-    F.logsigmoid: ("logsigmoid", "it is a loss's: the units whose slope vanishes are those that are right"),
+    F.logsigmoid: ("logsigmoid", "it belongs to a loss: the units whose slope vanishes are those that are right"),
     F.softsign: ("softsign", _NO_FLAT_SIDE),
     F.tanhshrink: ("tanhshrink", _BOTH_SIDES),
     F.hardshrink: ("hardshrink", _BOTH_SIDES),
     F.softshrink: ("softshrink", _BOTH_SIDES),
     torch._transformer_encoder_layer_fwd: (
         "relu or gelu in TransformerEncoderLayer's fast path",
-        "it is not among relume's activations",
+        "relume does not know this activation",
     ),
 }
 """Activations that are not judged: what the report calls them, and why."""

@@ -218,7 +218,7 @@ class CallObserver(TorchFunctionMode):
             return None
         tag = self.tags.of(x)
         if tag is PARAMETER or (type(x) is not Tensor and isinstance(x, Parameter)):
-            self._probe.sites.unjudged(written(call), frame, "it works on a parameter, not on what a layer gives")
+            self._probe.sites.unjudged(written(call), frame, "its input is a parameter, not the output of a layer")
             return None
         return self._count_input(applied, call, args, x, tag, frame)
 

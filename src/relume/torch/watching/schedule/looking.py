@@ -38,7 +38,7 @@ class State(Enum):
     LEAN = "the global hook, or the mode inside modules' calls"
     WIDE = "the mode, from the first forward to the optimizer's step"
     HIDDEN = "nothing for the moment: PyTorch is about to do something that must not see the mode"
-    ENDING = "nothing any more: the look has cost much, and its step goes on"
+    ENDING = "nothing any more: the look was expensive, and its step continues"
 
 
 def compiles() -> bool:

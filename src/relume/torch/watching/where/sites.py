@@ -244,7 +244,7 @@ class Sites:
         self._roots.add(root)
         for path, part in scripted_parts(root):
             name = ".".join(text for text in self.trees.name(root, part, path) if text)
-            why = "it is scripted or traced: TorchScript's code is not seen; watch it before it is scripted"
+            why = "it is scripted or traced, and relume cannot see TorchScript code; watch it before it is scripted"
             self._listener.not_observed("torch.jit", name, why)
 
     def say(self, what: str, place: places.Place, why: str) -> None:
@@ -344,7 +344,7 @@ class Sites:
     def _unfit(self, applied: Applied, x: Tensor, tag: Tag, assumed: bool, place: places.Place) -> str:
         """Why a call is not judged, "" where it is."""
         if not x.dtype.is_floating_point:
-            return f"its tensor is {str(x.dtype).removeprefix('torch.')}; units are judged on floating numbers"
+            return f"its tensor is {str(x.dtype).removeprefix('torch.')}; units are judged on floating-point numbers"
         if type(x) not in (Tensor, Parameter) or x.layout is not torch.strided or x.device.type == "meta":
             return f"its tensor is a {type(x).__name__} ({x.layout}, {x.device.type}), not a plain one"
         if torch._C._functorch.is_functorch_wrapped_tensor(x):
@@ -355,9 +355,9 @@ class Sites:
         if assumed and (applied.clamp or root is None or next(root.parameters(), None) is None):
             return "its input does not come from a layer"
         if not tag.direct and (root is None or not layer_name(self.trees, root, tag)):
-            return "it follows arithmetic outside the model: taken for a part of the loss"
+            return "it follows arithmetic outside the model, so it is taken as part of the loss"
         if assumed and self._too_many_widths(place):
-            return "its width changes from call to call, and the layer before it is not known"
+            return "its width changes between calls, and the layer before it is unknown"
         return ""
 
     def _too_many_widths(self, place: places.Place) -> bool:
