@@ -133,7 +133,7 @@ def test_a_module_and_a_call_are_swapped_as_by_hand_to_the_bit_and_slopes_do_not
 def test_an_activation_that_is_no_call_of_its_own_is_listed_as_not_swapped(relume, tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT.replace("self.act(self.a(x))", "self.a(x).clamp(min=0)"))
     ran = relume("run", "--swap", "relu=elu", "train.py")
-    assert "Left alone: Net@train.py:16: relu: Tensor.clamp is not replaced." in ran.stderr
+    assert "Not changed: Net@train.py:16: relu: Tensor.clamp is not replaced." in ran.stderr
     assert "Swapped relu → elu: Net@train.py:17." in ran.stderr
 
 
