@@ -28,7 +28,6 @@ BETTER = {
     r"\b(is|are) told\b": "is given, is reported",
     r"\btells? of\b": "mentions, contains",
     r"\bof (theirs|before)\b": "their; earlier",
-    r"\bas (it stands|they stand)\b": "unchanged",
     r"\bgo(es)? on\b": "continues",
     r"\bcome to (its|their) end\b": "finish",
     r"\bno longer there\b": "gone",

@@ -94,7 +94,7 @@ def test_an_older_plan_is_replaced_and_another_file_is_not(file):
     write_plan(Plan({"file": "b"}), file)
     assert read_plan(file).of == {"file": "b"}
     file.write_text("mine", encoding="utf-8")
-    with pytest.raises(PlanError, match="is no plan"):
+    with pytest.raises(PlanError, match="is not a plan"):
         write_plan(PLAN, file)
     assert file.read_text(encoding="utf-8") == "mine"
 

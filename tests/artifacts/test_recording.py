@@ -221,7 +221,7 @@ def test_memory_is_saved_to_the_same_recording(path, rng):
 def test_save_overwrites_nothing_of_anothers(tmp_path, rng):
     writer = RecordingWriter(None)
     (tmp_path / "notes.txt").write_text("precious")
-    with pytest.raises(RecordingError, match=r"notes\.txt exists and is no recording.*\[recording-in-the-way\]"):
+    with pytest.raises(RecordingError, match=r"notes\.txt exists and is not a recording.*\[recording-in-the-way\]"):
         writer.save(tmp_path / "notes.txt")
     assert (tmp_path / "notes.txt").read_text() == "precious"
     with pytest.raises(RecordingError, match=r"Cannot write .*absent/x\.relume.*\[recording-not-writable\]"):

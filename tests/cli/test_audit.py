@@ -66,7 +66,7 @@ def test_reports_take_a_checkpoint(relume, checkpoint, tmp_path):
     assert relume("report", checkpoint, "--md")[1] == relume("audit", checkpoint, "--md")[1]
     assert relume("report", checkpoint, "--html", tmp_path / "a.html")[0] == Exit.DONE
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
-    assert "Judged judged from the checkpoint only, at step 120" in page
+    assert "Judged from the checkpoint only, at step 120" in page
     assert "last.pt:0" not in page
     assert str(tmp_path) not in page
 

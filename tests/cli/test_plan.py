@@ -31,7 +31,7 @@ def test_a_plan_is_written_edited_and_shown_again(relume, run, tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps(told), encoding="utf-8")
     shown = relume("plan", tmp_path / "plan.json")[1]
     assert "1 action for 2 of 2 dead units" in shown
-    assert "apply elu here instead" in shown
+    assert "use elu here instead" in shown
 
 
 def test_json_is_what_is_written(relume, run, tmp_path):

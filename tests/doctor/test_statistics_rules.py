@@ -105,7 +105,7 @@ def test_a_gradient_that_is_mostly_noise_is_no_finding_while_the_loss_falls():
     assert "noisy_gradient" not in found_with((2.0, 1.9, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3), noisy)
     assert "noisy_gradient" not in found_with((), noisy)
     assert (
-        "(2 at first, 2.05 at last)"
+        "(2 at first, 2.05 at the end)"
         in found_with((2.0, 2.0, 1.0, 3.0, 2.0, 2.0, 2.0, 2.1), noisy)["noisy_gradient"].evidence
     )
 
