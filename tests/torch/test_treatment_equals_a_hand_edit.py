@@ -55,4 +55,9 @@ def test_a_hinge_loss_is_left_alone_and_listed(answers):
 
 def test_only_one_kind_is_replaced_where_it_is_asked_for(answers):
     treated, _ = answers["gan"]["runs"]["elu"]
-    assert treated["not_swapped"] == ["nn.ReLU", "nn.ReLU", *["F.softplus"] * 3]  # the last three are the loss's
+    assert treated["not_swapped"] == [
+        "nn.ReLU",
+        "nn.ReLU",
+        "nn.Tanh",
+        *["F.softplus"] * 3,
+    ]  # the last three are the loss's

@@ -123,6 +123,7 @@ class Swapping(Replacement):
         self._routes = Routes(plan, self.sites, unknown=not only or _names_a_kind(only))
         self._act, self._placed = made_of(contender, self.sites, seed)
         self.learned: Learned | None = None if self._placed is None else self._placed.learned
+        self._inside: list[None] = []  # not empty while the user's own contender computes
 
     @property
     def stems(self) -> set[str]:
@@ -139,7 +140,8 @@ class Swapping(Replacement):
         mixed = any(site.activation == stem and site not in self.sites for site in self._plan.sites)
         act, placed, routes = self._act, self._placed, self._routes
         hardtanh = is_hardtanh(original)
-        if act is not None and not mixed and not hardtanh:
+        own_code, inside = bool(self.contender.target), self._inside
+        if act is not None and not mixed and not hardtanh and not own_code:
             return lambda input, *own, **named: act(input, inplace_of(*own, **named))
 
         def call(input: Tensor, *own: Any, **named: Any) -> Tensor:
@@ -159,7 +161,15 @@ class Swapping(Replacement):
             if not route.swapped:
                 return original(input, *own, **named)
             inplace = inplace_of(*own, **named)
-            return act(input, inplace) if act is not None else placed.call(input, inplace, route)
+            if not own_code:
+                return act(input, inplace) if act is not None else placed.call(input, inplace, route)
+            if inside:  # the user's contender applies itself what it replaces
+                return original(input, *own, **named)
+            inside.append(None)
+            try:
+                return act(input, inplace) if act is not None else placed.call(input, inplace, route)
+            finally:
+                inside.pop()
 
         def untraced(input: Tensor, *own: Any, **named: Any) -> Tensor:
             return decided(routes.at(outside_dynamo(sys._getframe())), input, *own, **named)
