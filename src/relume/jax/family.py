@@ -84,7 +84,7 @@ def _defined(name: str) -> Callable[[Any], Any]:
 
 def _softplus(x: jax.Array, beta: Any) -> jax.Array:
     z = beta * x
-    fits = z < np.inf  # it may be inf although x is not; there the slope of softplus would be nan
+    fits = z != np.inf  # it may be inf although x is not; there the slope of softplus would be nan
     return jnp.where(fits, jax.nn.softplus(jnp.where(fits, z, 0)) / beta, x)
 
 

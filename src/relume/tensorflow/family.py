@@ -27,7 +27,7 @@ def _squared(x: Any) -> Any:
 
 def _softplus(x: Any, beta: Any) -> Any:
     z = x * beta
-    fits = z < float("inf")  # it may be inf although x is not
+    fits = z != float("inf")  # it may be inf although x is not
     return tf.where(fits, tf.nn.softplus(tf.where(fits, z, tf.zeros_like(z))) / beta, x)
 
 
