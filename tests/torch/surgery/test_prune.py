@@ -328,6 +328,6 @@ def test_an_audit_of_another_model_is_refused(tmp_path):
     _, findings = audited_vgg(tmp_path)
     other, x = networks.ResNet().eval(), networks.images()
     before = bits(other)
-    with pytest.raises(CureError, match=r"vgg.pt has a layer features.1 with 8 units, ResNet has none"):
+    with pytest.raises(CureError, match=r"vgg.pt has a layer features.1 with 8 units, but ResNet has no"):
         relume.prune(other, findings, x)
     assert same(before, bits(other))

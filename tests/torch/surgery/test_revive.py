@@ -42,7 +42,7 @@ def same(one, other):
 
 
 def planted(kind, train):
-    torch.manual_seed(0)
+    torch.manual_seed(11)
     batch, paths = NETWORKS[kind]
     model = kind().train(train)
     kill(model, paths)
