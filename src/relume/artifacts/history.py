@@ -50,7 +50,7 @@ class Band(NamedTuple):
 
 
 def most_looks(units: int) -> int:
-    """How many looks a band may have: as many as a history has stretches, in the same bytes; 0 for wide sites."""
+    """The most looks that a band of this width may have, within the bytes of a history; 0 for wide sites."""
     looks = min(MOST_STRETCHES, MOST_BYTES // (len(Band._fields[1:]) * 2 * units)) if units else 0
     return looks if looks >= FEWEST_STRETCHES else 0
 

@@ -97,7 +97,7 @@ class Design:
             is better; None: as of the metric.
         delta: the smallest difference that would matter, in the metric's unit; None: not said.
         alpha: the error that all verdicts and looks share.
-        at_time: runs are also compared after so many seconds, beside the verdicts; "baseline": after the median of the
+        at_time: runs are also compared after this many seconds; "baseline": after the median of the
             baseline's; "" for no such comparison.
     """
 

@@ -197,7 +197,7 @@ def contest(own: Arm, base: Arm, terms: ContestTerms) -> Contest:
 
 
 def collapse_moves(arm: Arm, worst: float | None) -> float:
-    """How much the mean could drop by runs that collapse unnoticed, as many as the runs seen allow (95 %)."""
+    """The largest drop of the mean by collapsed runs that the runs seen do not rule out (95 %)."""
     if worst is None:
         return 0.0
     finished = arm.at_best[~np.isnan(arm.at_best)]

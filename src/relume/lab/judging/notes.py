@@ -21,7 +21,7 @@ class Stage:
 
     Attributes:
         study: its confirmation. ``look``: the current planned verdict; None before the first.
-        seeds: those behind the verdict, or those that the first look waits for.
+        seeds: those of the verdict, or those that the first verdict waits for.
         waiting: the contenders with unfinished runs up to these seeds.
         noise: the sentences of ``noise_notes``.
     """

@@ -273,7 +273,7 @@ def save(picture: Any, path: Path, width: float | None = None) -> None:
 
 
 def _sized(picture: Any, ending: str, width: float) -> bytes:
-    """The chart in a format, so many centimeters wide."""
+    """The chart in a format, with this width in centimeters."""
     import vl_convert
 
     svg: str = vl_convert.vegalite_to_svg(picture.to_dict())

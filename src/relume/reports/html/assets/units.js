@@ -1,5 +1,5 @@
 "use strict";
-// The grid of a site's units: the one under the pointer, or chosen with the arrow keys, is told beneath it, with the
+// The grid of a site's units: the one under the pointer, or chosen with the arrow keys, is described below it, with the
 // story of how often it fired over the steps.
 relume.units = (() => {
   const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
