@@ -149,7 +149,10 @@ def why_nothing(findings: Findings) -> str:
                 "The script took no training step: no optimizer step and no backward pass. "
                 "To watch a trained PyTorch model, use relume.watch(model, phase='all')."
             )
-        return "The script took no step that relume watches: in JAX, a function under jax.jit that takes gradients."
+        return (
+            "The script took no training step that relume watches: in JAX, a function under jax.jit that takes "
+            "gradients."
+        )
     return "relume saw training, but no supported activation in train mode."
 
 
