@@ -141,6 +141,8 @@ def why_nothing(findings: Findings) -> str:
         return "The checkpoint has no linear layer, convolution or batch normalization."
     if unfinished(findings):
         return "The run is not finished, or it was cut off before anything was written."
+    if run.get("exit") and not run["steps"]:
+        return f"The script ended with exit status {run['exit']} before its first training step."
     if not any(package in run for package in WATCHED):
         return "The script did not import PyTorch, TensorFlow, Keras or JAX."
     if not run["steps"]:
