@@ -12,7 +12,7 @@ import scipy.stats
 from statsmodels.stats.multitest import multipletests
 from world import Truth, World, design, run, truths
 
-from relume.artifacts.trial import BASELINE, Look, Trial, TrialKey
+from relume.artifacts.trial import BASELINE, InterimAnalysis, Trial, TrialKey
 from relume.errors import StudyError
 from relume.lab.judging import stats
 from relume.lab.judging.schedule import look_now
@@ -589,7 +589,7 @@ def test_a_later_look_has_a_smaller_part_of_the_error():
     asked = alone(["elu"], 8)
     shifted = trials({BASELINE: spread(8), "elu": spread(8, 1.2, 8)})
     p = scipy.stats.ttest_rel(spread(8, 1.2, 8), spread(8)).pvalue
-    spent = [Look(1, 4, ("elu",), "another question")]
+    spent = [InterimAnalysis(1, 4, ("elu",), "another question")]
     for looks, part in (([], 0.6), (spent, 0.2), (spent * 2, 0.1)):
         (one,) = judge(asked, shifted, looks)
         assert one.look == len(looks) + 1
@@ -606,7 +606,7 @@ def test_a_contender_left_out_later_still_counts_in_the_correction():
 
 def test_seeds_that_are_no_look_are_refused():
     runs = trials({BASELINE: spread(6), "elu": spread(6, 1, 8)})
-    looks = [Look(1, 4, ("elu",), "asked")]
+    looks = [InterimAnalysis(1, 4, ("elu",), "asked")]
     with pytest.raises(StudyError, match="not-a-look"):
         judge(alone(["elu"], 6), runs, looks)
 
@@ -702,4 +702,4 @@ def test_equivalence_is_corrected_for_contenders_and_look():
     runs = trials({BASELINE: base, "elu": near, "gelu": spread(8, 0, 16)})
     assert judge(one, runs)[0].verdict == "equivalent"
     assert judge(two, runs)[0].verdict == "undecided"
-    assert judge(one, runs, [Look(1, 4, ("elu",), "another question")])[0].verdict == "undecided"
+    assert judge(one, runs, [InterimAnalysis(1, 4, ("elu",), "another question")])[0].verdict == "undecided"

@@ -39,7 +39,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Edit:
+class SourceEdit:
     """The change of the user's source that does what a cure did.
 
     Attributes:
@@ -76,7 +76,7 @@ class Fixed:
     level: float
     tried: tuple[Tried, ...]
     untried: tuple[str, ...] = ()
-    edit: Edit | None = None
+    edit: SourceEdit | None = None
 
     @property
     def cure(self) -> Tried | None:

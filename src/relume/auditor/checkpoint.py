@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from relume.artifacts.tensor import Tensor
 from relume.auditor.adam import Moments, of_arrays, of_optimizer
-from relume.auditor.tree import Keys, Part
+from relume.auditor.tree import CheckpointFile, Keys
 from relume.errors import CheckpointError
 
 SORTED = (".safetensors", ".keras", ".h5", ".hdf5")
@@ -34,7 +34,7 @@ class Checkpoint:
     unread: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def assemble(parts: Sequence[Part], name: str) -> Checkpoint:
+def assemble(parts: Sequence[CheckpointFile], name: str) -> Checkpoint:
     """One checkpoint: its weights in one file or in shards, the optimizer's state next to them or in the same file.
 
     Raises: CheckpointError: there are no weights in it.

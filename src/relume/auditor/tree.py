@@ -29,7 +29,7 @@ class Optimizer(NamedTuple):
 
 
 @dataclass
-class Part:
+class CheckpointFile:
     """One file of a checkpoint.
 
     Attributes:
@@ -45,17 +45,17 @@ class Part:
     steps: list[int] = field(default_factory=list)
 
 
-def read_part(path: Path) -> Part:
+def read_part(path: Path) -> CheckpointFile:
     """Read a file and sort what is in it.
 
     Raises: CheckpointError: it cannot be read.
     """
-    part = Part(path)
+    part = CheckpointFile(path)
     _collect(files.read(path), (), part, set())
     return part
 
 
-def _collect(tree: Any, where: Keys, part: Part, met: set[int]) -> None:
+def _collect(tree: Any, where: Keys, part: CheckpointFile, met: set[int]) -> None:
     """Sort a tree into the part; a container seen before is skipped."""
     if isinstance(tree, Tensor) or (isinstance(tree, int) and not isinstance(tree, bool)):
         _sort(tree, where, part)
@@ -77,7 +77,7 @@ def _is_group(group: Any) -> bool:
     return isinstance(group, Mapping) and isinstance(group.get("params"), list)
 
 
-def _sort(value: Tensor | int, where: Keys, part: Part) -> None:
+def _sort(value: Tensor | int, where: Keys, part: CheckpointFile) -> None:
     keys = tuple(key for name in where for key in re.split(r"[./]", name) if key)
     counts = bool(keys) and keys[-1] in _STEPS
     if isinstance(value, int):

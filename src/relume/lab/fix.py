@@ -10,16 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from relume.artifacts.plan import Plan, read_plan, write_plan
+from relume.artifacts.plan import CurePlan, read_plan, write_plan
 from relume.artifacts.study import Study
 from relume.artifacts.survey import Survey
 from relume.artifacts.trial import BASELINE, Contender, Trial, TrialKey
-from relume.artifacts.tried import Edit, Fixed, Tried
+from relume.artifacts.tried import Fixed, SourceEdit, Tried
 from relume.doctor.cures import CURES
 from relume.errors import NothingToCompare, StudyError
 from relume.framework import FRAMEWORKS
 from relume.lab.campaign import Progress, Quiet
-from relume.lab.capture.metrics import TRAINING_LOSS, Found, Metric, infer_mode, mode_of, words
+from relume.lab.capture.metrics import TRAINING_LOSS, Metric, RunCurves, infer_mode, mode_of, words
 from relume.lab.contenders import parse_contenders
 from relume.lab.edits import edit_of
 from relume.lab.judging.checks import check_seeds
@@ -68,7 +68,7 @@ def metric_of(request: Request, survey: Survey) -> Request:
             return replace(request, metric=TRAINING_LOSS)
         if nothing.slug != "several-metrics" or request.metric:
             raise
-        found = Found(
+        found = RunCurves(
             {source: {n: list(curve) for n, curve in each.items()} for source, each in survey.sources.items()}
         )
         names = next(iter(found.candidates().values()))
@@ -105,7 +105,7 @@ class Search:
         """The plan made from the diagnosis."""
         return self.study.folder / f"plan-{self.study.generation}.json"
 
-    def diagnose(self) -> Plan:
+    def diagnose(self) -> CurePlan:
         """Why units die in the unchanged script, at its own seed; this is its first run.
 
         Raises: NothingToCompare: it failed, or no unit is dead.
@@ -123,7 +123,7 @@ class Search:
                     f"The script failed on its own ({trial.error or trial.status}). Run it with `python` first.",
                     slug="script-failed",
                 )
-            write_plan(Plan.from_dict(found["cures"]), file)
+            write_plan(CurePlan.from_dict(found["cures"]), file)
             self.study.save(trial)
         made = read_plan(file)
         first = next(trial for trial in self.study.trials() if trial.key == AS_IT_STANDS)
@@ -131,7 +131,7 @@ class Search:
             self._refuse(first, made)
         return made
 
-    def _refuse(self, first: Trial, made: Plan) -> None:
+    def _refuse(self, first: Trial, made: CurePlan) -> None:
         if first.dead_share is None:
             raise NothingToCompare(
                 "relume watched no activation in a training step of this script, or saw fewer than 300 examples. "
@@ -148,7 +148,7 @@ class Search:
         why = "; ".join(f"{each.site}: {each.why}" for each in made.open)
         raise NothingToCompare(f"No cure is known for these dead units. {why}.", slug="no-cure")
 
-    def propose(self, made: Plan) -> tuple[Contender, ...]:
+    def propose(self, made: CurePlan) -> tuple[Contender, ...]:
         """The cures that fit the diagnosis and this script, the cheapest first."""
         named = {action.cure for action in made.actions}
         known = {cure.name: cure for cure in CURES}
@@ -230,7 +230,7 @@ class Search:
             if self.study.claim(key):
                 yield key
 
-    def _edit(self, name: str, terms: CureTerms) -> Edit:
+    def _edit(self, name: str, terms: CureTerms) -> SourceEdit:
         """The edit that does what a cure did, confirmed by a run of the edited script."""
         contender = next(each for each in self.request.design.contenders if each.name == name)
         script = self.request.script
@@ -253,7 +253,7 @@ class Search:
         return _proven(made, ended[key], ended[AS_IT_STANDS._replace(activation=name)], terms)
 
 
-def _proven(made: Edit, edited: Trial, cured: Trial, terms: CureTerms) -> Edit:
+def _proven(made: SourceEdit, edited: Trial, cured: Trial, terms: CureTerms) -> SourceEdit:
     """The edit with its proof; without a diff if it does not do the same as the cure."""
     if edited.weights and edited.weights == cured.weights:
         return replace(made, proof="the edited script ends with the same weights as the cure's run, to the bit")
@@ -263,7 +263,7 @@ def _proven(made: Edit, edited: Trial, cured: Trial, terms: CureTerms) -> Edit:
             made, proof=f"{100 * share:.2g} % of the units are dead at the end of a run of the edited script"
         )
     seen = f"{100 * share:.2g} % of its units are dead" if share is not None else edited.error or edited.status
-    return Edit(why=f"an edit was made, but a run of the edited script did not do what the cure did ({seen})")
+    return SourceEdit(why=f"an edit was made, but a run of the edited script did not do what the cure did ({seen})")
 
 
 def design_of(request: Request, contenders: tuple[Contender, ...], metric: Metric) -> Request:

@@ -20,7 +20,7 @@ from relume.artifacts.swap_plan import IN_A_CHILD, NotSwapped, SwapPlan
 from relume.artifacts.trial import Design, Mode, Trial, TrialKey
 from relume.errors import NothingToCompare, StudyError
 from relume.framework import FRAMEWORKS
-from relume.lab.capture.metrics import Found, Metric, choose, infer_mode
+from relume.lab.capture.metrics import Metric, RunCurves, choose, infer_mode
 from relume.lab.judging.schedule import AS_IT_STANDS
 from relume.lab.trials.spec import Script, TrialSpec
 from relume.lab.trials.templates import fill
@@ -185,7 +185,9 @@ def settle(request: Request, survey: Survey) -> tuple[Design, Metric]:
     demand_sites(request, survey)
     _demand_rates(request, survey)
     _demand_seeds(request, survey)
-    found = Found({source: {n: list(curve) for n, curve in each.items()} for source, each in survey.sources.items()})
+    found = RunCurves(
+        {source: {n: list(curve) for n, curve in each.items()} for source, each in survey.sources.items()}
+    )
     tuned_by = choose(found, request.tune_metric).name if request.tune_metric else ""
     metric = choose(found, request.metric, tuned_by)
     design = replace(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from relume.artifacts.trial import BASELINE, Call, Design, Look, Trial
+from relume.artifacts.trial import BASELINE, Call, Design, InterimAnalysis, Trial
 from relume.lab.judging import stats
 from relume.lab.judging.checks import repeats_that_differ
 from relume.lab.judging.contest import Arm, Contest, collapse_moves
@@ -27,7 +27,7 @@ class Stage:
     """
 
     study: Confirmation
-    look: Look | None
+    look: InterimAnalysis | None
     seeds: int
     waiting: frozenset[str]
     noise: tuple[str, ...] = ()

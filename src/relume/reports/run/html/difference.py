@@ -22,13 +22,13 @@ MOST_DRAWN = 12
 
 
 @dataclass(frozen=True)
-class Side:
+class SiteInRun:
     """A site in one of the runs. ``call``: as it is written there."""
 
     call: str
     source: str
     counts: tuple[int, ...]
-    parts: tuple[drawing.Part, ...]
+    parts: tuple[drawing.Segment, ...]
     grid: drawing.Grid
 
 
@@ -39,7 +39,7 @@ class Pair:
     number: int
     name: str
     shift: Shift
-    sides: tuple[Side, Side]
+    sides: tuple[SiteInRun, SiteInRun]
     died: str
     lived: str
 
@@ -103,12 +103,12 @@ def _changed(shift: Shift) -> int:
     return len(shift.died or ()) + len(shift.lived or ())
 
 
-def _side(judged: Judged) -> Side:
+def _side(judged: Judged) -> SiteInRun:
     codes = states.codes(judged)
     counts = states.counts(codes)
     source = f"{judged.site.file}:{judged.site.line}" if judged.site.line else judged.site.file
     grid = drawing.grid(codes, judged.firing_rate)
-    return Side(shown(judged.site.call, 40), shown(source, 80), counts, drawing.bar(counts), grid)
+    return SiteInRun(shown(judged.site.call, 40), shown(source, 80), counts, drawing.bar(counts), grid)
 
 
 def _deaths(sides: Sequence[Findings], names: Sequence[str]) -> Chart | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relume.framework import Rows
-from relume.torch.watching.counts.tables import Batch, DeviceTable, Table, Vector, table_of
+from relume.torch.watching.counts.tables import DeviceTable, StagingBuffer, Table, Vector, table_of
 from relume.torch.watching.units.axes import Tag
 from relume.watching.bounds import Bounds
 
@@ -45,7 +45,7 @@ class Accumulator:
         self._shape: Any = None  # of the latest look's tensor,
         self._sliced: int | None = None  # how many of its examples are counted, None: all,
         self._extent = (0, 0)  # and the examples and samples of that
-        self._inputs, self._outputs = Batch(), Batch()
+        self._inputs, self._outputs = StagingBuffer(), StagingBuffer()
         self._begin()
 
     def _begin(self) -> None:
@@ -68,7 +68,7 @@ class Accumulator:
         """Count what the activation gave in the same look."""
         self._put(self._outputs, y, tag, step if self.bounds.by_output else None)
 
-    def _put(self, batch: Batch, x: Tensor, tag: Tag, step: int | None) -> None:
+    def _put(self, batch: StagingBuffer, x: Tensor, tag: Tag, step: int | None) -> None:
         """Put a small tensor by, and count a large one. With a step a look begins; ``x`` has the bounds' numbers."""
         if step is not None:
             if x.shape != self._shape:
@@ -98,7 +98,7 @@ class Accumulator:
             if batch:
                 self._count(batch, *batch.take())
 
-    def _count(self, batch: Batch, table: Table | DeviceTable, inner: int) -> None:
+    def _count(self, batch: StagingBuffer, table: Table | DeviceTable, inner: int) -> None:
         bounds, sums = self.bounds, []
         if batch is self._outputs:
             sums.append((self._magnitude, table.sums(None if bounds.never_negative else np.abs)))
