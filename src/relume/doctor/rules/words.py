@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from relume.artifacts.findings import Cause, Judged, died
+from relume.artifacts.numbers import percent
 from relume.doctor.causes import KINDS, OFFSET
 from relume.doctor.judge import bound
 
@@ -26,11 +27,6 @@ def died_on(examples: int) -> str:
     """``did not fire once in the last 387 examples (true rate below 0.8 %, 95 % confidence)``."""
     limit = percent(bound(examples))
     return f"did not fire once in the last {examples:,} examples (true rate below {limit}, 95 % confidence)"
-
-
-def percent(share: float) -> str:
-    """``5.5 %``: two digits, three from 10 %."""
-    return f"{100 * share:.{2 if share < 0.1 else 3}g} %"
 
 
 def why(units: Sequence[int], site: Judged) -> str:

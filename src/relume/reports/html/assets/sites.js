@@ -39,7 +39,7 @@ relume.sites = (() => {
       return head;
     }
     if (column === SOURCE) return element("td", "in", value);
-    if (column === FIRES) return element("td", "number", value === null ? "" : `${Math.round(value * 100)}%`);
+    if (column === FIRES) return element("td", "number", value === null ? "" : `${Math.round(value * 100)} %`);
     const mark = column === DEAD && row[PROVISIONAL] && value ? "~" : "";
     return element("td", "number", value ? mark + value.toLocaleString("en") : "·");
   }

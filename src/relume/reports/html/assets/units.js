@@ -8,8 +8,8 @@ relume.units = (() => {
 
   function percent(code) {
     const share = (100 * code) / MOST;
-    if (code && share < 0.1) return "less than 0.1%";
-    return `${share < 99.95 && code ? share.toFixed(1) : Math.round(share)}%`;
+    if (code && share < 0.1) return "less than 0.1 %";
+    return `${share < 99.95 && code ? share.toFixed(1) : Math.round(share)} %`;
   }
 
   const WIDTH = 400;
@@ -71,7 +71,7 @@ relume.units = (() => {
         parts.push(node("path", { d: stairs(points), class: "story-rate" }));
       }
       const axes = { viewBox: `0 0 ${WIDTH} ${high}`, preserveAspectRatio: "none", class: "story", "aria-hidden": "true" };
-      return [node("svg", axes, ...parts), `${(100 * top).toFixed(0)}%`];
+      return [node("svg", axes, ...parts), `${(100 * top).toFixed(0)} %`];
     }
 
     function says(unit) {

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from relume.artifacts.findings import Change, Findings, Judged, Timeline
+from relume.artifacts.numbers import percent
 from relume.reports.run.html.story import shown
 from relume.reports.run.states import BINS, histogram
 from relume.theme import Chart, colour, dash
@@ -237,10 +238,14 @@ def distribution(name: str, title: str, judged: Judged) -> Chart:
     silent, *above = histogram(judged.firing_rate)
     bins: Rows = [{"low": i / BINS, "high": (i + 1) / BINS, "units": number} for i, number in enumerate(above)]
     for row in bins:
-        row["rate"] = f"{row['low']:.0%} to {row['high']:.0%}"
+        row["rate"] = f"{percent(row['low'], 0)} to {percent(row['high'], 0)}"
     never: Rows = [{"low": -0.045, "high": -0.005, "units": silent, "rate": "never"}]
     x: dict[str, Any] = {"type": "quantitative", "title": "share of the samples", "scale": {"domain": [-0.05, 1]}}
-    x["axis"] = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1], "grid": False}
+    x["axis"] = {
+        "labelExpr": "format(100 * datum.value, '~g') + ' %'",
+        "values": [0, 0.25, 0.5, 0.75, 1],
+        "grid": False,
+    }
     tips: Rows = [{"field": "rate", "title": "fires"}, {"field": "units", "title": "units"}]
 
     def bars(rows: Rows, shade: str) -> dict[str, Any]:
