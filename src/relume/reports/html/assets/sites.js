@@ -1,5 +1,5 @@
 "use strict";
-// The table of all sites: sorted by any column, searched, and a page at a time, however many there are.
+// The table of all sites: sort by any column, search, one page at a time.
 relume.sites = (() => {
   const told = document.getElementById("rows");
   const table = document.getElementById("sites");
