@@ -87,6 +87,7 @@ class Site:
             (``Linear 8→64``).
         unit_axis: axis of the units; ``axis_assumed``: it was not followed from a layer.
         clock: the id of the clock that it counts by. ``compiled``: it is in a graph of ``torch.compile``.
+        code: it gives a sparse code: few units fire on a sample, by design.
     """
 
     key: str
@@ -104,6 +105,7 @@ class Site:
     clock: int
     compiled: bool = False
     producer: str = ""
+    code: bool = False
 
 
 @dataclass

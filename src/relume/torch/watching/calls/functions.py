@@ -26,12 +26,14 @@ class Applied:
     """An activation as one call applies it.
 
     ``name`` is its stem in ``activations/``; ``parameters`` are the call's, by that file's names.
-    ``clamp``: written as a clamp, so that it counts only where its input comes from a layer.
+    ``clamp``: written as a clamp, so that it counts only where its input comes from a layer. ``code``: it gives a
+    sparse code, in which a unit fires where it is not 0.
     """
 
     name: str
     parameters: Mapping[str, float]
     clamp: bool = False
+    code: bool = False
 
 
 Reading = Callable[[Arguments, Keywords], Applied | None]

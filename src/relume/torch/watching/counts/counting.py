@@ -42,6 +42,7 @@ class Accumulator:
         self.bounds = bounds
         self._kept = kept
         self._whole = whole
+        self.retired = False
         self._shape: Any = None  # of the latest look's tensor,
         self._sliced: int | None = None  # how many of its examples are counted, None: all,
         self._extent = (0, 0)  # and the examples and samples of that
@@ -54,6 +55,13 @@ class Accumulator:
         self._flat: list[Vector] = []
         self._magnitude: list[Vector] = []
 
+    def retire(self) -> None:
+        """Count no more, and forget what was not handed over."""
+        self.retired = True
+        self._inputs, self._outputs = Batch(), Batch()
+        self._kept.numbers -= self.units * len(self._visits)
+        self._begin()
+
     @property
     def has_rows(self) -> bool:
         """Whether there is anything to hand over."""
@@ -61,12 +69,31 @@ class Accumulator:
 
     def input(self, x: Tensor, tag: Tag, step: int) -> None:
         """Count the pre-activation of a look; must come before a call that may write over it."""
-        if not self.bounds.by_output:
+        if not self.retired and not self.bounds.by_output:
             self._put(self._inputs, x, tag, step)
 
     def output(self, y: Tensor, tag: Tag, step: int) -> None:
         """Count what the activation gave in the same look."""
-        self._put(self._outputs, y, tag, step if self.bounds.by_output else None)
+        if not self.retired:
+            self._put(self._outputs, y, tag, step if self.bounds.by_output else None)
+
+    def selected(self, units: Tensor, values: Tensor, samples: int, step: int) -> None:
+        """Count a sparse code by its entries: the units of ``values``, of which those fire that are not 0.
+
+        Its examples are its samples, the tokens.
+        """
+        if self.retired:
+            return
+        self._visits.append((step, samples, samples))
+        self._kept.numbers += self.units
+        units, sizes = units.reshape(-1), values.detach().reshape(-1).float().abs()
+        if units.is_cpu:
+            index, size = units.numpy(force=True), sizes.numpy(force=True)
+            self._fired.append(np.bincount(index[size > 0], minlength=self.units)[None])
+            self._magnitude.append(np.bincount(index, size, minlength=self.units)[None])
+            return
+        for rows, numbers in ((self._fired, (sizes > 0).float()), (self._magnitude, sizes)):
+            rows.append(sizes.new_zeros(self.units).scatter_add_(0, units, numbers)[None])
 
     def _put(self, batch: Batch, x: Tensor, tag: Tag, step: int | None) -> None:
         """Put a small tensor by, and count a large one. With a step a look begins; ``x`` has the bounds' numbers."""
@@ -90,7 +117,8 @@ class Accumulator:
             self._sliced = min(number, max(FEWEST_EXAMPLES, MOST_ELEMENTS * number // size))
             number, size = self._sliced, size // number * self._sliced
         samples = size // self.units
-        self._extent = (min(number, samples) if tag.axis else min(1, samples), samples)
+        examples = min(number if tag.axis else 1, samples)
+        self._extent = (samples if self.bounds.nonzero else examples, samples)
 
     def _settle(self) -> None:
         """Count what was put by."""
@@ -103,7 +131,8 @@ class Accumulator:
         if batch is self._outputs:
             sums.append((self._magnitude, table.sums(None if bounds.never_negative else np.abs)))
         if (batch is self._outputs) == bounds.by_output:
-            sums.append((self._fired, table.sums(np.greater, bounds.fires_above)))
+            fires = np.not_equal if bounds.nonzero else np.greater
+            sums.append((self._fired, table.sums(fires, bounds.fires_above)))
             flat = [] if bounds.flat_below is None else [table.sums(np.less, bounds.flat_below)]
             flat += [] if bounds.flat_above is None else [table.sums(np.greater_equal, bounds.flat_above)]
             sums += [(self._flat, sum(flat[1:], flat[0]))] if flat else []
