@@ -198,6 +198,7 @@ LOSSES = ("cross_entropy", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"
 class SiteRecord:
     """All that a recording keeps of one site. Steps are −1 for never; ``window`` is None before one has closed.
 
+    ``dead_after``: the silent examples after which a unit is dead, if the user set them (``--dead-after``).
     ``non_finite_since``: the first looked-at step with an output that was NaN or infinite; None in recordings before
     version 3, as ``recent``. ``history``: None before a window has closed, and before version 5.
 
@@ -226,6 +227,7 @@ class SiteRecord:
     non_finite_since: Integers | None = None
     history: History | None = None
     band: Band | None = None
+    dead_after: int | None = None
 
     @property
     def is_counted(self) -> bool:
@@ -248,11 +250,32 @@ class SiteRecord:
         return self.open if self.window is None else self.window + self.open
 
     def surely_silent(self) -> NDArray[np.bool_]:
-        """Which units are silent and dead rather than rare: they never fired, or :class:`Recent` says so."""
+        """Which units are silent and dead rather than rare: silent for :attr:`needed`, or as :class:`Recent` says."""
+        if self.needed is not None:
+            return np.asarray(self.silent_for() >= self.needed)
         judged = self.judged()
         recent = self.recent or self._recent_before(judged)
         since = self.open.examples if self.recent else 0
         return np.asarray((judged.fired == 0) & ((self.total.fired == 0) | recent.surprised(since)))
+
+    def silent_for(self) -> Floats:
+        """The examples since each unit fired; shape (units,)."""
+        recent = self.recent or self._recent_before(self.judged())
+        return np.where(self.open.fired > 0, 0.0, recent.silent + (self.open.examples if self.recent else 0))
+
+    @property
+    def needed(self) -> float | None:
+        """The examples on which a unit must be silent to be dead, if that is a number: ``dead_after``, or for a code
+        those that bring 3/n, the bound on the unit's firing rate, to 1 % of the mean rate of all units.
+        """
+        if self.dead_after is not None or not self.site.code:
+            return self.dead_after
+        return 300 / (self.mean_rate or 1.0)
+
+    @property
+    def mean_rate(self) -> float:
+        """The share of its samples on which a unit fires, in the mean of all units and the whole run."""
+        return float(self.total.fired.sum() / max(self.total.samples * self.site.units, 1))
 
     def _recent_before(self, judged: Count) -> Recent:
         """The rates before the window, for a recording that kept none (version 2); its dead units stay dead."""

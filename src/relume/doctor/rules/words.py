@@ -22,10 +22,13 @@ def died_when(units: Sequence[int], site: Judged) -> str:
     return died(known) if known else f"last seen firing at step {max(site.last_fired[unit] for unit in units):,}"
 
 
-def died_on(examples: int) -> str:
+def died_on(units: Sequence[int], site: Judged) -> str:
     """``did not fire once in the last 387 examples (true rate below 0.8 %, 95 % confidence)``."""
+    examples, what = site.examples, "examples"
+    if site.site.code and site.silent_for:
+        examples, what = min(site.silent_for[unit] for unit in units), "tokens"
     limit = percent(bound(examples))
-    return f"did not fire once in the last {examples:,} examples (true rate below {limit}, 95 % confidence)"
+    return f"did not fire once in the last {examples:,} {what} (true rate below {limit}, 95 % confidence)"
 
 
 def percent(share: float) -> str:

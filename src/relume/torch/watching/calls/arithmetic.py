@@ -120,7 +120,7 @@ class Forms(Values):
         known = self.of(first)
         note: _Note | None = None
         if name in _ZEROS:
-            note = _Note("zeros", _nothing)
+            note = _Note("zeros", weakref.ref(first) if self._has_units(first) else _nothing)
         elif name in _UP or name in _DOWN:
             note = self._comparison(args, 1 if name in _UP else -1)
         elif name in _ABSOLUTE and self._has_units(first):
@@ -141,7 +141,15 @@ class Forms(Values):
             x, bound, sign = bound, x, -sign
         if not self._has_units(x):
             return None
+        known = self.of(x)
+        if known is not None and known.kind == "magnitude":  # |x| > t
+            return _Note("comparison", known.of, sign, at_zero=False)
         return _Note("comparison", weakref.ref(x), sign, self.is_zero(bound))
+
+    def is_like_units(self, x: Any) -> bool:
+        """Whether a tensor is of zeros, made like one that has units."""
+        note = self.of(x)
+        return note is not None and note.kind == "zeros" and note.of is not _nothing
 
     def gate(self, mask: Any) -> None:
         """Remember that a tensor is a mask of the units which a sparse code keeps."""

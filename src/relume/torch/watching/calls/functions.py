@@ -82,8 +82,9 @@ def _between(low: Any, high: Any, *, clamp: bool) -> Applied | None:
 
 
 def _threshold(args: Arguments, kwargs: Keywords) -> Applied | None:
-    zero = _argument(args, kwargs, 1, "threshold", None) == 0 and _argument(args, kwargs, 2, "value", None) == 0
-    return Applied("relu", {}) if zero else None
+    """With the value 0 a ReLU, or with a threshold other than 0 a JumpReLU."""
+    is_zero = _argument(args, kwargs, 2, "value", None) == 0
+    return Applied("relu", {}, code=_argument(args, kwargs, 1, "threshold", None) != 0) if is_zero else None
 
 
 def _maximum(args: Arguments, kwargs: Keywords) -> Applied | None:

@@ -18,6 +18,7 @@ from torch.utils._device import DeviceContext
 
 from relume.framework import now_ns
 from relume.torch.watching.calls import arithmetic
+from relume.torch.watching.calls.codes import CODE, SCATTER_CALLS, TOPK_CALLS, Codes
 from relume.torch.watching.calls.exported import ORIGINAL, with_exported
 from relume.torch.watching.calls.functions import (
     ACTIVATION_CALLS,
@@ -25,7 +26,6 @@ from relume.torch.watching.calls.functions import (
     UNJUDGED_CALLS,
     Applied,
 )
-from relume.torch.watching.calls.selections import CODE, SCATTER_CALLS, TOPK_CALLS, Selection, Selections
 from relume.torch.watching.calls.losses import LOSS_CALLS, SOFTMAX_CALLS, UNFIT
 from relume.torch.watching.calls.warned import Warned
 from relume.torch.watching.causes.layer_calls import NormCall, call_of
@@ -56,8 +56,8 @@ class CallObserver(TorchFunctionMode):
         self._warned = Warned(__file__, globals())
         self.tags = Follower()
         self._forms = arithmetic.Forms(self.tags)
-        self._selections = Selections(self.tags)
         self._softmaxes = Values()  # results: the places that gave them
+        self._codes = Codes(probe, self.tags, self._forms, self._softmaxes)
         self._outputs: set[Any] = set()  # places whose softmax a loss takes
         self._blind = False
         self._handlers = self._table()
@@ -118,7 +118,7 @@ class CallObserver(TorchFunctionMode):
     def _forget(self) -> None:
         self.tags.clear()
         self._forms.clear()
-        self._selections.clear()
+        self._codes.clear()
         self._softmaxes.clear()
 
     # ---- one call ---------------------------------------------------------------------------------------------
@@ -212,8 +212,7 @@ class CallObserver(TorchFunctionMode):
         applied = _ACTIVATIONS[func](args, kwargs) if func in _ACTIVATIONS else None
         applied = Applied("softmax", {}) if func in SOFTMAX_CALLS else applied
         x, call = args[0] if args else kwargs.get("input"), func
-        if applied is not None and applied.name == "relu" and (selection := self._selections.of(x)) is not None:
-            self._count_code("topk, relu", selection, x, frame)
+        if applied is not None and applied.name == "relu" and self._codes.rectified(x, frame):
             return None
         if applied is None and func in arithmetic.JOINS:
             form = self._form(func, args, kwargs, frame)
@@ -249,7 +248,9 @@ class CallObserver(TorchFunctionMode):
         if found is None:
             return None
         site, tag = found
-        self._visit(site)
+        if site.number in self._seen and self.cost - self._opened_at > self._probe.look_cap:
+            self._probe.visited_again()
+        self._seen.add(site.number)
         if not is_countable(x):
             return None
         if tag.output:
@@ -258,11 +259,6 @@ class CallObserver(TorchFunctionMode):
         if tag.layer_call is not None:
             self._probe.sites.keep_terms(site, x, tag)
         return site, tag._replace(output=applied.name)
-
-    def _visit(self, site: WatchedSite) -> None:
-        if site.number in self._seen and self.cost - self._opened_at > self._probe.look_cap:
-            self._probe.visited_again()
-        self._seen.add(site.number)
 
     def _look_after(self, looked: tuple[WatchedSite, Tag] | None, args: Any, out: Any) -> None:
         if looked is not None:
@@ -300,52 +296,13 @@ class CallObserver(TorchFunctionMode):
 
     def _topk(self, func: Any, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
-        self._guarded(self._select, args, kwargs, out, sys._getframe(1))
+        self._guarded(self._codes.selected, args, kwargs, out, sys._getframe(1))
         return out
-
-    def _select(self, args: Any, kwargs: Any, out: Any, frame: Any) -> None:
-        selection = self._selections.take(args, kwargs, out)
-        if selection is not None and selection.tag.output == "relu":
-            self._count_code("relu, topk", selection, out[0], frame)
 
     def _scatter(self, func: Any, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
-        self._guarded(self._put_back, func, args, kwargs, out, sys._getframe(1))
+        self._guarded(self._codes.scattered, func, args, kwargs, out, sys._getframe(1))
         return out
-
-    def _put_back(self, func: Any, args: Any, kwargs: Any, out: Any, frame: Any) -> None:
-        """What was selected is scattered: a sparse code, or with a plain number the mask of one."""
-        found = self._selections.scattered(args, kwargs)
-        if found is None:
-            self.tags.follow(func, args, kwargs, out)
-            return
-        selection, source = found
-        if not isinstance(source, Tensor):
-            self._forms.gate(out)
-            self.tags.put(out, selection.tag._replace(layer_call=None, output=""))
-            return
-        if self._softmaxes.of(source) is None:
-            self._count_code("topk, scatter", selection, source, frame)
-        if selection.site >= 0 and out.shape == selection.shape:
-            self.tags.put(out, selection.tag._replace(layer_call=None, site=selection.site, output="relu"))
-
-    def _count_code(self, call: str, selection: Selection, values: Tensor, frame: Any) -> None:
-        """Count which units a top-k selected, by its values and indices; a selection is counted once."""
-        units, sites = selection.units(), self._probe.sites
-        if selection.site >= 0 or units is None or not is_countable(values) or values.shape != units.shape:
-            return
-        found = sites.find(CODE, call, (), selection.like(values), selection.tag, frame)
-        if found is None:
-            return
-        site, tag = found
-        self._visit(site)
-        if selection.tag.output:
-            sites.follow_on(selection.tag.site, site)
-        samples = selection.shape.numel() // tag.units
-        site.accumulator.selected(units, values, samples, site.clock.step)
-        if tag.layer_call is not None and not sites.known_only:
-            sites.keep_terms(site, selection.like(values), tag)
-        selection.site = site.number
 
     # ---- the network's output ---------------------------------------------------------------------------------
 

@@ -112,8 +112,7 @@ class Sites:
         self.outside_modules = False  # an activation is applied outside any module's call
 
     def __iter__(self) -> Iterator[WatchedSite]:
-        seen = [site for site in self._places.values() if site is not None]
-        return iter([*seen, *self._in_graphs.values()])
+        return iter(self._numbered.values())
 
     def find(
         self, applied: Applied, call: Callable[..., Any], args: Any, x: Tensor, tag: Tag | None, frame: FrameType
@@ -303,7 +302,7 @@ class Sites:
         site = self._in_graphs.get(key)
         if site is None or site.layer is not tag.layer:  # an id may have gone to another object
             where = Where(root, *self.trees.name(root, module, met.function), text, met.file, met.line)
-            site = self._in_graphs[key] = self._new_site(met.applied, where, tag, assumed, met.slope, compiled=True)
+            site = self._in_graphs[key] = self.new_site(met.applied, where, tag, assumed, met.slope, compiled=True)
         self._slots.append((site, tag._replace(layer=None)))
         return len(self._slots) - 1
 
@@ -344,11 +343,12 @@ class Sites:
             return None
         self.outside_modules |= not places.is_in_a_call(place.frame)
         slope = args[1] if applied.name == "prelu" and len(args) > 1 else None
-        return self._new_site(applied, Where.of(place, call, self.trees), tag, assumed, slope)
+        return self.new_site(applied, Where.of(place, call, self.trees), tag, assumed, slope)
 
-    def _new_site(
+    def new_site(
         self, applied: Applied, where: Where, tag: Tag, assumed: bool, slope: Any, *, compiled: bool = False
     ) -> WatchedSite:
+        """Meet a site and tell the listener."""
         clock = self._clocks.for_layer(tag.layer)
         order = self._keys[where.key] = self._keys.get(where.key, 0) + 1
         told = site_of(self.trees, applied, where, tag, assumed=assumed, clock=clock.number, order=order)
