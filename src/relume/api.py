@@ -125,8 +125,8 @@ def watch(
         budget: share of the step time that watching may cost, in (0, 1]; 1.0 sees every step.
         window: steps over which counts are kept; None: enough for 1,000 examples.
         every: look at each k-th step instead of within a budget: the same counts on every run.
-        dead_after: the examples (tokens of a sparse code) on which a unit must be silent to be dead, such as 10_000_000;
-            None: as many as the evidence takes.
+        dead_after: the examples (tokens of a sparse code) on which a unit must be silent to be dead, such as
+            10_000_000; None: as many as the evidence takes.
         phase: which of the model's passes count, by its ``training`` flag: "train", "eval" or "all".
 
     Returns: a context manager; ``w.findings()``, ``w.to_dict()``, ``w.save(path)`` give what was seen.
@@ -157,12 +157,9 @@ def check_options(
         raise WatchError(
             f"budget is {budget}; expected a share of the step time in (0, 1], such as 0.02.", slug="bad-option"
         )
-    for name, number, of in (
-        ("window", window, "steps"),
-        ("every", every, "steps"),
-        ("dead_after", dead_after, "examples"),
-    ):
+    for name, number in (("window", window), ("every", every), ("dead_after", dead_after)):
         if number is not None and number < 1:
+            of = "examples" if name == "dead_after" else "steps"
             raise WatchError(f"{name} is {number}; expected a number of {of}, at least 1.", slug="bad-option")
     if phase not in ("train", "eval", "all"):
         raise WatchError(f'phase is {phase!r}; expected "train", "eval" or "all".', slug="bad-option")

@@ -24,8 +24,8 @@ def tap(name: str, values: Any, indices: Any = None, units: int | None = None) -
 
     Args:
         name: of the site; the same code has the same name.
-        values: a tensor, any shape (..., k); a unit fires where its value is not 0. Leave out the rows of tokens that do
-            not count, such as padding.
+        values: a tensor, any shape (..., k); a unit fires where its value is not 0. Leave out the rows of tokens that
+            do not count, such as padding.
         indices: the unit of each value, integers of the same shape in [0, units); a negative one is not counted. None:
             ``values`` has the shape (..., units).
         units: how many units the code has.

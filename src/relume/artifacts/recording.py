@@ -260,13 +260,15 @@ class SiteRecord:
 
     def silent_for(self) -> Floats:
         """The examples since each unit fired; shape (units,)."""
-        recent = self.recent or self._recent_before(self.judged())
-        return np.where(self.open.fired > 0, 0.0, recent.silent + (self.open.examples if self.recent else 0))
+        silent = (self.recent or self._recent_before(self.judged())).silent
+        since = np.minimum(silent + (self.open.examples if self.recent else 0), self.total.examples)
+        return np.where(self.open.fired > 0, 0.0, since)
 
     @property
     def needed(self) -> float | None:
-        """The examples on which a unit must be silent to be dead, if that is a number: ``dead_after``, or for a code
-        those that bring 3/n, the bound on the unit's firing rate, to 1 % of the mean rate of all units.
+        """The examples on which a unit must be silent to be dead; None: :class:`Recent` decides.
+
+        ``dead_after``, or for a code those that bring the bound 3/n to 1 % of its mean firing rate.
         """
         if self.dead_after is not None or not self.site.code:
             return self.dead_after

@@ -50,6 +50,9 @@ class Tapped:
         return site
 
 
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
 def unfit(values: Any, indices: Any, units: Any) -> str:
     """Why what was tapped is not counted, "" if it is."""
     if not isinstance(values, Tensor) or not isinstance(indices, Tensor | None):
@@ -57,21 +60,13 @@ def unfit(values: Any, indices: Any, units: Any) -> str:
         return f"relume.tap got a {kinds[0]} and a {kinds[1]}; expected tensors of PyTorch"
     if not values.ndim or values.is_complex() or values.layout is not torch.strided:
         return f"relume.tap got values of shape {tuple(values.shape)} ({values.dtype}, {values.layout})"
+    got = f"relume.tap got values of shape {tuple(values.shape)}"
     if indices is None:
-        fits = units is None or units == values.shape[-1]
-        return (
-            "" if fits else f"relume.tap got values of shape {tuple(values.shape)} without indices, and units={units}"
-        )
+        return "" if units in (None, values.shape[-1]) else f"{got} without indices, and units={units!r}"
     if type(units) is not int or units < 1:
         return f"relume.tap got units={units!r} with indices; expected the number of units"
-    if (
-        indices.shape != values.shape
-        or indices.is_floating_point()
-        or indices.is_complex()
-        or indices.dtype == torch.bool
-    ):
-        shapes = f"{tuple(values.shape)} and indices of shape {tuple(indices.shape)} ({indices.dtype})"
-        return f"relume.tap got values of shape {shapes}; expected integers of the same shape"
+    if indices.shape != values.shape or indices.dtype not in _INTEGERS:
+        return f"{got} and indices of shape {tuple(indices.shape)} ({indices.dtype}); expected integers of one shape"
     if indices.is_cpu and indices.numel() and int(indices.max()) >= units:  # on a device a look would wait for it
         return f"relume.tap got the index {int(indices.max())} for {units} units"
     return ""
