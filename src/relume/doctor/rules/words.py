@@ -54,7 +54,7 @@ def why(units: Sequence[int], site: Judged) -> str:
 
 OF_CODES = {
     True: "center the input: subtract its mean before the encoder, or into the encoder's bias (b - W @ mean)",
-    False: "start the encoder as the transpose of the decoder, add an auxiliary loss of dead latents (AuxK), or resample",
+    False: "start the encoder as the transpose of the decoder, or add an auxiliary loss of dead latents (AuxK)",
 }
 """What helps the dead units of a sparse code: whether γ = ‖mean‖/‖std‖ of its input is at least 1, or not.
 

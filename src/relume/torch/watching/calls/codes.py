@@ -73,7 +73,7 @@ class Codes(Values):
         x = args[0] if args else kwargs.get("input")
         tag = self._tags.of(x)
         axis = args[2] if len(args) > 2 else kwargs.get("dim", -1)
-        if not isinstance(tag, Tag) or axis % x.ndim != tag.axis or not out[0].numel():
+        if x is None or not isinstance(tag, Tag) or axis % x.ndim != tag.axis or not out[0].numel():
             return
         selection = Selection(tag, x.shape, out[1])
         for part in out:

@@ -115,7 +115,7 @@ class Sites:
         return iter(self._numbered.values())
 
     def find(
-        self, applied: Applied, call: Callable[..., Any], args: Any, x: Tensor, tag: Tag | None, frame: FrameType
+        self, applied: Applied, call: Any, args: Any, x: Tensor, tag: Tag | None, frame: FrameType
     ) -> tuple[WatchedSite, Tag] | None:
         """The site of a call and where its units lie; None if the call is not counted now."""
         place = places.find(frame)
