@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relume.logged import log as log
+from relume.tapped import tap as tap
 from relume.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _VERBS = ("audit", "check", "compare", "diff", "from_spec", "gain", "to_spec", "watch")
 _CURES = ("Reviver", "apply", "certify", "prune", "revive", "swap")
 
-__all__ = ["__version__", "log", *_CURES, *_VERBS]
+__all__ = ["__version__", "log", "tap", *_CURES, *_VERBS]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,6 +28,7 @@ from relume.errors import MissingExtra, ParameterError, SpecError, WatchError, u
 from relume.framework import SPECS, Framework, Phase, load_specs, package_of_layer
 from relume.logged import log as log
 from relume.observe.observer import Observer, framework_of
+from relume.tapped import tap as tap
 
 BUDGET = 0.02
 """Share of the step time that watching may cost, by default."""
@@ -114,6 +115,7 @@ def watch(
     budget: float = BUDGET,
     window: int | None = None,
     every: int | None = None,
+    dead_after: int | None = None,
     phase: Phase = "train",
 ) -> Watch:
     """Watch one model's activations while it trains, or while it is evaluated (``phase="all"``).
@@ -123,6 +125,8 @@ def watch(
         budget: share of the step time that watching may cost, in (0, 1]; 1.0 sees every step.
         window: steps over which counts are kept; None: enough for 1,000 examples.
         every: look at each k-th step instead of within a budget: the same counts on every run.
+        dead_after: the examples (tokens of a sparse code) on which a unit must be silent to be dead, such as
+            10_000_000; None: as many as the evidence takes.
         phase: which of the model's passes count, by its ``training`` flag: "train", "eval" or "all".
 
     Returns: a context manager; ``w.findings()``, ``w.to_dict()``, ``w.save(path)`` give what was seen.
@@ -135,21 +139,28 @@ def watch(
         >>> w.to_dict()["sites"][0]["dead"]     # doctest: +SKIP
         [3, 17]
     """
-    check_options(budget=budget, window=window, every=every, phase=phase)
-    return Watch(model, budget=budget, window=window, every=every, phase=phase)
+    options: dict[str, Any] = {"budget": budget, "window": window, "every": every, "dead_after": dead_after}
+    check_options(**options, phase=phase)
+    return Watch(model, **options, phase=phase)
 
 
 def check_options(
-    *, budget: float = BUDGET, window: int | None = None, every: int | None = None, phase: Phase = "train"
+    *,
+    budget: float = BUDGET,
+    window: int | None = None,
+    every: int | None = None,
+    dead_after: int | None = None,
+    phase: Phase = "train",
 ) -> None:
     """Raises: WatchError: an option of the watching is out of its range."""
     if not 0 < budget <= 1:
         raise WatchError(
             f"budget is {budget}; expected a share of the step time in (0, 1], such as 0.02.", slug="bad-option"
         )
-    for name, steps in (("window", window), ("every", every)):
-        if steps is not None and steps < 1:
-            raise WatchError(f"{name} is {steps}; expected a number of steps, at least 1.", slug="bad-option")
+    for name, number in (("window", window), ("every", every), ("dead_after", dead_after)):
+        if number is not None and number < 1:
+            of = "examples" if name == "dead_after" else "steps"
+            raise WatchError(f"{name} is {number}; expected a number of {of}, at least 1.", slug="bad-option")
     if phase not in ("train", "eval", "all"):
         raise WatchError(f'phase is {phase!r}; expected "train", "eval" or "all".', slug="bad-option")
 

@@ -37,6 +37,7 @@ class Observer:
         budget: float = 0.02,
         window: int | None = None,
         every: int | None = None,
+        dead_after: int | None = None,
         phase: Phase = "train",
         complain: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
         progress: Callable[[int, Sequence[SiteRecord]], None] | None = None,
@@ -46,6 +47,7 @@ class Observer:
         self.failed = False
         self._budget = Budget(budget, every)
         self._window = window
+        self._dead_after = dead_after
         self._phase = phase
         self._thorough = every is not None or budget >= 1.0  # with --every the last call is seen too
         self._complain = complain
@@ -62,6 +64,8 @@ class Observer:
         self._own = 0
         allowance = {} if self._thorough else {"allowance_ns": self._budget.allowance_ns}
         writer.meta(budget=budget, window=window, every=every, phase=phase, **allowance)
+        if dead_after is not None:
+            writer.meta(dead_after=dead_after)
 
     # ---- the watching ----------------------------------------------------------------------------------------------
 
@@ -145,7 +149,7 @@ class Observer:
 
     def new_site(self, site: Site) -> int:
         """Number an activation that was met for the first time."""
-        self._sites.append(SiteTrack(site, slides=self._window is None))
+        self._sites.append(SiteTrack(site, slides=self._window is None, dead_after=self._dead_after))
         return len(self._sites) - 1
 
     def not_observed(self, what: str, where: str, why: str) -> None:
