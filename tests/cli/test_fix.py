@@ -118,7 +118,7 @@ def test_every_edit_does_to_the_bit_what_its_cure_did(relume, script, cure):
     [
         (SCRIPT.replace("OPT", ADAM.replace("0.1", "0.001")), "nothing-dead"),
         (SCRIPT.replace("OPT", ADAM) + "raise ValueError('late')\n", "script-failed"),
-        (SCRIPT.replace("OPT", ADAM).replace("nn.ReLU()", "nn.Identity()"), "nothing-to-swap"),
+        (SCRIPT.replace("OPT", ADAM).replace("nn.ReLU()", "nn.Identity()"), "nothing-watched"),
     ],
 )
 def test_where_there_is_nothing_to_cure_it_says_so(relume, script, text, slug):

@@ -157,7 +157,8 @@ class Search:
         possible = {
             "": bool(self.survey.plan.chosen(self.request.only)),
             **dict.fromkeys(("lr", "warmup"), bool(rates)),
-            **dict.fromkeys(("clip", "init", "revive"), bool(self.survey.plan.optimizers)),
+            **dict.fromkeys(("clip", "init"), bool(self.survey.plan.optimizers)),
+            "revive": bool(self.survey.plan.optimizers) and not self.survey.plan.compiled,
             "normalize": bool(self.survey.plan.inputs),
         }
         offered = [each for each in (parse_contenders(texts) if texts else ()) if possible.get(each.treatment, True)]

@@ -66,8 +66,8 @@ def _runs(each: Tried) -> str:
 def _failed(found: Fixed) -> str:
     """What became of the unchanged script where it failed."""
     return (
-        f"The script as it stands failed in {found.failed} of {found.seeds} runs: {found.error}. At these seeds no dead "
-        "units are compared, and a cure that fails too is not blamed."
+        f"The script as it stands failed in {found.failed} of {found.seeds} runs: {found.error}. At these seeds no "
+        "dead units are compared, and a cure that fails too is not blamed."
     )
 
 
