@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from relume.artifacts.tensor import Tensor
 from relume.auditor import files
+from relume.auditor.keras_layout import Layout
 
 Keys = tuple[str, ...]
 """A path in the tree."""
@@ -36,6 +37,7 @@ class CheckpointFile:
         path: the file. ``weights``: arrays other than moments, by path.
         moments: Adam's, if they are among the arrays, recognized by name.
         optimizers: PyTorch's. ``steps``: the numbers that count steps.
+        layout: of a model of Keras, None where no file tells it.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class CheckpointFile:
     moments: dict[Keys, Tensor] = field(default_factory=dict)
     optimizers: list[Optimizer] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    layout: Layout | None = None
 
 
 def read_part(path: Path) -> CheckpointFile:
@@ -59,6 +62,8 @@ def _collect(tree: Any, where: Keys, part: CheckpointFile, met: set[int]) -> Non
     """Sort a tree into the part; a container seen before is skipped."""
     if isinstance(tree, Tensor) or (isinstance(tree, int) and not isinstance(tree, bool)):
         _sort(tree, where, part)
+    elif isinstance(tree, Layout):
+        part.layout = tree
     elif isinstance(tree, (Mapping, list)) and id(tree) not in met:
         met.add(id(tree))
         if isinstance(tree, Mapping) and _is_optimizer(tree):

@@ -24,7 +24,7 @@ from relume.lab.capture.metrics import TRAINING_LOSS, Metric, RunCurves, infer_m
 from relume.lab.contenders import parse_contenders
 from relume.lab.edits import edit_of
 from relume.lab.judging.checks import check_seeds
-from relume.lab.judging.cured import FIRST, CureTerms, delta_of, hopeless, least_seeds, tried
+from relume.lab.judging.cured import FIRST, CureTerms, delta_of, demand_pairs, failed, hopeless, least_seeds, tried
 from relume.lab.scripts import FIRST as AS_IT_STANDS
 from relume.lab.scripts import Request, RunsTrials, ScriptTrials, settle
 
@@ -158,7 +158,8 @@ class Search:
         possible = {
             "": bool(self.survey.plan.chosen(self.request.only)),
             **dict.fromkeys(("lr", "warmup"), bool(rates)),
-            **dict.fromkeys(("clip", "init", "revive"), bool(self.survey.plan.optimizers)),
+            **dict.fromkeys(("clip", "init"), bool(self.survey.plan.optimizers)),
+            "revive": bool(self.survey.plan.optimizers) and not self.survey.plan.compiled,
             "normalize": bool(self.survey.plan.inputs),
         }
         offered = [each for each in (parse_contenders(texts) if texts else ()) if possible.get(each.treatment, True)]
@@ -173,13 +174,16 @@ class Search:
     def carry_out(self) -> Fixed:
         """Run the unchanged script, then each cure, until one holds.
 
-        Raises: StudyError: the seeds have no effect, or the study cannot be written.
+        Raises:
+            NothingToCompare: the unchanged script fails at too many seeds.
+            StudyError: the seeds have no effect, or the study cannot be written.
         """
         design = self.request.design
         terms = CureTerms(design.metric, design.mode, design.at, design.delta, self.max_dead, len(design.contenders))
         demand_seeds(self.request)
         base = self._runs(BASELINE, design.seeds)
         check_seeds(base)
+        demand_pairs(base, len(design.contenders))
         found: list[Tried] = []
         for contender in design.contenders:
             found.append(self._try(contender, base, terms))
@@ -197,6 +201,8 @@ class Search:
             seeds=design.seeds,
             level=terms.level,
             tried=tuple(found),
+            failed=len(lost := failed(base)),
+            error=next((trial.error or trial.status for trial in lost), ""),
             untried=design.names[len(found) + 1 :],
             edit=None if cure is None else self._edit(cure.cure, terms),
         )

@@ -201,8 +201,8 @@ def settle(request: Request, survey: Survey) -> tuple[Design, Metric]:
 
 
 def demand_sites(request: Request, survey: Survey) -> None:
-    """Raises: NothingToCompare: the script has no replaceable activation."""
-    if survey.plan.chosen(request.only):
+    """Raises: NothingToCompare: a contender is an activation, and the script has none that it can replace."""
+    if survey.plan.chosen(request.only) or all(each.treatment for each in request.design.contenders):
         return
     left = [f"{site.key} ({site.why})" for site in survey.plan.sites if not site.hidden]
     left += [f"{each.what} at {each.where} ({each.why})" for each in survey.plan.not_swapped]
