@@ -15,7 +15,7 @@ GATES = {"relu": F.relu, "silu": F.silu, "gelu": F.gelu}
 
 
 class Block(nn.Module):
-    """Attention and a gated feed-forward layer; ``packed``: gate and up projection are one matrix, as in many models."""
+    """Attention and a gated feed-forward layer; ``packed``: gate and up projection are one matrix."""
 
     def __init__(self, gate, packed):
         super().__init__()
