@@ -1,6 +1,6 @@
 """A top-k sparse autoencoder, and how an input that is not centered kills its latents.
 
-Trains a 32-1024-32 autoencoder with 8 active latents a token on made-up activations: sums of a few of 256 directions,
+Trains a 32-512-32 autoencoder with 8 active latents a token on made-up activations: sums of a few of 256 directions,
 as a layer of a language model might have them.
 
     python sparse_autoencoder.py               # the data as they are, with a mean of twice their standard deviation
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class SAE(nn.Module):
-    def __init__(self, inputs: int = 32, latents: int = 1024, k: int = 8) -> None:
+    def __init__(self, inputs: int = 32, latents: int = 512, k: int = 8) -> None:
         super().__init__()
         self.encoder = nn.Linear(inputs, latents)
         self.decoder = nn.Linear(latents, inputs)
