@@ -145,7 +145,7 @@ class SAE(nn.Module):
         self.fired = torch.zeros(LATENTS, dtype=torch.long)
         with torch.no_grad():
             self.encoder.weight[DEAD] = 0
-            self.encoder.bias[DEAD] = 1e-6 if code in (masked, of_magnitudes) else -1000
+            self.encoder.bias[DEAD] = -1e-6
 
     def forward(self, x):
         code = self.code(self, self.encoder(x))
@@ -283,3 +283,30 @@ def test_dead_latents_of_an_input_that_is_not_centered_name_it():
     assert "input not centered (γ = 5" in finding["evidence"]
     assert "b - W @ mean" in finding["advice"]
     assert finding["cures"] == []
+
+
+def test_centering_the_input_in_the_bias_gives_its_outputs_and_revives_latents():
+    torch.manual_seed(0)
+    x, mean = torch.randn(2_000, INPUTS), 5 * torch.ones(INPUTS)
+    sae = SAE(topk_of_relu)
+    dead = (sae.code(sae, sae.encoder(x + mean)) == 0).all(0).sum()
+    centered = sae.encoder(x)
+    with torch.no_grad():
+        sae.encoder.bias -= sae.encoder.weight @ mean
+    assert torch.allclose(sae.encoder(x + mean), centered, atol=1e-5)
+    assert (sae.code(sae, sae.encoder(x + mean)) == 0).all(0).sum() < dead / 4
+
+
+def test_a_selection_in_a_compiled_graph_is_listed():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    sae = SAE(topk_of_relu)
+    del sae.fired
+    sae.forward = lambda x: sae.decoder(sae.code(sae, sae.encoder(x)))
+    sgd = torch.optim.SGD(sae.parameters(), 1e-2)
+    with relume.watch(sae, every=1, window=100) as watch:
+        compiled = torch.compile(sae, backend="eager")
+        for _ in range(3):
+            compiled(torch.randn(TOKENS, INPUTS)).square().mean().backward()
+            sgd.step()
+    assert "torch.topk" in [row["what"] for row in watch.to_dict()["not_observed"]]

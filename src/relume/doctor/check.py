@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from relume.artifacts.findings import Findings, Judged
+from relume.artifacts.findings import Findings, Judged, too_few
 from relume.artifacts.numbers import percent
 from relume.artifacts.verdict import CheckResult, DeadUnits, Failure
 from relume.doctor.rules import RULES, Rule
@@ -138,7 +138,7 @@ def _notes(findings: Findings) -> list[str]:
     provisional = sum(site.provisional for site in findings.sites)
     if provisional:
         sites = f"{provisional} of {len(findings.sites)} site{'s' * (len(findings.sites) > 1)}"
-        notes.append(f"{sites} not judged: fewer than 300 examples seen")
+        notes.append(f"{sites} not judged: {too_few(findings.sites)} seen")
     if run.get("script") and not run.get("finished"):
         notes.append("the run is not finished, or it was cut off; this is its last saved state")
     if run.get("fault"):

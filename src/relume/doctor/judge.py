@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -68,6 +69,7 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
         firing_rate=tuple(_rates(count, 9 if site.code else 6)),
         non_finite_since=_since(record),
         last_fired=tuple(record.last_fired.tolist()),
+        needed=math.ceil(record.needed or 3 / PROVISIONAL_BOUND),
         silent_for=tuple(record.silent_for().astype(int).tolist()),
         events=tuple(record.events),
         mortal=tuple(can_die.tolist()),

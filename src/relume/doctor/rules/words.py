@@ -25,11 +25,14 @@ def died_when(units: Sequence[int], site: Judged) -> str:
 
 def died_on(units: Sequence[int], site: Judged) -> str:
     """``did not fire once in the last 387 examples (true rate below 0.8 %, 95 % confidence)``."""
-    examples, what = site.examples, "examples"
-    if site.site.code and site.silent_for:
-        examples, what = min(site.silent_for[unit] for unit in units), "tokens"
-    limit = percent(bound(examples))
-    return f"did not fire once in the last {examples:,} {what} (true rate below {limit}, 95 % confidence)"
+    number = min(site.silent_for[unit] for unit in units) if site.site.code and site.silent_for else site.examples
+    limit = percent(bound(number))
+    return f"did not fire once in the last {number:,} {examples(site)} (true rate below {limit}, 95 % confidence)"
+
+
+def examples(site: Judged) -> str:
+    """What a unit is judged on: of a sparse code, tokens."""
+    return "tokens" if site.site.code else "examples"
 
 
 def why(units: Sequence[int], site: Judged) -> str:

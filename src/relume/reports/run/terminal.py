@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from relume.artifacts.findings import Finding, Findings, Judged
+from relume.artifacts.findings import Finding, Findings, Judged, too_few
 from relume.reports.run import cured, states, wording
 from relume.reports.run.unit_bars import bar, legend, sparkline
 
@@ -58,8 +58,8 @@ def _headline(findings: Findings) -> Text:
         line.append("; the run is not finished, or it was cut off", style="yellow")
     if failed := wording.failed(findings):
         line.append(f"; {failed}", style="yellow")
-    if any(judged.provisional for judged in findings.sites):
-        line.append("; provisional where marked ~ (fewer than 300 examples)")
+    if why := too_few(findings.sites):
+        line.append(f"; provisional where marked ~ ({why})")
     return line
 
 

@@ -236,7 +236,7 @@ def _is_alone(rows: Rows, place: int) -> bool:
 def distribution(name: str, title: str, judged: Judged) -> Chart:
     """How often the units of a site fire; ``title``: the site's name."""
     bins, never, x = _densities(judged.firing_rate) if judged.site.code else _shares(judged.firing_rate)
-    silent, where = never[0]["units"], "run" if judged.site.code else "latest window"
+    silent, span = never[0]["units"], "run" if judged.site.code else "latest window"
     tips: Rows = [{"field": "rate", "title": "fires"}, {"field": "units", "title": "units"}]
     top = max(row["units"] for row in [*never, *bins])
 
@@ -256,7 +256,7 @@ def distribution(name: str, title: str, judged: Judged) -> Chart:
     return Chart(
         name=name,
         title=f"How often the units of {shown(title, 60)} fire",
-        description=f"{silent:,} of {judged.site.units:,} units never fired in the {where}.",
+        description=f"{silent:,} of {judged.site.units:,} units never fired in the {span}.",
         spec={"layer": [bars(bins, token("always-on")), bars(never, token("dead"))]},
         columns=("fires on", "units"),
         rows=[("never", silent), *((row["rate"], row["units"]) for row in bins)],

@@ -29,6 +29,9 @@ TOPK_CALLS = frozenset((torch.topk, Tensor.topk))
 SCATTER_CALLS = frozenset((torch.scatter, Tensor.scatter, Tensor.scatter_))
 
 UNKNOWN_INDICES = "its indices do not come from torch.topk; if it is a sparse code, count it with relume.tap"
+IN_A_GRAPH = (
+    "in a compiled graph what it selects is not seen, so the ReLU before it is judged; count it with relume.tap"
+)
 
 
 class Selection:
