@@ -21,7 +21,7 @@ from relume.doctor.check import check as check_findings
 from relume.doctor.diagnosis import diagnose, diagnose_checkpoint
 from relume.doctor.difference import differ
 from relume.doctor.reading import findings_of
-from relume.errors import WatchError
+from relume.errors import ParameterError, WatchError
 from relume.framework import Framework, Phase
 from relume.logged import log as log
 from relume.observe.observer import Observer, framework_of
