@@ -12,7 +12,7 @@ from relume.artifacts.findings import Change, Findings, Judged, Timeline
 from relume.artifacts.numbers import percent
 from relume.reports.run.html.story import shown
 from relume.reports.run.states import BINS, histogram
-from relume.theme import Chart, colour, dash
+from relume.theme import Chart, color, dash
 from relume.theme.palette import token
 
 MOST_LINES = 5
@@ -202,7 +202,7 @@ def _curve(clock: Timeline) -> dict[str, Any]:
     wide = _is_wide(rows)
     y, low = (_quantity(field, "loss", wide=wide) for field in ("loss", "low"))
     alone = [row for place, row in enumerate(rows) if _is_alone(rows, place)]
-    shade = colour(0)
+    shade = color(0)
     layers: list[dict[str, Any]] = [
         {"mark": {"type": "area", "color": shade, "opacity": 0.2, "clip": True},
          "encoding": {"x": x, "y": low, "y2": {"field": "high"}, "detail": detail}},
@@ -319,7 +319,7 @@ def lines(
     scales = {
         "color": {
             "field": by, "type": "nominal", "legend": legend,
-            "scale": {"domain": list(names), "range": [colour(i) for i in range(len(names))]},
+            "scale": {"domain": list(names), "range": [color(i) for i in range(len(names))]},
         },
         "strokeDash": {
             "field": by, "type": "nominal", "legend": legend,
