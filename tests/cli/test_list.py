@@ -36,7 +36,12 @@ def test_list_has_one_line_for_each_activation(width):
 
 def test_list_json_is_the_family():
     result = CliRunner().invoke(relume, ["list", "--json"], catch_exceptions=False)
-    assert [a["name"] for a in json.loads(result.stdout)["activations"]] == list(ACTIVATIONS)
+    rows = json.loads(result.stdout)["activations"]
+    assert [a["name"] for a in rows] == list(ACTIVATIONS)
+    needs = {a["name"]: a["backward_needs"] for a in rows}
+    assert {needs[name] for name in ("relu", "leaky_relu", "relu6", "elu", "sigmoid", "tanh")} == {"output"}
+    assert {needs[name] for name in ("prelu", "gelu", "silu", "leaky_squared")} == {"input"}  # falls, or has slopes
+    assert needs["rrelu"] == "drawn slopes"
 
 
 def test_list_deviations_prints_every_row():
