@@ -182,6 +182,32 @@ def test_no_file_is_long():
     assert {str(path.relative_to(SRC)): n for path, n in lines.items() if n > MOST_LINES} == {}
 
 
+def told_apart_by_its_module(path, name):
+    """Whether users import the class from the module of their framework or trainer: a layer, or a callback."""
+    public = not path.name.startswith("_")
+    return name in {a.title for a in ACTIVATIONS.values()} or (public and path.parent.name == "integrations")
+
+
+def test_a_class_name_is_that_of_one_class():
+    files = {}
+    for path in sorted(SRC.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not told_apart_by_its_module(path, node.name):
+                files.setdefault(node.name, []).append(f"{path.relative_to(SRC)}:{node.lineno}")
+    twice = {name: places for name, places in files.items() if len(places) > 1}
+    assert twice == {}, "name each by the field's word for what it is, or make them one"
+
+
+def test_every_share_is_written_by_the_one_helper():
+    found = [
+        f"{path.relative_to(SRC)}:{node.lineno}"
+        for path in sorted(SRC.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FormattedValue) and node.format_spec and ast.unparse(node.format_spec).endswith("%'")
+    ]
+    assert found == [], "write shares with relume.artifacts.numbers.percent"
+
+
 def test_no_file_imports_what_reaches_a_network():
     found = {}
     for path in SRC.rglob("*.py"):

@@ -183,7 +183,7 @@ class Surveyor(Protocol):
         """Leave nothing behind; returns what was found."""
 
 
-class Treatment(Protocol):
+class TrialTreatment(Protocol):
     """The treatment of one trial.
 
     It is made as ``TheTreatment(contender, plan, only, seed, lr_factor, remap_seeds=…, keep_seeds=…)``. ``contender``:
@@ -282,7 +282,7 @@ class Framework:
         return self._load(self.step)
 
     def load_treatment(self) -> Any:
-        """The :class:`Treatment`'s class; imports the framework."""
+        """The :class:`TrialTreatment`'s class; imports the framework."""
         return self._load(self.treatment)
 
     def load_survey(self) -> Any:

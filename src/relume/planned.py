@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relume.artifacts.change import Change, Edit
-from relume.artifacts.plan import Action, Plan, read_plan
+from relume.artifacts.plan import Action, CurePlan, read_plan
 from relume.doctor.plan import filled
 from relume.errors import CureError, PlanError
 from relume.framework import Surgery
@@ -71,7 +71,7 @@ _DOES: dict[str, Callable[[_Work, Action], Change]] = {
 def apply(surgery: Surgery, model: Any, plan: Any, *, batch: Any, optimizer: Any) -> Change:
     """See :func:`relume.apply`."""
     made = read_plan(Path(plan)) if isinstance(plan, (str, Path)) else plan
-    if not isinstance(made, Plan):
+    if not isinstance(made, CurePlan):
         raise PlanError(
             f"plan is a {type(plan).__name__}. Give a file made by `relume plan -o`, or its contents.",
             slug="plan-damaged",
@@ -102,7 +102,7 @@ def apply(surgery: Surgery, model: Any, plan: Any, *, batch: Any, optimizer: Any
     return Change("apply", changed, tuple(left), proof, covers)
 
 
-def _demand_model(plan: Plan, model: Any) -> None:
+def _demand_model(plan: CurePlan, model: Any) -> None:
     """Raises: CureError: a site of the plan is of another model, or of a checkpoint."""
     for action in plan.actions:
         site = _SITE.fullmatch(action.site)

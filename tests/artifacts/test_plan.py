@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from relume.artifacts.plan import Action, Open, Plan, read_plan, write_plan
+from relume.artifacts.plan import Action, CurePlan, Open, read_plan, write_plan
 from relume.errors import PlanError
 
-PLAN = Plan(
+PLAN = CurePlan(
     {"file": "run.relume", "script": "train.py", "argv": [], "steps": 5},
     (
         Action(
@@ -91,7 +91,7 @@ def test_what_is_no_plan_is_refused(tmp_path, content):
 
 
 def test_an_older_plan_is_replaced_and_another_file_is_not(file):
-    write_plan(Plan({"file": "b"}), file)
+    write_plan(CurePlan({"file": "b"}), file)
     assert read_plan(file).of == {"file": "b"}
     file.write_text("mine", encoding="utf-8")
     with pytest.raises(PlanError, match="is not a plan"):

@@ -18,7 +18,7 @@ import pytest
 
 from relume.artifacts.study import Study, in_shard, read_all
 from relume.artifacts.subject import Subject, without_folder
-from relume.artifacts.trial import Contender, Design, Look, Trial, TrialKey
+from relume.artifacts.trial import Contender, Design, InterimAnalysis, Trial, TrialKey
 from relume.errors import StudyError
 
 DESIGN = Design(
@@ -182,9 +182,9 @@ def test_the_modules_of_the_last_survey_are_known_before_the_next(tmp_path, proj
 
 def test_looks_are_kept_by_generation(tmp_path, project):
     study = begun(tmp_path, project)
-    study.add_look(Look(1, 4))
-    Study.open(tmp_path / "study").add_look(Look(2, 8))  # another process
-    assert Study.read(tmp_path / "study").looks == (Look(1, 4), Look(2, 8))
+    study.add_look(InterimAnalysis(1, 4))
+    Study.open(tmp_path / "study").add_look(InterimAnalysis(2, 8))  # another process
+    assert Study.read(tmp_path / "study").looks == (InterimAnalysis(1, 4), InterimAnalysis(2, 8))
     (project / "train.py").write_text("pass\n")
     study.begin(DESIGN, subject(project))
     assert study.looks == ()
@@ -195,7 +195,7 @@ def test_the_question_is_fixed_once_a_verdict_was_printed(tmp_path, project, oth
     study = begun(tmp_path, project)
     study.begin(replace(DESIGN, **other), subject(project))
     study.begin(DESIGN, subject(project))
-    study.add_look(Look(1, 4))
+    study.add_look(InterimAnalysis(1, 4))
     with pytest.raises(StudyError, match=rf"{next(iter(other))} .*cannot be repeated with.*\[study-question-fixed\]"):
         Study.open(tmp_path / "study").begin(replace(DESIGN, **other), subject(project))
     more = replace(DESIGN, contenders=(*DESIGN.contenders, Contender("gelu", "gelu")))

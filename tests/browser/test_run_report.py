@@ -142,7 +142,7 @@ def test_a_unit_says_its_state_and_rate_under_the_pointer_and_by_the_keyboard(li
     rates = made.small().sites[1].firing_rate
 
     def says(unit, state):
-        return f"Unit {unit}: {state}, fires on {100 * rates[unit]:.1f}% of the samples."
+        return f"Unit {unit}: {state}, fires on {100 * rates[unit]:.1f} % of the samples."
 
     grid.scroll_into_view_if_needed()
     box = grid.bounding_box()
@@ -150,13 +150,13 @@ def test_a_unit_says_its_state_and_rate_under_the_pointer_and_by_the_keyboard(li
     assert told.inner_text() == says(4, "healthy")
     grid.focus()
     page.keyboard.press("Home")
-    assert told.inner_text() == "Unit 0: dead, fires on 0% of the samples."
+    assert told.inner_text() == "Unit 0: dead, fires on 0 % of the samples."
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert told.inner_text() == says(2, "rare")
     page.keyboard.press("ArrowRight")
-    assert told.inner_text() == "Unit 3: always on, fires on 100% of the samples."
-    assert grid.get_attribute("aria-valuetext") == "Unit 3: always on, fires on 100% of the samples"
+    assert told.inner_text() == "Unit 3: always on, fires on 100 % of the samples."
+    assert grid.get_attribute("aria-valuetext") == "Unit 3: always on, fires on 100 % of the samples"
     assert (grid.get_attribute("role"), grid.get_attribute("aria-valuenow")) == ("slider", "3")
     page.keyboard.press("ArrowDown")  # there is no second row
     page.keyboard.press("End")
@@ -199,7 +199,7 @@ def test_a_cell_of_several_units_says_the_worst_of_them(live):
     page.keyboard.press("ArrowDown")
     first = 3 * 96
     span, rates = f"{first} to {first + 2}", judged.firing_rate[first : first + 3]
-    rate = f"{100 * min(rates):.1f}%"
+    rate = f"{100 * min(rates):.1f} %"
     state = "rare" if min(rates) < 0.01 else "healthy"
     assert page.locator("#site-1 .reading").inner_text() == (
         f"Units {span}: the worst is {state}, the rarest fires on {rate} of the samples."

@@ -118,7 +118,7 @@ def test_every_edit_does_to_the_bit_what_its_cure_did(relume, script, cure):
     [
         (SCRIPT.replace("OPT", ADAM.replace("0.1", "0.001")), "nothing-dead"),
         (SCRIPT.replace("OPT", ADAM) + "raise ValueError('late')\n", "script-failed"),
-        (SCRIPT.replace("OPT", ADAM).replace("nn.ReLU()", "nn.Identity()"), "nothing-to-swap"),
+        (SCRIPT.replace("OPT", ADAM).replace("nn.ReLU()", "nn.Identity()"), "nothing-watched"),
     ],
 )
 def test_where_there_is_nothing_to_cure_it_says_so(relume, script, text, slug):
@@ -140,3 +140,21 @@ def test_a_script_without_a_metric_is_judged_by_its_training_loss(relume, script
     assert status == Exit.DONE
     told = json.loads(out)
     assert (told["metric"], told["mode"], told["cure"]) == ("training_loss", "min", "lr:1/16")
+
+
+FAILS_AT_SOME_SEEDS = """
+if SEEDED:
+    raise RuntimeError("no such row")
+"""
+
+
+def test_a_script_that_fails_at_some_seeds_is_judged_on_the_others_and_told_so(relume, script):
+    text = script.read_text() + FAILS_AT_SOME_SEEDS
+    script.write_text(text.replace("SEEDED", "torch.initial_seed() == 1"))
+    status, out, said = relume("fix", *FEWER, "--seeds", 7, "--try", "lr:1/16", "train.py")
+    assert status == Exit.DONE, out + said
+    assert "The script as it stands failed in 1 of 7 runs: RuntimeError: no such row." in " ".join(out.split())
+    script.write_text(text.replace("SEEDED", "torch.initial_seed() < 1000"))
+    status, _, said = relume("fix", *FEWER, "--try", "lr:1/16", "train.py")
+    assert status == Exit.NOTHING_TO_COMPARE
+    assert "failed in 6 of 6 runs, each with a seed of its own (RuntimeError: no such row)" in said

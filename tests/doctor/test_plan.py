@@ -53,6 +53,12 @@ def test_every_cause_is_in_the_table():
     assert set(FOR) == set(KINDS)
 
 
+def test_a_site_in_a_compiled_graph_is_not_to_be_revived():
+    site = judged(["unknown"])
+    made = planned(replace(site, site=replace(site.site, compiled=True)))
+    assert {action.cure for action in made.actions} == {"swap_activation"}
+
+
 @pytest.mark.parametrize("kind", FOR)
 def test_a_cause_has_its_cures_and_no_others(kind):
     made = planned(judged([kind]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.subject import Subject
-from relume.artifacts.trial import BASELINE, Contender, Design, Look, Trial, TrialKey, Verdict
+from relume.artifacts.trial import BASELINE, Contender, Design, InterimAnalysis, Trial, TrialKey, Verdict
 
 SEEDS = 10
 # name: difference to ReLU, half of its 95 % interval, Holm's p, verdict, seconds, parameters, dead share
@@ -91,7 +91,7 @@ def study(told=TOLD, **more):
         verdicts=verdicts,
         trials=done,
         values={trial.key: trial.metrics["test_accuracy"][-1][1] for trial in done},
-        looks=(Look(1, SEEDS, tuple(told)),),
+        looks=(InterimAnalysis(1, SEEDS, tuple(told)),),
         replaces=("relu",),
         sites=2,
         next_seeds=2 * SEEDS,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from scenes import SCENES, Scene
 from world import Truth, World, design, run, study, truths
 
-from relume.artifacts.trial import Design, Look, Verdict
+from relume.artifacts.trial import Design, InterimAnalysis, Verdict
 from relume.lab.judging.verdicts import judge
 
 SEEDS = (5, 8, 20)
@@ -102,7 +102,7 @@ def power_as_needed(asked: Design, truth: Truth, studies: int, *, correlation: f
             continue
         pilots += 1
         seeds = round(math.sqrt(told[0] * told[1]))
-        fresh, spent = replace(asked, seeds=seeds), [Look(1, seeds, asked.names[1:], "an earlier question")]
+        fresh, spent = replace(asked, seeds=seeds), [InterimAnalysis(1, seeds, asked.names[1:], "an earlier question")]
         trials = run(fresh, world_of(asked, truth, base, correlation, number + 10**6), looks=spent)
         found += judge(fresh, trials, spent)[0].verdict == ("better" if truth.top > base.top else "worse")
     return found / pilots

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from relume.artifacts.trial import BASELINE, Contender, Trial, TrialKey
-from relume.lab.judging.cured import CureTerms, delta_of, hopeless, least_seeds, tried
+from relume.errors import NothingToCompare
+from relume.lab.judging.cured import CureTerms, delta_of, demand_pairs, hopeless, least_seeds, tried
 
 CURE = Contender("clip:1", parameters={"norm": 1.0}, treatment="clip")
 
@@ -70,6 +71,35 @@ def test_a_run_without_a_value_fails_the_cure_and_one_of_the_script_counts_as_it
     assert outcome([0.0] * 8, [math.nan, *ACCURACY[1:]]).outcome == "failed"
     base = runs(BASELINE, BEFORE, [math.nan, *ACCURACY[1:]])
     assert outcome([0.0] * 8, ACCURACY, base).outcome == "cured"
+
+
+def crashed(trials, *seeds):
+    """The same trials; those at these seeds raised before they were done."""
+    return [replace(t, status="failed", error="IndexError: row 9") if t.key.seed in seeds else t for t in trials]
+
+
+def test_a_cure_is_not_blamed_for_a_seed_at_which_the_script_itself_fails():
+    lost = [math.nan, math.nan, *ACCURACY[2:]]
+    base = crashed(runs(BASELINE, [0.0, None, *BEFORE[2:]], lost), 0, 1)
+    alike = crashed(runs("clip:1", [0.5, None, *[0.0] * 6], lost), 0, 1)
+    assert hopeless(base, alike[:2], terms()) == ""
+    found = tried(CURE, base, alike, terms(candidates=2), 8)
+    assert (found.outcome, found.pairs, found.failed) == ("cured", 6, 0)
+    assert found.dead == (pytest.approx(np.mean(BEFORE[2:])), 0.0)
+    mends = tried(CURE, base, runs("clip:1", [0.0] * 8, ACCURACY), terms(candidates=2), 8)
+    assert (mends.outcome, mends.pairs) == ("cured", 8)
+    its_own = crashed(runs("clip:1", [0.0] * 8, [*ACCURACY[:7], math.nan]), 7)
+    assert tried(CURE, base, its_own, terms(candidates=2), 8).outcome == "failed"
+
+
+def test_a_script_that_fails_at_too_many_seeds_is_refused_with_the_error_and_the_seeds_it_takes():
+    base = runs(BASELINE, BEFORE, ACCURACY)
+    demand_pairs(crashed(base, 4), 6)
+    demand_pairs([replace(trial, status="diverged") for trial in base], 6)
+    with pytest.raises(NothingToCompare, match=r"failed in 2 of 8 runs.*IndexError: row 9.*the other 6.*--seeds 10"):
+        demand_pairs(crashed(base, 1, 4), 6)
+    with pytest.raises(NothingToCompare, match=r"failed in 8 of 8 runs.*so there is nothing to compare with"):
+        demand_pairs(crashed(base, *range(8)), 1)
 
 
 def test_without_a_delta_the_scripts_own_spread_is_what_matters():

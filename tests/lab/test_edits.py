@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from relume.artifacts.swap_plan import Birth, FirstLayer, Rates, SwapPlan, SwapSite
+from relume.artifacts.swap_plan import Birth, FirstLayer, OptimizerRates, SwapPlan, SwapSite
 from relume.lab.contenders import parse_contender
 from relume.lab.edits import edit_of
 
@@ -43,7 +43,9 @@ INNER = "torch.relu(self.a(x))"
 OUTER = f"F.relu(self.b({INNER}))"
 FUNCTIONS = (site(13, OUTER, "F.relu"), site(13, INNER, "torch.relu"))
 METHOD = site(13, f"{OUTER}.relu()", "Tensor.relu")
-PLAN = SwapPlan(sites=(*FUNCTIONS, site(14, "self.act(x)", "nn.ReLU", alone=True)), optimizers=(Rates("SGD", (0.2,)),))
+PLAN = SwapPlan(
+    sites=(*FUNCTIONS, site(14, "self.act(x)", "nn.ReLU", alone=True)), optimizers=(OptimizerRates("SGD", (0.2,)),)
+)
 
 
 def edited(tmp_path, cure, script=SCRIPT, plan=PLAN):
@@ -67,7 +69,7 @@ def test_a_rate_is_multiplied_where_it_is_written(tmp_path):
 
 def test_a_rate_that_is_not_written_is_put_there(tmp_path):
     script = SCRIPT.replace(", lr=0.1 + 0.1", "")
-    plan = SwapPlan(optimizers=(Rates("SGD", (0.001,)),))
+    plan = SwapPlan(optimizers=(OptimizerRates("SGD", (0.001,)),))
     assert added(edited(tmp_path, "lr:1/4", script, plan)) == [
         "opt = torch.optim.SGD(net.parameters(), lr=0.00025)  # the rate"
     ]

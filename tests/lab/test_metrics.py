@@ -15,8 +15,8 @@ from relume.lab.capture.metrics import (
     LOGGERS,
     MOST_POINTS,
     REGEX,
-    Found,
     Metric,
+    RunCurves,
     choose,
     infer_mode,
     is_diverged,
@@ -27,7 +27,7 @@ CURVE = [(0.0, 1.0), (1.0, 2.0)]
 
 def found(**sources):
     named = {"logged": LOGGED, "loggers": LOGGERS, "regex": REGEX, "printed": DETECTED}
-    return Found({named[s]: {name: CURVE for name in names} for s, names in sources.items() if names})
+    return RunCurves({named[s]: {name: CURVE for name in names} for s, names in sources.items() if names})
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_metric_of_tuning_is_not_among_the_candidates():
 def test_several_metrics_are_listed_with_their_values_and_what_picks_each():
     curves = {"train loss": [(0.0, 2.5), (1.0, 0.125)], "acc": [(0.0, 0.5)]}
     with pytest.raises(NothingToCompare, match=r"\[several-metrics\]") as error:
-        choose(Found({LOGGERS: curves}))
+        choose(RunCurves({LOGGERS: curves}))
     lines = str(error.value).splitlines()
     assert lines[0].startswith("The script has 2 metrics (loggers); choose the one to compare")
     assert re.split(r" {2,}", lines[2].strip()) == ["train loss", "2", "2.5", "0.125", "--metric 'train loss'"]
@@ -129,12 +129,12 @@ def test_the_curves_of_a_trial_are_those_of_the_first_source_and_the_regexs_befo
         REGEX: {"acc": [(0.0, 2.0)]},
         DETECTED: {"acc": [(0.0, 3.0)], "loss": CURVE},
     }
-    assert Found(curves).curves() == {"acc": ((0.0, 2.0),), "loss": tuple(CURVE)}
+    assert RunCurves(curves).curves() == {"acc": ((0.0, 2.0),), "loss": tuple(CURVE)}
 
 
 def test_long_curves_are_thinned_but_for_those_by_which_is_judged():
     curve = [(float(step), float(step)) for step in range(10_001)]
-    kept = Found({LOGGED: {"acc": curve, "other": curve}}).curves(["acc"])
+    kept = RunCurves({LOGGED: {"acc": curve, "other": curve}}).curves(["acc"])
     assert kept["acc"] == tuple(curve)
     assert len(kept["other"]) == MOST_POINTS
     assert (kept["other"][0], kept["other"][-1]) == (curve[0], curve[-1])

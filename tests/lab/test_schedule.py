@@ -11,7 +11,7 @@ import pytest
 import world
 from world import Truth, World, run, truths
 
-from relume.artifacts.trial import BASELINE, Look, Trial, TrialKey
+from relume.artifacts.trial import BASELINE, InterimAnalysis, Trial, TrialKey
 from relume.errors import StudyError
 from relume.lab.judging.schedule import (
     SCREEN,
@@ -407,7 +407,7 @@ def test_equal_contenders_are_hardly_ever_dropped():
     for seed in range(40):
         asked, world = design(6, 8, factors=(1.0,)), World(truths(6), seed=seed)
         dropped += bool(Confirmation(asked, run(asked, world)).dropped)
-    assert dropped <= 3  # .01 are promised
+    assert dropped <= 3  # 0.01 are promised
 
 
 def test_a_rate_at_which_every_first_run_failed_is_not_run_on():
@@ -433,7 +433,7 @@ def test_looks_are_at_n_2n_and_4n_of_the_first():
     asked = design(1, 5)
     assert stages(asked, []) == (5, 10, 20)
     later = dataclasses.replace(asked, seeds=10)
-    printed = [Look(1, 5, ("a0",), question(asked))]
+    printed = [InterimAnalysis(1, 5, ("a0",), question(asked))]
     assert stages(later, printed) == (5, 10, 20)
     assert next_seeds(asked, printed) == 10
     assert next_seeds(later, printed) == 20
@@ -442,7 +442,7 @@ def test_looks_are_at_n_2n_and_4n_of_the_first():
 
 @pytest.mark.parametrize("seeds", [3, 6, 8, 40])
 def test_seeds_that_are_no_look_are_refused(seeds):
-    printed = [Look(1, 5, ("a0",), question(design(1, 5)))]
+    printed = [InterimAnalysis(1, 5, ("a0",), question(design(1, 5)))]
     with pytest.raises(StudyError, match=r"--seeds 5, --seeds 10, --seeds 20.*\[not-a-look\]"):
         stages(design(1, seeds), printed)
 
@@ -454,13 +454,13 @@ def test_the_first_look_begins_with_one_contender_and_the_next_ones_wait_for_all
     tuning = sum(trial.key.stage == "tune" for trial in done)
     lead = tuning + 2 * 3 * 3  # the baseline and one contender at three rates on three seeds
     assert look_now(asked, done[: lead - 1], []) is None
-    first = Look(1, 3, ("a0", "a1"), question(asked))  # the other contender counts in the correction
+    first = InterimAnalysis(1, 3, ("a0", "a1"), question(asked))  # the other contender counts in the correction
     assert look_now(asked, done[:lead], []) == look_now(asked, done, []) == first
     assert look_now(asked, done, [first]) == first
     more = dataclasses.replace(asked, seeds=6)
     further = run(more, world, done, [first])
     assert look_now(more, further[:-1], [first]) == first  # the second is not complete: the first holds
-    assert look_now(more, further, [first]) == Look(2, 6, ("a0", "a1"), question(more))
+    assert look_now(more, further, [first]) == InterimAnalysis(2, 6, ("a0", "a1"), question(more))
 
 
 def test_the_same_question_again_is_the_same_look_and_another_is_a_new_one():
@@ -474,4 +474,6 @@ def test_the_same_question_again_is_the_same_look_and_another_is_a_new_one():
         look = look_now(changed, run(changed, world, done), [first])
         assert (look.number, look.seeds) == (2, 3), other
     added = design(3, 3)
-    assert look_now(added, run(added, world, done), [first]) == Look(2, 3, ("a0", "a1", "a2"), question(added))
+    assert look_now(added, run(added, world, done), [first]) == InterimAnalysis(
+        2, 3, ("a0", "a1", "a2"), question(added)
+    )

@@ -12,7 +12,7 @@ import scipy.stats
 from statsmodels.stats.multitest import multipletests
 from world import Truth, World, design, run, truths
 
-from relume.artifacts.trial import BASELINE, Look, Trial, TrialKey
+from relume.artifacts.trial import BASELINE, InterimAnalysis, Trial, TrialKey
 from relume.errors import StudyError
 from relume.lab.judging import stats
 from relume.lab.judging.schedule import look_now
@@ -223,7 +223,7 @@ def test_better_must_beat_the_baseline_at_each_of_its_rates_and_between_them():
 
 def test_a_rate_between_the_confirmed_ones_that_would_explain_it_keeps_it_from_better():
     best = {BASELINE: 1.0, "elu": 1.0}
-    means = {0.25: -2.4, 1.0: 0.0, 4.0: -0.001, 16.0: -9.0}  # the parabola's top is .3 above: too near for a half step
+    means = {0.25: -2.4, 1.0: 0.0, 4.0: -0.001, 16.0: -9.0}  # the parabola's top is 0.3 above: too near for a half step
     values = {(BASELINE, f): spread(8, mean) for f, mean in means.items()}
     for top, verdict in ((0.2, "undecided"), (0.9, "better")):
         elu = {("elu", f): spread(8, top - 3 * (f != 1)) + 0.1 * spread(8, 0, 8 * i) for i, f in enumerate(RATES)}
@@ -527,7 +527,7 @@ def test_one_seed_decides_nothing():
 def test_pairs_that_all_differ_alike_have_the_exact_p_and_say_so():
     base = np.array([0.91, 0.92, 0.9, 0.94, 0.95, 0.93])
     (one,) = judge(alone(["elu"], 6), trials({BASELINE: base, "elu": base + 0.02}))
-    assert one.verdict == "undecided"  # six equal pairs reach .031 and no less; Student's t would say 0
+    assert one.verdict == "undecided"  # six equal pairs reach 0.031 and no less; Student's t would say 0
     assert one.p_holm == pytest.approx(0.03125 / 0.6)
     assert any("an exact test replaces the t-test" in note for note in one.notes)
     same = trials({BASELINE: [0.9] * 6, "elu": [0.9] * 6})
@@ -589,7 +589,7 @@ def test_a_later_look_has_a_smaller_part_of_the_error():
     asked = alone(["elu"], 8)
     shifted = trials({BASELINE: spread(8), "elu": spread(8, 1.2, 8)})
     p = scipy.stats.ttest_rel(spread(8, 1.2, 8), spread(8)).pvalue
-    spent = [Look(1, 4, ("elu",), "another question")]
+    spent = [InterimAnalysis(1, 4, ("elu",), "another question")]
     for looks, part in (([], 0.6), (spent, 0.2), (spent * 2, 0.1)):
         (one,) = judge(asked, shifted, looks)
         assert one.look == len(looks) + 1
@@ -606,7 +606,7 @@ def test_a_contender_left_out_later_still_counts_in_the_correction():
 
 def test_seeds_that_are_no_look_are_refused():
     runs = trials({BASELINE: spread(6), "elu": spread(6, 1, 8)})
-    looks = [Look(1, 4, ("elu",), "asked")]
+    looks = [InterimAnalysis(1, 4, ("elu",), "asked")]
     with pytest.raises(StudyError, match="not-a-look"):
         judge(alone(["elu"], 6), runs, looks)
 
@@ -702,4 +702,4 @@ def test_equivalence_is_corrected_for_contenders_and_look():
     runs = trials({BASELINE: base, "elu": near, "gelu": spread(8, 0, 16)})
     assert judge(one, runs)[0].verdict == "equivalent"
     assert judge(two, runs)[0].verdict == "undecided"
-    assert judge(one, runs, [Look(1, 4, ("elu",), "another question")])[0].verdict == "undecided"
+    assert judge(one, runs, [InterimAnalysis(1, 4, ("elu",), "another question")])[0].verdict == "undecided"

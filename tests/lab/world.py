@@ -17,7 +17,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from relume.artifacts.trial import BASELINE, Contender, Design, Look, Trial, TrialKey, Verdict
+from relume.artifacts.trial import BASELINE, Contender, Design, InterimAnalysis, Trial, TrialKey, Verdict
 from relume.lab.judging.schedule import look_now, next_seeds, next_trials
 from relume.lab.judging.verdicts import judge
 
@@ -55,7 +55,7 @@ class Metric:
 
     Attributes:
         step: it is rounded to multiples of this many sd; 0: not at all.
-        items: it is an accuracy on so many items, .9 at quality 0 and .02 more an sd; 0: it is the quality itself.
+        items: it is an accuracy on so many items, 0.9 at quality 0 and 0.02 more an sd; 0: it is the quality itself.
         start: the curve begins at the start of training; otherwise one value is logged, and a collapse looks like any.
         dead: a run that collapses ends with a dead layer, which shows though one value is logged.
         tails: Student's t with three degrees of freedom, of sd 1, in place of normal noise.
@@ -152,7 +152,7 @@ def truths(count: int, base: Truth | None = None, *others: Truth) -> dict[str, T
     return {BASELINE: base or Truth(), **{f"a{index}": truth for index, truth in enumerate(given)}}
 
 
-def run(asked: Design, world: World, done: Sequence[Trial] = (), looks: Sequence[Look] = ()) -> list[Trial]:
+def run(asked: Design, world: World, done: Sequence[Trial] = (), looks: Sequence[InterimAnalysis] = ()) -> list[Trial]:
     """Every trial that the schedule asks for, until it asks for no more."""
     trials = list(done)
     while keys := next_trials(asked, trials, looks):
@@ -162,7 +162,7 @@ def run(asked: Design, world: World, done: Sequence[Trial] = (), looks: Sequence
 
 def study(asked: Design, world: World, *, until_decided: bool = False) -> tuple[list[Verdict], list[list[Verdict]]]:
     """The last verdicts of a study, and those of every look."""
-    looks: list[Look] = []
+    looks: list[InterimAnalysis] = []
     printed: list[list[Verdict]] = []
     trials: list[Trial] = []
     while True:

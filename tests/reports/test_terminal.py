@@ -62,6 +62,7 @@ def test_provisional_counts_are_marked():
         ({"script": "a.py"}, (), "was cut off"),
         ({}, (), "did not import PyTorch, TensorFlow, Keras or JAX"),
         ({"jax": "0.10"}, (), "in JAX, a function under jax.jit"),
+        ({"exit": 1}, (), "ended with exit status 1 before its first training step"),
         ({"torch": "2.13"}, (), "took no training step"),
         ({"torch": "2.13"}, (Clock(0, "SGD", "optimizer", 5, 1),), "no supported activation"),
     ],

@@ -24,10 +24,31 @@ class Mine(nn.Module):
         return x * torch.sigmoid(self.beta * x)
 
 
+class Itself(nn.Module):
+    """It applies what it replaces, as a module and as a function."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope, self.act = nn.Parameter(torch.tensor(0.2)), nn.ReLU()
+
+    def forward(self, x):
+        return self.act(x) - self.slope * torch.relu(-x)
+
+
+def itself(x):
+    return F.relu(x) - 0.2 * F.relu(-x)
+
+
+def breaking(x):
+    torch._dynamo.graph_break()
+    return itself(x)
+
+
 @pytest.fixture(autouse=True)
 def acts():
     sys.modules["acts_of_a_user"] = types.ModuleType("acts_of_a_user")
-    sys.modules["acts_of_a_user"].Mine = Mine
+    for own in (Mine, Itself, itself, breaking):
+        setattr(sys.modules["acts_of_a_user"], own.__name__, own)
     yield
     del sys.modules["acts_of_a_user"]
     torch._dynamo.reset()
@@ -75,7 +96,8 @@ def train(kind, backend, **options):
     return losses, [p.detach().clone() for net in nets for p in net.parameters()]
 
 
-CONTENDERS = ["elu", "leaky_relu:0.2", "gelu", "prelu:channel", "rrelu", "acts_of_a_user:Mine"]
+CONTENDERS = ["elu", "leaky_relu:0.2", "gelu", "prelu:channel", "rrelu"]
+CONTENDERS += [f"acts_of_a_user:{name}" for name in ("Mine", "Itself", "itself")]
 
 
 @pytest.mark.parametrize("contender", CONTENDERS)
@@ -88,6 +110,15 @@ def test_compiled_code_trains_the_contender_in_one_graph(contender):
     assert compiled == losses
     assert all(torch.equal(a, b) for a, b in zip(weights, same, strict=True))
     assert compiled != train(Net, "eager")[0]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's own, at a break
+def test_a_contender_that_breaks_the_graph_may_apply_what_it_replaces():
+    plan = survey(train, Net, "eager")
+    with treated("acts_of_a_user:itself", plan):
+        losses, _ = train(Net, None)
+    with treated("acts_of_a_user:breaking", plan):
+        assert train(Net, "eager")[0] == losses
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's own, at a break

@@ -50,7 +50,7 @@ class Open:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CurePlan:
     """The actions, those that come first in the network and hit most units first; ``of``: the file, script and step."""
 
     of: Mapping[str, Any]
@@ -62,7 +62,7 @@ class Plan:
         return {"is": IS, "schema": SCHEMA, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Plan:
+    def from_dict(cls, told: Mapping[str, Any]) -> CurePlan:
         """The plan that :meth:`to_dict` wrote, edited or not.
 
         Raises: KeyError, TypeError, ValueError: it is none; the message names the action.
@@ -72,13 +72,13 @@ class Plan:
         return cls(dict(told["of"]), actions, opened)
 
 
-def to_json(plan: Plan) -> str:
+def to_json(plan: CurePlan) -> str:
     """The plan as JSON for people: indented, with the numbers of units in one line."""
     text = json.dumps(plan.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
     return re.sub(r"\[\s+(\d+(?:,\s+\d+)*)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
 
 
-def write_plan(plan: Plan, path: Path) -> None:
+def write_plan(plan: CurePlan, path: Path) -> None:
     """Write a plan as indented JSON.
 
     Raises: PlanError: the file exists and is no plan, or it cannot be written.
@@ -95,7 +95,7 @@ def write_plan(plan: Plan, path: Path) -> None:
         ) from error
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> CurePlan:
     """Read a plan, as it was written or as a person edited it.
 
     Raises: PlanError: absent, no plan, of a newer relume, or an entry that does not fit.
@@ -110,7 +110,7 @@ def read_plan(path: Path) -> Plan:
                 "pip install -U relume.",
                 slug="plan-newer",
             )
-        return Plan.from_dict(told)
+        return CurePlan.from_dict(told)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PlanError(
             f"{path} cannot be read as a plan ({error}). Correct it, or make it again: relume plan RUN -o {path.name}.",

@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple
 from relume.artifacts.locks import Lock, waiting_for
 from relume.artifacts.study_file import SCHEMA, damaged, read_json, write_json, writing
 from relume.artifacts.subject import Subject, without_folder
-from relume.artifacts.trial import Design, Look, Trial, TrialKey
+from relume.artifacts.trial import Design, InterimAnalysis, Trial, TrialKey
 from relume.artifacts.trial_json import (
     design_from_json,
     design_to_json,
@@ -105,7 +105,7 @@ class Study:
         return self.generations[self.generation - 1].subject if self.generation else None
 
     @property
-    def looks(self) -> tuple[Look, ...]:
+    def looks(self) -> tuple[InterimAnalysis, ...]:
         """The verdicts that were printed of this generation, in their order."""
         return tuple(look_from_json(look) for look in self._looks if look["generation"] == self.generation)
 
@@ -224,7 +224,7 @@ class Study:
         finally:
             self.release(trial.key)
 
-    def add_look(self, look: Look) -> None:
+    def add_look(self, look: InterimAnalysis) -> None:
         """Keep that a verdict was printed, before it is.
 
         Raises: StudyError: it cannot be written: then nothing should be printed.

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from relume.artifacts.subject import Subject
-from relume.artifacts.trial import BASELINE, Design, Look, Trial, TrialKey, Verdict
+from relume.artifacts.trial import BASELINE, Design, InterimAnalysis, Trial, TrialKey, Verdict
 
 SCHEMA = 1
 """Of the JSON form; new keys may come within a schema."""
 
 
 @dataclass(frozen=True)
-class Pair:
+class SeedPair:
     """The baseline and a contender on one seed, each at its chosen learning rate."""
 
     seed: int
@@ -66,7 +66,7 @@ class StudyFindings:
     verdicts: tuple[Verdict, ...]
     trials: tuple[Trial, ...]
     values: Mapping[TrialKey, float] = field(default_factory=dict)
-    looks: tuple[Look, ...] = ()
+    looks: tuple[InterimAnalysis, ...] = ()
     replaces: tuple[str, ...] = ()
     sites: int | None = None
     not_swapped: tuple[tuple[str, str, str], ...] = ()
@@ -119,7 +119,7 @@ class StudyFindings:
         """
         return {verdict.activation: verdict for verdict in self.verdicts}[activation]
 
-    def pairs(self, activation: str) -> tuple[Pair, ...]:
+    def pairs(self, activation: str) -> tuple[SeedPair, ...]:
         """The pairs on which the verdict on a contender rests, by seed."""
         said = self.verdict(activation)
         found = []
@@ -129,7 +129,7 @@ class StudyFindings:
                 for name, factor in ((BASELINE, said.baseline_lr_factor), (activation, said.lr_factor))
             )
             if math.isfinite(ours) and math.isfinite(theirs):
-                found.append(Pair(seed, ours, theirs))
+                found.append(SeedPair(seed, ours, theirs))
         return tuple(found)
 
     def runs(self, activation: str) -> tuple[Trial, ...]:

@@ -73,7 +73,7 @@ IN_A_CHILD = "in a child process"
 
 
 @dataclass(frozen=True)
-class Rates:
+class OptimizerRates:
     """An optimizer as it was at its first step: its class and its learning rates, a group each."""
 
     optimizer: str
@@ -110,7 +110,7 @@ class SwapPlan:
 
     sites: tuple[SwapSite, ...] = ()
     not_swapped: tuple[NotSwapped, ...] = ()
-    optimizers: tuple[Rates, ...] = ()
+    optimizers: tuple[OptimizerRates, ...] = ()
     schedulers: tuple[str, ...] = ()
     seeds: tuple[str, ...] = ()
     holders: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ class SwapPlan:
         return cls(
             sites=tuple(_site(site) for site in told["sites"]),
             not_swapped=tuple(NotSwapped(**each) for each in told["not_swapped"]),
-            optimizers=tuple(Rates(each["optimizer"], tuple(each["rates"])) for each in told["optimizers"]),
+            optimizers=tuple(OptimizerRates(each["optimizer"], tuple(each["rates"])) for each in told["optimizers"]),
             schedulers=tuple(told["schedulers"]),
             seeds=tuple(told["seeds"]),
             holders=tuple(told["holders"]),

@@ -121,7 +121,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Look:
+class InterimAnalysis:
     """A verdict that was printed: it has spent its part of the error.
 
     Attributes:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from relume.artifacts.trial import Contender, Design, Look, Trial, TrialKey
+from relume.artifacts.trial import Contender, Design, InterimAnalysis, Trial, TrialKey
 
 
 def trial_to_json(trial: Trial) -> dict[str, Any]:
@@ -48,9 +48,9 @@ def design_from_json(told: Mapping[str, Any]) -> Design:
     return Design(tuple(_contender(c) for c in told["contenders"]), **rest)
 
 
-def look_from_json(told: Mapping[str, Any]) -> Look:
+def look_from_json(told: Mapping[str, Any]) -> InterimAnalysis:
     """One look of those that the study keeps."""
-    return Look(**{name: _in(told[name]) for name in _names(Look) if name in told})
+    return InterimAnalysis(**{name: _in(told[name]) for name in _names(InterimAnalysis) if name in told})
 
 
 def _contender(told: Mapping[str, Any]) -> Contender:

@@ -39,7 +39,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Edit:
+class SourceEdit:
     """The change of the user's source that does what a cure did.
 
     Attributes:
@@ -64,6 +64,7 @@ class Fixed:
         level: of the test of the dead share; the error of 5 % is shared by all ``candidates``.
         tried: in the order in which they were tried. ``untried``: cures after the first that holds.
         edit: of the cure that holds; None if none does.
+        failed: runs of the unchanged script that failed, of ``seeds``. ``error``: the last line of the first of these.
     """
 
     script: str
@@ -76,7 +77,9 @@ class Fixed:
     level: float
     tried: tuple[Tried, ...]
     untried: tuple[str, ...] = ()
-    edit: Edit | None = None
+    edit: SourceEdit | None = None
+    failed: int = 0
+    error: str = ""
 
     @property
     def cure(self) -> Tried | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from relume.artifacts.tensor import Tensor
 from relume.auditor.adam import Moments, of_arrays, of_optimizer
-from relume.auditor.tree import Keys, Part
+from relume.auditor.keras_layout import Layout
+from relume.auditor.tree import CheckpointFile, Keys
 from relume.errors import CheckpointError
 
 SORTED = (".safetensors", ".keras", ".h5", ".hdf5")
@@ -22,6 +23,7 @@ class Checkpoint:
         name: as given. ``files``: those it was read from.
         weights: by name, in the file's order. ``moments``: by the name of the weight.
         ordered: the weights are in the order of the model's modules. ``step``: the optimizer's, None if unknown.
+        layout: of a model of Keras, None where no file tells it.
         unread: (what, where, why) of everything unusable.
     """
 
@@ -31,16 +33,17 @@ class Checkpoint:
     moments: dict[str, Moments] = field(default_factory=dict)
     ordered: bool = True
     step: int | None = None
+    layout: Layout | None = None
     unread: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def assemble(parts: Sequence[Part], name: str) -> Checkpoint:
+def assemble(parts: Sequence[CheckpointFile], name: str) -> Checkpoint:
     """One checkpoint: its weights in one file or in shards, the optimizer's state next to them or in the same file.
 
     Raises: CheckpointError: there are no weights in it.
     """
     found = Checkpoint(name, tuple(part.path.name for part in parts))
-    found.ordered = not any(part.path.suffix in SORTED for part in parts)  # which are sorted by name
+    found.layout = next((part.layout for part in parts if part.layout is not None), None)
     found.step = max((step for part in parts for step in part.steps), default=None)
     weights = {keys: tensor for part in parts for keys, tensor in part.weights.items()}
     if not weights:
@@ -49,13 +52,21 @@ def assemble(parts: Sequence[Part], name: str) -> Checkpoint:
             "optimizer's state.",
             slug="checkpoint-empty",
         )
-    found.weights = _without_copies(_shortened(weights), found.unread)
+    found.weights = _without_copies(weights if found.layout else _shortened(weights), found.unread)
+    found.ordered = _are_ordered(found, parts)
     moments = {keys: tensor for part in parts for keys, tensor in part.moments.items()}
     found.moments = of_arrays(moments, found.step, found.weights, found.unread)
     for optimizer in (optimizer for part in parts for optimizer in part.optimizers):
         found.moments |= of_optimizer(optimizer, found.weights, found.unread, ordered=found.ordered)
     found.step = max((moments.step for moments in found.moments.values()), default=found.step)
     return found
+
+
+def _are_ordered(found: Checkpoint, parts: Sequence[CheckpointFile]) -> bool:
+    """Whether the weights are in the order of the modules: not in a file sorted by name, unless Keras tells it."""
+    if found.layout is not None:
+        return {name.rpartition(".")[0] for name in found.weights} <= set(found.layout.order)
+    return not any(part.path.suffix in SORTED for part in parts)
 
 
 def _shortened(weights: Mapping[Keys, Tensor]) -> dict[Keys, Tensor]:

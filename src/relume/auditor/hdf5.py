@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,18 +11,22 @@ from typing import Any
 import numpy as np
 
 from relume.artifacts.tensor import Tensor
+from relume.auditor.keras_layout import layout
 from relume.errors import MissingExtra
 
 BEGINS = b"\x89HDF\r\n\x1a\n"
 WITHIN = "model.weights.h5"
 """The weights' name in a ``.keras`` archive."""
 
+CONFIG = "config.json"
+"""The model's configuration in it."""
+
 MOST_IN_MEMORY = 1 << 30
 """Bytes of one array that is chunked, or in an archive: it must be read as a whole."""
 
 
 def read(path: Path) -> Mapping[str, Any]:
-    """The weights by path, and the optimizer's moments.
+    """The weights by path, the optimizer's moments, and the layout of the model where the file has it.
 
     Raises: MissingExtra: without h5py. OSError, ValueError: it is damaged.
     """
@@ -34,9 +39,23 @@ def read(path: Path) -> Mapping[str, Any]:
         ) from absent
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive, archive.open(WITHIN) as within, h5py.File(within, "r") as file:
-            return _tree(file, None)
+            config = archive.read(CONFIG) if CONFIG in archive.namelist() else None
+            return _with_layout(_tree(file, None), config)
     with h5py.File(path, "r") as file:
-        return _tree(file, path)
+        return _with_layout(_tree(file, path), file.attrs.get("model_config"))
+
+
+def _with_layout(tree: dict[str, Any], config: Any) -> dict[str, Any]:
+    """The tree with its layers in the model's order, if the file tells that order."""
+    if not isinstance(config, (str, bytes)):
+        return tree  # of save_weights
+    try:
+        found = layout(json.loads(config))
+    except (LookupError, TypeError, AttributeError):
+        return tree  # of a class of the user's, whose configuration may be anything
+    places = {name: place for place, name in enumerate(found.order)}
+    known = {name: places.get(name.rpartition("/")[0].replace("/", "."), len(places)) for name in tree}
+    return {"layout": found, **{name: tree[name] for name in sorted(tree, key=known.__getitem__)}}
 
 
 def _tree(file: Any, path: Path | None) -> dict[str, Any]:
@@ -53,7 +72,7 @@ def _tree(file: Any, path: Path | None) -> dict[str, Any]:
         if layer == ("optimizer",):
             tree["optimizer"] = _adam(str(file["optimizer/vars"].attrs.get("name", "")), arrays)
             continue
-        name = "/".join(key for key in layer if key != "layers") or "model"
+        name = _name(file, layer) or "model"
         tree |= {f"{name}/{part}": array for part, array in zip(_names(arrays), arrays, strict=True)}
     return tree
 
@@ -87,6 +106,16 @@ def _array(dataset: Any, path: Path | None) -> Any:
     if dataset.size * dataset.dtype.itemsize > MOST_IN_MEMORY:
         raise ValueError(f"{dataset.name} has {dataset.size * dataset.dtype.itemsize:,} bytes and cannot be mapped")
     return Tensor(np.asarray(dataset[()]))
+
+
+def _name(file: Any, layer: tuple[str, ...]) -> str:
+    """The user's name of a layer, with those of the models around it: Keras 3 stores each beside the variables."""
+    told = []
+    for end, key in enumerate(layer, 1):
+        if key != "layers":
+            variables = file.get("/".join((*layer[:end], "vars")))
+            told.append(str(variables.attrs.get("name", key)) if variables is not None else key)
+    return "/".join(told)
 
 
 def _names(arrays: Sequence[Any]) -> Sequence[str]:

@@ -67,7 +67,7 @@ def layers_of(found: Checkpoint) -> tuple[list[Layer], list[tuple[str, str, str]
         elif large := sorted(name for name, shape in own.items() if len(shape) > 1):
             why = "not the weight of a linear layer or a convolution"
             skipped.append((", ".join(large[:3]), module or "the file", why))
-    _join(layers, {place: norm for place, norm in norms.items() if not _BRANCH.search(norm.name)}, found.ordered)
+    _join(layers, {place: norm for place, norm in norms.items() if not _BRANCH.search(norm.name)}, found)
     return [layers[place] for place in sorted(layers)], skipped
 
 
@@ -109,12 +109,17 @@ def _normalization(module: str, own: Mapping[str, Shape]) -> Layer | None:
     return None
 
 
-def _join(layers: dict[int, Layer], norms: Mapping[int, Layer], ordered: bool) -> None:
+def _join(layers: dict[int, Layer], norms: Mapping[int, Layer], found: Checkpoint) -> None:
     """Assign each normalization to the layer before it; one whose layer is unknown is judged separately."""
     for place, norm in norms.items():
         free = [i for i, layer in layers.items() if layer.units == norm.units and layer.weight and not layer.norm]
         before = max((i for i in layers if i < place), default=-1)
-        near = [i for i in free if (i == before if ordered else _are_neighbours(layers[i].name, norm.name))]
+        if found.layout is not None:
+            near = [i for i in free if layers[i].name == found.layout.follows.get(norm.name)]
+        elif found.ordered:
+            near = [i for i in free if i == before]
+        else:
+            near = [i for i in free if _are_neighbours(layers[i].name, norm.name)]
         if len(near) == 1:
             layers[near[0]] = replace(layers[near[0]], scale=norm.scale, shift=norm.shift, norm=norm.name)
         else:

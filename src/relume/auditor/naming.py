@@ -13,7 +13,7 @@ from typing import Any
 Shape = tuple[int, ...]
 
 _EMBEDDING = re.compile(r"emb|token|vocab|\bw[tp]e\b", re.IGNORECASE)
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "moving_mean", "moving_variance")
 
 
 def is_embedding(name: str) -> bool:

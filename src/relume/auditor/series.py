@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relume.auditor.checkpoint import Checkpoint, assemble
 from relume.auditor.files import SUFFIXES
-from relume.auditor.tree import Part, read_part
+from relume.auditor.tree import CheckpointFile, read_part
 from relume.errors import CheckpointError
 
 
@@ -63,7 +63,7 @@ def _has_files(folder: Path) -> bool:
     return any(path.suffix in SUFFIXES for path in folder.iterdir())
 
 
-def _are_shards(parts: Sequence[Part]) -> bool:
+def _are_shards(parts: Sequence[CheckpointFile]) -> bool:
     """Whether no weight is in two of the files."""
     names = [name for part in parts for name in part.weights]
     return len(names) == len(set(names))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from relume.artifacts.tensor import Tensor
 from relume.auditor import files
+from relume.auditor.keras_layout import Layout
 
 Keys = tuple[str, ...]
 """A path in the tree."""
@@ -29,13 +30,14 @@ class Optimizer(NamedTuple):
 
 
 @dataclass
-class Part:
+class CheckpointFile:
     """One file of a checkpoint.
 
     Attributes:
         path: the file. ``weights``: arrays other than moments, by path.
         moments: Adam's, if they are among the arrays, recognized by name.
         optimizers: PyTorch's. ``steps``: the numbers that count steps.
+        layout: of a model of Keras, None where no file tells it.
     """
 
     path: Path
@@ -43,22 +45,25 @@ class Part:
     moments: dict[Keys, Tensor] = field(default_factory=dict)
     optimizers: list[Optimizer] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    layout: Layout | None = None
 
 
-def read_part(path: Path) -> Part:
+def read_part(path: Path) -> CheckpointFile:
     """Read a file and sort what is in it.
 
     Raises: CheckpointError: it cannot be read.
     """
-    part = Part(path)
+    part = CheckpointFile(path)
     _collect(files.read(path), (), part, set())
     return part
 
 
-def _collect(tree: Any, where: Keys, part: Part, met: set[int]) -> None:
+def _collect(tree: Any, where: Keys, part: CheckpointFile, met: set[int]) -> None:
     """Sort a tree into the part; a container seen before is skipped."""
     if isinstance(tree, Tensor) or (isinstance(tree, int) and not isinstance(tree, bool)):
         _sort(tree, where, part)
+    elif isinstance(tree, Layout):
+        part.layout = tree
     elif isinstance(tree, (Mapping, list)) and id(tree) not in met:
         met.add(id(tree))
         if isinstance(tree, Mapping) and _is_optimizer(tree):
@@ -77,7 +82,7 @@ def _is_group(group: Any) -> bool:
     return isinstance(group, Mapping) and isinstance(group.get("params"), list)
 
 
-def _sort(value: Tensor | int, where: Keys, part: Part) -> None:
+def _sort(value: Tensor | int, where: Keys, part: CheckpointFile) -> None:
     keys = tuple(key for name in where for key in re.split(r"[./]", name) if key)
     counts = bool(keys) and keys[-1] in _STEPS
     if isinstance(value, int):

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from relume.artifacts.findings import Cause
+from relume.artifacts.numbers import percent
 from relume.artifacts.recording import Death, SiteRecord
 
 LARGE = 5.0
@@ -184,7 +185,7 @@ def _slow(death: Death) -> Cause | None:
     if death.decay > 0 and kept < SHRUNK and death.shrinking >= SHRINKING:
         return Cause(
             "weight decay",
-            f"‖w‖ shrank to {100 * kept:.0f} % of its first value, along −w (cosine {death.shrinking:.2f}), "
+            f"‖w‖ shrank to {percent(kept, 0)} of its first value, along −w (cosine {death.shrinking:.2f}), "
             f"with a weight decay of {death.decay:g}",
         )
     if fall > 0 and death.bias_first - death.bias_after >= MOSTLY * fall and death.bias_falls >= STEADY:
@@ -212,7 +213,7 @@ def _large(death: Death) -> str:
 def _drifted(death: Death) -> str:
     return (
         f"its bias fell from {figure(death.bias_first)} to {figure(death.bias_after)}, "
-        f"in {100 * death.bias_falls:.0f} % of the intervals between looks"
+        f"in {percent(death.bias_falls, 0)} of the intervals between looks"
     )
 
 

@@ -21,7 +21,7 @@ from relume.artifacts.curve import merged as merged_curve
 from relume.artifacts.parts import Part, Unseen
 from relume.artifacts.recent import Recent
 from relume.artifacts.recording import Count, Death, Integers, Recording, SiteRecord
-from relume.doctor.events import Seen, buckets_of, shared_events
+from relume.doctor.events import RankSite, buckets_of, shared_events
 
 
 def combine(parts: Sequence[Part], unseen: Sequence[Unseen] = ()) -> Recording:
@@ -56,7 +56,7 @@ def _merge_ranks(ranks: Sequence[Part]) -> Recording:
     kept = len(first.sites)
     merged.timeline = [row for row in first.timeline if row[0] < kept]
     literal = first.meta.get("window") is not None
-    met: dict[tuple[Any, ...], list[Seen]] = {}
+    met: dict[tuple[Any, ...], list[RankSite]] = {}
     losses: dict[int, list[LossPoint]] = {}
     for part in ranks:
         clocks = _take_clocks(merged, part.recording, new=part is not ranks[0])
@@ -70,7 +70,7 @@ def _merge_ranks(ranks: Sequence[Part]) -> Recording:
         for number, record in enumerate(part.recording.sites):
             site = replace(record.site, clock=clocks[record.site.clock])
             moved = _renumbered(replace(record, site=site), numbers)
-            met[places[number]].append(Seen(moved, buckets_of(part.recording, number)))
+            met[places[number]].append(RankSite(moved, buckets_of(part.recording, number)))
     merged.losses = [point for _, points in sorted(losses.items()) for point in merged_curve(points)]
     taken: set[str] = set()
     for found in met.values():
@@ -130,7 +130,7 @@ def _take_clocks(merged: Recording, other: Recording, *, new: bool) -> dict[int,
     return numbers
 
 
-def _merge_site(found: Sequence[Seen], literal: bool) -> SiteRecord:
+def _merge_site(found: Sequence[RankSite], literal: bool) -> SiteRecord:
     """One site as several ranks saw it."""
     records = [seen.record for seen in found]
     windows = [record.window for record in records if record.window is not None]

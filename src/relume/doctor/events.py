@@ -23,7 +23,7 @@ Stretch = tuple[int, int | None]
 
 
 @dataclass
-class Seen:
+class RankSite:
     """A site as one rank saw it, and the examples of its closed buckets."""
 
     record: SiteRecord
@@ -38,7 +38,7 @@ def buckets_of(recording: Recording, number: int) -> list[Bucket]:
     return [(first, ends[first], examples) for first, examples in rows if first in ends]
 
 
-def shared_events(merged: SiteRecord, ranks: Sequence[Seen], literal: bool) -> list[Event]:
+def shared_events(merged: SiteRecord, ranks: Sequence[RankSite], literal: bool) -> list[Event]:
     """The deaths and revivals of a site that holds the ranks' counts together.
 
     ``literal``: the user set the windows' length, and what is silent in one is dead, however few its examples.
@@ -94,7 +94,7 @@ def _intersect(some: Sequence[Stretch], others: Sequence[Stretch]) -> list[Stret
     return sorted(shared, key=lambda stretch: stretch[0])
 
 
-def _examples(ranks: Sequence[Seen], stretch: Stretch) -> int:
+def _examples(ranks: Sequence[RankSite], stretch: Stretch) -> int:
     """The examples that the ranks have seen in a stretch, of the buckets that lie in it whole."""
     start, end = stretch
     closed = sum(

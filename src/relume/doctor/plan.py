@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relume.artifacts.findings import Advised, Findings, Judged
-from relume.artifacts.plan import Action, Open, Plan
+from relume.artifacts.plan import Action, CurePlan, Open
 from relume.doctor.cures import CURES
 from relume.doctor.cures.cure import Cure, Proposal
 from relume.errors import PlanError
@@ -18,7 +18,7 @@ from relume.errors import PlanError
 _UPSTREAM = "upstream cascade"
 
 
-def plan(findings: Findings, file: str) -> Plan:
+def plan(findings: Findings, file: str) -> CurePlan:
     """What to do about the dead units of a run or a checkpoint; ``file``: its recording, "" for none."""
     run = findings.run
     of = {"file": file, **{key: run.get(key) for key in ("script", "argv", "steps")}}
@@ -32,7 +32,7 @@ def plan(findings: Findings, file: str) -> Plan:
                 actions.append(_action(cure, proposal, site, findings, file))
         if left := tuple(unit for unit in site.dead if unit not in cured):
             opened.append(Open(site.site.key, left, _why_open(site, left)))
-    return Plan(of, tuple(actions), tuple(opened))
+    return CurePlan(of, tuple(actions), tuple(opened))
 
 
 def advised(site: Judged, units: Sequence[int]) -> tuple[Advised, ...]:
@@ -52,7 +52,7 @@ def advised(site: Judged, units: Sequence[int]) -> tuple[Advised, ...]:
     return tuple(found)
 
 
-def demand_script(plan: Plan, file: str, script: str) -> None:
+def demand_script(plan: CurePlan, file: str, script: str) -> None:
     """Raises: PlanError: the plan is of another script, or of none."""
     own = plan.of.get("script")
     if own is None or Path(str(own)).name != Path(script).name:
@@ -65,7 +65,7 @@ def demand_script(plan: Plan, file: str, script: str) -> None:
         )
 
 
-def in_a_run(plan: Plan, file: str) -> tuple[list[str], list[str], list[tuple[str, str]]]:
+def in_a_run(plan: CurePlan, file: str) -> tuple[list[str], list[str], list[tuple[str, str]]]:
     """(swaps, treatments, what is left with the reason) of a plan, as ``relume run`` takes them.
 
     Raises: PlanError: nothing of it can be done in a run, or an action is for no known cure.

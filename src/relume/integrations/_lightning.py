@@ -12,7 +12,7 @@ from relume.artifacts.findings import Findings
 from relume.integrations._session import EVERY_N_STEPS, Session, WatchOptions, check, metrics_to, numbered
 
 
-class Watching:
+class LightningHooks:
     """The hooks of both classes ``WatchCallback``."""
 
     def __init__(

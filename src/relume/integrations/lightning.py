@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lightning.pytorch import Callback
 
-from relume.integrations._lightning import Watching
+from relume.integrations._lightning import LightningHooks
 
 
-class WatchCallback(Watching, Callback):
+class WatchCallback(LightningHooks, Callback):
     """Watches each fit of a Lightning trainer, logs its numbers, and saves its recording.
 
     The numbers (``Findings.to_metrics``) go to the trainer's loggers at ``trainer.global_step``, and to its

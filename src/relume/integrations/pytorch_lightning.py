@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pytorch_lightning import Callback
 
-from relume.integrations._lightning import Watching
+from relume.integrations._lightning import LightningHooks
 
 
-class WatchCallback(Watching, Callback):
+class WatchCallback(LightningHooks, Callback):
     """As :class:`relume.integrations.lightning.WatchCallback`, for trainers of ``pytorch_lightning``."""

@@ -23,7 +23,7 @@ from relume.jax import functional
 
 
 @dataclass(frozen=True)
-class Member:
+class JaxActivation:
     """How JAX has one activation.
 
     Attributes:
@@ -88,28 +88,28 @@ def _softplus(x: jax.Array, beta: Any) -> jax.Array:
     return jnp.where(fits, jax.nn.softplus(jnp.where(fits, z, 0)) / beta, x)
 
 
-FAMILY: dict[str, Member] = {
-    "relu": Member(functional.relu, (jax.nn.relu,)),
-    "leaky_relu": Member(functional.leaky_relu, (jax.nn.leaky_relu,)),
-    "prelu": Member(functional.prelu),
-    "rrelu": Member(functional.rrelu),
-    "relu6": Member(functional.relu6, (jax.nn.relu6,)),
-    "elu": Member(functional.elu, (jax.nn.elu,)),
-    "celu": Member(functional.celu, (jax.nn.celu,)),
-    "selu": Member(functional.selu, (jax.nn.selu,)),
-    "relu_squared": Member(_made("relu_squared", lambda x: jnp.square(functional.relu(x)))),
-    "leaky_squared": Member(
+FAMILY: dict[str, JaxActivation] = {
+    "relu": JaxActivation(functional.relu, (jax.nn.relu,)),
+    "leaky_relu": JaxActivation(functional.leaky_relu, (jax.nn.leaky_relu,)),
+    "prelu": JaxActivation(functional.prelu),
+    "rrelu": JaxActivation(functional.rrelu),
+    "relu6": JaxActivation(functional.relu6, (jax.nn.relu6,)),
+    "elu": JaxActivation(functional.elu, (jax.nn.elu,)),
+    "celu": JaxActivation(functional.celu, (jax.nn.celu,)),
+    "selu": JaxActivation(functional.selu, (jax.nn.selu,)),
+    "relu_squared": JaxActivation(_made("relu_squared", lambda x: jnp.square(functional.relu(x)))),
+    "leaky_squared": JaxActivation(
         _made("leaky_squared", lambda x, negative_slope: jnp.square(functional.leaky_relu(x, negative_slope)))
     ),
-    "gelu": Member(
+    "gelu": JaxActivation(
         _made("gelu", lambda x, approximate: (_gelu_tanh if approximate == "tanh" else _gelu)(x)), (jax.nn.gelu,)
     ),
-    "silu": Member(_made("silu", _held(jax.nn.silu, _silu_slope, SILU_FAR)), (jax.nn.silu,)),
-    "mish": Member(_made("mish", _defined("mish")), (jax.nn.mish,)),
-    "hardswish": Member(_made("hardswish", _defined("hardswish")), (jax.nn.hard_swish, jax.nn.hard_silu)),
-    "softplus": Member(_made("softplus", _softplus), (jax.nn.softplus,)),
-    "sigmoid": Member(_made("sigmoid", jax.nn.sigmoid), (jax.nn.sigmoid,)),
-    "hardsigmoid": Member(_made("hardsigmoid", _defined("hardsigmoid")), (jax.nn.hard_sigmoid,)),
-    "tanh": Member(_made("tanh", jnp.tanh), (jax.nn.tanh, jnp.tanh)),
-    "softmax": Member(functional.softmax, (jax.nn.softmax,)),
+    "silu": JaxActivation(_made("silu", _held(jax.nn.silu, _silu_slope, SILU_FAR)), (jax.nn.silu,)),
+    "mish": JaxActivation(_made("mish", _defined("mish")), (jax.nn.mish,)),
+    "hardswish": JaxActivation(_made("hardswish", _defined("hardswish")), (jax.nn.hard_swish, jax.nn.hard_silu)),
+    "softplus": JaxActivation(_made("softplus", _softplus), (jax.nn.softplus,)),
+    "sigmoid": JaxActivation(_made("sigmoid", jax.nn.sigmoid), (jax.nn.sigmoid,)),
+    "hardsigmoid": JaxActivation(_made("hardsigmoid", _defined("hardsigmoid")), (jax.nn.hard_sigmoid,)),
+    "tanh": JaxActivation(_made("tanh", jnp.tanh), (jax.nn.tanh, jnp.tanh)),
+    "softmax": JaxActivation(functional.softmax, (jax.nn.softmax,)),
 }

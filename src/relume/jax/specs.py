@@ -23,7 +23,7 @@ MODULES = ("relume.jax.flax", "relume.jax.equinox")
 
 @partial(jax.tree_util.register_dataclass, data_fields=["weight"], meta_fields=["activation", "fixed"])
 @dataclass(frozen=True)
-class Function:
+class ActivationFunction:
     """A function of ``relume.jax`` with its parameters: a pytree whose one leaf is PReLU's slopes.
 
     Attributes:
@@ -47,7 +47,7 @@ def to_spec(layer: Any) -> Spec | None:
 
     Equinox's own PReLU with slopes of two or more axes is taken to be for examples of that many.
     """
-    if isinstance(layer, Function):
+    if isinstance(layer, ActivationFunction):
         return _of_made(layer)
     if type(layer).__module__ in MODULES:
         return _of_module(layer, activations.get(type(layer).__name__).name)
@@ -90,21 +90,21 @@ def from_spec(spec: Spec, package: str) -> Any:
     return sys.modules["equinox"].tree_at(lambda module: module.weight, layer, weight)
 
 
-def _made_function(spec: Spec) -> Function:
+def _made_function(spec: Spec) -> ActivationFunction:
     parameters = dict(spec.parameters)
     weight = jnp.asarray(parameters.pop("weight")) if spec.activation == "prelu" else None
     if spec.activation == "softmax":
         parameters["axis"] = spec.axes[0] if spec.axes else -1
     if spec.activation == "prelu":
         parameters["axis"] = spec.axes or -1
-    return Function(spec.activation, tuple(parameters.items()), weight)
+    return ActivationFunction(spec.activation, tuple(parameters.items()), weight)
 
 
 def _slope_of(layer: Any) -> Any:
     return layer.variables["params"]["negative_slope"]
 
 
-def _of_made(layer: Function) -> Spec:
+def _of_made(layer: ActivationFunction) -> Spec:
     parameters = dict(layer.fixed)
     axis = parameters.pop("axis", ())
     axes = (axis,) if isinstance(axis, int) else tuple(axis)

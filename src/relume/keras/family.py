@@ -13,7 +13,7 @@ from relume.keras import functional, layers
 
 
 @dataclass(frozen=True)
-class Member:
+class KerasActivation:
     """How Keras has one activation.
 
     Attributes:
@@ -27,17 +27,17 @@ class Member:
     native: str = ""
 
 
-def _made(name: str, native: str = "") -> Member:
-    return Member(functional.made(name), layers.made(ACTIVATIONS[name]), native)
+def _made(name: str, native: str = "") -> KerasActivation:
+    return KerasActivation(functional.made(name), layers.made(ACTIVATIONS[name]), native)
 
 
-FAMILY: dict[str, Member] = {
-    "relu": Member(functional.relu, layers.ReLU, "relu"),
-    "leaky_relu": Member(functional.made("leaky_relu"), layers.LeakyReLU, "leaky_relu"),
-    "prelu": Member(functional.prelu, layers.PReLU),
-    "rrelu": Member(functional.rrelu, layers.RReLU),
+FAMILY: dict[str, KerasActivation] = {
+    "relu": KerasActivation(functional.relu, layers.ReLU, "relu"),
+    "leaky_relu": KerasActivation(functional.made("leaky_relu"), layers.LeakyReLU, "leaky_relu"),
+    "prelu": KerasActivation(functional.prelu, layers.PReLU),
+    "rrelu": KerasActivation(functional.rrelu, layers.RReLU),
     "relu6": _made("relu6", "relu6"),
-    "elu": Member(functional.made("elu"), layers.ELU, "elu"),
+    "elu": KerasActivation(functional.made("elu"), layers.ELU, "elu"),
     "celu": _made("celu", "celu"),
     "selu": _made("selu", "selu"),
     "relu_squared": _made("relu_squared"),

@@ -17,7 +17,7 @@ from relume.activations import ACTIVATIONS, Activation
 from relume.artifacts.swap_plan import Birth, Spot, SwapPlan
 from relume.artifacts.treatments import EVERY, REVIVER_RULES
 from relume.artifacts.trial import Contender
-from relume.artifacts.tried import Edit
+from relume.artifacts.tried import SourceEdit
 
 
 class _NoEdit(Exception):
@@ -104,7 +104,7 @@ class _Source:
         return content.decode()
 
 
-def edit_of(contender: Contender, files: Mapping[str, Path], plan: SwapPlan) -> Edit:
+def edit_of(contender: Contender, files: Mapping[str, Path], plan: SwapPlan) -> SourceEdit:
     """The edit that does what a cure did.
 
     Args:
@@ -121,13 +121,13 @@ def edit_of(contender: Contender, files: Mapping[str, Path], plan: SwapPlan) -> 
             make(contender, sources, plan)
         changed = {source.name: (source, source.edited()) for source in sources if source.changes}
     except (_NoEdit, OSError, SyntaxError, UnicodeDecodeError) as error:
-        return Edit(why=str(error))
+        return SourceEdit(why=str(error))
     parts: list[str] = []
     for name, (source, text) in changed.items():
         old = source.content.decode().splitlines(keepends=True)
         parts += difflib.unified_diff(old, text.splitlines(keepends=True), f"a/{name}", f"b/{name}")
     diff = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in parts)
-    return Edit(diff=diff, sources={name: text for name, (_, text) in changed.items()})
+    return SourceEdit(diff=diff, sources={name: text for name, (_, text) in changed.items()})
 
 
 # ---- optimizers ------------------------------------------------------------------------------------------------------

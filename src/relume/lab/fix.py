@@ -10,20 +10,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from relume.artifacts.plan import Plan, read_plan, write_plan
+from relume.artifacts.numbers import percent
+from relume.artifacts.plan import CurePlan, read_plan, write_plan
 from relume.artifacts.study import Study
 from relume.artifacts.survey import Survey
 from relume.artifacts.trial import BASELINE, Contender, Trial, TrialKey
-from relume.artifacts.tried import Edit, Fixed, Tried
+from relume.artifacts.tried import Fixed, SourceEdit, Tried
 from relume.doctor.cures import CURES
 from relume.errors import NothingToCompare, StudyError
 from relume.framework import FRAMEWORKS
 from relume.lab.campaign import Progress, Quiet
-from relume.lab.capture.metrics import TRAINING_LOSS, Found, Metric, infer_mode, mode_of, words
+from relume.lab.capture.metrics import TRAINING_LOSS, Metric, RunCurves, infer_mode, mode_of, words
 from relume.lab.contenders import parse_contenders
 from relume.lab.edits import edit_of
 from relume.lab.judging.checks import check_seeds
-from relume.lab.judging.cured import FIRST, CureTerms, delta_of, hopeless, least_seeds, tried
+from relume.lab.judging.cured import FIRST, CureTerms, delta_of, demand_pairs, failed, hopeless, least_seeds, tried
 from relume.lab.scripts import FIRST as AS_IT_STANDS
 from relume.lab.scripts import Request, RunsTrials, ScriptTrials, settle
 
@@ -68,7 +69,7 @@ def metric_of(request: Request, survey: Survey) -> Request:
             return replace(request, metric=TRAINING_LOSS)
         if nothing.slug != "several-metrics" or request.metric:
             raise
-        found = Found(
+        found = RunCurves(
             {source: {n: list(curve) for n, curve in each.items()} for source, each in survey.sources.items()}
         )
         names = next(iter(found.candidates().values()))
@@ -105,7 +106,7 @@ class Search:
         """The plan made from the diagnosis."""
         return self.study.folder / f"plan-{self.study.generation}.json"
 
-    def diagnose(self) -> Plan:
+    def diagnose(self) -> CurePlan:
         """Why units die in the unchanged script, at its own seed; this is its first run.
 
         Raises: NothingToCompare: it failed, or no unit is dead.
@@ -123,7 +124,7 @@ class Search:
                     f"The script failed on its own ({trial.error or trial.status}). Run it with `python` first.",
                     slug="script-failed",
                 )
-            write_plan(Plan.from_dict(found["cures"]), file)
+            write_plan(CurePlan.from_dict(found["cures"]), file)
             self.study.save(trial)
         made = read_plan(file)
         first = next(trial for trial in self.study.trials() if trial.key == AS_IT_STANDS)
@@ -131,7 +132,7 @@ class Search:
             self._refuse(first, made)
         return made
 
-    def _refuse(self, first: Trial, made: Plan) -> None:
+    def _refuse(self, first: Trial, made: CurePlan) -> None:
         if first.dead_share is None:
             raise NothingToCompare(
                 "relume watched no activation in a training step of this script, or saw fewer than 300 examples. "
@@ -148,7 +149,7 @@ class Search:
         why = "; ".join(f"{each.site}: {each.why}" for each in made.open)
         raise NothingToCompare(f"No cure is known for these dead units. {why}.", slug="no-cure")
 
-    def propose(self, made: Plan) -> tuple[Contender, ...]:
+    def propose(self, made: CurePlan) -> tuple[Contender, ...]:
         """The cures that fit the diagnosis and this script, the cheapest first."""
         named = {action.cure for action in made.actions}
         known = {cure.name: cure for cure in CURES}
@@ -157,7 +158,8 @@ class Search:
         possible = {
             "": bool(self.survey.plan.chosen(self.request.only)),
             **dict.fromkeys(("lr", "warmup"), bool(rates)),
-            **dict.fromkeys(("clip", "init", "revive"), bool(self.survey.plan.optimizers)),
+            **dict.fromkeys(("clip", "init"), bool(self.survey.plan.optimizers)),
+            "revive": bool(self.survey.plan.optimizers) and not self.survey.plan.compiled,
             "normalize": bool(self.survey.plan.inputs),
         }
         offered = [each for each in (parse_contenders(texts) if texts else ()) if possible.get(each.treatment, True)]
@@ -172,13 +174,16 @@ class Search:
     def carry_out(self) -> Fixed:
         """Run the unchanged script, then each cure, until one holds.
 
-        Raises: StudyError: the seeds have no effect, or the study cannot be written.
+        Raises:
+            NothingToCompare: the unchanged script fails at too many seeds.
+            StudyError: the seeds have no effect, or the study cannot be written.
         """
         design = self.request.design
         terms = CureTerms(design.metric, design.mode, design.at, design.delta, self.max_dead, len(design.contenders))
         demand_seeds(self.request)
         base = self._runs(BASELINE, design.seeds)
         check_seeds(base)
+        demand_pairs(base, len(design.contenders))
         found: list[Tried] = []
         for contender in design.contenders:
             found.append(self._try(contender, base, terms))
@@ -196,6 +201,8 @@ class Search:
             seeds=design.seeds,
             level=terms.level,
             tried=tuple(found),
+            failed=len(lost := failed(base)),
+            error=next((trial.error or trial.status for trial in lost), ""),
             untried=design.names[len(found) + 1 :],
             edit=None if cure is None else self._edit(cure.cure, terms),
         )
@@ -230,7 +237,7 @@ class Search:
             if self.study.claim(key):
                 yield key
 
-    def _edit(self, name: str, terms: CureTerms) -> Edit:
+    def _edit(self, name: str, terms: CureTerms) -> SourceEdit:
         """The edit that does what a cure did, confirmed by a run of the edited script."""
         contender = next(each for each in self.request.design.contenders if each.name == name)
         script = self.request.script
@@ -253,17 +260,15 @@ class Search:
         return _proven(made, ended[key], ended[AS_IT_STANDS._replace(activation=name)], terms)
 
 
-def _proven(made: Edit, edited: Trial, cured: Trial, terms: CureTerms) -> Edit:
+def _proven(made: SourceEdit, edited: Trial, cured: Trial, terms: CureTerms) -> SourceEdit:
     """The edit with its proof; without a diff if it does not do the same as the cure."""
     if edited.weights and edited.weights == cured.weights:
         return replace(made, proof="the edited script ends with the same weights as the cure's run, to the bit")
     share = edited.dead_share
     if edited.status == "finished" and share is not None and share <= max(terms.max_dead, cured.dead_share or 0.0):
-        return replace(
-            made, proof=f"{100 * share:.2g} % of the units are dead at the end of a run of the edited script"
-        )
-    seen = f"{100 * share:.2g} % of its units are dead" if share is not None else edited.error or edited.status
-    return Edit(why=f"an edit was made, but a run of the edited script did not do what the cure did ({seen})")
+        return replace(made, proof=f"{percent(share)} of the units are dead at the end of a run of the edited script")
+    seen = f"{percent(share)} of its units are dead" if share is not None else edited.error or edited.status
+    return SourceEdit(why=f"an edit was made, but a run of the edited script did not do what the cure did ({seen})")
 
 
 def design_of(request: Request, contenders: tuple[Contender, ...], metric: Metric) -> Request:

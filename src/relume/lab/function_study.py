@@ -14,7 +14,7 @@ from relume.artifacts.subject import Subject
 from relume.artifacts.trial import BASELINE, Contender, Design, Mode, Trial
 from relume.errors import NothingToCompare, StudyError
 from relume.lab.campaign import Campaign, Terms
-from relume.lab.capture.metrics import LOGGED, Found, choose, infer_mode
+from relume.lab.capture.metrics import LOGGED, RunCurves, choose, infer_mode
 from relume.lab.judging.schedule import AS_IT_STANDS
 from relume.lab.trials.functions import FunctionTrials, Train, run_call
 
@@ -85,7 +85,7 @@ def campaign_of(call: FunctionCall, design: Design, study: Study, terms: Terms) 
     known = study.design if study.find(call.subject()) else None
     first = None if known else _first(call)
     if first is not None:
-        found = Found({LOGGED: {name: list(curve) for name, curve in first.metrics.items()}})
+        found = RunCurves({LOGGED: {name: list(curve) for name, curve in first.metrics.items()}})
         tuned_by = choose(found, call.tune_metric).name if call.tune_metric else ""
         metric = choose(found, call.metric, tuned_by).name
     else:

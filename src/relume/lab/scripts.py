@@ -20,7 +20,7 @@ from relume.artifacts.swap_plan import IN_A_CHILD, NotSwapped, SwapPlan
 from relume.artifacts.trial import Design, Mode, Trial, TrialKey
 from relume.errors import NothingToCompare, StudyError
 from relume.framework import FRAMEWORKS
-from relume.lab.capture.metrics import Found, Metric, choose, infer_mode
+from relume.lab.capture.metrics import Metric, RunCurves, choose, infer_mode
 from relume.lab.judging.schedule import AS_IT_STANDS
 from relume.lab.trials.spec import Script, TrialSpec
 from relume.lab.trials.templates import fill
@@ -185,7 +185,9 @@ def settle(request: Request, survey: Survey) -> tuple[Design, Metric]:
     demand_sites(request, survey)
     _demand_rates(request, survey)
     _demand_seeds(request, survey)
-    found = Found({source: {n: list(curve) for n, curve in each.items()} for source, each in survey.sources.items()})
+    found = RunCurves(
+        {source: {n: list(curve) for n, curve in each.items()} for source, each in survey.sources.items()}
+    )
     tuned_by = choose(found, request.tune_metric).name if request.tune_metric else ""
     metric = choose(found, request.metric, tuned_by)
     design = replace(
@@ -199,8 +201,8 @@ def settle(request: Request, survey: Survey) -> tuple[Design, Metric]:
 
 
 def demand_sites(request: Request, survey: Survey) -> None:
-    """Raises: NothingToCompare: the script has no replaceable activation."""
-    if survey.plan.chosen(request.only):
+    """Raises: NothingToCompare: a contender is an activation, and the script has none that it can replace."""
+    if survey.plan.chosen(request.only) or all(each.treatment for each in request.design.contenders):
         return
     left = [f"{site.key} ({site.why})" for site in survey.plan.sites if not site.hidden]
     left += [f"{each.what} at {each.where} ({each.why})" for each in survey.plan.not_swapped]

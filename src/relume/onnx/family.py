@@ -14,7 +14,7 @@ from relume.onnx._nodes import Nodes
 
 
 @dataclass(frozen=True)
-class Member:
+class OnnxActivation:
     """How ONNX has one activation.
 
     Attributes:
@@ -28,8 +28,8 @@ class Member:
     attribute: str = ""
 
 
-def _plain(op: str) -> Member:
-    return Member(lambda nodes, spec, x: nodes.add(op, x), op)
+def _plain(op: str) -> OnnxActivation:
+    return OnnxActivation(lambda nodes, spec, x: nodes.add(op, x), op)
 
 
 def _elu(nodes: Nodes, spec: Spec, x: str) -> str:
@@ -77,30 +77,30 @@ def _laid(spec: Spec) -> Any:
     return weight.reshape(shape)
 
 
-FAMILY: dict[str, Member] = {
+FAMILY: dict[str, OnnxActivation] = {
     "relu": _plain("Relu"),
-    "leaky_relu": Member(
+    "leaky_relu": OnnxActivation(
         lambda nodes, spec, x: nodes.leaky(x, np.asarray(spec.parameters["negative_slope"])), "LeakyRelu", "alpha"
     ),
-    "prelu": Member(lambda nodes, spec, x: nodes.leaky(x, _laid(spec), learned=True), "PRelu"),
-    "rrelu": Member(lambda nodes, spec, x: nodes.leaky(x, _mean(spec))),
-    "relu6": Member(lambda nodes, spec, x: nodes.add("Clip", x, nodes.constant(0), nodes.constant(6))),
-    "elu": Member(_elu, "Elu", "alpha"),
-    "celu": Member(_celu, "Celu", "alpha"),
-    "selu": Member(lambda nodes, spec, x: nodes.bent(x, SCALED_ALPHA, SCALE, 1.0), "Selu"),
-    "relu_squared": Member(lambda nodes, spec, x: _squared(nodes, nodes.add("Relu", x))),
-    "leaky_squared": Member(
+    "prelu": OnnxActivation(lambda nodes, spec, x: nodes.leaky(x, _laid(spec), learned=True), "PRelu"),
+    "rrelu": OnnxActivation(lambda nodes, spec, x: nodes.leaky(x, _mean(spec))),
+    "relu6": OnnxActivation(lambda nodes, spec, x: nodes.add("Clip", x, nodes.constant(0), nodes.constant(6))),
+    "elu": OnnxActivation(_elu, "Elu", "alpha"),
+    "celu": OnnxActivation(_celu, "Celu", "alpha"),
+    "selu": OnnxActivation(lambda nodes, spec, x: nodes.bent(x, SCALED_ALPHA, SCALE, 1.0), "Selu"),
+    "relu_squared": OnnxActivation(lambda nodes, spec, x: _squared(nodes, nodes.add("Relu", x))),
+    "leaky_squared": OnnxActivation(
         lambda nodes, spec, x: _squared(nodes, nodes.leaky(x, np.asarray(spec.parameters["negative_slope"])))
     ),
-    "gelu": Member(
+    "gelu": OnnxActivation(
         lambda nodes, spec, x: nodes.add("Gelu", x, approximate=spec.parameters["approximate"]), "Gelu", "approximate"
     ),
-    "silu": Member(lambda nodes, spec, x: nodes.add("Mul", x, nodes.add("Sigmoid", x))),
+    "silu": OnnxActivation(lambda nodes, spec, x: nodes.add("Mul", x, nodes.add("Sigmoid", x))),
     "mish": _plain("Mish"),
     "hardswish": _plain("HardSwish"),
-    "softplus": Member(_softplus),
+    "softplus": OnnxActivation(_softplus),
     "sigmoid": _plain("Sigmoid"),
-    "hardsigmoid": Member(lambda nodes, spec, x: nodes.add("HardSigmoid", x, alpha=1 / 6, beta=0.5)),
+    "hardsigmoid": OnnxActivation(lambda nodes, spec, x: nodes.add("HardSigmoid", x, alpha=1 / 6, beta=0.5)),
     "tanh": _plain("Tanh"),
-    "softmax": Member(_softmax, "Softmax"),
+    "softmax": OnnxActivation(_softmax, "Softmax"),
 }

@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Program:
+class LoadedScript:
     """The program to run: its code, and its view of ``__main__`` and sys."""
 
     code: CodeType
@@ -35,7 +35,7 @@ class Program:
     spec: importlib.machinery.ModuleSpec | None
 
 
-def load_script(script: str, args: Sequence[str]) -> Program:
+def load_script(script: str, args: Sequence[str]) -> LoadedScript:
     """The program of ``python SCRIPT ARGS``: a file, or a folder or an archive with a ``__main__.py``.
 
     Raises: ScriptError: absent, a folder without ``__main__.py``, or not Python source.
@@ -46,7 +46,7 @@ def load_script(script: str, args: Sequence[str]) -> Program:
     if spec is not None and spec.origin is not None:
         code = _compiled(script, lambda: _code_of(spec), SyntaxError, ValueError)
         _put_first(file)
-        return Program(code, spec.origin, argv, spec)
+        return LoadedScript(code, spec.origin, argv, spec)
     if not os.path.exists(file) or os.path.isdir(file):
         raise ScriptError(
             f"There is no script {script}. Give the file that you would give to python; to run a module use -m MODULE.",
@@ -55,10 +55,10 @@ def load_script(script: str, args: Sequence[str]) -> Program:
     source = _source(script, file)
     code = _compiled(script, lambda: compile(source, file, "exec", dont_inherit=True), SyntaxError, ValueError)
     _put_first(os.path.dirname(os.path.realpath(file)))
-    return Program(code, file, argv, None)
+    return LoadedScript(code, file, argv, None)
 
 
-def load_module(module: str, args: Sequence[str]) -> Program:
+def load_module(module: str, args: Sequence[str]) -> LoadedScript:
     """The program of ``python -m MODULE ARGS``; the packages above it are imported here.
 
     Raises: ScriptError: there is no such module, or it has no source to run.
@@ -77,7 +77,7 @@ def load_module(module: str, args: Sequence[str]) -> Program:
         raise
     except BaseException as error:  # noqa: BLE001 - a package above it failed: the program is over
         leave(_end(error))
-    return Program(code, spec.origin, [spec.origin, *args], spec)
+    return LoadedScript(code, spec.origin, [spec.origin, *args], spec)
 
 
 class _NoModule(Exception):
@@ -116,7 +116,7 @@ def _compiled(script: str, work: Callable[[], _T], *refusals: type[Exception]) -
         ) from error
 
 
-def run(program: Program) -> int:
+def run(program: LoadedScript) -> int:
     """Run it to its end, threads included; returns its exit status, its traceback is printed.
 
     A status above 256 is 256 + the signal that the program would have died of.
@@ -206,7 +206,7 @@ def leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _become(program: Program) -> ModuleType:
+def _become(program: LoadedScript) -> ModuleType:
     """Make ``__main__`` and sys.argv what the program would find."""
     main, spec = ModuleType("__main__"), program.spec
     loader = importlib.machinery.SourceFileLoader("__main__", program.file) if spec is None else spec.loader

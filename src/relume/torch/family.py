@@ -21,7 +21,7 @@ from relume.torch import functional, layers
 
 
 @dataclass(frozen=True)
-class Member:
+class TorchActivation:
     """How PyTorch has one activation.
 
     Attributes:
@@ -36,30 +36,30 @@ class Member:
     gate: bool = False
 
 
-def _made(name: str, function: Callable[..., Any]) -> Member:
-    return Member(function, layers.made(ACTIVATIONS[name]))
+def _made(name: str, function: Callable[..., Any]) -> TorchActivation:
+    return TorchActivation(function, layers.made(ACTIVATIONS[name]))
 
 
-FAMILY: dict[str, Member] = {
-    "relu": Member(functional.relu, layers.ReLU),
-    "leaky_relu": Member(functional.leaky_relu, layers.LeakyReLU),
-    "prelu": Member(functional.prelu, layers.PReLU),
-    "rrelu": Member(functional.rrelu, layers.RReLU),
-    "relu6": Member(functional.relu6, layers.ReLU6),
-    "elu": Member(functional.elu, layers.ELU),
-    "celu": Member(functional.celu, layers.CELU),
-    "selu": Member(functional.selu, layers.SELU),
+FAMILY: dict[str, TorchActivation] = {
+    "relu": TorchActivation(functional.relu, layers.ReLU),
+    "leaky_relu": TorchActivation(functional.leaky_relu, layers.LeakyReLU),
+    "prelu": TorchActivation(functional.prelu, layers.PReLU),
+    "rrelu": TorchActivation(functional.rrelu, layers.RReLU),
+    "relu6": TorchActivation(functional.relu6, layers.ReLU6),
+    "elu": TorchActivation(functional.elu, layers.ELU),
+    "celu": TorchActivation(functional.celu, layers.CELU),
+    "selu": TorchActivation(functional.selu, layers.SELU),
     "relu_squared": _made("relu_squared", functional.relu_squared),
     "leaky_squared": _made("leaky_squared", functional.leaky_squared),
-    "gelu": Member(F.gelu, nn.GELU),
-    "silu": Member(F.silu, nn.SiLU),
-    "mish": Member(F.mish, nn.Mish),
-    "hardswish": Member(F.hardswish, nn.Hardswish),
-    "softplus": Member(F.softplus, nn.Softplus),
-    "sigmoid": Member(torch.sigmoid, nn.Sigmoid, gate=True),
-    "hardsigmoid": Member(F.hardsigmoid, nn.Hardsigmoid, gate=True),
-    "tanh": Member(torch.tanh, nn.Tanh, gate=True),
-    "softmax": Member(F.softmax, nn.Softmax, gate=True),
+    "gelu": TorchActivation(F.gelu, nn.GELU),
+    "silu": TorchActivation(F.silu, nn.SiLU),
+    "mish": TorchActivation(F.mish, nn.Mish),
+    "hardswish": TorchActivation(F.hardswish, nn.Hardswish),
+    "softplus": TorchActivation(F.softplus, nn.Softplus),
+    "sigmoid": TorchActivation(torch.sigmoid, nn.Sigmoid, gate=True),
+    "hardsigmoid": TorchActivation(F.hardsigmoid, nn.Hardsigmoid, gate=True),
+    "tanh": TorchActivation(torch.tanh, nn.Tanh, gate=True),
+    "softmax": TorchActivation(F.softmax, nn.Softmax, gate=True),
 }
 
 

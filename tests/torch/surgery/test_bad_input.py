@@ -17,7 +17,7 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
 import relume
-from relume.artifacts.plan import Action, Plan
+from relume.artifacts.plan import Action, CurePlan
 from relume.errors import RelumeError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -155,7 +155,9 @@ def certify(case):
 
 def apply(case):
     action = Action("revive_units", case.site, case.units, "", (), {"rule": "gaps"}, "", "")
-    return relume.apply(case.model, Plan({"file": "run.relume"}, (action,)), batch=case.batch, optimizer=case.optimizer)
+    return relume.apply(
+        case.model, CurePlan({"file": "run.relume"}, (action,)), batch=case.batch, optimizer=case.optimizer
+    )
 
 
 def reviver(case):

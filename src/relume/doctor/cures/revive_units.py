@@ -1,7 +1,8 @@
 """Fresh weights for dead units during training, without changing the outputs of the model.
 
 A `relume.Reviver` does it on a schedule, each unit by its own gaps between firings; it is the one cure here that also
-works on a network that is trained already. What kills the units stays, so it may be needed again and again.
+works on a network that is trained already. A network under `torch.compile` cannot be revived. What kills the units
+stays, so it may be needed again and again.
 """
 
 from relume.artifacts.findings import Judged
@@ -13,7 +14,7 @@ _OTHER_CAUSES = ("constant zero input", "upstream cascade", "frozen", "non-finit
 def _propose(site: Judged) -> Proposal | None:
     elsewhere = caused_by(site, *_OTHER_CAUSES)
     units = tuple(unit for unit in site.dead if unit not in elsewhere)
-    if not units or site.site.activation not in ("relu", "relu6"):
+    if not units or site.site.activation not in ("relu", "relu6") or site.site.compiled:
         return None
     share = f"{len(units)} of {site.site.units} units did not fire in the last {site.examples:,} examples"
     return Proposal(units, (share,), {"rule": "gaps"})

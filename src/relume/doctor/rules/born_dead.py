@@ -24,9 +24,10 @@ Zhang, Ren, Sun 2015, "Delving deep into rectifiers", arXiv 1502.01852, section 
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import percent
 from relume.doctor.judge import bound
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import advice, examples, percent, share, why
+from relume.doctor.rules.words import advice, examples, share, why
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:

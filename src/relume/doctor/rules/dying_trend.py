@@ -24,8 +24,9 @@ Threshold from our own runs: in healthy examples no unit fell that far within a 
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import percent
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import percent, share
+from relume.doctor.rules.words import share
 
 FELL_TO = 0.25
 """Of the earlier rate."""

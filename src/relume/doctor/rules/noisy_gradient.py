@@ -23,8 +23,8 @@ McCandlish, Kaplan, Amodei et al. 2018, "An empirical model of large-batch train
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import percent
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import percent
 
 SHARE = 0.99
 LOOKS = 32

@@ -22,8 +22,9 @@ The 1 % is the "dead" threshold of Dohare et al. 2024, Nature 632, post-run anal
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import percent
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import percent, share
+from relume.doctor.rules.words import share
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:

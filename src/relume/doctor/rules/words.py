@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from relume.artifacts.findings import Cause, Judged, died
+from relume.artifacts.numbers import percent
 from relume.doctor.causes import KINDS, OFFSET
 from relume.doctor.judge import bound
 
@@ -32,11 +33,6 @@ def died_on(units: Sequence[int], site: Judged) -> str:
 def examples(site: Judged) -> str:
     """What a unit is judged on: of a sparse code, tokens."""
     return "tokens" if site.site.code else "examples"
-
-
-def percent(share: float) -> str:
-    """``5.5 %``: two digits, three from 10 %."""
-    return f"{100 * share:.{2 if share < 0.1 else 3}g} %"
 
 
 def why(units: Sequence[int], site: Judged) -> str:

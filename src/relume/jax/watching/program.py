@@ -18,7 +18,7 @@ from jax import lax
 from jax.extend import core
 
 from relume.activations import ACTIVATIONS
-from relume.jax.watching.units import Tag, carry, like
+from relume.jax.watching.units import AxisTag, carry, like
 from relume.watching.bounds import Bounds, bounds_on_output
 from relume.watching.counted import Where
 from relume.watching.source import is_users, shown_path
@@ -68,26 +68,32 @@ class Reading:
     regions: dict[str, Any] = field(default_factory=dict)  # a PReLU of Keras under way: mark → its input and tag
 
     def evaluate(
-        self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], tags: Sequence[Tag], stack: str, wanted: set[int]
-    ) -> tuple[list[Any], list[Tag]]:
+        self,
+        jaxpr: Any,
+        consts: Sequence[Any],
+        args: Sequence[Any],
+        tags: Sequence[AxisTag],
+        stack: str,
+        wanted: set[int],
+    ) -> tuple[list[Any], list[AxisTag]]:
         """Evaluate what the sites and the ``wanted`` outputs (by position) need; the others are None."""
         values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
         values |= dict(zip(jaxpr.invars, args, strict=True))
-        known: dict[Any, Tag] = dict(zip(jaxpr.invars, tags, strict=True))
+        known: dict[Any, AxisTag] = dict(zip(jaxpr.invars, tags, strict=True))
         needed = {v for i, v in enumerate(jaxpr.outvars) if i in wanted and not isinstance(v, core.Literal)}
         for equation in _needed(jaxpr, needed, stack):
             inputs = [v.val if isinstance(v, core.Literal) else values.get(v) for v in equation.invars]
-            marks = [Tag() if isinstance(v, core.Literal) else known.get(v, Tag()) for v in equation.invars]
+            marks = [AxisTag() if isinstance(v, core.Literal) else known.get(v, AxisTag()) for v in equation.invars]
             outputs = {i for i, v in enumerate(equation.outvars) if v in needed}
             results, carried = self._equation(equation, inputs, marks, _below(stack, equation), outputs)
             values.update(zip(equation.outvars, results, strict=True))
             known.update(zip(equation.outvars, carried, strict=True))
         out = [v.val if isinstance(v, core.Literal) else values.get(v) for v in jaxpr.outvars]
-        return out, [Tag() if isinstance(v, core.Literal) else known.get(v, Tag()) for v in jaxpr.outvars]
+        return out, [AxisTag() if isinstance(v, core.Literal) else known.get(v, AxisTag()) for v in jaxpr.outvars]
 
     def _equation(
-        self, equation: Any, inputs: list[Any], tags: list[Tag], stack: str, wanted: set[int]
-    ) -> tuple[list[Any], list[Tag]]:
+        self, equation: Any, inputs: list[Any], tags: list[AxisTag], stack: str, wanted: set[int]
+    ) -> tuple[list[Any], list[AxisTag]]:
         name, inner = equation.primitive.name, _inner(equation)
         site = _activation(equation, stack)
         if site is None and name in _CALLS and inner is not None:
@@ -106,13 +112,15 @@ class Reading:
         carried = [carry(equation, tags, out) for out in equation.outvars]
         if site is not None:
             self._count(site, equation, inputs, tags, results[0], stack)
-            x = next((t for v, t in zip(equation.invars, tags, strict=True) if like(v, equation.outvars[0])), Tag())
+            x = next((t for v, t in zip(equation.invars, tags, strict=True) if like(v, equation.outvars[0])), AxisTag())
             carried[0] = x
         elif (mark := _mark(stack)) in self.regions and name in ("add", "sub"):
             self._end_region(mark, results[0], equation)
         return results, carried
 
-    def _scan(self, equation: Any, inputs: list[Any], tags: list[Tag], stack: str) -> tuple[list[Any], list[Tag]]:
+    def _scan(
+        self, equation: Any, inputs: list[Any], tags: list[AxisTag], stack: str
+    ) -> tuple[list[Any], list[AxisTag]]:
         """A scan whose body counts: the rows of its iterations come out stacked."""
         given, body = equation.params, equation.params["jaxpr"]
         first, carries = given["num_consts"], given["num_carry"]
@@ -133,9 +141,11 @@ class Reading:
             iteration, carry, xs, length=given["length"], reverse=given["reverse"], unroll=given["unroll"]
         )
         self.rows += [row.sum(0) for row in rows]
-        return [*state, *ys], [Tag()] * len(equation.outvars)
+        return [*state, *ys], [AxisTag()] * len(equation.outvars)
 
-    def _cond(self, equation: Any, inputs: list[Any], tags: list[Tag], stack: str) -> tuple[list[Any], list[Tag]]:
+    def _cond(
+        self, equation: Any, inputs: list[Any], tags: list[AxisTag], stack: str
+    ) -> tuple[list[Any], list[AxisTag]]:
         """The branches of a cond or switch: the rows of those that are not taken are 0."""
         index, *operands = inputs
         branches, around = equation.params["branches"], _source(equation, self.around)
@@ -162,13 +172,13 @@ class Reading:
 
         results, counted = lax.switch(index, [taken(i) for i in range(len(branches))], *operands)
         self.rows += [row for each in counted for row in each]
-        return results, [Tag()] * len(equation.outvars)
+        return results, [AxisTag()] * len(equation.outvars)
 
     # ---- a site -----------------------------------------------------------------------------------------------
 
-    def _count(self, name: str, equation: Any, inputs: list[Any], tags: list[Tag], y: Any, stack: str) -> None:
+    def _count(self, name: str, equation: Any, inputs: list[Any], tags: list[AxisTag], y: Any, stack: str) -> None:
         pairs = zip(equation.invars, inputs, tags, strict=True)
-        x, tag = next(((x, t) for v, x, t in pairs if like(v, equation.outvars[0])), (None, Tag()))
+        x, tag = next(((x, t) for v, x, t in pairs if like(v, equation.outvars[0])), (None, AxisTag()))
         mark = _mark(stack)
         named = self.named[int(mark)] if mark else None
         if ASIDE in stack or mark in self.regions or x is None or (self.only_named and named is None):
@@ -195,7 +205,7 @@ class Reading:
             bounds = bounds_on_output("prelu", {})
             self._row(Found(named.where, "prelu", named.parameters, bounds, 0, ()), x, y, tag)
 
-    def _row(self, found: Found, x: Any, y: Any, tag: Tag) -> None:
+    def _row(self, found: Found, x: Any, y: Any, tag: AxisTag) -> None:
         if y.ndim == 0:
             return
         if tag.axis is not None:
@@ -214,7 +224,7 @@ class Reading:
         self.found.append(found)
         self.rows.append(jnp.concatenate([*(part.astype(jnp.float32) for part in parts), jnp.ones(1)]))
 
-    def _where(self, name: str, equation: Any, tag: Tag, stack: str) -> Where:
+    def _where(self, name: str, equation: Any, tag: AxisTag, stack: str) -> Where:
         file, line, function = _source(equation, self.around)
         scope = "/".join(part for part in stack.split("/") if part and not part.startswith("relume_"))
         written = "jnp.maximum" if equation.primitive.name == "max" else f"jax.nn.{name}"
@@ -366,7 +376,7 @@ def count_program(
 ) -> tuple[Any, Reading]:
     """A compiled function of a step's flat arguments that returns its rows of counts, and what they are of."""
     weights = parameters_of(closed.jaxpr)
-    tags = [Tag(weight=path, parameter=i in weights) for i, path in enumerate(paths)]
+    tags = [AxisTag(weight=path, parameter=i in weights) for i, path in enumerate(paths)]
     reading = Reading(named, only_named)
 
     def counts(*args: Any) -> list[Any]:

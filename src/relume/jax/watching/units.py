@@ -11,7 +11,7 @@ from jax.extend import core
 
 
 @dataclass(frozen=True)
-class Tag:
+class AxisTag:
     """What is known of a value: the axis of its units, the layer's weight by its path, whether it is a parameter."""
 
     axis: int | None = None
@@ -25,7 +25,7 @@ def like(variable: Any, out: Any) -> bool:
     return not isinstance(variable, core.Literal) and variable.aval.shape == out.aval.shape
 
 
-def carry(equation: Any, tags: Sequence[Tag], out: Any) -> Tag:
+def carry(equation: Any, tags: Sequence[AxisTag], out: Any) -> AxisTag:
     """What is known of a result: pure shape arithmetic, from the layer that made it through what follows."""
     rule = _RULES.get(equation.primitive.name)
     if rule is not None:
@@ -34,10 +34,10 @@ def carry(equation: Any, tags: Sequence[Tag], out: Any) -> Tag:
     if same:
         return same[0]
     weights = [t for t in tags if t.parameter]
-    return replace(weights[0], axis=None) if len(weights) == len(equation.invars) == 1 else Tag()
+    return replace(weights[0], axis=None) if len(weights) == len(equation.invars) == 1 else AxisTag()
 
 
-def _dot(equation: Any, tags: Sequence[Tag], out: Any) -> Tag:
+def _dot(equation: Any, tags: Sequence[AxisTag], out: Any) -> AxisTag:
     """The units are what the weight brings along: the operand that is a parameter, or else the right one."""
     ((left_over, right_over), (batch, _)) = equation.params["dimension_numbers"]
     left, right = tags
@@ -45,19 +45,19 @@ def _dot(equation: Any, tags: Sequence[Tag], out: Any) -> Tag:
     weight, over, which = (left, left_over, 0) if is_left else (right, right_over, 1)
     free = equation.invars[which].aval.ndim - len(over) - len(batch)
     if free == 0:
-        return Tag()
+        return AxisTag()
     inputs = math.prod(equation.invars[which].aval.shape[i] for i in over)
     axis = len(batch) + free - 1 if is_left else out.aval.ndim - 1
-    return Tag(axis, weight.weight, inputs)
+    return AxisTag(axis, weight.weight, inputs)
 
 
-def _conv(equation: Any, tags: Sequence[Tag], out: Any) -> Tag:
+def _conv(equation: Any, tags: Sequence[AxisTag], out: Any) -> AxisTag:
     numbers = equation.params["dimension_numbers"]
-    return Tag(numbers.out_spec[1], tags[1].weight, equation.invars[1].aval.shape[numbers.rhs_spec[1]])
+    return AxisTag(numbers.out_spec[1], tags[1].weight, equation.invars[1].aval.shape[numbers.rhs_spec[1]])
 
 
-def _moved(by: Callable[[Any, int], int | None]) -> Callable[[Any, Sequence[Tag], Any], Tag]:
-    def rule(equation: Any, tags: Sequence[Tag], out: Any) -> Tag:
+def _moved(by: Callable[[Any, int], int | None]) -> Callable[[Any, Sequence[AxisTag], Any], AxisTag]:
+    def rule(equation: Any, tags: Sequence[AxisTag], out: Any) -> AxisTag:
         tag = tags[0]
         return tag if tag.axis is None else replace(tag, axis=by(equation, tag.axis))
 
@@ -76,7 +76,7 @@ def _reduced(equation: Any, axis: int) -> int | None:
     return None if axis in gone else axis - sum(each < axis for each in gone)
 
 
-_RULES: dict[str, Callable[[Any, Sequence[Tag], Any], Tag]] = {
+_RULES: dict[str, Callable[[Any, Sequence[AxisTag], Any], AxisTag]] = {
     "dot_general": _dot,
     "conv_general_dilated": _conv,
     "transpose": _moved(lambda equation, axis: equation.params["permutation"].index(axis)),

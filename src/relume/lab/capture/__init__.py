@@ -13,8 +13,8 @@ from types import ModuleType
 
 from relume import logged
 from relume.lab.capture import lightning, mlflow, stdout, tensorboard, transformers, wandb
-from relume.lab.capture.metrics import DETECTED, LOGGED, LOGGERS, REGEX, STDERR, Found
-from relume.lab.capture.recorder import Patches, Recorder
+from relume.lab.capture.metrics import DETECTED, LOGGED, LOGGERS, REGEX, STDERR, RunCurves
+from relume.lab.capture.recorder import LoggerPatches, Recorder
 from relume.runner.imports import after_import
 
 INTERCEPTORS: tuple[ModuleType, ...] = (lightning, mlflow, tensorboard, transformers, wandb)
@@ -51,7 +51,7 @@ class Capture:
         self._regex = regex
         self._wanted = {metric, tune_metric or metric}
         self._recorder = Recorder(metric, diverged)
-        self._patches = Patches()
+        self._patches = LoggerPatches()
         self._active = False
 
     def start(self) -> None:
@@ -70,7 +70,7 @@ class Capture:
 
         after_import(name, lambda: self._recorder.guarded(imported))
 
-    def finish(self, text: str, errors: str = "") -> Found:
+    def finish(self, text: str, errors: str = "") -> RunCurves:
         """End, and return what was found. The loggers are restored.
 
         Args:
@@ -86,4 +86,4 @@ class Capture:
         for source, said in ((DETECTED, text), (STDERR, errors)):
             known = {name for curves in found.values() for name in curves}
             found[source] = {} if known >= self._wanted else stdout.detected(said)
-        return Found({source: curves for source, curves in found.items() if curves})
+        return RunCurves({source: curves for source, curves in found.items() if curves})

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from relume.lab.capture.recorder import Patches, Recorder, number
+from relume.lab.capture.recorder import LoggerPatches, Recorder, number
 
 _CONNECTOR = "trainer.connectors.logger_connector.logger_connector"
 MODULES = (
@@ -21,7 +21,7 @@ MODULES = (
 ENVIRONMENT: Mapping[str, str] = {}
 
 
-def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
+def install(module: ModuleType, recorder: Recorder, patches: LoggerPatches) -> None:
     """Hear ``log_metrics`` of every class of loggers; or, in the trainer's part, what no logger is given."""
     if module.__name__.endswith(_CONNECTOR):
         _hear_trainer(module._LoggerConnector, recorder, patches)
@@ -29,7 +29,7 @@ def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
         _hear_loggers(module.Logger, recorder, patches)
 
 
-def _hear_loggers(base: Any, recorder: Recorder, patches: Patches) -> None:
+def _hear_loggers(base: Any, recorder: Recorder, patches: LoggerPatches) -> None:
     """Each class defines its own ``log_metrics``: patch the present classes and the future ones."""
 
     def heard(self: Any, metrics: Mapping[str, Any], step: Any = None, *_: Any, **__: Any) -> None:
@@ -57,7 +57,7 @@ def _below(base: Any) -> Iterator[Any]:
         yield from _below(each)
 
 
-def _hear_trainer(connector: Any, recorder: Recorder, patches: Patches) -> None:
+def _hear_trainer(connector: Any, recorder: Recorder, patches: LoggerPatches) -> None:
     def logged(self: Any, metrics: Mapping[str, Any], step: Any = None) -> None:
         if not self.trainer.loggers:
             recorder.record("lightning", self.trainer.global_step if step is None else step, metrics)

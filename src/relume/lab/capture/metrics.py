@@ -52,7 +52,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Found:
+class RunCurves:
     """The curves of one run, by source and name."""
 
     sources: Mapping[str, Mapping[str, Points]] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def _thinned(curve: Points) -> Points:
     return [curve[round(place * last / (MOST_POINTS - 1))] for place in range(MOST_POINTS)]
 
 
-def choose(found: Found, asked: str = "", besides: str = "") -> Metric:
+def choose(found: RunCurves, asked: str = "", besides: str = "") -> Metric:
     """The one metric by which trials are compared.
 
     Args:
@@ -128,7 +128,7 @@ def choose(found: Found, asked: str = "", besides: str = "") -> Metric:
     )
 
 
-def _asked(found: Found, asked: str, besides: str) -> Metric:
+def _asked(found: RunCurves, asked: str, besides: str) -> Metric:
     every = {name: source for source in (STDERR, LOGGED, LOGGERS, DETECTED) for name in found.sources.get(source, {})}
     if asked in every:
         return Metric(asked)
@@ -170,7 +170,7 @@ def compiled(regex: str) -> re.Pattern[str]:
         ) from error
 
 
-def _several(names: Sequence[str], source: str, found: Found) -> NothingToCompare:
+def _several(names: Sequence[str], source: str, found: RunCurves) -> NothingToCompare:
     """The error that lists the candidates, each with the option that picks it."""
     rows = [("metric", "values", "first", "last", "to compare by it")]
     for name in names[:_MOST_LISTED]:
@@ -196,7 +196,7 @@ _MOST_LISTED = 20
 _LONGEST_NAME = 60
 
 
-def _anywhere(found: Found, name: str) -> Points:
+def _anywhere(found: RunCurves, name: str) -> Points:
     return next(curves[name] for curves in found.sources.values() if name in curves)
 
 
@@ -205,7 +205,7 @@ def _short(name: str) -> str:
     return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
 
 
-def _instead(found: Found) -> str:
+def _instead(found: RunCurves) -> str:
     names = list(dict.fromkeys(name for curves in found.candidates().values() for name in curves))
     if not names:
         return " No other was found either."

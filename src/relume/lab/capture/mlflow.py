@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from relume.lab.capture.recorder import Patches, Recorder
+from relume.lab.capture.recorder import LoggerPatches, Recorder
 
 MODULES = (
     "mlflow.tracking.client",
@@ -18,7 +18,7 @@ ENVIRONMENT = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "t
 FOLDER = "relume-mlruns"
 
 
-def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
+def install(module: ModuleType, recorder: Recorder, patches: LoggerPatches) -> None:
     """Patch the client, which ``mlflow.log_metric`` uses too, and redirect every store to a folder."""
     if module.__name__ == "mlflow.tracking.client":
         _hear_client(module.MlflowClient, recorder, patches)
@@ -28,7 +28,7 @@ def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
         _keep_local(module.ModelRegistryStoreRegistry, patches)
 
 
-def _hear_client(client: Any, recorder: Recorder, patches: Patches) -> None:
+def _hear_client(client: Any, recorder: Recorder, patches: LoggerPatches) -> None:
     def one(
         self: Any, run_id: str, key: str, value: Any, timestamp: Any = None, step: Any = None, *_: Any, **__: Any
     ) -> None:
@@ -42,7 +42,7 @@ def _hear_client(client: Any, recorder: Recorder, patches: Patches) -> None:
     patches.listen(client, "log_batch", recorder, batch)
 
 
-def _keep_local(registry: Any, patches: Patches) -> None:
+def _keep_local(registry: Any, patches: LoggerPatches) -> None:
     folder = Path.cwd() / FOLDER
     get_store = registry.get_store
 

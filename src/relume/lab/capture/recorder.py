@@ -12,6 +12,7 @@ from os.path import commonpath
 from typing import Any
 
 from relume.lab.capture.metrics import Points, is_loss, is_own
+from relume.watching.patches import Patches
 
 DIVERGED_AFTER = 5
 """Consecutive numbers that are not finite after which a loss has diverged. A single one may be a batch that the script
@@ -99,17 +100,8 @@ class Recorder:
         return found
 
 
-class Patches:
-    """Wraps functions of other packages, and unwraps them."""
-
-    def __init__(self) -> None:
-        self._undo: list[Callable[[], object]] = []
-
-    def put(self, owner: Any, name: str, value: Any) -> None:
-        """Replace an attribute of a module, a class or an object until :meth:`undo`."""
-        had, before = name in vars(owner), vars(owner).get(name)
-        setattr(owner, name, value)
-        self._undo.append(lambda: setattr(owner, name, before) if had else delattr(owner, name))
+class LoggerPatches(Patches):
+    """Wraps the functions of loggers, and unwraps them."""
 
     def listen(self, owner: Any, name: str, recorder: Recorder, read: Callable[..., object]) -> None:
         """Call ``read`` before each outermost call of a function."""
@@ -125,11 +117,6 @@ class Patches:
                 return original(*args, **kwargs)
 
         self.put(owner, name, heard)
-
-    def undo(self) -> None:
-        """Restore everything."""
-        while self._undo:
-            self._undo.pop()()
 
 
 def number(value: Any) -> float | None:

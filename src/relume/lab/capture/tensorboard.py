@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from relume.lab.capture.recorder import Patches, Recorder
+from relume.lab.capture.recorder import LoggerPatches, Recorder
 
 MODULES = ("torch.utils.tensorboard.writer", "tensorboardX.writer")
 ENVIRONMENT: Mapping[str, str] = {}
@@ -22,7 +22,7 @@ def prepare() -> None:
     sys.modules.setdefault(_WITHOUT, ModuleType(_WITHOUT))
 
 
-def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
+def install(module: ModuleType, recorder: Recorder, patches: LoggerPatches) -> None:
     """Capture ``SummaryWriter.add_scalar``, ``add_scalars`` (as ``main/tag``) and the metrics of ``add_hparams``."""
 
     def record(writer: Any, step: Any, metrics: Mapping[str, Any]) -> None:

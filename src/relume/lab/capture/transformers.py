@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from relume.lab.capture.recorder import Patches, Recorder
+from relume.lab.capture.recorder import LoggerPatches, Recorder
 
 MODULES = ("transformers.trainer",)
 ENVIRONMENT: Mapping[str, str] = {}
 
 
-def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
+def install(module: ModuleType, recorder: Recorder, patches: LoggerPatches) -> None:
     """Capture ``Trainer.log``."""
 
     def heard(self: Any, logs: Mapping[str, Any], *_: Any, **__: Any) -> None:

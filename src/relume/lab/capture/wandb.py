@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from relume.lab.capture.recorder import Patches, Recorder
+from relume.lab.capture.recorder import LoggerPatches, Recorder
 
 MODULES = ("wandb",)
 ENVIRONMENT = {"WANDB_MODE": "disabled", "WANDB_SILENT": "true"}
 
 
-def install(module: ModuleType, recorder: Recorder, patches: Patches) -> None:
+def install(module: ModuleType, recorder: Recorder, patches: LoggerPatches) -> None:
     """Capture ``run.log`` and ``wandb.log``; ``wandb.init`` makes disabled runs only."""
     init = module.init
 

@@ -3,6 +3,9 @@
 The dead share is tested at the study's error divided by the number of cures that may be tried, since the first cure
 that holds ends the search: an ineffective cure is accepted in at most 5 % of searches. The metric is tested at 5 % for
 each cure, against a difference of delta (a non-inferiority test). Both must hold.
+
+A seed at which the unchanged script itself fails proves nothing: there a cure's failure does not count against it, and
+no dead shares are compared. A cure that ends well there has the better metric.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relume.artifacts.numbers import percent
 from relume.artifacts.treatments import TREATMENTS, sentence
 from relume.artifacts.trial import Contender, Mode, Trial
 from relume.artifacts.tried import Outcome, Tried
+from relume.errors import NothingToCompare
 from relume.lab.judging import stats
 from relume.lab.judging.stats import Array
 from relume.lab.judging.values import trial_value
@@ -69,8 +74,28 @@ def delta_of(base: Sequence[Trial], terms: CureTerms) -> float:
     return spread or 0.01 * abs(float(values.mean())) if len(values) else 0.0
 
 
+def failed(runs: Sequence[Trial]) -> list[Trial]:
+    """Those that raised or took too long. A run that diverged has its dead units and a last value."""
+    return [run for run in runs if run.status in ("failed", "timeout")]
+
+
+def demand_pairs(base: Sequence[Trial], candidates: int) -> None:
+    """Raises: NothingToCompare: the unchanged script fails at so many seeds that the others cannot show a cure."""
+    left = len(base) - len(lost := failed(base))
+    if not lost or left >= (least := least_seeds(candidates)):
+        return
+    rest = f"the other {left} cannot show that fewer units die" if left else "so there is nothing to compare with"
+    more = f", or give --seeds {math.ceil(least * len(base) / left)}" if left else ""
+    raise NothingToCompare(
+        f"The script as it stands failed in {len(lost)} of {len(base)} runs, each with a seed of its own "
+        f"({lost[0].error or lost[0].status}); {rest}. Mend that first{more}.",
+        slug="script-failed",
+    )
+
+
 def hopeless(base: Sequence[Trial], runs: Sequence[Trial], terms: CureTerms) -> str:
     """Why the first runs show that a cure will not hold; "" if they do not."""
+    runs = _judged(base, runs)
     if len(runs) < FIRST:
         return ""
     if all(run.status != "finished" for run in runs):
@@ -83,6 +108,8 @@ def hopeless(base: Sequence[Trial], runs: Sequence[Trial], terms: CureTerms) -> 
 
 def tried(contender: Contender, base: Sequence[Trial], runs: Sequence[Trial], terms: CureTerms, seeds: int) -> Tried:
     """Compare a cure's runs with those of the script (``base``); ``seeds`` pairs were planned."""
+    given_up = len(runs) < seeds
+    runs = _judged(base, runs)
     before, after = _dead(base, runs)
     shares = np.array(before) - np.array(after)
     step = stats.least_step(np.array([*before, *after]))
@@ -91,10 +118,10 @@ def tried(contender: Contender, base: Sequence[Trial], runs: Sequence[Trial], te
     mine = [trial for trial in base if trial.key.seed in paired]
     old, new = _values(mine, terms), _values(runs, terms)
     p_metric = _not_worse(old, new, delta_of(base, terms), terms.mode)
-    failed = int(np.isnan(new).sum())
+    without_value = int(np.isnan(new).sum())
     dead = (_mean(before), _mean(after))
-    outcome, why = _outcome(dead, p_dead, p_metric, _failures(runs) if failed else "", terms)
-    if len(runs) < seeds and outcome != "failed":
+    outcome, why = _outcome(dead, p_dead, p_metric, _failures(runs) if without_value else "", terms)
+    if given_up and outcome != "failed":
         outcome, why = "given up", hopeless(base, runs, terms) or why
     return Tried(
         cure=contender.name,
@@ -107,7 +134,7 @@ def tried(contender: Contender, base: Sequence[Trial], runs: Sequence[Trial], te
         p_dead=p_dead,
         p_metric=p_metric,
         cost=_cost(mine, runs),
-        failed=failed,
+        failed=without_value,
     )
 
 
@@ -129,7 +156,7 @@ def _outcome(
         holds = p_metric <= ALPHA
         accepting = f"--max-dead {math.ceil(100 * dead[1])}% would accept that"
         rest = accepting if holds else _may_be_worse(p_metric, terms)
-        return "fewer", f"{100 * dead[1]:.2g} % of the units are still dead; {rest}"
+        return "fewer", f"{percent(dead[1])} of the units are still dead; {rest}"
     if not p_metric <= ALPHA:
         return "worse", _may_be_worse(p_metric, terms)
     return "cured", ""
@@ -160,9 +187,15 @@ def _not_worse(old: Array, new: Array, delta: float, mode: Mode) -> float:
     return float(stats.p_greater(gains, -delta, step=stats.least_step(np.array([*finite, *new]))))
 
 
+def _judged(base: Sequence[Trial], runs: Sequence[Trial]) -> list[Trial]:
+    """A cure's runs without those that failed at a seed at which the unchanged script fails too."""
+    lost = {trial.key.seed for trial in failed(base)}
+    return [run for run in runs if run.key.seed not in lost or not failed([run])]
+
+
 def _dead(base: Sequence[Trial], runs: Sequence[Trial]) -> tuple[list[float], list[float]]:
-    """The dead shares of the pairs in which both were measured."""
-    known = {trial.key.seed: trial.dead_share for trial in base}
+    """The dead shares of the pairs in which both were measured, at the end of a run that did not fail."""
+    known = {trial.key.seed: trial.dead_share for trial in base if not failed([trial])}
     pairs = [(known.get(run.key.seed), run.dead_share) for run in runs]
     judged = [(before, after) for before, after in pairs if before is not None and after is not None]
     return [before for before, _ in judged], [after for _, after in judged]

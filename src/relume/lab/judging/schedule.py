@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from relume.artifacts.trial import BASELINE, Design, Look, Trial, TrialKey
+from relume.artifacts.trial import BASELINE, Design, InterimAnalysis, Trial, TrialKey
 from relume.errors import StudyError
 from relume.lab.judging import stats
 from relume.lab.judging.tuning import CONFIRMED, Tuning, enough, hazard
@@ -42,7 +42,7 @@ STAGES = (1, 2, 4)
 
 
 @dataclass(frozen=True)
-class Rates:
+class ContenderRates:
     """The confirmation of one contender.
 
     Attributes:
@@ -73,7 +73,7 @@ class Confirmation:
         order: the names, the baseline first, then the contenders by their score in tuning.
     """
 
-    def __init__(self, design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> None:
+    def __init__(self, design: Design, done: Sequence[Trial], looks: Sequence[InterimAnalysis] = ()) -> None:
         self.design, self.counts = design, stages(design, looks)
         self.tuning = Tuning(design, done)
         self.choices = self.tuning.choices()
@@ -84,18 +84,18 @@ class Confirmation:
         sign = 1.0 if design.mode == "max" else -1.0
         values = scores(self.ended, design.metric, design.at, design.mode)
         self.scores = {key: sign * value for key, value in values.items()}
-        self._rates: dict[tuple[str, int], Rates] = {}
+        self._rates: dict[tuple[str, int], ContenderRates] = {}
         self._beyond_screen = {key[0] for key in self.ended if key[1] >= SCREEN}
         promise = {name: -choice.score for name, choice in self.choices.items()}
         self.order = (BASELINE, *sorted(design.names[1:], key=lambda name: promise.get(name, 0.0)))
 
-    def rates(self, name: str, seeds: int) -> Rates:
+    def rates(self, name: str, seeds: int) -> ContenderRates:
         """Those of a contender at one of the planned numbers of seeds."""
         if (name, seeds) not in self._rates:
             self._rates[name, seeds] = self._grown(name, seeds)
         return self._rates[name, seeds]
 
-    def _grown(self, name: str, seeds: int) -> Rates:
+    def _grown(self, name: str, seeds: int) -> ContenderRates:
         factors = self.choices[name].confirmed
         unbracketed: tuple[float, ...] = ()
         for count in itertools.takewhile(lambda count: count <= seeds, self.counts):
@@ -103,13 +103,13 @@ class Confirmation:
                 for until in (min(SCREEN, count), count) if self.is_screened else (count,):
                     missing = tuple(key for key in self.keys(name, factors, until) if key not in self.ended)
                     if missing or (until == SCREEN and name in self.dropped):
-                        return Rates(factors, missing)
+                        return ContenderRates(factors, missing)
                 wanted = tuple(self.beyond(name, factors, count))
                 room = CONFIRMED + GROWTH - len(factors)
                 factors, unbracketed = factors + wanted[:room], wanted[room:]
                 if not wanted[:room]:
                     break
-        return Rates(factors, open=unbracketed)
+        return ContenderRates(factors, open=unbracketed)
 
     @property
     def is_screened(self) -> bool:
@@ -219,7 +219,7 @@ def _keys(name: str, factors: Sequence[float], seeds: int) -> Iterator[Key]:
 # ---- the order -------------------------------------------------------------------------------------------------------
 
 
-def next_trials(design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> list[TrialKey]:
+def next_trials(design: Design, done: Sequence[Trial], looks: Sequence[InterimAnalysis] = ()) -> list[TrialKey]:
     """The trials to run next, in this order; empty when everything has ended.
 
     The first verdict comes early: the baseline and the most promising contender run first, then the others one by one.
@@ -247,7 +247,7 @@ def _as_it_stands(study: Confirmation) -> list[TrialKey]:
     return [key for key in own if key not in study.ended]
 
 
-def runs_left(design: Design, done: Sequence[Trial], looks: Sequence[Look] = ()) -> dict[str, int]:
+def runs_left(design: Design, done: Sequence[Trial], looks: Sequence[InterimAnalysis] = ()) -> dict[str, int]:
     """How many runs of each are left up to the design's seeds, as far as known; tuning assumes CONFIRMED rates."""
     study = Confirmation(design, done, looks)
     left = Counter(key.activation for key in next_trials(design, done, looks))
@@ -281,7 +281,7 @@ def share(number: int) -> float:
     return 0.6 if number == 1 else 0.4 * 0.5 ** (number - 1)
 
 
-def stages(design: Design, looks: Sequence[Look]) -> tuple[int, ...]:
+def stages(design: Design, looks: Sequence[InterimAnalysis]) -> tuple[int, ...]:
     """The planned numbers of seeds for verdicts: n, 2n and 4n, with n of the first look.
 
     Raises:
@@ -299,12 +299,12 @@ def stages(design: Design, looks: Sequence[Look]) -> tuple[int, ...]:
     return allowed
 
 
-def next_seeds(design: Design, looks: Sequence[Look]) -> int | None:
+def next_seeds(design: Design, looks: Sequence[InterimAnalysis]) -> int | None:
     """The seeds of the next look; None after the last one."""
     return next((count for count in stages(design, looks) if count > design.seeds), None)
 
 
-def look_now(design: Design, done: Sequence[Trial], looks: Sequence[Look]) -> Look | None:
+def look_now(design: Design, done: Sequence[Trial], looks: Sequence[InterimAnalysis]) -> InterimAnalysis | None:
     """The look of a verdict given now: one of ``looks`` if nothing is new, otherwise the next.
 
     Record it in the study before the verdict is shown or used to decide whether to continue. The first look begins when
@@ -318,7 +318,7 @@ def look_now(design: Design, done: Sequence[Trial], looks: Sequence[Look]) -> Lo
     return look_of(Confirmation(design, done, looks), looks)
 
 
-def look_of(study: Confirmation, looks: Sequence[Look]) -> Look | None:
+def look_of(study: Confirmation, looks: Sequence[InterimAnalysis]) -> InterimAnalysis | None:
     """Like :func:`look_now`, for a given confirmation."""
     if not study.choices or not study.complete(BASELINE, study.counts[0]):
         return None
@@ -332,4 +332,4 @@ def look_of(study: Confirmation, looks: Sequence[Look]) -> Look | None:
         if (look.seeds, look.question) == (seeds, asked) and set(names) <= set(look.activations):
             return look
     family = dict.fromkeys(itertools.chain(*(look.activations for look in looks), names))
-    return Look(len(looks) + 1, seeds, tuple(name for name in family if name != BASELINE), asked)
+    return InterimAnalysis(len(looks) + 1, seeds, tuple(name for name in family if name != BASELINE), asked)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from relume.artifacts.trial import BASELINE, Call, Design, EqualTime, Look, Trial, Verdict
+from relume.artifacts.trial import BASELINE, Call, Design, EqualTime, InterimAnalysis, Trial, Verdict
 from relume.lab.judging import stats
 from relume.lab.judging.checks import check_seeds
 from relume.lab.judging.contest import Arm, Contest, ContestTerms, contest
@@ -32,10 +32,10 @@ class JudgedStudy:
 
     design: Design
     trials: Sequence[Trial]
-    looks: Sequence[Look] = ()
+    looks: Sequence[InterimAnalysis] = ()
 
 
-def judge(design: Design, trials: Sequence[Trial], looks: Sequence[Look] = ()) -> list[Verdict]:
+def judge(design: Design, trials: Sequence[Trial], looks: Sequence[InterimAnalysis] = ()) -> list[Verdict]:
     """The verdict on each contender, in the order of the design.
 
     Args:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from relume.artifacts.findings import count_dead
-from relume.artifacts.plan import Plan
+from relume.artifacts.plan import CurePlan
 from relume.artifacts.subject import without_folder
 from relume.artifacts.swap_plan import SwapPlan, Treated
 from relume.artifacts.trial import Design, Status, Trial
 from relume.artifacts.writer import RecordingWriter
 from relume.doctor.diagnosis import diagnose, judge_sites
 from relume.doctor.plan import plan
-from relume.framework import FRAMEWORKS, Framework, Surveyor, Treatment
+from relume.framework import FRAMEWORKS, Framework, Surveyor, TrialTreatment
 from relume.lab.capture import Capture
 from relume.lab.capture.metrics import TRAINING_LOSS, is_diverged
 from relume.lab.trials.forked import STDERR, deliver, scratch
@@ -63,7 +63,7 @@ def run_trial(order: TrialSpec, log: Path) -> tuple[Trial, dict[str, Any]]:
         Path(name).unlink(missing_ok=True)  # in this trial's own layer, which may be a link
         Path(name).write_text(text, encoding="utf-8", newline="")
     program = (load_module if order.script.is_module else load_script)(order.script.script, filled.args)
-    trial = _Running(order, filled)
+    trial = _TrialProcess(order, filled)
     forget = before_hard_exit(lambda status: deliver(*trial.finish(status, log)))  # a script may end by os._exit
     trial.start()
     status = run(program)
@@ -71,7 +71,7 @@ def run_trial(order: TrialSpec, log: Path) -> tuple[Trial, dict[str, Any]]:
     return trial.finish(status, log)
 
 
-class _Running:
+class _TrialProcess:
     """The parts of a trial's process, in the order in which they begin; they end in reverse."""
 
     def __init__(self, order: TrialSpec, filled: Filled) -> None:
@@ -81,7 +81,7 @@ class _Running:
         self._began = self._cpu = 0.0
         self._capture = Capture(order.regex, order.metric, self._end, order.tune_metric)
         self._survey: Surveyor | None = None
-        self._treatment: Treatment | None = None
+        self._treatment: TrialTreatment | None = None
         budget = _DIAGNOSIS_BUDGET if order.diagnose else _BUDGET
         self._observer = Observer(
             RecordingWriter(None), budget=budget, complain=lambda text: print(text, file=sys.stderr)
@@ -170,7 +170,7 @@ class _Running:
             return f"exit status {status}{_last_said()}" if status else "its metric is NaN or infinite"
         return f"{type(value).__name__}: {value}".partition("\n")[0][:_LONGEST]
 
-    def _diagnosed(self) -> Plan:
+    def _diagnosed(self) -> CurePlan:
         """The plan of cures for this run's dead units."""
         script = self._order.script
         self._observer.writer.meta(script=without_folder(script.script), argv=list(script.args))

@@ -81,7 +81,7 @@ def _serve(descriptor: int) -> None:
     with Connection(descriptor) as pipe:
         body, root = pipe.recv()
         capture.prepare()
-        _Server(pipe, body, root).serve()
+        _ForkServer(pipe, body, root).serve()
 
 
 def load(modules: Iterable[str], root: str) -> None:
@@ -136,7 +136,7 @@ def _keep_finalizers() -> list[Any]:
     return found
 
 
-class _Server:
+class _ForkServer:
     """Forks a process for each spec, and tells the driver which have ended."""
 
     def __init__(self, pipe: Connection, body: str, root: str) -> None:

@@ -56,7 +56,7 @@ def console() -> Console:
     return Console(width=None if told else 100, highlight=False, markup=False, emoji=False)
 
 
-class Rule(Protocol):
+class RulePage(Protocol):
     """What the catalogue needs of one of the doctor's rules."""
 
     @property
@@ -72,7 +72,7 @@ class Rule(Protocol):
         """All about it, in Markdown."""
 
 
-def find(name: str, rules: Sequence[Rule]) -> Activation | Rule:
+def find(name: str, rules: Sequence[RulePage]) -> Activation | RulePage:
     """Find the activation or the rule of that name or code; spelling (case, ``-``, ``_``) does not matter.
 
     Raises: UnknownName: names the nearest, all activations and all rules.
@@ -86,7 +86,7 @@ def find(name: str, rules: Sequence[Rule]) -> Activation | Rule:
         raise _unknown(name, rules) from None
 
 
-def _unknown(name: str, rules: Sequence[Rule]) -> UnknownName:
+def _unknown(name: str, rules: Sequence[RulePage]) -> UnknownName:
     shown = {known.lower(): known for known in (*ACTIVATIONS, *(r.code for r in rules), *(r.name for r in rules))}
     nearest = difflib.get_close_matches(name.lower(), shown, n=1, cutoff=0.5)
     guess = f" Did you mean {shown[nearest[0]]!r}?" if nearest else ""
@@ -163,7 +163,7 @@ def family_dict() -> dict[str, Any]:
     return {"schema": SCHEMA, "activations": [_activation_dict(a) for a in ACTIVATIONS.values()]}
 
 
-def entry_dict(found: Activation | Rule) -> dict[str, Any]:
+def entry_dict(found: Activation | RulePage) -> dict[str, Any]:
     """One entry as plain data, for ``--json``."""
     if isinstance(found, Activation):
         return {"schema": SCHEMA, "activation": _activation_dict(found)}
@@ -214,7 +214,7 @@ def _finite(number: float) -> float | None:
     return number if isfinite(number) else None
 
 
-def entry(found: Activation | Rule, width: int) -> RenderableType:
+def entry(found: Activation | RulePage, width: int) -> RenderableType:
     """One entry in full, for a terminal of ``width`` columns."""
     if not isinstance(found, Activation):
         return Markdown(found.page)

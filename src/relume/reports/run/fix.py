@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from relume.artifacts.numbers import percent
 from relume.artifacts.tried import Fixed, Tried
-from relume.reports.run.wording import percent
 
 _STYLES = {"cured": "bold green", "fewer": "yellow"}
 
@@ -21,6 +21,8 @@ def render(found: Fixed) -> RenderableType:
     for why in reasons:
         cures = ", ".join(each.cure for each in found.tried if each.why == why)
         parts.append(Text(f"{cures}: {why}.", style="dim"))
+    if found.failed:
+        parts.append(Text(_failed(found), style="yellow"))
     if found.untried:
         parts.append(Text(f"Not tried, because one works: {', '.join(found.untried)}.", style="dim"))
     parts.append(Text(_proof(found), style="dim"))
@@ -59,6 +61,14 @@ def _table(found: Fixed) -> Table:
 
 def _runs(each: Tried) -> str:
     return f"{each.pairs} ({each.failed} failed)" if each.failed else str(each.pairs)
+
+
+def _failed(found: Fixed) -> str:
+    """What became of the unchanged script where it failed."""
+    return (
+        f"The script as it stands failed in {found.failed} of {found.seeds} runs: {found.error}. At these seeds no "
+        "dead units are compared, and a cure that fails too is not blamed."
+    )
 
 
 def _share(value: float) -> str:

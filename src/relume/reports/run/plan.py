@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from relume.artifacts.plan import Action, Plan
+from relume.artifacts.plan import Action, CurePlan
 from relume.reports.run import wording
 
 
-def render(plan: Plan) -> RenderableType:
+def render(plan: CurePlan) -> RenderableType:
     """Each action with its reason, its evidence and the command that checks it; then units without action."""
     if not plan.actions and not plan.open:
         return Text("Nothing to do: no unit is dead.", style="bold green")

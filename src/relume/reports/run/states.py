@@ -12,7 +12,7 @@ from relume.artifacts.findings import Findings, Judged
 
 
 @dataclass(frozen=True)
-class State:
+class UnitState:
     """A word for a unit, how it is drawn (``key`` names its color and its pattern), and the lists that say so."""
 
     key: str
@@ -22,12 +22,12 @@ class State:
 
 
 STATES = (
-    State("broken", "NaN or infinite", "an output was NaN or infinite", ("non_finite",)),
-    State("dead", "dead", "did not fire on any example of the window", ("dead",)),
-    State("stuck", "stuck", "on a flat part of its curve for 99 % of the samples", ("stuck_high", "saturated")),
-    State("rare", "rare", "fires on less than 1 % of the samples", ("rare",)),
-    State("on", "always on", "never switches, so it is linear on the data", ("always_on", "one_sided")),
-    State("healthy", "healthy", "fires, and can learn"),
+    UnitState("broken", "NaN or infinite", "an output was NaN or infinite", ("non_finite",)),
+    UnitState("dead", "dead", "did not fire on any example of the window", ("dead",)),
+    UnitState("stuck", "stuck", "on a flat part of its curve for 99 % of the samples", ("stuck_high", "saturated")),
+    UnitState("rare", "rare", "fires on less than 1 % of the samples", ("rare",)),
+    UnitState("on", "always on", "never switches, so it is linear on the data", ("always_on", "one_sided")),
+    UnitState("healthy", "healthy", "fires, and can learn"),
 )
 """Worst first: a unit in two of these states is shown as the first."""
 
@@ -75,7 +75,7 @@ def worst_first(findings: Findings) -> list[int]:
     return sorted(range(len(findings.sites)), key=weight)
 
 
-def present(numbers: Sequence[int]) -> list[tuple[State, int]]:
+def present(numbers: Sequence[int]) -> list[tuple[UnitState, int]]:
     """The states that some units have, and how many."""
     return [(state, number) for state, number in zip(STATES, numbers, strict=True) if number]
 

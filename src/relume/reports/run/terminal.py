@@ -9,6 +9,7 @@ from itertools import zip_longest
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,7 @@ MOST_ROWS = 15
 """Sites in the table, the worst; more would push the headline out of sight."""
 
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+_GLUE = "\ue000"  # Rich breaks a line at every space, the no-break space too
 _WIDTH = 100  # of text that no terminal shows: notebooks, files
 
 
@@ -123,8 +125,21 @@ def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[
     return [*parts, Text()] if noted else parts
 
 
+@dataclass(frozen=True)
+class _Unbroken:
+    """A text in which no line ends between a number and its %."""
+
+    text: Text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        held = self.text.copy()
+        held.plain = held.plain.replace(" %", f"{_GLUE}%")
+        for text, style, control in console.render(held, options):
+            yield Segment(text.replace(_GLUE, " "), style, control)
+
+
 def _indented(text: Text) -> Padding:
-    return Padding(text, (0, 0, 0, 4))
+    return Padding(_Unbroken(text), (0, 0, 0, 4))
 
 
 def _advised(f: Finding) -> tuple[str, ...]:

@@ -59,6 +59,8 @@ class Attached:
         self._met = {}
 
     def _called(self, module: nn.Module, args: Any) -> None:
+        if torch.compiler.is_compiling():
+            return  # its compiled wrapper was met before, and is refused with the reason
         if module.training and torch.is_grad_enabled():
             self._met[id(module)] = module
 

@@ -41,7 +41,7 @@ _GROWS = _CHOOSES | _CLIPS | _CURVES
 _WEIGHTED = frozenset(("linear", *CONVOLUTIONS))
 
 
-class Bounds:
+class BoundPropagation:
     """The bounds of one program on one box.
 
     Args:

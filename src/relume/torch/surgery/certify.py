@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from relume.artifacts.certificate import Certificate, CertifiedSite
 from relume.artifacts.change import Edit
 from relume.errors import CureError
-from relume.torch.surgery.bounds import Bounds
+from relume.torch.surgery.bounds import BoundPropagation
 from relume.torch.surgery.gates import gates
 from relume.torch.surgery.program import Program
 from relume.torch.surgery.rest import Batch, at_rest, outputs
@@ -26,9 +26,9 @@ def certify(model: nn.Module, lower: Any, upper: Any) -> Certificate:
     with at_rest(model):
         model.eval()
         program = Program(model, Batch.of(middle))
-        box = Bounds(program, low, high)
+        box = BoundPropagation(program, low, high)
         nothing = torch.full_like(low, torch.inf)
-        everywhere = Bounds(program, -nothing, nothing, linear=False)
+        everywhere = BoundPropagation(program, -nothing, nothing, linear=False)
     sites, left = [], []
     for gate in gates(program):
         if gate.name not in _JUDGED or not gate.units or gate.axis == 0:

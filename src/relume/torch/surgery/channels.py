@@ -101,7 +101,7 @@ class Reader:
 
 
 @dataclass
-class Route:
+class ChannelPath:
     """What a value passes through in the graph.
 
     Attributes:
@@ -130,14 +130,14 @@ def follow(
     until: Node | None = None,
     carry: bool = False,
     join: bool = False,
-) -> Route:
+) -> ChannelPath:
     """Follow units from a node's tensor to all their readers.
 
     Args:
         program: the graph.
         start: the node.
         channels: the units of its tensor.
-        until: the node at which to stop; the channels of its first argument are ``Route.arrived``.
+        until: the node at which to stop; the channels of its first argument are ``ChannelPath.arrived``.
         carry: continue through normalizations and depthwise convolutions, and list them as carriers.
         join: continue through sums and products with tensors of the same channels, and list these.
     """
@@ -150,9 +150,9 @@ class _Walk:
     def __init__(self, program: Program, until: Node | None, carry: bool, join: bool) -> None:
         self._program, self._until, self._carry, self._join = program, until, carry, join
         self._at: dict[Node, Any] = {}  # channels of a tensor, or a list of them
-        self._route = Route()
+        self._route = ChannelPath()
 
-    def run(self, start: Node, channels: Channels) -> Route:
+    def run(self, start: Node, channels: Channels) -> ChannelPath:
         self._at[start] = channels
         for node in [*self._program.nodes, *(n for n in self._program.graph.nodes if n.op == "output")]:
             carried = [given for given in node.all_input_nodes if given in self._at]

@@ -27,7 +27,7 @@ from relume.torch.surgery.scores import Score
 MakeScore = Callable[[int, torch.device], Score]
 
 
-class Recent:
+class RecentInputs:
     """The latest inputs of a model, as one batch of at least ``ENOUGH`` examples if they can be put together."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class TorchReviver:
         self.left: dict[tuple[str, tuple[int, ...]], str] = {}
         self.fault = ""
         self._make_score = make_score
-        self._recent = Recent()
+        self._recent = RecentInputs()
         self._program: Program | None = None
         self._traced: Any = None
         self._seen: list[_Seen] = []

@@ -52,11 +52,13 @@ class Tracing:
     Args:
         routes: finds the route of a place.
         placed: prepares a route for a contender that depends on its place; None for the others.
+        own_code: the contender is the user's, and may itself apply what it replaces.
     """
 
-    def __init__(self, routes: Routes, placed: Placed | None) -> None:
+    def __init__(self, routes: Routes, placed: Placed | None, *, own_code: bool) -> None:
         self._routes = routes
         self._placed = placed
+        self._own_code = own_code
 
     def decide(self) -> int:
         """The decision on the call being traced: LEFT, PLAIN, UNTRACED, or the number of its prepared route."""
@@ -64,6 +66,8 @@ class Tracing:
         while frame is not None and "tx" not in frame.f_locals:
             frame = frame.f_back
         tx = frame.f_locals["tx"]
+        if self._own_code and _is_within(tx):
+            return LEFT
         place = resumed(places.find(_stack(tx)))  # type: ignore[arg-type]
         traced: Any = place.frame
         route = self._routes.of(place, traced.spot)
@@ -76,6 +80,20 @@ class Tracing:
         orders[id(place.module), route.spot] += 1
         number = self._placed.prepare(route, orders[id(place.module), route.spot] - 1)
         return UNTRACED if number is None else number
+
+
+def _is_within(tx: Any) -> bool:
+    """Whether the call being traced is inside another one: traced with it, or running while this is traced."""
+    own, outer, frame = tx.f_code, tx.parent, sys._getframe()
+    while outer is not None:
+        if outer.f_code is own:
+            return True
+        outer = outer.parent
+    while frame is not None:
+        if (frame.f_code.co_filename, frame.f_code.co_name) == (own.co_filename, own.co_name):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 def _guard(traced: Any, module: nn.Module | None) -> None:

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from relume.artifacts.trial import Contender
 from relume.torch.treatment.named import Asked, NamedSwaps
-from relume.torch.treatment.rates import Steps
+from relume.torch.treatment.rates import OptimizerSteps
 from relume.torch.treatment.remedies import Remedies
 from relume.watching.patches import Patches
 
@@ -23,7 +23,7 @@ class TorchCures:
         self._remedies = Remedies([Contender(**told) for told in treatments])
         spared = None if self._swaps is None or not self._swaps.learned else self._swaps.is_learned
         before = None if spared is None else self._house
-        self._steps = Steps(self._remedies.factor, spared, before, self._remedies.warmup)
+        self._steps = OptimizerSteps(self._remedies.factor, spared, before, self._remedies.warmup)
 
     def start(self) -> None:
         """Start treating the process."""

@@ -51,6 +51,7 @@ class NamedSwaps(Replacement):
     """
 
     def __init__(self, asked: Sequence[Asked], seed: int = 0) -> None:
+        super().__init__()
         self._asked = asked
         self.contender = next((each.contender for each in asked), Contender(""))
         self._made = [made_of(each.contender, (), seed) for each in asked]
@@ -93,7 +94,7 @@ class NamedSwaps(Replacement):
         hardtanh = is_hardtanh(original)
 
         def call(input: Tensor, *own: Any, **named: Any) -> Tensor:
-            if hardtanh and is_two_sided(own, named):
+            if self._inside or (hardtanh and is_two_sided(own, named)):
                 return original(input, *own, **named)
             frame = sys._getframe(2)  # from after the entry
             number, route = self._choice(self._routes.at(frame), stem, frame)
@@ -102,11 +103,11 @@ class NamedSwaps(Replacement):
             inplace = inplace_of(*own, **named)
             act, placed = self._made[number]
             if act is not None:
-                return act(input, inplace)
+                return self._once(lambda: act(input, inplace), lambda: original(input, *own, **named))
             if placed.learned is not None and id(route) not in self._rooted:
                 self._rooted.add(id(route))
                 self._take_root(placed.learned, route, input, frame)
-            return placed.call(input, inplace, route)
+            return self._once(lambda: placed.call(input, inplace, route), lambda: original(input, *own, **named))
 
         return call
 

@@ -34,7 +34,7 @@ _Open = tuple[Optimizer, Any, Sequence[_Scaled], Sequence[_Moved]]
 """A step in progress, with the frame that runs it. One is created per step: a plain tuple takes 1 µs less."""
 
 
-class Steps:
+class OptimizerSteps:
     """Wraps every optimizer's step.
 
     Args:

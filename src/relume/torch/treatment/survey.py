@@ -19,11 +19,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from relume.artifacts.swap_plan import Birth, NotSwapped, Rates, SwapPlan, SwapSite
+from relume.artifacts.swap_plan import Birth, NotSwapped, OptimizerRates, SwapPlan, SwapSite
 from relume.torch.treatment import holders, originals
 from relume.torch.treatment.births import Births, WeakModules, birth_of
 from relume.torch.treatment.inputs import LAYERS, FirstLayers
-from relume.torch.treatment.rates import Steps, rates_of
+from relume.torch.treatment.rates import OptimizerSteps, rates_of
 from relume.torch.treatment.routes import spot_of
 from relume.torch.treatment.seeding import Seeding
 from relume.torch.watching.calls import arithmetic
@@ -64,8 +64,8 @@ class TorchSurvey:
         self._made_by = Values()  # parameter: its module
         self._modules = WeakModules()
         self._seeding = Seeding(seed)
-        self._steps = Steps(1.0, None, self._step_begins)
-        self._optimizers: dict[int, Rates] = {}
+        self._steps = OptimizerSteps(1.0, None, self._step_begins)
+        self._optimizers: dict[int, OptimizerRates] = {}
         self._schedulers: list[str] = []
         self._compiled = False
         self.first = FirstLayers()
@@ -128,7 +128,7 @@ class TorchSurvey:
     def _step_begins(self, optimizer: Optimizer) -> None:
         self._observer.forget_the_dead()
         if id(optimizer) not in self._optimizers:
-            self._optimizers[id(optimizer)] = Rates(type(optimizer).__name__, rates_of(optimizer))
+            self._optimizers[id(optimizer)] = OptimizerRates(type(optimizer).__name__, rates_of(optimizer))
 
     def _rests(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         has_closure = len(args) > 1 or kwargs

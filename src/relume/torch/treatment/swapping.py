@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,6 +38,9 @@ class Replacement(ABC):
     compiled = False
     contender: Contender
 
+    def __init__(self) -> None:
+        self._inside: list[None] = []  # not empty while a contender computes in eager code
+
     @property
     @abstractmethod
     def stems(self) -> set[str]:
@@ -46,6 +49,16 @@ class Replacement(ABC):
     @abstractmethod
     def _call(self, stem: str, original: Any, inplace_of: Any) -> Any:
         """``call(input, *further arguments)`` that replaces one function that applies an activation."""
+
+    def _once(self, compute: Callable[[], Tensor], original: Callable[[], Tensor]) -> Tensor:
+        """Apply a contender; where the user's own code in it applies what it replaces, that stays the original."""
+        if self._inside:
+            return original()
+        self._inside.append(None)
+        try:
+            return compute()
+        finally:
+            self._inside.pop()
 
     def start(self, patches: Patches) -> None:
         """Start replacing."""
@@ -117,13 +130,13 @@ class Swapping(Replacement):
     """
 
     def __init__(self, contender: Contender, plan: SwapPlan, only: str, seed: int) -> None:
+        super().__init__()
         self.sites = plan.chosen(only)
         self.holders, self.compiled, self.contender = plan.holders, plan.compiled, contender
         self._plan = plan
         self._routes = Routes(plan, self.sites, unknown=not only or _names_a_kind(only))
         self._act, self._placed = made_of(contender, self.sites, seed)
         self.learned: Learned | None = None if self._placed is None else self._placed.learned
-        self._inside: list[None] = []  # not empty while the user's own contender computes
 
     @property
     def stems(self) -> set[str]:
@@ -140,7 +153,7 @@ class Swapping(Replacement):
         mixed = any(site.activation == stem and site not in self.sites for site in self._plan.sites)
         act, placed, routes = self._act, self._placed, self._routes
         hardtanh = is_hardtanh(original)
-        own_code, inside = bool(self.contender.target), self._inside
+        own_code = bool(self.contender.target)
         if act is not None and not mixed and not hardtanh and not own_code:
             return lambda input, *own, **named: act(input, inplace_of(*own, **named))
 
@@ -161,15 +174,12 @@ class Swapping(Replacement):
             if not route.swapped:
                 return original(input, *own, **named)
             inplace = inplace_of(*own, **named)
-            if not own_code:
-                return act(input, inplace) if act is not None else placed.call(input, inplace, route)
-            if inside:  # the user's contender applies itself what it replaces
-                return original(input, *own, **named)
-            inside.append(None)
-            try:
-                return act(input, inplace) if act is not None else placed.call(input, inplace, route)
-            finally:
-                inside.pop()
+            if act is not None and not own_code:
+                return act(input, inplace)
+            return self._once(
+                lambda: act(input, inplace) if act is not None else placed.call(input, inplace, route),
+                lambda: original(input, *own, **named),
+            )
 
         def untraced(input: Tensor, *own: Any, **named: Any) -> Tensor:
             return decided(routes.at(outside_dynamo(sys._getframe())), input, *own, **named)
@@ -177,7 +187,7 @@ class Swapping(Replacement):
         def decide() -> int:
             return tracing.decide()
 
-        tracing = Tracing(routes, placed)
+        tracing = Tracing(routes, placed, own_code=own_code)
         decide._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch._dynamo.assume_constant_result
         if self.compiled:
             untraced = torch.compiler.disable(untraced)

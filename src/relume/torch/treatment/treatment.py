@@ -11,7 +11,7 @@ from relume.artifacts.swap_plan import NotSwapped, SwapPlan, Treated
 from relume.artifacts.trial import Contender
 from relume.torch.treatment.births import Births
 from relume.torch.treatment.digests import Digests
-from relume.torch.treatment.rates import Steps
+from relume.torch.treatment.rates import OptimizerSteps
 from relume.torch.treatment.remedies import Remedies
 from relume.torch.treatment.seeding import STRIDE, Seeding
 from relume.torch.treatment.swapping import Swapping, not_swapped
@@ -53,7 +53,7 @@ class TorchTreatment:
         self._digests = Digests(self._is_learned)
         spared = None if self._learned is None else self._learned.is_learned
         before = self._digests.steps if self._learned is None else self._step_begins
-        self._steps = Steps(lr_factor * self._remedies.factor, spared, before, self._remedies.warmup)
+        self._steps = OptimizerSteps(lr_factor * self._remedies.factor, spared, before, self._remedies.warmup)
         self._trained = ""
 
     def start(self) -> None:

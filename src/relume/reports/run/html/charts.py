@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from relume.artifacts.findings import Change, Findings, Judged, Timeline
+from relume.artifacts.numbers import percent
 from relume.reports.run.html.story import shown
 from relume.reports.run.states import BINS, histogram
 from relume.theme import Chart, colour, dash
@@ -235,7 +236,7 @@ def _is_alone(rows: Rows, place: int) -> bool:
 def distribution(name: str, title: str, judged: Judged) -> Chart:
     """How often the units of a site fire; ``title``: the site's name."""
     bins, never, x = _densities(judged.firing_rate) if judged.site.code else _shares(judged.firing_rate)
-    silent, span = never[0]["units"], "run" if judged.site.code else "latest window"
+    silent, where = never[0]["units"], "run" if judged.site.code else "latest window"
     tips: Rows = [{"field": "rate", "title": "fires"}, {"field": "units", "title": "units"}]
     top = max(row["units"] for row in [*never, *bins])
 
@@ -255,7 +256,7 @@ def distribution(name: str, title: str, judged: Judged) -> Chart:
     return Chart(
         name=name,
         title=f"How often the units of {shown(title, 60)} fire",
-        description=f"{silent:,} of {judged.site.units:,} units never fired in the {span}.",
+        description=f"{silent:,} of {judged.site.units:,} units never fired in the {where}.",
         spec={"layer": [bars(bins, token("always-on")), bars(never, token("dead"))]},
         columns=("fires on", "units"),
         rows=[("never", silent), *((row["rate"], row["units"]) for row in bins)],
@@ -269,9 +270,13 @@ def _shares(rates: Sequence[float | None]) -> tuple[Rows, Rows, dict[str, Any]]:
     silent, *above = histogram(rates)
     bins: Rows = [{"low": i / BINS, "high": (i + 1) / BINS, "units": number} for i, number in enumerate(above)]
     for row in bins:
-        row["rate"] = f"{row['low']:.0%} to {row['high']:.0%}"
+        row["rate"] = f"{percent(row['low'], 0)} to {percent(row['high'], 0)}"
     x: dict[str, Any] = {"type": "quantitative", "title": "share of the samples", "scale": {"domain": [-0.05, 1]}}
-    x["axis"] = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1], "grid": False}
+    x["axis"] = {
+        "labelExpr": "format(100 * datum.value, '~g') + ' %'",
+        "values": [0, 0.25, 0.5, 0.75, 1],
+        "grid": False,
+    }
     return bins, [{"low": -0.045, "high": -0.005, "units": silent, "rate": "never"}], x
 
 

@@ -55,7 +55,7 @@ class Row:
     examples: int
     provisional: bool
     drawn: bool
-    parts: tuple[drawing.Part, ...]
+    parts: tuple[drawing.Segment, ...]
 
     @property
     def source(self) -> str:
@@ -63,7 +63,7 @@ class Row:
         return f"{self.file}:{self.line}" if self.line else self.file
 
     def cells(self) -> list[Any]:
-        """Its cells in the table, in the order of ``Column.place``, then provisional, drawn, and the line."""
+        """Its cells in the table, in the order of ``StripColumn.place``, then provisional, drawn, and the line."""
         lost = self.counts[:-1]
         return [
             self.number, self.name, self.call, self.file, self.units, *lost, self.fires, self.examples,
@@ -72,14 +72,14 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Column:
+class StripColumn:
     """A column of the strip of a large network: the sites from one number to another."""
 
     first: int
     last: int
     start: float
     length: float
-    parts: tuple[drawing.Part, ...]
+    parts: tuple[drawing.Segment, ...]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Detail:
     row: Row
     judged: Judged
     grid: drawing.Grid
-    lists: tuple[tuple[states.State, int, str], ...]
+    lists: tuple[tuple[states.UnitState, int, str], ...]
     chart: Chart
     causes: tuple[tuple[str, int, str, str], ...]
     findings: tuple[Finding, ...]
@@ -107,7 +107,7 @@ class RunReport:
     files: tuple[SourceFile, ...]
     rows: tuple[Row, ...]
     worst: tuple[Row, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[StripColumn, ...]
     timelines: tuple[tuple[str, tuple[Chart, ...], tuple[SpreadRow, ...]], ...]
     details: tuple[Detail, ...]
     advice: tuple[story.Advice, ...]
@@ -175,14 +175,14 @@ def _row(place: int, judged: Judged, names: Mapping[str, str], drawn: bool) -> R
     )
 
 
-def _columns(rows: Sequence[Row]) -> list[Column]:
+def _columns(rows: Sequence[Row]) -> list[StripColumn]:
     wide = min(len(rows), MOST_COLUMNS)
     edges = np.linspace(0, len(rows), wide + 1).round().astype(int).tolist()
     made = []
     for i, (first, last) in enumerate(pairwise(edges)):
         counts = np.sum([row.counts for row in rows[first:last]], axis=0).tolist()
         start, length = 100 * i / wide, 100 / wide
-        made.append(Column(first + 1, last, round(start, 3), round(length * 0.86, 3), drawing.bar(counts)))
+        made.append(StripColumn(first + 1, last, round(start, 3), round(length * 0.86, 3), drawing.bar(counts)))
     return made
 
 

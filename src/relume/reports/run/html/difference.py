@@ -9,6 +9,7 @@ import numpy as np
 
 from relume.artifacts.difference import Difference, Shift
 from relume.artifacts.findings import Findings, Judged
+from relume.artifacts.numbers import percent
 from relume.reports.html.packing import PACKAGE, packed_vega
 from relume.reports.run import states, wording
 from relume.reports.run.difference import headline, why_not
@@ -22,13 +23,13 @@ MOST_DRAWN = 12
 
 
 @dataclass(frozen=True)
-class Side:
+class SiteInRun:
     """A site in one of the runs. ``call``: as it is written there."""
 
     call: str
     source: str
     counts: tuple[int, ...]
-    parts: tuple[drawing.Part, ...]
+    parts: tuple[drawing.Segment, ...]
     grid: drawing.Grid
 
 
@@ -39,7 +40,7 @@ class Pair:
     number: int
     name: str
     shift: Shift
-    sides: tuple[Side, Side]
+    sides: tuple[SiteInRun, SiteInRun]
     died: str
     lived: str
 
@@ -58,7 +59,7 @@ def difference_page(difference: Difference, names: tuple[str, str], before: Find
     pairs = _pairs(difference, before, after)
     chart = _deaths((before, after), names)
     templates = environment(PACKAGE)
-    templates.globals |= {"present": states.present, "said": states.said, "shown": shown}
+    templates.globals |= {"percent": percent, "present": states.present, "said": states.said, "shown": shown}
     return templates.get_template("difference.html").render(
         headline=headline(difference, names[0]),
         why_not="" if difference.comparable else why_not(difference),
@@ -103,12 +104,12 @@ def _changed(shift: Shift) -> int:
     return len(shift.died or ()) + len(shift.lived or ())
 
 
-def _side(judged: Judged) -> Side:
+def _side(judged: Judged) -> SiteInRun:
     codes = states.codes(judged)
     counts = states.counts(codes)
     source = f"{judged.site.file}:{judged.site.line}" if judged.site.line else judged.site.file
     grid = drawing.grid(codes, judged.firing_rate)
-    return Side(shown(judged.site.call, 40), shown(source, 80), counts, drawing.bar(counts), grid)
+    return SiteInRun(shown(judged.site.call, 40), shown(source, 80), counts, drawing.bar(counts), grid)
 
 
 def _deaths(sides: Sequence[Findings], names: Sequence[str]) -> Chart | None:

@@ -27,7 +27,7 @@ MOST_RATE, UNKNOWN = 4094, 4095
 
 
 @dataclass(frozen=True)
-class Part:
+class Segment:
     """A stretch of a bar: state, where it begins and how long it is, in % of the bar."""
 
     state: str
@@ -52,12 +52,12 @@ class Grid:
     rates: str
 
 
-def bar(counts: Sequence[int]) -> tuple[Part, ...]:
+def bar(counts: Sequence[int]) -> tuple[Segment, ...]:
     """The states of a site, or of several, as shares of a bar; what matters most comes first."""
     total, start, parts = sum(counts), 0, []
     for state, number in zip(STATES, counts, strict=True):
         if number:
-            parts.append(Part(state.key, round(100 * start / total, 3), round(100 * number / total, 3), number))
+            parts.append(Segment(state.key, round(100 * start / total, 3), round(100 * number / total, 3), number))
         start += number
     return tuple(parts)
 

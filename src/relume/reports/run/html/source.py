@@ -25,7 +25,7 @@ class Mark:
     """What a line's activations do: units by state, and the sites in the order of the network, from 1."""
 
     counts: tuple[int, ...]
-    parts: tuple[drawing.Part, ...]
+    parts: tuple[drawing.Segment, ...]
     sites: tuple[int, ...]
 
     @property

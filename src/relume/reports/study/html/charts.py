@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from relume.artifacts.numbers import percent
 from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import BASELINE, Verdict
 from relume.reports.study import wording
@@ -111,7 +112,7 @@ def _difference_cells(v: Verdict, digits: float) -> tuple[Any, ...]:
 
 
 def _share(value: float) -> str:
-    return f"{value:.0%} of pairs" if math.isfinite(value) else wording.NONE
+    return f"{percent(value, 0)} of pairs" if math.isfinite(value) else wording.NONE
 
 
 def _bar(

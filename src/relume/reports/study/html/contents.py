@@ -20,7 +20,7 @@ MOST_FAILED = 200
 
 
 @dataclass(frozen=True)
-class Table:
+class StudyTable:
     """A table of a report of studies; ``calls``: the verdict of each row, "" of the baseline's."""
 
     title: str
@@ -41,7 +41,7 @@ class StudyReport:
     sentence: str
     rests_on: tuple[str, ...]
     notes: tuple[str, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[StudyTable, ...]
     charts: dict[str, list[Chart]]
     edges: tuple[str, ...]
     delta: float | None
@@ -112,13 +112,13 @@ def _tone(findings: StudyFindings) -> str:
     return "good" if any(verdict.verdict == "better" for verdict in findings.verdicts) else "none"
 
 
-def _tables(findings: StudyFindings) -> list[Table]:
+def _tables(findings: StudyFindings) -> list[StudyTable]:
     names = wording.names(findings)
     calls = tuple(wording.calls(findings))
     found = []
     for title, columns in wording.tables(findings):
         rows = tuple((name, *(cells[row] for _, cells in columns)) for row, name in enumerate(names))
-        found.append(Table(title, (title, *(heading for heading, _ in columns)), rows, calls))
+        found.append(StudyTable(title, (title, *(heading for heading, _ in columns)), rows, calls))
     return found
 
 

@@ -86,7 +86,7 @@ def count_in(graph: fx.GraphModule, inputs: Any, probe: TorchProbe) -> None:
     reference = weakref.ref(probe)  # the same one for the same probe
     if reference not in _probes:
         _probes.append(reference)
-    _Walk(graph, inputs, probe.sites, _probes.index(reference)).insert()
+    _GraphInstrumenter(graph, inputs, probe.sites, _probes.index(reference)).insert()
 
 
 class Shaped:
@@ -123,7 +123,7 @@ class _GraphFollower(Follower):
         return None, None
 
 
-class _Walk:
+class _GraphInstrumenter:
     """One graph."""
 
     def __init__(self, graph: fx.GraphModule, inputs: Any, sites: Sites, number: int) -> None:

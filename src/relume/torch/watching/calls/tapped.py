@@ -13,7 +13,7 @@ from relume.torch.watching.calls.codes import CODE
 from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.units.following import is_countable
 from relume.torch.watching.where import places
-from relume.torch.watching.where.naming import Where
+from relume.torch.watching.where.naming import CallSite
 from relume.torch.watching.where.sites import Sites, WatchedSite
 
 
@@ -44,7 +44,7 @@ class Tapped:
 
     def _meet(self, name: str, tag: Tag, place: places.Place) -> WatchedSite:
         file, line, _ = places.source(place.frame)
-        where = Where(None, "", name, "relume.tap", file, line)
+        where = CallSite(None, "", name, "relume.tap", file, line)
         site = self._known[name, tag.units] = self._sites.new_site(CODE, where, tag, assumed=False, slope=None)
         self._sites.outside_modules |= not places.is_in_a_call(place.frame)
         return site

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relume.framework import Rows
-from relume.torch.watching.counts.tables import Batch, DeviceTable, Table, Vector, table_of
+from relume.torch.watching.counts.tables import DeviceTable, StagingBuffer, Table, Vector, table_of
 from relume.torch.watching.units.axes import Tag
 from relume.watching.bounds import Bounds
 
@@ -49,7 +49,7 @@ class Accumulator:
         self._shape: Any = None  # of the latest look's tensor,
         self._sliced: int | None = None  # how many of its examples are counted, None: all,
         self._extent = (0, 0)  # and the examples and samples of that
-        self._inputs, self._outputs = Batch(), Batch()
+        self._inputs, self._outputs = StagingBuffer(), StagingBuffer()
         self._own = 0  # how many of the kept numbers are this one's
         self._begin()
 
@@ -65,7 +65,7 @@ class Accumulator:
     def retire(self) -> None:
         """Count no more, and forget what was not handed over."""
         self.retired = True
-        self._inputs, self._outputs = Batch(), Batch()
+        self._inputs, self._outputs = StagingBuffer(), StagingBuffer()
         self._begin()
 
     @property
@@ -104,7 +104,7 @@ class Accumulator:
             fired.scatter_add_(0, units.reshape(-1), (sizes > 0).float())  # 16.8 million units: 3.4 ms for
             magnitude.scatter_add_(0, units.reshape(-1), sizes)  # 131,072 entries; index_add_ takes 10.7
 
-    def _put(self, batch: Batch, x: Tensor, tag: Tag, step: int | None) -> None:
+    def _put(self, batch: StagingBuffer, x: Tensor, tag: Tag, step: int | None) -> None:
         """Put a small tensor by, and count a large one. With a step a look begins; ``x`` has the bounds' numbers."""
         if step is not None:
             if x.shape != self._shape:
@@ -136,7 +136,7 @@ class Accumulator:
             if batch:
                 self._count(batch, *batch.take())
 
-    def _count(self, batch: Batch, table: Table | DeviceTable, inner: int) -> None:
+    def _count(self, batch: StagingBuffer, table: Table | DeviceTable, inner: int) -> None:
         bounds, sums = self.bounds, []
         if batch is self._outputs:
             sums.append((self._magnitude, table.sums(None if bounds.never_negative else np.abs)))

@@ -123,7 +123,7 @@ def table_of(x: Tensor, axis: int) -> Table | DeviceTable:
     return Table((x.float() if x.element_size() < 4 else x).numpy(force=True)[None], axis)
 
 
-class Batch:
+class StagingBuffer:
     """Copies of small tensors of the CPU, put by to be counted together."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.where import places
 
 
-class Where(NamedTuple):
+class CallSite(NamedTuple):
     """Where a call is: the tree's root, its label, the module's path, the call as it is written, and the source."""
 
     root: nn.Module | None
@@ -26,7 +26,7 @@ class Where(NamedTuple):
     line: int
 
     @classmethod
-    def of(cls, place: places.Place, call: Any, trees: places.Trees) -> Where:
+    def of(cls, place: places.Place, call: Any, trees: places.Trees) -> CallSite:
         """Of an eager call; one of an exported program is named as in the program that was exported."""
         root = places.root(place.frame)
         file, line, function = places.source(place.frame)
@@ -69,7 +69,7 @@ def produced_by(trees: places.Trees, root: nn.Module | None, tag: Tag) -> tuple[
 
 
 def site_of(
-    trees: places.Trees, applied: Applied, where: Where, tag: Tag, *, assumed: bool, clock: int, order: int
+    trees: places.Trees, applied: Applied, where: CallSite, tag: Tag, *, assumed: bool, clock: int, order: int
 ) -> Site:
     """The site of a call that is met; ``order``: its number among the sites of its key."""
     layer, producer = produced_by(trees, where.root, tag)

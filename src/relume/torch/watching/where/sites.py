@@ -24,7 +24,7 @@ from relume.torch.watching.units.following import is_countable
 from relume.torch.watching.where import places
 from relume.torch.watching.where.copies import Copies
 from relume.torch.watching.where.known_calls import KnownCall, reference
-from relume.torch.watching.where.naming import Where, layer_name, scripted_parts, site_of, written
+from relume.torch.watching.where.naming import CallSite, layer_name, scripted_parts, site_of, written
 from relume.watching.bounds import bounds_of
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ class Sites:
         key = (id(module), met.file, met.line, met.applied.name, met.order, id(tag.layer), tag.units)
         site = self._in_graphs.get(key)
         if site is None or site.layer is not tag.layer:  # an id may have gone to another object
-            where = Where(root, *self.trees.name(root, module, met.function), text, met.file, met.line)
+            where = CallSite(root, *self.trees.name(root, module, met.function), text, met.file, met.line)
             site = self._in_graphs[key] = self.new_site(met.applied, where, tag, assumed, met.slope, compiled=True)
         self._slots.append((site, tag._replace(layer=None)))
         return len(self._slots) - 1
@@ -343,10 +343,10 @@ class Sites:
             return None
         self.outside_modules |= not places.is_in_a_call(place.frame)
         slope = args[1] if applied.name == "prelu" and len(args) > 1 else None
-        return self.new_site(applied, Where.of(place, call, self.trees), tag, assumed, slope)
+        return self.new_site(applied, CallSite.of(place, call, self.trees), tag, assumed, slope)
 
     def new_site(
-        self, applied: Applied, where: Where, tag: Tag, assumed: bool, slope: Any, *, compiled: bool = False
+        self, applied: Applied, where: CallSite, tag: Tag, assumed: bool, slope: Any, *, compiled: bool = False
     ) -> WatchedSite:
         """Meet a site and tell the listener."""
         clock = self._clocks.for_layer(tag.layer)
