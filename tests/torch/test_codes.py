@@ -280,7 +280,7 @@ def test_dead_latents_of_an_input_that_is_not_centered_name_it():
             (sae(x) - x).square().mean().backward()
             adam.step()
     (finding,) = (found for found in watch.to_dict()["findings"] if found["slug"] == "born_dead")
-    assert "input not centered (γ = 5" in finding["evidence"]
+    assert "input not centered (γ = 4.7)" in finding["evidence"]
     assert "b - W @ mean" in finding["advice"]
     assert finding["cures"] == []
 

@@ -39,7 +39,7 @@ def why(units: Sequence[int], site: Judged) -> str:
     """``; cause: weight drift (28 units), large update (8)``, and the evidence of one unit of the first kind."""
     if site.site.code:
         offset = site.statistics.get("offset", 0.0)
-        return f"; cause: input not centered (γ = {offset:.2g})" if offset >= 1 else ""
+        return f"; cause: input not centered (γ = {offset:.2g})" if offset >= NOT_CENTERED else ""
     found = {unit: site.cause[unit] for unit in units if unit in site.cause}
     kinds = _kinds(found.values())
     if not kinds:
@@ -55,17 +55,23 @@ OF_CODES = {
     True: "center the input: subtract its mean before the encoder, or into the encoder's bias (b - W @ mean)",
     False: "start the encoder as the transpose of the decoder, or add an auxiliary loss of dead latents (AuxK)",
 }
-"""What helps the dead units of a sparse code: whether γ = ‖mean‖/‖std‖ of its input is at least 1, or not.
+"""What helps the dead units of a sparse code: whether γ of its input is at least :data:`NOT_CENTERED`, or not.
 
-γ predicts which latents are born dead (arXiv 2605.31518: Spearman 0.89 over 454 layers of models, top-k codes); the
-others are of Gao et al. 2024, arXiv 2406.04093, section 2.4.
+The last two are of Gao et al. 2024, arXiv 2406.04093, section 2.4.
+"""
+
+NOT_CENTERED = 1.0
+"""γ = ‖mean‖/‖std‖ of a code's input at which its mean decides which latents are selected (arXiv 2605.31518).
+
+Of 2,048 random latents, 16 of them selected on each of 8,192 tokens, so many never fire: 0.1 % at γ = 0, 12 % at 0.5,
+45 % at 1, 82 % at 2, 91 % at 3.
 """
 
 
 def advice(units: Sequence[int], site: Judged) -> str:
     """The advice for the most frequent known cause, or for the input if that explains it."""
     if site.site.code:
-        return OF_CODES[site.statistics.get("offset", 0.0) >= 1]
+        return OF_CODES[site.statistics.get("offset", 0.0) >= NOT_CENTERED]
     kinds = _kinds(site.cause[unit] for unit in units if unit in site.cause)
     kind = kinds[0][0] if kinds else "unknown"
     if kind in ("unknown", "born dead") and site.statistics.get("offset", 0.0) >= OFFSET:
