@@ -5,10 +5,12 @@ otherwise is listed in ``deviations.toml``. A function is one call to modes and 
 
 All keep dtype, shape, device and memory format, and work under double backward, forward mode, vmap, autocast,
 ``torch.compile(fullgraph=True)``, ``torch.export`` and ``torch.jit.trace``; ``torch.jit.script``, which PyTorch has
-deprecated, does not take them. From 2²⁰ elements on, LeakyReLU with a slope of 0 or more, RReLU in evaluation and
-ReLU6 keep their output alone for backward; ELU, CELU and SELU do so in place. What PyTorch has right (``gelu``, ``silu`` …) is PyTorch's own function, by the table of
+deprecated, does not take them. What PyTorch has right (``gelu``, ``silu`` …) is PyTorch's own function, by the table of
 :mod:`relume.torch.family`. Integers are refused but by ``relu`` and ``relu6``; so are bool,
 complex and 8-bit floating tensors.
+
+From 2²⁰ elements on, LeakyReLU with a slope of 0 or more, RReLU in evaluation and ReLU6 keep their output alone for
+backward. ELU, CELU and SELU do so in place.
 """
 
 from __future__ import annotations
