@@ -421,7 +421,7 @@ def test_parameters_outside_their_bounds_are_refused_at_construction_and_call(ma
 
 def test_kerass_name_of_the_slope_gets_the_name_of_ours():
     for call in (lambda: rf.leaky_relu(X, alpha=0.1), lambda: rt.LeakyReLU(alpha=0.1)):
-        with pytest.raises(ParameterError, match="no parameter 'alpha'.* It is called negative_slope"):
+        with pytest.raises(ParameterError, match=r"no parameter 'alpha'.* It is called negative_slope"):
             call()
 
 

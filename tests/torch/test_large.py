@@ -13,7 +13,7 @@ from torch import nn
 import relume.torch.functional as rf
 from relume.torch import _large
 
-N = _large.LARGE
+N = _large.LARGE_OUTPUT
 OUTPUT_SERVES = {
     "leaky_relu": {},
     "leaky_relu 0": {"negative_slope": 0.0},

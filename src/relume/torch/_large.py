@@ -1,7 +1,7 @@
 """Large tensors: operations of PyTorch whose backward keeps less, or passes over memory less often.
 
-A ``torch.autograd.Function`` costs 25 µs a call, forward and backward. For 2²⁰ elements, where LeakyReLU takes 1.2 ms,
-that is 2 %; smaller tensors are left to PyTorch's own operation. Both give the same numbers.
+A ``torch.autograd.Function`` costs 25 µs a call, forward and backward: smaller tensors are left to PyTorch's own
+operation. Both give the same numbers.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-LARGE = 2**20
-"""Elements from which on a Function is worth its cost."""
+LARGE = 2**18
+"""Elements from which on PReLU's backward and RReLU's draws are faster than PyTorch's."""
 
-_CHUNK = 2**18
-"""Elements of a chunk of PReLU's backward: 3.3 ms for 1.6 M elements and 53 ms for 12.8 M, against 10.4 and 166 ms by
-PyTorch's operation. With 2¹⁴ or 2²⁰ it is 60 to 75 ms."""
+LARGE_OUTPUT = 2**21
+"""Elements from which on :class:`FromOutput` costs no time: 6 to 22 % at 1.6 M, nothing at 3.2 M and 12.8 M."""
+
+CHUNK = 2**18
+"""Elements of a chunk. PReLU's backward takes 3.3 ms for 1.6 M elements and 53 ms for 12.8 M, by PyTorch's operation
+10.4 and 166 ms. With 2¹⁴ or 2²⁰ it takes 60 to 75 ms."""
 
 
-def is_large(x: Tensor) -> bool:
-    """Whether a Function is worth its cost: a large tensor whose gradient is recorded, in eager mode."""
+def is_large(x: Tensor, least: int) -> bool:
+    """Whether a Function is worth its cost: at least so many elements, a gradient that is recorded, and eager mode."""
     return (
         not torch.compiler.is_compiling()
-        and x.numel() >= LARGE
+        and x.numel() >= least
         and x.requires_grad
         and torch.is_grad_enabled()
         and not (is_transformed() or torch.jit.is_tracing())
@@ -86,7 +89,7 @@ class PReLU(torch.autograd.Function):
             return dx, each.sum(axes).view_as(weight)
         wide = torch.float32 if x.itemsize < 4 else x.dtype
         dx, summed = torch.empty_like(x), torch.zeros(slopes.numel(), dtype=wide)
-        rows = max(1, _CHUNK * x.shape[0] // x.numel())
+        rows = max(1, CHUNK * x.shape[0] // x.numel())
         for g, part, out in zip(grad.split(rows), x.split(rows), dx.split(rows), strict=True):
             torch.ops.aten.threshold_backward.grad_input(g, part, 0, grad_input=out)
             below = g - out

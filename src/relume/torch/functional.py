@@ -5,10 +5,12 @@ otherwise is listed in ``deviations.toml``. A function is one call to modes and 
 
 All keep dtype, shape, device and memory format, and work under double backward, forward mode, vmap, autocast,
 ``torch.compile(fullgraph=True)``, ``torch.export`` and ``torch.jit.trace``; ``torch.jit.script``, which PyTorch has
-deprecated, does not take them. From 2²⁰ elements on, LeakyReLU with a slope of 0 or more, RReLU in evaluation and
-ReLU6 keep their output alone for backward; ELU, CELU and SELU do so in place. What PyTorch has right (``gelu``, ``silu`` …) is PyTorch's own function, by the table of
+deprecated, does not take them. What PyTorch has right (``gelu``, ``silu`` …) is PyTorch's own function, by the table of
 :mod:`relume.torch.family`. Integers are refused but by ``relu`` and ``relu6``; so are bool,
 complex and 8-bit floating tensors.
+
+From 2²¹ elements on, LeakyReLU with a slope of 0 or more, RReLU in evaluation and ReLU6 keep their output alone for
+backward. ELU, CELU and SELU do so in place.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary, has
 from relume.activations._edge import axes_of
 from relume.activations.selu import SCALE, SCALED_ALPHA
 from relume.torch._exponential import traced
-from relume.torch._large import LARGE, FromOutput, PReLU, is_large, is_transformed
+from relume.torch._large import CHUNK, LARGE, LARGE_OUTPUT, FromOutput, PReLU, is_large, is_transformed
 from relume.torch._refusals import accepted, refuse_dtype, refuse_mixed, refuse_parameters, refuse_slopes
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -87,7 +89,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 def _leaky_relu(input: Tensor, slope: float, inplace: bool) -> Tensor:
     if inplace:
         return torch._C._nn.leaky_relu_(input, slope)
-    if is_large(input) and isinstance(slope, (float, int)) and slope >= 0:
+    if is_large(input, LARGE_OUTPUT) and isinstance(slope, (float, int)) and slope >= 0:
         return FromOutput.apply(
             input,
             partial(torch._C._nn.leaky_relu, negative_slope=slope),
@@ -133,7 +135,8 @@ def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Ten
 
 
 def _prelu(input: Tensor, weight: Tensor) -> Tensor:
-    if is_large(input) and weight.requires_grad and input.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+    fits = input.device.type == "cpu" and weight.requires_grad and not torch.is_autocast_enabled("cpu")
+    if fits and is_large(input, LARGE):
         return PReLU.apply(input, weight)
     return F.prelu(input, weight)
 
@@ -211,16 +214,24 @@ def _drawn(x: Tensor, lower: float, upper: float, generator: torch.Generator | N
     """A slope for each element of ``x``: 1 above 0, else from U(lower, upper)."""
     if x.device.type != "cpu" or torch.compiler.is_compiling() or is_transformed():
         return torch.where(x > 0, 1, torch.empty_like(x).uniform_(lower, upper, generator=generator))
-    above = torch.empty_like(x)
+    slopes = torch.empty_like(x)
     if x.numel() < LARGE or x.dtype is torch.float64:
-        slopes = torch.empty_like(x).uniform_(lower, upper, generator=generator)
-    else:  # 64 random bits for four slopes, which take one of 2¹⁶ values: uniform_ takes 4.7 ns for each, this 1.9
-        bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
-        step = (upper - lower) / 2**16
-        flat = bits.view(torch.int16)[: x.numel()].float().mul_(step).add_((lower + upper + step) / 2)
-        slopes = flat.to(x.dtype).as_strided(x.shape, above.stride())
-    torch.gt(x, 0, out=above)
-    return slopes.lerp_(above, above)  # torch.where takes 6 ns for each: it mispredicts every second sign
+        above = torch.gt(x, 0, out=torch.empty_like(x))
+        return slopes.uniform_(lower, upper, generator=generator).lerp_(above, above)
+    step, size = (upper - lower) / 2**16, (x.numel(),)
+    flat = slopes.as_strided(size, (1,))
+    signs = flat
+    if x.stride() == slopes.stride():
+        signs = x.as_strided(size, (1,), x.storage_offset())
+    else:
+        slopes.copy_(x)
+    for part, out in zip(signs.split(CHUNK), flat.split(CHUNK), strict=True):
+        above = torch.gt(part, 0, out=torch.empty_like(part))
+        # 64 random bits for four slopes, which take one of 2¹⁶ values: uniform_ takes 4.7 ns for each, this 1.9
+        bits = torch.empty((part.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
+        out.copy_(bits.view(torch.int16)[: part.numel()].float().mul_(step).add_((lower + upper + step) / 2))
+        out.lerp_(above, above)  # torch.where takes 6 ns for each: it mispredicts every second sign
+    return slopes
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -244,7 +255,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     if torch.compiler.is_compiling() and not torch.compiler.is_exporting():  # compiled, PyTorch's loses the sign of 0
         bounded = torch.where(input >= 6, 6, torch.relu(input))
         return input.copy_(bounded) if inplace else bounded
-    if is_large(input):
+    if is_large(input, LARGE_OUTPUT):
         operation = torch._C._nn.relu6_ if inplace else torch._C._nn.relu6
         slope = partial(torch.ops.aten.hardtanh_backward.default, min_val=0, max_val=6)
         return FromOutput.apply(input, operation, slope, inplace)
