@@ -205,6 +205,8 @@ def test_every_share_is_written_by_the_one_helper():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FormattedValue) and node.format_spec and ast.unparse(node.format_spec).endswith("%'")
     ]
+    for page in sorted(SRC.rglob("*.html")):
+        found += [f"{page.relative_to(SRC)}" for _ in re.findall(r"%\}\"\.format", page.read_text(encoding="utf-8"))]
     assert found == [], "write shares with relume.artifacts.numbers.percent"
 
 

@@ -1,6 +1,7 @@
 "use strict";
 // Makes the charts of a page live: each picture is replaced by Vega's drawing of the specification next to it.
 relume.charts = (() => {
+  const PAPER = 680; // A4 without margins, in CSS pixels
   const views = {};
 
   const rows = {}; // rows that scripts have set, by chart and data set, even before the chart is live
@@ -38,6 +39,12 @@ relume.charts = (() => {
     rows[id] = { ...rows[id], [name]: given };
     if (views[id]) await views[id].data(name, given).runAsync();
   }
+
+  // A sheet is narrower than most screens: there a chart is drawn for its width, so that letters keep their size.
+  addEventListener("beforeprint", () => {
+    for (const view of Object.values(views)) view.width(Math.min(view.width(), PAPER)).run();
+  });
+  addEventListener("afterprint", () => dispatchEvent(new Event("resize")));
 
   const mountAll = () => Promise.all([...document.querySelectorAll("figure.chart")].map(mount));
 
