@@ -56,7 +56,7 @@ def test_the_report_stands_where_it_should_and_axe_finds_nothing(live, misplaced
     for details in page.locator("details").all():
         details.evaluate("element => { element.open = true; }")
     assert misplaced(page, "button, figure, summary, h1, h2, h3, h4, .panel, .scroll, p") == []
-    if (scheme, width) in (("light", 390), ("dark", 1440)):  # its colours do not change with the width
+    if (scheme, width) in (("light", 390), ("dark", 1440)):  # its colors do not change with the width
         assert violations(page) == []
 
 
@@ -230,11 +230,11 @@ def test_a_link_to_a_site_opens_it(opened, written):
 
 def test_the_theme_is_switched_with_the_keyboard(live):
     page = live("small")
-    colour = "getComputedStyle(document.body).backgroundColor"
-    before = page.evaluate(colour)
+    color = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(color)
     page.locator("button.theme").focus()
     page.keyboard.press("Enter")
-    assert page.evaluate(colour) != before
+    assert page.evaluate(color) != before
     assert page.locator("button.theme").get_attribute("aria-pressed") == "true"
 
 

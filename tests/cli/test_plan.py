@@ -22,7 +22,9 @@ def test_a_plan_is_written_edited_and_shown_again(relume, run, tmp_path):
     assert status == Exit.DONE
     assert "4 actions for 4 of 4 dead units" in out
     assert "use leaky_relu:0.1 here instead" in out
-    assert "Next: relume run --revive --out after.relume train.py && relume diff" in out
+    applying = f"--plan {tmp_path / 'plan.json'} --out after.relume train.py && relume diff {run} after.relume"
+    assert f"Next: relume run {applying}" in out
+    assert f"Next: relume plan {run} -o plan.json" in relume("plan", run)[1]
     assert "Wrote" in said
     told = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
     told["actions"] = [told["actions"][1]]

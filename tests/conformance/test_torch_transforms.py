@@ -419,6 +419,12 @@ def test_parameters_outside_their_bounds_are_refused_at_construction_and_call(ma
             make()
 
 
+def test_kerass_name_of_the_slope_gets_the_name_of_ours():
+    for call in (lambda: rf.leaky_relu(X, alpha=0.1), lambda: rt.LeakyReLU(alpha=0.1)):
+        with pytest.raises(ParameterError, match="no parameter 'alpha'.* It is called negative_slope"):
+            call()
+
+
 def test_sizes_and_axes_of_a_module_that_do_not_match_are_refused_at_construction():
     for make in (lambda: rt.PReLU((2, 3)), lambda: rt.PReLU(3, axis=(1, 2)), lambda: rt.PReLU((2, 3), axis=(1,))):
         with pytest.raises(

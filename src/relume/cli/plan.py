@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from relume.artifacts.plan import CurePlan
 
 
 @click.command("plan")
@@ -36,4 +40,25 @@ def command(file: str, out: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(found))
     else:
-        show(render(found), found.actions[0].check if found.actions else None)
+        show(render(found), _next(found, out or (Path(file) if file.endswith(".json") else None)))
+
+
+def _next(found: CurePlan, file: Path | None) -> str | None:
+    """The command that applies the plan in a run and compares; without a file of the plan, the one that writes it."""
+    import shlex
+
+    from relume.doctor.plan import in_a_run
+    from relume.errors import PlanError
+
+    script, recording = found.of.get("script"), shlex.quote(str(found.of.get("file") or ""))
+    try:
+        in_a_run(found, "")
+    except PlanError:
+        return None  # all of it is done by hand
+    if not script:
+        return None  # of a checkpoint
+    if file is None:
+        return f"relume plan {recording} -o plan.json"
+    typed = f"relume run --plan {shlex.quote(str(file))} --out after.relume"
+    typed = f"{typed} {shlex.join([str(script), *map(str, found.of.get('argv') or [])])}"
+    return f"{typed} && relume diff {recording} after.relume" if found.of.get("file") else typed

@@ -59,7 +59,7 @@ def relu6(x: ArrayLike) -> jax.Array:
     return jnp.where((_above(x) & (x < 6)) | jnp.isnan(x), x, lax.stop_gradient(flat))
 
 
-def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 0.01) -> jax.Array:
+def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 0.01, **others: Any) -> jax.Array:
     """``x if x > 0 else negative_slope * x``. See :mod:`relume.activations.leaky_relu`.
 
     Example:
@@ -67,7 +67,7 @@ def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 0.01) -> jax.Array:
         0.25
     """
     x = _array("leaky_relu", x)
-    _check("leaky_relu", negative_slope=negative_slope)
+    _check("leaky_relu", negative_slope=negative_slope, **others)  # others, such as alpha, are refused
     return _rectify(x, negative_slope)
 
 

@@ -11,7 +11,7 @@ from relume.artifacts.numbers import percent
 from relume.page import depth
 from relume.page.contents import CHOSEN, SHOWN, SPAN, in_layers, signed
 from relume.page.normal import shares
-from relume.theme import Chart, altair, colour, dash
+from relume.theme import Chart, altair, color, dash
 from relume.theme.palette import token
 
 SAMPLES = 261
@@ -59,7 +59,7 @@ def scales(alt: Any) -> dict[str, Any]:
     names = [a.name for a in SHOWN]
     places = range(len(names))
     return {
-        "color": alt.Color("curve:N", scale=alt.Scale(domain=names, range=[colour(i) for i in places]), legend=None),
+        "color": alt.Color("curve:N", scale=alt.Scale(domain=names, range=[color(i) for i in places]), legend=None),
         "strokeDash": alt.StrokeDash(
             "curve:N", scale=alt.Scale(domain=names, range=[dash(i) for i in places]), legend=None
         ),

@@ -5,7 +5,8 @@ otherwise is listed in ``deviations.toml``. A function is one call to modes and 
 
 All keep dtype, shape, device and memory format, and work under double backward, forward mode, vmap, autocast,
 ``torch.compile(fullgraph=True)``, ``torch.export`` and ``torch.jit.trace``; ``torch.jit.script``, which PyTorch has
-deprecated, does not take them. What PyTorch has right (``gelu``, ``silu`` …) is PyTorch's own function, by the table of
+deprecated, does not take them. From 2²⁰ elements on, LeakyReLU with a slope of 0 or more, RReLU in evaluation and
+ReLU6 keep their output alone for backward; ELU, CELU and SELU do so in place. What PyTorch has right (``gelu``, ``silu`` …) is PyTorch's own function, by the table of
 :mod:`relume.torch.family`. Integers are refused but by ``relu`` and ``relu6``; so are bool,
 complex and 8-bit floating tensors.
 """
@@ -57,13 +58,14 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return torch.relu_(input) if inplace else torch.relu(input)
 
 
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False, **others: Any) -> Tensor:
     """Leaky rectified linear unit: ``x if x > 0 else negative_slope * x``. See :mod:`relume.activations.leaky_relu`.
 
     Args:
         input: floating tensor, any shape.
         negative_slope: finite. In place with a negative one, backward raises, as in PyTorch.
         inplace: write the result into ``input``.
+        **others: refused; of ``alpha`` the error says that it is called ``negative_slope``.
 
     Raises: DtypeError, ParameterError.
 
@@ -75,6 +77,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         return handle_torch_function(leaky_relu, (input,), input, negative_slope=negative_slope, inplace=inplace)
     if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("leaky_relu", input)
+    if others:  # such as Keras's alpha
+        refuse_parameters("leaky_relu", **others)
     if not (type(negative_slope) in _NUMBERS and -inf < negative_slope < inf):
         negative_slope = accepted("leaky_relu", negative_slope=negative_slope)
     return _leaky_relu(input, negative_slope, inplace)

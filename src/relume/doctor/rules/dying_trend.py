@@ -50,7 +50,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         return None
     worst = min(fell, key=lambda unit: fell[unit][1] / fell[unit][0])
     before, now = fell[worst]
-    said = "fire less than a quarter as often as before, near zero"
+    said = f"{'fires' if len(fell) == 1 else 'fire'} less than a quarter as often as before, near zero"
     evidence = f"{share(tuple(fell), site)} {said}; unit {worst}: {percent(before)} to {percent(now)}"
     return (
         tuple(fell),

@@ -14,7 +14,8 @@ def sentences(run: Mapping[str, Any]) -> list[str]:
     facts = run.get("cures")
     if not facts:
         return []
-    told = [*_swapped(facts["changed"]), *_revived(facts["changed"])]
+    training = [each["what"] for each in facts["changed"] if "step" not in each and " → " not in each["what"]]
+    told = [*(f"Done: {what}" for what in training), *_swapped(facts["changed"]), *_revived(facts["changed"])]
     left = [f"{each['place']}: {each['what']}" for each in facts["left"]]
     told += [f"Not changed: {text}" for text in left[:MOST_FINDINGS]]
     if len(left) > MOST_FINDINGS:
@@ -25,7 +26,7 @@ def sentences(run: Mapping[str, Any]) -> list[str]:
 def _swapped(changed: Sequence[Mapping[str, Any]]) -> list[str]:
     places: dict[str, list[str]] = defaultdict(list)
     for each in changed:
-        if "step" not in each:
+        if "step" not in each and " → " in each["what"]:
             places[each["what"]].append(each["place"])
     return [
         f"Swapped {what}: {listed(found[:4]) if len(found) < 5 else _some(found)}" for what, found in places.items()

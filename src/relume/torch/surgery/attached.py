@@ -104,7 +104,8 @@ class Attached:
         edits = [*self.left]
         for reviver in self.revivers:
             edits += [Edit(place, units, why) for (place, units), why in reviver.left.items()]
-            edits += [Edit(type(reviver.model).__name__, (), reviver.fault)] if reviver.fault else []
+            why = reviver.fault or reviver.too_early
+            edits += [Edit(type(reviver.model).__name__, (), why)] if why else []
         if not self.revivers and not self.left:
             edits.append(Edit("the whole run", (), "no optimizer of torch.optim stepped a model's parameters"))
         return [{"place": edit.place, "units": list(edit.units), "what": edit.what} for edit in edits]

@@ -196,6 +196,13 @@ class TorchReviver:
         """Units revived so far; one revived twice counts twice."""
         return sum(len(edit.units) for _, change in self.changes for edit in change.changed)
 
+    @property
+    def too_early(self) -> str:
+        """Why no unit was looked at; "" if they were."""
+        if self.steps >= self.every:
+            return ""
+        return f"dead units are revived every {self.every} steps, and the training took {self.steps}"
+
     def __repr__(self) -> str:
         lines = [f"Reviver: {self.revived} units revived in {self.steps} steps"]
         lines += [f"  step {step}: {change.changed[0]}" for step, change in self.changes[-3:]]

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -84,7 +84,8 @@ class Tracing:
 
 def _is_within(tx: Any) -> bool:
     """Whether the call being traced is inside another one: traced with it, or running while this is traced."""
-    own, outer, frame = tx.f_code, tx.parent, sys._getframe()
+    own, outer = tx.f_code, tx.parent
+    frame: FrameType | None = sys._getframe()
     while outer is not None:
         if outer.f_code is own:
             return True
@@ -92,7 +93,7 @@ def _is_within(tx: Any) -> bool:
     while frame is not None:
         if (frame.f_code.co_filename, frame.f_code.co_name) == (own.co_filename, own.co_name):
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 

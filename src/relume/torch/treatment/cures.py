@@ -36,6 +36,7 @@ class TorchCures:
     def facts(self) -> dict[str, Any]:
         """See :class:`~relume.framework.Cures`."""
         changed, left = ([], []) if self._swaps is None else self._swaps.facts()
+        changed += [{"place": "the training", "units": [], "what": what} for what in self._remedies.done]
         if self._remedies.attached is not None:
             changed += self._remedies.attached.changed()
             left += self._remedies.attached.all_left()

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from relume.artifacts.swap_plan import FirstLayer
+from relume.artifacts.treatments import sentence
 from relume.artifacts.trial import Contender
 from relume.torch.surgery.attached import Attached
 from relume.torch.surgery.verbs import reviver
@@ -29,6 +30,7 @@ class Remedies:
 
     Attributes:
         factor: multiplies the rates, in :class:`~relume.torch.treatment.rates.Steps`. ``warmup``: its steps.
+        done: what is done to the whole training, a sentence each.
         attached: the revivers, None if nothing is revived.
     """
 
@@ -37,6 +39,7 @@ class Remedies:
         self._by_name = {contender.treatment: contender.parameters for contender in contenders}
         self.factor = float(self._by_name.get("lr", {}).get("factor", 1.0))
         self.warmup = int(self._by_name.get("warmup", {}).get("steps", 0))
+        self.done = [sentence(c.treatment, c.parameters) for c in contenders if c.treatment != "revive"]
         self.attached: Attached | None = None
         self.notes: list[str] = []
         self._layers = WeakModules()

@@ -12,7 +12,7 @@ from relume.artifacts.findings import Change, Findings, Judged, Timeline
 from relume.artifacts.numbers import percent
 from relume.reports.run.html.story import shown
 from relume.reports.run.states import BINS, histogram
-from relume.theme import Chart, colour, dash
+from relume.theme import Chart, color, dash
 from relume.theme.palette import token
 
 MOST_LINES = 5
@@ -202,7 +202,7 @@ def _curve(clock: Timeline) -> dict[str, Any]:
     wide = _is_wide(rows)
     y, low = (_quantity(field, "loss", wide=wide) for field in ("loss", "low"))
     alone = [row for place, row in enumerate(rows) if _is_alone(rows, place)]
-    shade = colour(0)
+    shade = color(0)
     layers: list[dict[str, Any]] = [
         {"mark": {"type": "area", "color": shade, "opacity": 0.2, "clip": True},
          "encoding": {"x": x, "y": low, "y2": {"field": "high"}, "detail": detail}},
@@ -236,7 +236,7 @@ def _is_alone(rows: Rows, place: int) -> bool:
 def distribution(name: str, title: str, judged: Judged) -> Chart:
     """How often the units of a site fire; ``title``: the site's name."""
     bins, never, x = _densities(judged.firing_rate) if judged.site.code else _shares(judged.firing_rate)
-    silent, where = never[0]["units"], "run" if judged.site.code else "latest window"
+    silent, span = never[0]["units"], "run" if judged.site.code else "latest window"
     tips: Rows = [{"field": "rate", "title": "fires"}, {"field": "units", "title": "units"}]
     top = max(row["units"] for row in [*never, *bins])
 
@@ -256,7 +256,7 @@ def distribution(name: str, title: str, judged: Judged) -> Chart:
     return Chart(
         name=name,
         title=f"How often the units of {shown(title, 60)} fire",
-        description=f"{silent:,} of {judged.site.units:,} units never fired in the {where}.",
+        description=f"{silent:,} of {judged.site.units:,} units never fired in the {span}.",
         spec={"layer": [bars(bins, token("always-on")), bars(never, token("dead"))]},
         columns=("fires on", "units"),
         rows=[("never", silent), *((row["rate"], row["units"]) for row in bins)],
@@ -319,7 +319,7 @@ def lines(
     scales = {
         "color": {
             "field": by, "type": "nominal", "legend": legend,
-            "scale": {"domain": list(names), "range": [colour(i) for i in range(len(names))]},
+            "scale": {"domain": list(names), "range": [color(i) for i in range(len(names))]},
         },
         "strokeDash": {
             "field": by, "type": "nominal", "legend": legend,
