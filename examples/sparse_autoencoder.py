@@ -43,7 +43,7 @@ def load_data(tokens: int = 16384, *, center: bool = False) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train a sparse autoencoder on made-up activations.")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)

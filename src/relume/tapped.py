@@ -16,7 +16,7 @@ takers: list[Taker] = []
 
 
 def tap(name: str, values: Any, indices: Any = None, units: int | None = None) -> None:
-    """Count the firings of a sparse code at a site of this name, in a watched run; elsewhere it does nothing.
+    """Count the firings of a sparse code at a site of this name, in a watched run of PyTorch; elsewhere do nothing.
 
     For a code that relume cannot see: one that a fused kernel gives, or whose indices do not come from ``torch.topk``.
     Call it where the code is computed, outside of ``torch.compile``. It never raises: a call whose shapes do not fit is

@@ -85,7 +85,7 @@ def test_a_unit_is_its_gate_row_at_one_site_for_each_block(gate, packed):
     for site, block in zip(report["sites"], model.blocks, strict=True):
         assert counts(site) == block.fired.tolist()
         assert site["code"] is False
-        assert site["dead"] == ([3] if gate == "relu" else [])
+        assert site["dead"] == [3]
     assert report["not_observed"] == []
     assert all(map(torch.equal, state, trained(gate, packed, watched=False)[2]))
 
