@@ -27,13 +27,10 @@ class Member:
     Attributes:
         function: of ``relume.torch.functional``: our own, or PyTorch's where that is right.
         module: of ``relume.torch``, likewise.
-        gate: mostly a gate or an output: ``relume compare`` replaces a script's own only if nothing else lies
-            between its layers, and nothing is multiplied by it.
     """
 
     function: Callable[..., Any]
     module: type[nn.Module]
-    gate: bool = False
 
 
 def _made(name: str, function: Callable[..., Any]) -> Member:
@@ -56,10 +53,10 @@ FAMILY: dict[str, Member] = {
     "mish": Member(F.mish, nn.Mish),
     "hardswish": Member(F.hardswish, nn.Hardswish),
     "softplus": Member(F.softplus, nn.Softplus),
-    "sigmoid": Member(torch.sigmoid, nn.Sigmoid, gate=True),
-    "hardsigmoid": Member(F.hardsigmoid, nn.Hardsigmoid, gate=True),
-    "tanh": Member(torch.tanh, nn.Tanh, gate=True),
-    "softmax": Member(F.softmax, nn.Softmax, gate=True),
+    "sigmoid": Member(torch.sigmoid, nn.Sigmoid),
+    "hardsigmoid": Member(F.hardsigmoid, nn.Hardsigmoid),
+    "tanh": Member(torch.tanh, nn.Tanh),
+    "softmax": Member(F.softmax, nn.Softmax),
 }
 
 
