@@ -52,10 +52,14 @@ class Follower(Protocol):
 
 
 class LayerCalls:
-    """The patches, for as long as there are followers. ``stack``: the layers whose calls are under way."""
+    """The patches, for as long as there are followers.
+
+    ``stack``: the layers whose calls are under way. ``symbolic``: they make a functional model, and compute nothing.
+    """
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
+        self.symbolic = False
         self._orders: dict[Any, int] = {}  # how often a layer was called in the outermost call under way
         self._followers: list[Follower] = []
         self._patches = Patches()
@@ -87,6 +91,7 @@ class LayerCalls:
         def layer_called(layer: Any, *args: Any, **kwargs: Any) -> Any:
             if not self.stack:
                 self._orders.clear()
+                self.symbolic = backend.any_symbolic_tensors(args, kwargs)
                 for each in self._followers:
                     each.root_called(over=False)
             self.stack.append(layer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +36,7 @@ from relume.watching.patches import Patches
 _MODULUS = 2**31
 """A seed must fit the 32-bit integers with a sign in which Keras keeps it on PyTorch."""
 
-_KERAS = ("/keras/",)
+_KERAS = (os.path.dirname(keras.__file__) + os.sep,)
 _PRODUCTS = {"numpy": ("matmul", "dot", "einsum", "tensordot"), "nn": ("conv", "depthwise_conv", "conv_transpose")}
 
 
@@ -48,7 +49,7 @@ class KerasKit(Kit):
     def __init__(self) -> None:
         super().__init__()
         self._calls: Any = None
-        self._optimizers: dict[int, tuple[Any, str]] = {}  # each with the digest of its variables at the start
+        self._optimizers: list[Any] = []
         self._own: list[Any] = []  # the contender's layers
 
     # ---- seeds and rates ------------------------------------------------------------------------------------------
@@ -83,8 +84,8 @@ class KerasKit(Kit):
 
         @functools.wraps(build)
         def built(optimizer: Any, variables: Any) -> Any:
-            if not hasattr(optimizer, "inner_optimizer"):
-                self._optimizers.setdefault(id(optimizer), (optimizer, _digest(variables)))
+            if not hasattr(optimizer, "inner_optimizer") and not any(optimizer is each for each in self._optimizers):
+                self._optimizers.append(optimizer)
             return build(optimizer, variables)
 
         @functools.wraps(apply)
@@ -110,13 +111,10 @@ class KerasKit(Kit):
         """See :class:`~relume.treatment.trials.Kit`."""
         if not self._optimizers:
             return Treated()
-        optimizers = [each for each, _ in self._optimizers.values()]
-        added = sum(int(np.prod(v.shape)) for layer in self._own for v in layer.trainable_variables)
         return Treated(
-            parameters_added=added,
-            start="".join(start for _, start in self._optimizers.values()),
-            weights=_digest([v for each in optimizers for v in each._trainable_variables]),
-            steps=sum(int(_number(each.iterations)) for each in optimizers),
+            parameters_added=sum(int(np.prod(v.shape)) for layer in self._own for v in layer.trainable_variables),
+            weights=_digest([v for each in self._optimizers for v in each._trainable_variables]),
+            steps=sum(int(_number(each.iterations)) for each in self._optimizers),
         )
 
     # ---- activations ----------------------------------------------------------------------------------------------
@@ -142,6 +140,8 @@ class KerasKit(Kit):
 
     def around_layer(self, layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
         """A layer with weights hides what comes before it; one that is an activation is a site."""
+        if CALLS.symbolic:
+            return call
         if layer._trainable_variables:
             self._calls.layer_called()
         kind = kind_of(layer)
@@ -167,6 +167,8 @@ class KerasKit(Kit):
 
     def around_function(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         """An activation called on tensors is a site, unless it is a part of another function."""
+        if CALLS.stack and CALLS.symbolic:
+            return call
         if name in COMPOSED:
             return functools.partial(aside, call)
         where = functools.partial(CALLS.where, name, counted=False)
@@ -255,12 +257,12 @@ def _number(value: Any) -> float:
 
 
 def _digest(variables: Any) -> str:
-    """SHA-256 of variables, "" if they have no values yet."""
+    """SHA-256 of variables, "" if they have no values: a step that failed has taken them away."""
     digest = hashlib.sha256()
     try:
         for variable in variables:
             digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
-    except Exception:  # noqa: BLE001 - inside a traced step they are symbols, and what a step donates is gone
+    except (RuntimeError, ValueError):
         return ""
     return digest.hexdigest()
 

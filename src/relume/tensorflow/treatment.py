@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,7 @@ from relume.watching.counted import Where
 from relume.watching.patches import Patches
 from relume.watching.source import is_users, shown_path
 
-_AUTOGRAPH = ("/tensorflow/python/autograph/",)
-_LIBRARIES = ("/keras/", "/tensorflow/")
+_AUTOGRAPH = (os.path.join(os.path.dirname(tf.__file__), "python", "autograph", ""),)
 
 
 def seed_tensorflow(seeds: Seeding, patches: Patches) -> None:
@@ -49,8 +49,12 @@ def _followed(real: Callable[..., Any], name: str, written: str, calls: Calls) -
         frame: Any = sys._getframe(1)
         while frame is not None and is_between(frame.f_code.co_filename, _AUTOGRAPH):
             frame = frame.f_back
-        if frame is None or any(part in frame.f_code.co_filename for part in _LIBRARIES):
+        if frame is None or not _is_scripts(frame.f_code.co_filename):
             return aside(real, *args, **kwargs)
         return calls.applied(name, where, real, *args, **kwargs)
 
     return activation
+
+
+def _is_scripts(file: str) -> bool:
+    return "__autograph_generated" in file or is_users(file, "tensorflow", "keras")
