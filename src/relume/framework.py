@@ -348,7 +348,15 @@ FRAMEWORKS = (
         survey="relume.keras.treatment:KerasSurvey",
         cures="relume.keras.treatment:KerasCures",
     ),
-    Framework("JAX", "jax", probe="relume.jax.watching.probe:JaxProbe", step="relume.jax.watching.probe:Step"),
+    Framework(
+        "JAX",
+        "jax",
+        probe="relume.jax.watching.probe:JaxProbe",
+        step="relume.jax.watching.probe:Step",
+        treatment="relume.jax.treatment:JaxTreatment",
+        survey="relume.jax.treatment:JaxSurvey",
+        cures="relume.jax.treatment:JaxCures",
+    ),
 )
 """The frameworks by the name of their package, the watched ones first."""
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from helpers import treating
 
-from relume.treatment.seeding import STRIDE, remapped
 from relume.torch.watching.where import places
+from relume.treatment.seeding import STRIDE, remapped
 
 treated = treating.treated
 

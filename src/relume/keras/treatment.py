@@ -188,7 +188,7 @@ class KerasKit(Kit):
         """See :class:`~relume.treatment.trials.Kit`."""
         numbers = dict(contender.parameters)
         if contender.target:
-            found = own(contender, Layer, "keras.layers.Layer")
+            found = own(contender, Layer, "a keras.layers.Layer class or a function that takes a tensor")
             return self._with_layer(lambda x, place: found()) if isinstance(found, type) else lambda x, place: found(x)
         if contender.activation == "prelu":
             return self._with_layer(lambda x, place: _prelu(contender, len(x.shape), place.axis))

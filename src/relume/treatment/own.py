@@ -9,8 +9,8 @@ from relume.artifacts.trial import Contender
 from relume.errors import StudyError
 
 
-def own(contender: Contender, layer: type, known_as: str) -> Any:
-    """The user's own class, of ``layer``, or function.
+def own(contender: Contender, layer: type | tuple[type, ...], expected: str) -> Any:
+    """The user's own class, of ``layer``, or function; ``expected`` says so.
 
     Raises: StudyError: it cannot be imported, or is neither.
     """
@@ -27,8 +27,7 @@ def own(contender: Contender, layer: type, known_as: str) -> Any:
         ) from error
     if not callable(found) or (isinstance(found, type) and not issubclass(found, layer)):
         raise StudyError(
-            f"The contender {contender.name} is a {type(found).__name__}. Expected a class of {known_as} or a "
-            "function that takes a tensor.",
+            f"The contender {contender.name} is a {type(found).__name__}. Expected {expected}.",
             slug="bad-contenders",
         )
     return found

@@ -162,5 +162,5 @@ class CallCures:
 
 
 _NEEDS_TORCH = (
-    "possible in PyTorch scripts only; in Keras and JAX scripts relume replaces activations and multiplies rates"
+    "possible in PyTorch scripts only; in other scripts relume replaces activations and multiplies learning rates"
 )

@@ -10,13 +10,16 @@ from relume.artifacts.trial import Contender
 from relume.torch.treatment import originals
 from relume.treatment.own import own
 
+EXPECTED = "an nn.Module class or a function that takes a tensor"
+"""Of a contender of the user's own."""
+
 Call = Callable[[Tensor, bool], Tensor]
 
 
 def plain(contender: Contender) -> Call:
     """The call of a contender without parameters and random numbers."""
     if contender.target:
-        return wrapped(own(contender, nn.Module, "nn.Module"))
+        return wrapped(own(contender, nn.Module, EXPECTED))
     call, has_inplace = originals.contender(contender.activation)
     numbers = dict(contender.parameters)
     if has_inplace:

@@ -98,7 +98,7 @@ def made_of(contender: Contender, sites: Sequence[SwapSite], seed: int) -> tuple
 
     ``seed``: for the contender's own random numbers.
     """
-    own = find_own(contender, nn.Module, "nn.Module") if contender.target else None
+    own = find_own(contender, nn.Module, acts.EXPECTED) if contender.target else None
     if contender.activation == "prelu":
         return None, Slopes(contender, sites)
     if isinstance(own, type):
