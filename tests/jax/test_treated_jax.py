@@ -1,4 +1,4 @@
-"""A JAX script under a trial's treatment ends with the bits of a hand-edited copy: Flax, Equinox and plain functions."""
+"""A JAX script under a treatment ends with the bits of a hand-edited copy (Flax, Equinox, plain functions)."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class JaxKit(Kit):
         """See :class:`~relume.treatment.trials.Kit`: every rate of Optax's optimizers passes through one function."""
         if importlib.util.find_spec("optax") is None:
             return
-        homes = [importlib.import_module("optax._src.transform")]
+        homes: list[Any] = [importlib.import_module("optax._src.transform")]
         homes += [m for name in ("optax.transforms", "optax") if hasattr(m := sys.modules.get(name), _RATE)]
         real = getattr(homes[0], _RATE)
 

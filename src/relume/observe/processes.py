@@ -59,7 +59,7 @@ class Process:
         self._failed = False
         self._asked = post.cures
         self._cures: dict[str, Any] = {}  # by framework; a forked child has its parent's, which work there too
-        self._untreated = "the script does not train with PyTorch or Keras, whose training relume run can change"
+        self._untreated = "the script does not train with PyTorch, Keras or JAX, whose training relume run can change"
         self._children = Children(self._forked, self._luggage)
 
     def begin(self, ranks: int, **extra: Any) -> None:
