@@ -171,9 +171,10 @@ class Probe(Protocol):
 
 
 class Surveyor(Protocol):
-    """One run in which it is found what a trial could replace; made as ``TheSurvey(seed)``.
+    """One run in which it is found what a trial could replace; made as ``TheSurvey(seeds)``.
 
-    The framework is imported then, and the script has not gone on. The run trains as the script does.
+    The framework is imported then, and the script has not gone on. The run trains as the script does. ``seeds`` is a
+    :class:`~relume.treatment.seeding.Seeding`, which the survey asks about the framework's own seeding calls.
     """
 
     def start(self) -> None:
@@ -184,12 +185,10 @@ class Surveyor(Protocol):
 
 
 class TrialTreatment(Protocol):
-    """The treatment of one trial.
+    """The treatment of one trial by one framework.
 
-    It is made as ``TheTreatment(contender, plan, only, seed, lr_factor, remap_seeds=…, keep_seeds=…)``. ``contender``:
-    None leaves the activations as they are. ``remap_seeds``: False if the script is given its seed as an argument.
-    ``keep_seeds``: the places, ``file:line``, of seeding calls that are not changed. By then the framework is imported,
-    and the script waits.
+    It is made as ``TheTreatment(contender, plan, only, seeds, lr_factor)``. ``contender``: None leaves the activations
+    as they are. ``plan``: of all frameworks. By then the framework is imported, and the script waits.
     """
 
     def start(self) -> None:
@@ -216,7 +215,10 @@ class Cures(Protocol):
         """Treat the process from now on, to its end."""
 
     def facts(self) -> dict[str, Any]:
-        """What was ``changed`` and what was ``left``, each a list of place, units, what and, of a revival, step."""
+        """What was ``changed`` and what was ``left``, each a list of place, units, what and, of a revival, step.
+
+        ``met``: the positions of the swaps that found their place.
+        """
 
 
 class Surgery(Protocol):
@@ -338,8 +340,23 @@ FRAMEWORKS = (
         surgery="relume.torch.surgery.verbs",
     ),
     Framework("TensorFlow", "tensorflow", probe="relume.tensorflow.watching.probe:TensorFlowProbe"),
-    Framework("Keras", "keras", probe="relume.keras.watching.probe:KerasProbe"),
-    Framework("JAX", "jax", probe="relume.jax.watching.probe:JaxProbe", step="relume.jax.watching.probe:Step"),
+    Framework(
+        "Keras",
+        "keras",
+        probe="relume.keras.watching.probe:KerasProbe",
+        treatment="relume.keras.treatment:KerasTreatment",
+        survey="relume.keras.treatment:KerasSurvey",
+        cures="relume.keras.treatment:KerasCures",
+    ),
+    Framework(
+        "JAX",
+        "jax",
+        probe="relume.jax.watching.probe:JaxProbe",
+        step="relume.jax.watching.probe:Step",
+        treatment="relume.jax.treatment:JaxTreatment",
+        survey="relume.jax.treatment:JaxSurvey",
+        cures="relume.jax.treatment:JaxCures",
+    ),
 )
 """The frameworks by the name of their package, the watched ones first."""
 

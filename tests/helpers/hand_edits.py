@@ -359,10 +359,14 @@ def treated(path: Path, plan: dict, contender: str, only: str) -> dict:
     from relume.artifacts.swap_plan import SwapPlan
     from relume.lab.contenders import parse_contender
     from relume.torch.treatment.treatment import TorchTreatment
+    from relume.treatment.seeding import Seeding
+    from relume.watching.patches import Patches
 
     sys.path.insert(0, str(path.parent))
     what = None if contender == "baseline" else parse_contender(contender)
-    treatment = TorchTreatment(what, SwapPlan.from_dict(plan), only, SEED, FACTOR)
+    seeds = Seeding(SEED)
+    treatment = TorchTreatment(what, SwapPlan.from_dict(plan), only, seeds, FACTOR)
+    seeds.start(Patches())
     treatment.start()
     result = run(path)
     treatment.stop()
@@ -373,8 +377,12 @@ def treated(path: Path, plan: dict, contender: str, only: str) -> dict:
 def surveyed(path: Path) -> dict:
     """The plan of a script."""
     from relume.torch.treatment.survey import TorchSurvey
+    from relume.treatment.seeding import Seeding
+    from relume.watching.patches import Patches
 
-    survey = TorchSurvey()
+    seeds = Seeding(0)
+    survey = TorchSurvey(seeds)
+    seeds.start(Patches())
     survey.start()
     run(path)
     return survey.stop().to_dict()

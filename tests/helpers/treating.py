@@ -11,16 +11,21 @@ from relume.artifacts.swap_plan import SwapPlan
 from relume.lab.contenders import parse_contender
 from relume.torch.treatment.survey import TorchSurvey
 from relume.torch.treatment.treatment import TorchTreatment
+from relume.treatment.seeding import Seeding
+from relume.watching.patches import Patches
 
 
 def survey(train, *args) -> SwapPlan:
     """The plan of a training, as it comes back from JSON."""
-    surveying = TorchSurvey()
+    seeds, patches = Seeding(0), Patches()
+    surveying = TorchSurvey(seeds)
+    seeds.start(patches)
     surveying.start()
     try:
         train(*args)
     finally:
         plan = surveying.stop()
+        patches.undo()
     return SwapPlan.from_dict(json.loads(json.dumps(plan.to_dict())))
 
 
@@ -28,12 +33,15 @@ def survey(train, *args) -> SwapPlan:
 def treated(contender, plan=None, only="", seed=0, factor=1.0, **options):
     """Within it, what trains is treated."""
     what = None if contender is None else parse_contender(contender)
-    treatment = TorchTreatment(what, plan or SwapPlan(), only, seed, factor, **options)
+    seeds, patches = Seeding(seed, **options), Patches()
+    treatment = TorchTreatment(what, plan or SwapPlan(), only, seeds, factor)
+    seeds.start(patches)
     treatment.start()
     try:
         yield treatment
     finally:
         treatment.stop()
+        patches.undo()
 
 
 def descend(net, optimizer, steps=4, width=6, loss=lambda out: out.square().mean()) -> list[float]:

@@ -13,8 +13,8 @@ import pytest
 import torch
 from helpers import treating
 
-from relume.torch.treatment.seeding import STRIDE, remapped
 from relume.torch.watching.where import places
+from relume.treatment.seeding import STRIDE, remapped
 
 treated = treating.treated
 
@@ -41,7 +41,7 @@ def test_a_seeding_call_takes_the_trials_seed(call):
         assert draw(7) == plain
     with treated(None, seed=3):
         assert draw(7) == other != plain
-    with treated(None, seed=3, remap_seeds=False):
+    with treated(None, seed=3, remap=False):
         assert draw(7) == plain
     assert draw(7) == plain
 
@@ -51,9 +51,9 @@ def test_a_seed_that_is_kept_is_the_scripts_own_in_every_trial(call):
     draw = {**SEEDINGS, **IN_32_BITS}[call]
     plain, line = draw(7), draw.__code__.co_firstlineno
     place = f"{places.shown_path(__file__)}:{line}"
-    with treated(None, seed=3, keep_seeds=(place,)):
+    with treated(None, seed=3, keep=(place,)):
         assert draw(7) == plain
-    with treated(None, seed=3, keep_seeds=(f"{places.shown_path(__file__)}:{line + 100}",)):
+    with treated(None, seed=3, keep=(f"{places.shown_path(__file__)}:{line + 100}",)):
         assert draw(7) != plain
 
 

@@ -5,8 +5,8 @@ Made once a study by a survey of ``torch/treatment/``; every later trial is give
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 Spot = tuple[str, int, int, int, int]
@@ -40,6 +40,7 @@ class SwapSite:
         axis, ndim: the unit axis, of how many; ``units``: along it; ``inner``: neighbors that are one unit's.
         hidden: its result reaches a parameterized layer. Others are not replaced.
         why: why it is not replaced; "" if it is.
+        framework: the package whose treatment replaces it.
     """
 
     key: str
@@ -57,6 +58,7 @@ class SwapSite:
     inner: int = 1
     hidden: bool = True
     why: str = ""
+    framework: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,26 @@ class SwapPlan:
             inputs=tuple(_first_layer(each) for each in told.get("inputs", ())),
         )
 
+    def of(self, framework: str) -> SwapPlan:
+        """The plan with this framework's sites only."""
+        return replace(self, sites=tuple(site for site in self.sites if site.framework == framework))
+
+    def joined(self, other: SwapPlan) -> SwapPlan:
+        """What two frameworks' surveys of one run found."""
+        lists = ("sites", "not_swapped", "optimizers", "schedulers", "holders", "inputs")
+        both: dict[str, Any] = {name: (*getattr(self, name), *getattr(other, name)) for name in lists}
+        return replace(other, **both, compiled=self.compiled or other.compiled)
+
+    def left_by(self, sites: Sequence[SwapSite]) -> tuple[NotSwapped, ...]:
+        """What a trial that replaces ``sites`` leaves as it is."""
+        chosen = {site.key for site in sites}
+        left = [
+            NotSwapped(site.call, f"{site.file}:{site.line}", site.why or "--only leaves it out")
+            for site in self.sites
+            if site.key not in chosen
+        ]
+        return (*left, *self.not_swapped)
+
     def chosen(self, only: str = "") -> tuple[SwapSite, ...]:
         """The sites that a trial replaces: the hidden ones, of ``--only`` if it is given."""
         wanted = [word.strip() for word in only.split(",") if word.strip()]
@@ -163,6 +185,18 @@ class Treated:
     weights: str = ""
     steps: int = 0
     notes: tuple[str, ...] = ()
+
+    def joined(self, other: Treated) -> Treated:
+        """What two frameworks' treatments of one run did; a digest that both have is one of both."""
+        return Treated(
+            sites=self.sites + other.sites,
+            not_swapped=tuple(dict.fromkeys(self.not_swapped + other.not_swapped)),
+            parameters_added=self.parameters_added + other.parameters_added,
+            start=self.start + other.start,
+            weights=self.weights + other.weights,
+            steps=self.steps + other.steps,
+            notes=self.notes + other.notes,
+        )
 
 
 def site_is(site: SwapSite) -> Any:

@@ -36,8 +36,7 @@ def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1)
     values = _values(trials, asked)
     survey = Survey.read(study.folder, study.generation)
     sites = survey.plan.chosen(subject.settings.get("only", "")) if survey else ()
-    left = [site for site in survey.plan.sites if site not in sites] if survey else []
-    others = survey.plan.not_swapped if survey else ()
+    left = survey.plan.left_by(sites) if survey else ()
     named = subject.settings.get("baseline")  # of a function: its activations are not surveyed
     replaced = [site.activation for site in sites] or ([named] if named else [])
     return StudyFindings(
@@ -50,10 +49,7 @@ def findings_of(study: Study, verdicts: Sequence[Verdict], *, together: int = 1)
         looks=study.looks,
         replaces=tuple(name for name, _ in Counter(replaced).most_common()),
         sites=len(sites) if survey else None,
-        not_swapped=(
-            *((site.call, f"{site.file}:{site.line}", site.why or "--only leaves it out") for site in left),
-            *((each.what, each.where, each.why) for each in others),
-        ),
+        not_swapped=tuple((each.what, each.where, each.why) for each in left),
         together=together,
         next_seeds=next_seeds(asked, study.looks),
         as_it_stands=_as_it_stands(trials, values),

@@ -35,10 +35,11 @@ share proves nothing and only the metric counts."""
 
 def demand_framework(survey: Survey, modules: Sequence[str]) -> None:
     """Raises: NothingToCompare: relume cannot change trainings of the script's framework."""
-    loaded = [f for f in FRAMEWORKS if f.package in modules]
-    if loaded and not survey.plan.sites and all(f.treatment is None for f in loaded):
+    packages = {site.framework for site in survey.plan.sites} or set(modules)
+    loaded = [f for f in FRAMEWORKS if f.package in packages]
+    if loaded and all(f.surgery is None for f in loaded):
         raise NothingToCompare(
-            f"The script trains with {loaded[0].name}. relume tries cures in PyTorch scripts only; `relume run` "
+            f"The script trains with {loaded[-1].name}. relume tries cures in PyTorch scripts only; `relume run` "
             "diagnoses other frameworks.",
             slug="cures-need-torch",
         )

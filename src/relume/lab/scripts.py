@@ -212,7 +212,7 @@ def demand_sites(request: Request, survey: Survey) -> None:
     instead = f" Replaceable sites: {', '.join(hidden[:10])}." if hidden else ""
     raise NothingToCompare(
         f"The script has no hidden activation{only} that relume can replace.{seen}{instead} Expected a ReLU or a "
-        "related activation between layers, written as a PyTorch module, function or method.",
+        "related activation between layers, written as a module, layer, function or method of PyTorch, Keras or JAX.",
         slug="nothing-to-swap",
     )
 
@@ -223,9 +223,9 @@ def _demand_rates(request: Request, survey: Survey) -> None:
     if known or request.design.factors == (1.0,) or fill(request.script.args, 0, 1.0).rate:
         return
     raise NothingToCompare(
-        "The script's learning rate cannot be changed from outside: no optimizer of torch.optim took a step. If the "
-        "script takes its rate as an argument, write {lr:0.1} for its value; otherwise compare at the script's own "
-        "rate with --lr-factors 1.",
+        "The script's learning rate cannot be changed from outside: no optimizer of PyTorch, Keras or Optax was seen. "
+        "If the script takes its rate as an argument, write {lr:0.1} for its value; otherwise compare at the script's "
+        "own rate with --lr-factors 1.",
         slug="no-learning-rate",
     )
 

@@ -58,10 +58,8 @@ class Process:
         self._process = os.getpid()
         self._failed = False
         self._asked = post.cures
-        self._cures: Any = None  # a forked child has its parent's, which works there too
-        self._untreated = (
-            "the script does not train with PyTorch, the only framework whose training relume run can change"
-        )
+        self._cures: dict[str, Any] = {}  # by framework; a forked child has its parent's, which work there too
+        self._untreated = "the script does not train with PyTorch, Keras or JAX, whose training relume run can change"
         self._children = Children(self._forked, self._luggage)
 
     def begin(self, ranks: int, **extra: Any) -> None:
@@ -116,22 +114,28 @@ class Process:
 
     def _treat(self, framework: Framework) -> None:
         """Apply the changes that were requested besides the watching."""
-        if not any(self._asked) or self._cures is not None or framework.cures is None:
+        if not any(self._asked) or framework.package in self._cures or framework.cures is None:
             return
         try:
             cures = framework.load_cures()(*self._asked)
             cures.start()
-            self._cures = cures
+            self._cures[framework.package] = cures
         except Exception as error:  # noqa: BLE001 - the script continues unchanged, and the recording says so
             self._untreated = f"not applied: {type(error).__name__}: {error}"
             self._complain(f"relume: the requested change was not applied; the script runs unchanged. {error}")
 
     def _cured(self) -> dict[str, Any]:
         """What became of it, for the recording."""
-        if self._cures is None:
+        if not self._cures:
             return {"changed": [], "left": [{"place": "the whole run", "units": [], "what": self._untreated}]}
-        facts: dict[str, Any] = self._cures.facts()
-        return facts
+        facts = [cures.facts() for cures in self._cures.values()]
+        met = {number for each in facts for number in each["met"]}
+        left = [what for each in facts for what in each["left"]]
+        for number, (where, contender) in enumerate(self._asked[0]):
+            if number not in met:
+                why = f"not swapped to {contender['name']}: no activation was applied there that can be replaced"
+                left.append({"place": where, "units": [], "what": why})
+        return {"changed": [what for each in facts for what in each["changed"]], "left": left}
 
     def _imported(self, framework: Framework) -> None:
         self._treat(framework)

@@ -27,13 +27,10 @@ class TorchActivation:
     Attributes:
         function: of ``relume.torch.functional``: our own, or PyTorch's where that is right.
         module: of ``relume.torch``, likewise.
-        gate: mostly a gate or an output: ``relume compare`` replaces a script's own only if nothing else lies
-            between its layers, and nothing is multiplied by it.
     """
 
     function: Callable[..., Any]
     module: type[nn.Module]
-    gate: bool = False
 
 
 def _made(name: str, function: Callable[..., Any]) -> TorchActivation:
@@ -56,10 +53,10 @@ FAMILY: dict[str, TorchActivation] = {
     "mish": TorchActivation(F.mish, nn.Mish),
     "hardswish": TorchActivation(F.hardswish, nn.Hardswish),
     "softplus": TorchActivation(F.softplus, nn.Softplus),
-    "sigmoid": TorchActivation(torch.sigmoid, nn.Sigmoid, gate=True),
-    "hardsigmoid": TorchActivation(F.hardsigmoid, nn.Hardsigmoid, gate=True),
-    "tanh": TorchActivation(torch.tanh, nn.Tanh, gate=True),
-    "softmax": TorchActivation(F.softmax, nn.Softmax, gate=True),
+    "sigmoid": TorchActivation(torch.sigmoid, nn.Sigmoid),
+    "hardsigmoid": TorchActivation(F.hardsigmoid, nn.Hardsigmoid),
+    "tanh": TorchActivation(torch.tanh, nn.Tanh),
+    "softmax": TorchActivation(F.softmax, nn.Softmax),
 }
 
 

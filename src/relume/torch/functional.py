@@ -16,7 +16,6 @@ backward. ELU, CELU and SELU do so in place.
 from __future__ import annotations
 
 from functools import partial
-from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -26,11 +25,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 
-from relume.activations._edge import axes_of
 from relume.activations.selu import SCALE, SCALED_ALPHA
 from relume.torch._exponential import traced
-from relume.torch._large import CHUNK, LARGE, LARGE_OUTPUT, FromOutput, PReLU, is_large, is_transformed
-from relume.torch._refusals import accepted, refuse_dtype, refuse_mixed, refuse_parameters, refuse_slopes
+from relume.torch._large import LARGE_OUTPUT, FromOutput, is_large, is_transformed
+from relume.torch._refusals import accepted, refuse_dtype, refuse_mixed, refuse_parameters
+from relume.torch._slopes import drawn_slopes, native_prelu, only_axis, prelu_composed, spread_shape
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _NUMBERS = (float, int)
@@ -120,55 +119,18 @@ def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Ten
     if input.dtype != weight.dtype:
         refuse_mixed(input, weight)
     if axis == 1 and weight.ndim == 1 < input.ndim and weight.shape[0] == input.shape[1] and not is_transformed():
-        return _prelu(input, weight)
-    spread = _spread(weight, input, axis)
+        return native_prelu(input, weight)
+    spread = spread_shape(weight, input, axis)
     if forward_ad._current_level >= 0:  # PyTorch's forward mode has slope 1 at 0
-        return _prelu_composed(input, weight.reshape(spread))
-    if len(spread) == 0 or _only(spread) in (None, 1):
-        return _prelu(input, weight.reshape(-1) if weight.ndim > 1 else weight)
-    place = _only(spread)
+        return prelu_composed(input, weight.reshape(spread))
+    if len(spread) == 0 or only_axis(spread) in (None, 1):
+        return native_prelu(input, weight.reshape(-1) if weight.ndim > 1 else weight)
+    place = only_axis(spread)
     if place < 0:
-        return _prelu_composed(input, weight.reshape(spread))
+        return prelu_composed(input, weight.reshape(spread))
     if input.ndim == 1:
-        return _prelu(input.unsqueeze(0), weight).squeeze(0)
-    return _prelu(input.transpose(place, 1), weight.reshape(-1)).transpose(place, 1)
-
-
-def _prelu(input: Tensor, weight: Tensor) -> Tensor:
-    fits = input.device.type == "cpu" and weight.requires_grad and not torch.is_autocast_enabled("cpu")
-    if fits and is_large(input, LARGE):
-        return PReLU.apply(input, weight)
-    return F.prelu(input, weight)
-
-
-def _spread(weight: Tensor, input: Tensor, axis: int | tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in which the slopes broadcast: () where they are one, else of as many axes as the input."""
-    if weight.numel() == 1 and weight.ndim <= 1:
-        return ()
-    axes = axes_of(axis)
-    places = [a + input.ndim if a < 0 else a for a in axes]
-    shape = [1] * input.ndim
-    fits = len(axes) == weight.ndim and all(a < b for a, b in pairwise(places))
-    for place, size in zip(places, weight.shape, strict=False):
-        if not 0 <= place < input.ndim or size not in (1, input.shape[place]):
-            fits = False
-            break
-        shape[place] = size
-    if not fits:
-        refuse_slopes(input, weight, axis)
-    return tuple(shape)
-
-
-def _only(shape: tuple[int, ...]) -> Any:
-    """The one axis along which there are slopes; None where there is none, −1 where there are several."""
-    found = [place for place, size in enumerate(shape) if size != 1]
-    return None if not found else found[0] if len(found) == 1 else -1
-
-
-def _prelu_composed(input: Tensor, weight: Tensor) -> Tensor:
-    above = input > 0
-    below = torch.where(above, 0, input)  # so that no inf reaches the gradient of the slopes
-    return torch.where(above, input, weight.to(input.dtype) * below)
+        return native_prelu(input.unsqueeze(0), weight).squeeze(0)
+    return native_prelu(input.transpose(place, 1), weight.reshape(-1)).transpose(place, 1)
 
 
 def rrelu(
@@ -206,32 +168,8 @@ def rrelu(
         refuse_parameters("rrelu", lower=lower, upper=upper)
     if not training:
         return _leaky_relu(input, (lower + upper) / 2, inplace)
-    slopes = _drawn(input.detach(), lower, upper, generator)
+    slopes = drawn_slopes(input.detach(), lower, upper, generator)
     return input.mul_(slopes) if inplace else input * slopes
-
-
-def _drawn(x: Tensor, lower: float, upper: float, generator: torch.Generator | None) -> Tensor:
-    """A slope for each element of ``x``: 1 above 0, else from U(lower, upper)."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or is_transformed():
-        return torch.where(x > 0, 1, torch.empty_like(x).uniform_(lower, upper, generator=generator))
-    slopes = torch.empty_like(x)
-    if x.numel() < LARGE or x.dtype is torch.float64:
-        above = torch.gt(x, 0, out=torch.empty_like(x))
-        return slopes.uniform_(lower, upper, generator=generator).lerp_(above, above)
-    step, size = (upper - lower) / 2**16, (x.numel(),)
-    flat = slopes.as_strided(size, (1,))
-    signs = flat
-    if x.stride() == slopes.stride():
-        signs = x.as_strided(size, (1,), x.storage_offset())
-    else:
-        slopes.copy_(x)
-    for part, out in zip(signs.split(CHUNK), flat.split(CHUNK), strict=True):
-        above = torch.gt(part, 0, out=torch.empty_like(part))
-        # 64 random bits for four slopes, which take one of 2¹⁶ values: uniform_ takes 4.7 ns for each, this 1.9
-        bits = torch.empty((part.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
-        out.copy_(bits.view(torch.int16)[: part.numel()].float().mul_(step).add_((lower + upper + step) / 2))
-        out.lerp_(above, above)  # torch.where takes 6 ns for each: it mispredicts every second sign
-    return slopes
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:

@@ -33,6 +33,8 @@ from relume.lab.trials.templates import Filled, fill
 from relume.observe.observer import Observer
 from relume.runner.imports import after_import
 from relume.runner.script import before_hard_exit, load_module, load_script, run
+from relume.treatment.seeding import Seeding
+from relume.watching.patches import Patches
 
 _BUDGET = 0.01
 """Of the step time, for watching: a trial reports its dead share at the end, not when and why units died."""
@@ -80,8 +82,10 @@ class _TrialProcess:
         self._diverged = ""
         self._began = self._cpu = 0.0
         self._capture = Capture(order.regex, order.metric, self._end, order.tune_metric)
-        self._survey: Surveyor | None = None
-        self._treatment: TrialTreatment | None = None
+        self._seeds = Seeding(order.key.seed, remap=not filled.seed, keep=order.keep_seeds)
+        self._patches = Patches()
+        self._surveys: list[Surveyor] = []  # one for each framework that the script has imported
+        self._treatments: list[TrialTreatment] = []
         budget = _DIAGNOSIS_BUDGET if order.diagnose else _BUDGET
         self._observer = Observer(
             RecordingWriter(None), budget=budget, complain=lambda text: print(text, file=sys.stderr)
@@ -91,26 +95,21 @@ class _TrialProcess:
         """Wait for the script to import what it trains with."""
         self._began, self._cpu = time.perf_counter(), _cpu_seconds()
         self._capture.start()
+        self._seeds.start(self._patches)
         for framework in FRAMEWORKS:
             if framework.treatment is not None:
                 after_import(framework.package, lambda framework=framework: self._imported(framework))  # type: ignore[misc]
 
     def _imported(self, framework: Framework) -> None:
-        order, filled = self._order, self._filled
+        order = self._order
         if order.plan is None:
-            self._survey = framework.load_survey()(order.key.seed)
-            self._survey.start()
+            self._surveys.append(framework.load_survey()(self._seeds))
+            self._surveys[-1].start()
             return
-        self._treatment = framework.load_treatment()(
-            order.contender,
-            SwapPlan.from_dict(order.plan),
-            order.only,
-            order.key.seed,
-            1.0 if filled.rate else order.key.lr_factor,
-            remap_seeds=not filled.seed,
-            keep_seeds=order.keep_seeds,
-        )
-        self._treatment.start()
+        factor = 1.0 if self._filled.rate else order.key.lr_factor
+        plan = SwapPlan.from_dict(order.plan)
+        self._treatments.append(framework.load_treatment()(order.contender, plan, order.only, self._seeds, factor))
+        self._treatments[-1].start()
         self._observer.start(framework)
 
     def _end(self, name: str) -> None:
@@ -121,11 +120,13 @@ class _TrialProcess:
         """End everything and collect the result."""
         took, cpu = time.perf_counter() - self._began, _cpu_seconds() - self._cpu
         self._observer.pause()
-        plan = SwapPlan() if self._survey is None else self._survey.stop()
-        treated = Treated()
-        if self._treatment is not None:
-            self._treatment.stop()
-            treated = self._treatment.facts()
+        plan, treated = SwapPlan(), Treated()
+        for survey in self._surveys:
+            plan = plan.joined(survey.stop())
+        for treatment in self._treatments:
+            treatment.stop()
+            treated = treated.joined(treatment.facts())
+        self._patches.undo()
         found = self._capture.finish(_text(log), _text(scratch() / STDERR))
         curves = found.curves({self._order.metric, self._order.tune_metric})
         if self._order.metric == TRAINING_LOSS:

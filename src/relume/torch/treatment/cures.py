@@ -8,9 +8,10 @@ from typing import Any
 from torch.optim import Optimizer
 
 from relume.artifacts.trial import Contender
-from relume.torch.treatment.named import Asked, NamedSwaps
+from relume.torch.treatment.named import NamedSwaps
 from relume.torch.treatment.rates import OptimizerSteps
 from relume.torch.treatment.remedies import Remedies
+from relume.treatment.calls import Asked
 from relume.watching.patches import Patches
 
 
@@ -41,7 +42,8 @@ class TorchCures:
             changed += self._remedies.attached.changed()
             left += self._remedies.attached.all_left()
         left += [{"place": "the optimizer", "units": [], "what": note} for note in self._remedies.notes]
-        return {"changed": changed, "left": left}
+        met = [] if self._swaps is None else sorted(self._swaps.met)
+        return {"changed": changed, "left": left, "met": met}
 
     def _house(self, optimizer: Optimizer) -> None:
         assert self._swaps is not None

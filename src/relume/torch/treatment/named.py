@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import weakref
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from relume.artifacts.swap_plan import SwapPlan, SwapSite, site_is
+from relume.artifacts.swap_plan import SwapPlan, SwapSite
 from relume.artifacts.trial import Contender
 from relume.torch.treatment import originals
 from relume.torch.treatment.placed import Drawn
@@ -20,20 +19,8 @@ from relume.torch.treatment.routes import Route, Routes
 from relume.torch.treatment.slopes import Learned
 from relume.torch.treatment.swapping import Replacement, is_hardtanh, is_two_sided, made_of
 from relume.torch.watching.where import places
+from relume.treatment.calls import OF_KERAS, Asked
 from relume.watching.patches import Patches
-
-
-def _without_folders(where: str) -> str:
-    """``Net.a@src/train.py:12`` as ``Net.a@train.py:12``: a plan may come from a run in another folder."""
-    module, at, file = where.rpartition("@")
-    return f"{module}{at}{os.path.basename(file)}"
-
-
-class Asked(NamedTuple):
-    """The user's place (an activation, a site, FILE:LINE or a module's path) and the contender for it."""
-
-    where: str
-    contender: Contender
 
 
 class _Choice(NamedTuple):
@@ -48,6 +35,7 @@ class NamedSwaps(Replacement):
 
     Attributes:
         swapped: key of each place that was called → its contender. ``kept``: key → the activation that stayed.
+        met: the indices of the requests that were found.
     """
 
     def __init__(self, asked: Sequence[Asked], seed: int = 0) -> None:
@@ -60,7 +48,7 @@ class NamedSwaps(Replacement):
         self._trees = places.Trees(None)
         self._rooted: set[int] = set()  # the ids of the routes whose parameters are in the next one
         self._roots: dict[int, weakref.ref[nn.Module]] = {}  # a learned parameter's id → its model
-        self._met: set[int] = set()  # the indices of the requests that were found
+        self.met: set[int] = set()
         self.swapped: dict[str, str] = {}
         self.kept: dict[str, str] = {}
         self.compiled_by_script = False
@@ -123,13 +111,15 @@ class NamedSwaps(Replacement):
         root = places.root(place.frame)
         root = getattr(root, "_export_root", root)  # a reviver exports the model
         path = ".".join(part for part in self._trees.name(root, place.module, function) if part)
-        near, spot = os.path.basename(file), (file, line, line, 0, 0)
-        site = SwapSite(f"{path}@{near}:{line}", stem, "", near, line, None, place.alone, spot, None, 0, 0, 0)
-        number = next((n for n, each in enumerate(self._asked) if site_is(site)(_without_folders(each.where))), -1)
+        if file.startswith(OF_KERAS):
+            return _Choice(-1, route)
+        spot = (file, line, line, 0, 0)
+        site = SwapSite(f"{path}@{file}:{line}", stem, "", file, line, None, place.alone, spot, None, 0, 0, 0)
+        number = next((n for n, each in enumerate(self._asked) if each.means(site)), -1)
         if number < 0:
             self.kept[f"{path}@{file}:{line}"] = stem
         else:
-            self._met.add(number)
+            self.met.add(number)
             self.swapped[f"{path}@{file}:{line}"] = f"{stem} → {self._asked[number].contender.name}"
         return _Choice(number, route)
 
@@ -162,10 +152,6 @@ class NamedSwaps(Replacement):
         """(what was swapped, what was not and why), as the recording keeps them."""
         changed = [{"place": key, "units": [], "what": what} for key, what in self.swapped.items()]
         left = [{"place": key, "units": [], "what": f"{stem}: not asked for"} for key, stem in self.kept.items()]
-        for number, each in enumerate(self._asked):
-            if number not in self._met:
-                why = f"not swapped to {each.contender.name}: no activation was applied there that can be replaced"
-                left.append({"place": each.where, "units": [], "what": why})
         if self.compiled_by_script:
             left.append(
                 {"place": "torch.compile", "units": [], "what": "left out: activations are swapped in eager code"}

@@ -21,9 +21,6 @@ from relume.torch.watching.calls.functions import ACTIVATION_CALLS
 STEMS = tuple(name for name in FAMILY if name not in ("hardsigmoid", "softmax"))
 """The activations that a trial replaces."""
 
-GATES = frozenset(name for name in STEMS if FAMILY[name].gate)
-"""Those that are mostly gates or outputs."""
-
 _ALIASES = {"hardtanh": "relu6"}
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from relume.artifacts.swap_plan import Spot, SwapPlan, SwapSite
 from relume.torch.treatment.births import birth_of
 from relume.torch.watching.where import places
+from relume.treatment.calls import OF_KERAS
 
 _RESUMED = "torch_dynamo_resume_in"
 _NOWHERE: Spot = ("", 0, 0, 0, 0)
@@ -79,7 +80,8 @@ class Routes:
             sites = self._alone.get(birth_of(place.module))
         if sites is None:  # in a module that the survey did not see, such as one of another width
             sites = self._by_place.get(("", spot), [])
-        swapped = any(site.key in self._chosen for site in sites) if sites else self._unknown
+        unknown = self._unknown and not spot[0].startswith(OF_KERAS)
+        swapped = any(site.key in self._chosen for site in sites) if sites else unknown
         module = _nothing if place.module is None else weakref.ref(place.module)
         return Route(swapped, sites, module, place.alone, spot)
 

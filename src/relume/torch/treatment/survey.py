@@ -25,7 +25,7 @@ from relume.torch.treatment.births import Births, WeakModules, birth_of
 from relume.torch.treatment.inputs import LAYERS, FirstLayers
 from relume.torch.treatment.rates import OptimizerSteps, rates_of
 from relume.torch.treatment.routes import spot_of
-from relume.torch.treatment.seeding import Seeding
+from relume.torch.treatment.seeding import seed_torch
 from relume.torch.watching.calls import arithmetic
 from relume.torch.watching.calls.functions import (
     ACTIVATION_CALLS,
@@ -42,6 +42,8 @@ from relume.torch.watching.units.following import PARAMETER
 from relume.torch.watching.units.values import Values
 from relume.torch.watching.where import places
 from relume.torch.watching.where.naming import written
+from relume.treatment.calls import A_GATE, GATES, NOT_HIDDEN, OF_KERAS
+from relume.treatment.seeding import Seeding
 from relume.watching import source
 from relume.watching.patches import Patches
 
@@ -51,19 +53,17 @@ _WAKING = frozenset({*ACTIVATION_CALLS, *LAYER_CALLS, *MATMUL_CALLS, *NORM_CALLS
 _NONE: frozenset[Any] = frozenset()
 _NOT_WRITTEN = "it is not written as an activation; write F.relu to get it replaced"
 _PRODUCTS = frozenset("mul mul_ multiply multiply_ __mul__ __rmul__ __imul__ lerp lerp_".split())
-_A_GATE = "it is mostly a gate or an output, and other activations lie between the layers"
-_NOT_HIDDEN = "its result reaches no layer with parameters, so it counts as an output or part of the loss"
 
 
 class TorchSurvey:
     """The :class:`~relume.framework.Surveyor` of PyTorch. The script runs as usual, but nothing is compiled."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seeds: Seeding | None = None) -> None:
         self._patches = Patches()
         self._births = Births(met=self._met)
         self._made_by = Values()  # parameter: its module
         self._modules = WeakModules()
-        self._seeding = Seeding(seed)
+        self._seeds = seeds or Seeding(0)
         self._steps = OptimizerSteps(1.0, None, self._step_begins)
         self._optimizers: dict[int, OptimizerRates] = {}
         self._schedulers: list[str] = []
@@ -79,7 +79,7 @@ class TorchSurvey:
         self._steps.start(self._patches)
         self._patches.on_undo(register_optimizer_step_pre_hook(self._rests).remove)
         self._patches.on_undo(register_optimizer_step_post_hook(self._wakes).remove)
-        self._seeding.start(self._patches)
+        seed_torch(self._seeds, self._patches)
         self._patches.put(torch, "compile", self._uncompiled)
         self._hear_schedulers()
         self._hear_scripts()
@@ -95,7 +95,7 @@ class TorchSurvey:
             not_swapped=tuple(self._observer.not_swapped),
             optimizers=tuple(self._optimizers.values()),
             schedulers=tuple(self._schedulers),
-            seeds=tuple(self._seeding.seen),
+            seeds=tuple(self._seeds.seen),
             holders=tuple(holders.find()),
             modules=tuple(sorted(name for name in sys.modules if not name.startswith("__"))),
             compiled=self._compiled,
@@ -191,12 +191,12 @@ class _Surveyor(CallObserver):
     def found(self) -> Iterator[SwapSite]:
         """The sites, each with whether it is hidden; a module hidden in one call is hidden in all."""
         modules = {self._found[key].owner for key in self._hidden if self._found[key].alone} - {None}
-        mixed = any(self._found[key].activation not in originals.GATES for key in self._hidden)
+        mixed = any(self._found[key].activation not in GATES for key in self._hidden)
         for key, site in self._found.items():
             is_hidden = key in self._hidden or (site.alone and site.owner in modules)
-            why = site.why or ("" if is_hidden else _NOT_HIDDEN)
-            if not why and mixed and site.activation in originals.GATES:
-                why = _A_GATE
+            why = site.why or ("" if is_hidden else NOT_HIDDEN)
+            if not why and mixed and site.activation in GATES:
+                why = A_GATE
             yield replace(site, hidden=not why, why=why)
 
     def forget_the_dead(self) -> None:
@@ -223,7 +223,7 @@ class _Surveyor(CallObserver):
         if marks and not marks <= self._hidden and self._is_layer(func, args, kwargs):
             self._hidden |= marks
         if marks and getattr(func, "__name__", "") in _PRODUCTS and sum(1 for _ in _tensors(args, kwargs)) > 1:
-            marks = frozenset(key for key in marks if self._found[key].activation not in originals.GATES)
+            marks = frozenset(key for key in marks if self._found[key].activation not in GATES)
         out = super().__torch_function__(func, types, args, kwargs)
         if func is torch.rnn_relu_cell:
             self.say("nn.RNNCell(nonlinearity='relu')", sys._getframe(1), "PyTorch computes it inside one call")
@@ -259,6 +259,8 @@ class _Surveyor(CallObserver):
         if applied is None or applied.name not in originals.STEMS or not isinstance(x, Tensor) or in_backward:
             return
         place = places.find(frame)
+        if places.shown_path(place.code.co_filename).startswith(OF_KERAS):
+            return
         call = written(func, place.kind)
         if applied.clamp or "threshold" in call:
             self.say(call, frame, _NOT_WRITTEN)

@@ -25,6 +25,7 @@ from relume.torch.treatment.compiled import LEFT, UNTRACED, Tracing, inline, out
 from relume.torch.treatment.placed import Drawn, Own, Slopes
 from relume.torch.treatment.routes import Route, Routes
 from relume.torch.treatment.slopes import Learned
+from relume.treatment.own import own as find_own
 from relume.watching.patches import Patches
 
 
@@ -110,7 +111,7 @@ def made_of(contender: Contender, sites: Sequence[SwapSite], seed: int) -> tuple
 
     ``seed``: for the contender's own random numbers.
     """
-    own = acts.own(contender) if contender.target else None
+    own = find_own(contender, nn.Module, acts.EXPECTED) if contender.target else None
     if contender.activation == "prelu":
         return None, Slopes(contender, sites)
     if isinstance(own, type):
@@ -192,17 +193,6 @@ class Swapping(Replacement):
         if self.compiled:
             untraced = torch.compiler.disable(untraced)
         return call
-
-
-def not_swapped(plan: SwapPlan, sites: Sequence[SwapSite]) -> list[tuple[str, str, str]]:
-    """(what, where, why) of everything that a trial does not replace."""
-    chosen = {site.key for site in sites}
-    left = [
-        (site.call, f"{site.file}:{site.line}", site.why or "--only leaves it out")
-        for site in plan.sites
-        if site.key not in chosen
-    ]
-    return left + [(each.what, each.where, each.why) for each in plan.not_swapped]
 
 
 def _names_a_kind(only: str) -> bool:

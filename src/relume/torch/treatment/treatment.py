@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 
 from torch.optim import Optimizer
 
-from relume.artifacts.swap_plan import NotSwapped, SwapPlan, Treated
+from relume.artifacts.swap_plan import SwapPlan, Treated
 from relume.artifacts.trial import Contender
 from relume.torch.treatment.births import Births
 from relume.torch.treatment.digests import Digests
 from relume.torch.treatment.rates import OptimizerSteps
 from relume.torch.treatment.remedies import Remedies
-from relume.torch.treatment.seeding import STRIDE, Seeding
-from relume.torch.treatment.swapping import Swapping, not_swapped
+from relume.torch.treatment.seeding import seed_torch
+from relume.torch.treatment.swapping import Swapping
+from relume.treatment.seeding import STRIDE, Seeding
 from relume.watching import source
 from relume.watching.patches import Patches
 
@@ -26,8 +26,7 @@ class TorchTreatment:
         contender: None keeps the script's activations.
         plan: the survey's findings.
         only: as for ``--only``; "" for no limit.
-        seed: the trial's. ``remap_seeds``: the script's own seeding calls get another seed, except those at the places
-            ``keep_seeds``.
+        seeds: the trial's, for PyTorch's own seeding calls.
         lr_factor: multiplies every optimizer's rates during its steps.
     """
 
@@ -36,20 +35,17 @@ class TorchTreatment:
         contender: Contender | None,
         plan: SwapPlan,
         only: str = "",
-        seed: int = 0,
+        seeds: Seeding | None = None,
         lr_factor: float = 1.0,
-        *,
-        remap_seeds: bool = True,
-        keep_seeds: Collection[str] = (),
     ) -> None:
-        self._plan = plan
+        self._plan = plan = plan.of("torch")
         self._patches = Patches()
-        drawing = (seed * STRIDE + 1) % 2**63  # no other generator's
+        self._seeds = seeds or Seeding(0)
+        drawing = (self._seeds.k * STRIDE + 1) % 2**63  # no other generator's
         is_swap = contender is not None and not contender.treatment
         self._swapping = Swapping(contender, plan, only, drawing) if is_swap else None  # type: ignore[arg-type]
         self._remedies = Remedies([] if contender is None or is_swap else [contender], plan.inputs)
         self._learned = None if self._swapping is None else self._swapping.learned
-        self._seeding = Seeding(seed, remap=remap_seeds, keep=keep_seeds)
         self._digests = Digests(self._is_learned)
         spared = None if self._learned is None else self._learned.is_learned
         before = self._digests.steps if self._learned is None else self._step_begins
@@ -67,7 +63,7 @@ class TorchTreatment:
             self._swapping.start(self._patches)
         self._remedies.start(self._patches)
         self._steps.start(self._patches)
-        self._seeding.start(self._patches)
+        seed_torch(self._seeds, self._patches)
 
     def stop(self) -> None:
         """Restore everything, after digesting the trained parameters."""
@@ -77,10 +73,10 @@ class TorchTreatment:
     def facts(self) -> Treated:
         """What was done, after :meth:`stop`."""
         swapped = () if self._swapping is None else self._swapping.sites
-        left = [] if self._swapping is None else not_swapped(self._plan, swapped)
+        left = () if self._swapping is None else self._plan.left_by(swapped)
         return Treated(
             sites=tuple(site.key for site in swapped),
-            not_swapped=tuple(NotSwapped(*each) for each in left),
+            not_swapped=left,
             parameters_added=self._digests.learned(),
             start=self._digests.start(),
             weights=self._trained,
