@@ -34,9 +34,14 @@ def pairs(channels: int) -> dict[str, tuple[Call, Call]]:
         made[name] = getattr(F, name), getattr(rf, name)
     made["prelu"] = lambda x: F.prelu(x, weight), lambda x: rf.prelu(x, weight)
     made["rrelu_training"] = tuple(functools.partial(f, training=True) for f in (F.rrelu, rf.rrelu))
-    for name in ("elu", "relu6"):
+    made["celu_1.3"] = tuple(functools.partial(f, alpha=1.3) for f in (F.celu, rf.celu))
+    for name in ("leaky_relu", "elu", "relu6"):
         made[name + "_inplace"] = tuple(in_place(getattr(library, name)) for library in (F, rf))
     return made
+
+
+def shaped(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split("x")))
 
 
 def in_place(function: Callable[..., torch.Tensor]) -> Call:
@@ -87,12 +92,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--operations", nargs="*", default=list(pairs(1)))
+    parser.add_argument("--shapes", nargs="*", type=shaped, default=[(8, 64), (32, 64, 28, 28), (64, 64, 56, 56)])
     args = parser.parse_args()
     torch.set_num_threads(1)
     rows = [
         measure(name, shape, backward, args.rounds)
         for name in args.operations
-        for shape in ((32, 64), (32, 64, 28, 28))
+        for shape in args.shapes
         for backward in (False, True)
     ]
     path = Path(__file__).with_suffix(".csv")

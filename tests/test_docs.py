@@ -42,6 +42,7 @@ FILES = {  # the files that a reader has already
     "README.md": SCRIPT | {"examples/digits_mlp.py": "examples/digits_mlp.py"},
     "cure-dead-units.md": {"examples/digits_mlp.py": "examples/digits_mlp.py"},
     "lab-statistics.md": SIMULATION,
+    "watch-sparse-autoencoders.md": {"sparse_autoencoder.py": "examples/sparse_autoencoder.py"},
     **dict.fromkeys(
         (
             "find-dead-units.md", "gate-ci.md", "choose-an-activation.md", "compare-on-many-machines.md",

@@ -198,6 +198,18 @@ def test_a_class_name_is_that_of_one_class():
     assert twice == {}, "name each by the field's word for what it is, or make them one"
 
 
+def test_every_share_is_written_by_the_one_helper():
+    found = [
+        f"{path.relative_to(SRC)}:{node.lineno}"
+        for path in sorted(SRC.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FormattedValue) and node.format_spec and ast.unparse(node.format_spec).endswith("%'")
+    ]
+    for page in sorted(SRC.rglob("*.html")):
+        found += [f"{page.relative_to(SRC)}" for _ in re.findall(r"%\}\"\.format", page.read_text(encoding="utf-8"))]
+    assert found == [], "write shares with relume.artifacts.numbers.percent"
+
+
 def test_no_file_imports_what_reaches_a_network():
     found = {}
     for path in SRC.rglob("*.py"):

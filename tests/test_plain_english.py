@@ -75,6 +75,19 @@ def test_a_page_is_in_plain_english(page):
     assert tells(page.relative_to(ROOT).as_posix(), page.read_text("utf-8")) == []
 
 
+COMMENT = {".js": r"(?<!:)//.*$", ".css": r"/\*[^*]*\*/", ".html": r"\{#[^#]*#\}"}
+
+
+def test_comments_of_scripts_styles_and_templates_are_in_plain_english():
+    found = []
+    for file in sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in COMMENT):
+        text = file.read_text("utf-8")
+        for comment in re.finditer(COMMENT[file.suffix], text, re.MULTILINE):
+            prose = comment[0].strip("{#}/* ")
+            found += tells(file.relative_to(ROOT).as_posix(), prose, text.count("\n", 0, comment.start()) + 1)
+    assert found == []
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_is_in_plain_english(name):
     command = relume.get_command(click.Context(relume), name)

@@ -1,7 +1,7 @@
 """relume: coverage for your activations.
 
-The verbs live in :mod:`relume.api` and :mod:`relume.cures`. They are loaded on first use, so that ``import relume``
-costs nothing and brings no framework along.
+The verbs live in :mod:`relume.api`, :mod:`relume.cures` and :mod:`relume.conversion`. They are loaded on first use, so
+that ``import relume`` costs nothing and brings no framework along.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relume.logged import log as log
+from relume.tapped import tap as tap
 from relume.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from relume.api import check as check
     from relume.api import compare as compare
     from relume.api import diff as diff
-    from relume.api import from_spec as from_spec
-    from relume.api import gain as gain
-    from relume.api import to_spec as to_spec
     from relume.api import watch as watch
+    from relume.conversion import from_spec as from_spec
+    from relume.conversion import gain as gain
+    from relume.conversion import to_spec as to_spec
     from relume.cures import Reviver as Reviver
     from relume.cures import apply as apply
     from relume.cures import certify as certify
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from relume.cures import revive as revive
     from relume.cures import swap as swap
 
-_VERBS = ("audit", "check", "compare", "diff", "from_spec", "gain", "to_spec", "watch")
+_VERBS = ("audit", "check", "compare", "diff", "watch")
 _CURES = ("Reviver", "apply", "certify", "prune", "revive", "swap")
+_OF_LAYERS = ("from_spec", "gain", "to_spec")
 
-__all__ = ["__version__", "log", *_CURES, *_VERBS]
+__all__ = ["__version__", "log", "tap", *_CURES, *_OF_LAYERS, *_VERBS]
 
 
 def __getattr__(name: str) -> Any:
@@ -42,6 +44,10 @@ def __getattr__(name: str) -> Any:
         from relume import cures
 
         return getattr(cures, name)
+    if name in _OF_LAYERS:
+        from relume import conversion
+
+        return getattr(conversion, name)
     raise AttributeError(f"module 'relume' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import isnan
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from relume import activations
-from relume.activations.spec import Spec
 from relume.artifacts.difference import Difference
 from relume.artifacts.findings import Findings
 from relume.artifacts.study import Study
@@ -24,10 +21,11 @@ from relume.doctor.check import check as check_findings
 from relume.doctor.diagnosis import diagnose, diagnose_checkpoint
 from relume.doctor.difference import differ
 from relume.doctor.reading import findings_of
-from relume.errors import MissingExtra, ParameterError, SpecError, WatchError, unknown_name
-from relume.framework import SPECS, Framework, Phase, load_specs, package_of_layer
+from relume.errors import ParameterError, WatchError
+from relume.framework import Framework, Phase
 from relume.logged import log as log
 from relume.observe.observer import Observer, framework_of
+from relume.tapped import tap as tap
 
 BUDGET = 0.02
 """Share of the step time that watching may cost, by default."""
@@ -114,6 +112,7 @@ def watch(
     budget: float = BUDGET,
     window: int | None = None,
     every: int | None = None,
+    dead_after: int | None = None,
     phase: Phase = "train",
 ) -> Watch:
     """Watch one model's activations while it trains, or while it is evaluated (``phase="all"``).
@@ -123,6 +122,8 @@ def watch(
         budget: share of the step time that watching may cost, in (0, 1]; 1.0 sees every step.
         window: steps over which counts are kept; None: enough for 1,000 examples.
         every: look at each k-th step instead of within a budget: the same counts on every run.
+        dead_after: the examples (tokens of a sparse code) on which a unit must be silent to be dead, such as
+            10_000_000; None: as many as the evidence takes.
         phase: which of the model's passes count, by its ``training`` flag: "train", "eval" or "all".
 
     Returns: a context manager; ``w.findings()``, ``w.to_dict()``, ``w.save(path)`` give what was seen.
@@ -135,21 +136,28 @@ def watch(
         >>> w.to_dict()["sites"][0]["dead"]     # doctest: +SKIP
         [3, 17]
     """
-    check_options(budget=budget, window=window, every=every, phase=phase)
-    return Watch(model, budget=budget, window=window, every=every, phase=phase)
+    options: dict[str, Any] = {"budget": budget, "window": window, "every": every, "dead_after": dead_after}
+    check_options(**options, phase=phase)
+    return Watch(model, **options, phase=phase)
 
 
 def check_options(
-    *, budget: float = BUDGET, window: int | None = None, every: int | None = None, phase: Phase = "train"
+    *,
+    budget: float = BUDGET,
+    window: int | None = None,
+    every: int | None = None,
+    dead_after: int | None = None,
+    phase: Phase = "train",
 ) -> None:
     """Raises: WatchError: an option of the watching is out of its range."""
     if not 0 < budget <= 1:
         raise WatchError(
             f"budget is {budget}; expected a share of the step time in (0, 1], such as 0.02.", slug="bad-option"
         )
-    for name, steps in (("window", window), ("every", every)):
-        if steps is not None and steps < 1:
-            raise WatchError(f"{name} is {steps}; expected a number of steps, at least 1.", slug="bad-option")
+    for name, number in (("window", window), ("every", every), ("dead_after", dead_after)):
+        if number is not None and number < 1:
+            of = "examples" if name == "dead_after" else "steps"
+            raise WatchError(f"{name} is {number}; expected a number of {of}, at least 1.", slug="bad-option")
     if phase not in ("train", "eval", "all"):
         raise WatchError(f'phase is {phase!r}; expected "train", "eval" or "all".', slug="bad-option")
 
@@ -307,91 +315,3 @@ def _findings(run: Run) -> Findings:
     if isinstance(run, Findings):
         return run
     return audit(run) if is_checkpoint(Path(run)) else findings_of(run)
-
-
-def gain(activation: str, **parameters: Any) -> float:
-    """Compute the gain of an activation: the factor on the weights that keeps the scale of the pre-activations.
-
-    1/√E[f(z)²] for z ~ N(0, 1): He et al. 2015 with the slope below 0; PReLU at the start value of its slopes, RReLU
-    with E[s²] of its random slopes, ELU, CELU and the smooth ones by quadrature. With it the weights have the standard
-    deviation gain/√fan_in. Every initializer takes it that has a gain or a scale (its square).
-
-    Args:
-        activation: its name, as in ``relume list``.
-        **parameters: the activation's own, such as ``negative_slope``.
-
-    Raises:
-        UnknownName: no such activation.
-        ParameterError: no such parameter, one outside its bounds, or an activation without a gain (softmax).
-
-    Example:
-        >>> round(gain("rrelu"), 4), round(gain("leaky_relu", negative_slope=0.2), 4)
-        (1.3761, 1.3868)
-        >>> torch.nn.init.xavier_normal_(w, gain=relume.gain("prelu"))                   # doctest: +SKIP
-        >>> keras.initializers.VarianceScaling(scale=relume.gain("prelu") ** 2)          # doctest: +SKIP
-    """
-    definition = activations.get(activation)
-    found = definition.gain(**definition.check(**parameters))
-    if isnan(found):
-        raise ParameterError(
-            f"{definition.title} has no gain: {definition.gain_note or 'the scale of its output is fixed.'}",
-            slug="no-gain",
-        )
-    return found
-
-
-def to_spec(layer: Any) -> Spec:
-    """Describe an activation layer without its framework.
-
-    Args:
-        layer: an activation layer of ``torch.nn``, ``keras.layers``, ``flax.nnx``, ``flax.linen``, ``equinox.nn`` or
-            relume; a function of ``jax.nn`` or ``keras.activations``, or a ``functools.partial`` of one of ``jax.nn``;
-            an ONNX model of one activation. A PReLU of Keras must have been built.
-
-    Returns: what it computes, with NumPy parameters; ``spec.channels_last()`` and ``spec.channels_first()`` turn it to
-        the other layout.
-
-    Raises: SpecError: not an activation layer, or one that no other framework has.
-
-    Example:
-        >>> relume.from_spec(relume.to_spec(torch.nn.PReLU(8)).channels_last(), "keras", ndim=4)     # doctest: +SKIP
-    """
-    package = package_of_layer(layer)
-    found = load_specs(package).to_spec(layer) if package is not None else None
-    if found is None:
-        raise SpecError(
-            f"{layer!r} is not an activation layer that relume knows. Expected one of torch.nn, keras.layers, "
-            "flax.nnx, equinox.nn or relume.",
-            slug="not-a-layer",
-        )
-    return found  # type: ignore[no-any-return]  # loaded by name
-
-
-def from_spec(spec: Spec, framework: str, *, ndim: int | None = None) -> Any:
-    """Make the layer of another framework that computes the same.
-
-    Args:
-        spec: from :func:`to_spec`.
-        framework: "torch" and "keras" give relume's layers; "flax" and "equinox" its modules; "jax" a function of x
-            that is a pytree, its slopes the leaf; "onnx" a model. A random RReLU becomes, in ONNX, a
-            LeakyRelu at its mean.
-        ndim: the number of axes of the input, if the layer needs it and the spec does not know it: for PReLU in
-            Keras and ONNX.
-
-    Raises:
-        UnknownName: no such framework.
-        MissingExtra: the framework is not installed.
-        SpecError: the framework has no equal, or ``ndim`` is needed.
-    """
-    if framework not in SPECS:
-        raise unknown_name("framework", framework, SPECS)
-    try:
-        return load_specs(framework).from_spec(spec.with_rank(ndim), framework)
-    except ModuleNotFoundError as absent:
-        if absent.name not in (framework, *SPECS, "onnxruntime"):
-            raise
-        extra = f"'relume[{framework}]'" if framework not in ("flax", "equinox") else framework
-        raise MissingExtra(
-            f"Layers of {framework} need a package that is not installed ({absent}): pip install {extra}",
-            slug="missing-extra",
-        ) from absent

@@ -94,7 +94,7 @@ def test_the_still_pictures_of_the_lesson_are_what_it_draws(shown):
         assert kept.strip() == drawn, "make picture draws them anew"
 
 
-def test_paper_gets_the_charts_in_light_colours(shown):
+def test_paper_gets_the_charts_in_light_colors(shown):
     found = shown(scheme="dark")
     found.emulate_media(media="print")
     assert found.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -56,7 +56,7 @@ def test_the_report_stands_where_it_should_and_axe_finds_nothing(live, misplaced
     for details in page.locator("details").all():
         details.evaluate("element => { element.open = true; }")
     assert misplaced(page, "button, figure, summary, h1, h2, h3, h4, .panel, .scroll, p") == []
-    if (scheme, width) in (("light", 390), ("dark", 1440)):  # its colours do not change with the width
+    if (scheme, width) in (("light", 390), ("dark", 1440)):  # its colors do not change with the width
         assert violations(page) == []
 
 
@@ -142,7 +142,7 @@ def test_a_unit_says_its_state_and_rate_under_the_pointer_and_by_the_keyboard(li
     rates = made.small().sites[1].firing_rate
 
     def says(unit, state):
-        return f"Unit {unit}: {state}, fires on {100 * rates[unit]:.1f}% of the samples."
+        return f"Unit {unit}: {state}, fires on {100 * rates[unit]:.1f} % of the samples."
 
     grid.scroll_into_view_if_needed()
     box = grid.bounding_box()
@@ -150,13 +150,13 @@ def test_a_unit_says_its_state_and_rate_under_the_pointer_and_by_the_keyboard(li
     assert told.inner_text() == says(4, "healthy")
     grid.focus()
     page.keyboard.press("Home")
-    assert told.inner_text() == "Unit 0: dead, fires on 0% of the samples."
+    assert told.inner_text() == "Unit 0: dead, fires on 0 % of the samples."
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert told.inner_text() == says(2, "rare")
     page.keyboard.press("ArrowRight")
-    assert told.inner_text() == "Unit 3: always on, fires on 100% of the samples."
-    assert grid.get_attribute("aria-valuetext") == "Unit 3: always on, fires on 100% of the samples"
+    assert told.inner_text() == "Unit 3: always on, fires on 100 % of the samples."
+    assert grid.get_attribute("aria-valuetext") == "Unit 3: always on, fires on 100 % of the samples"
     assert (grid.get_attribute("role"), grid.get_attribute("aria-valuenow")) == ("slider", "3")
     page.keyboard.press("ArrowDown")  # there is no second row
     page.keyboard.press("End")
@@ -199,7 +199,7 @@ def test_a_cell_of_several_units_says_the_worst_of_them(live):
     page.keyboard.press("ArrowDown")
     first = 3 * 96
     span, rates = f"{first} to {first + 2}", judged.firing_rate[first : first + 3]
-    rate = f"{100 * min(rates):.1f}%"
+    rate = f"{100 * min(rates):.1f} %"
     state = "rare" if min(rates) < 0.01 else "healthy"
     assert page.locator("#site-1 .reading").inner_text() == (
         f"Units {span}: the worst is {state}, the rarest fires on {rate} of the samples."
@@ -230,11 +230,11 @@ def test_a_link_to_a_site_opens_it(opened, written):
 
 def test_the_theme_is_switched_with_the_keyboard(live):
     page = live("small")
-    colour = "getComputedStyle(document.body).backgroundColor"
-    before = page.evaluate(colour)
+    color = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(color)
     page.locator("button.theme").focus()
     page.keyboard.press("Enter")
-    assert page.evaluate(colour) != before
+    assert page.evaluate(color) != before
     assert page.locator("button.theme").get_attribute("aria-pressed") == "true"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relume.theme import Chart, altair, colour, environment, vega
+from relume.theme import Chart, altair, color, environment, vega
 
 TEMPLATE = """{% extends "base.html" %}
 {% import "parts.html" as parts with context %}
@@ -21,7 +21,7 @@ TEMPLATE = """{% extends "base.html" %}
 def chart(**keywords):
     alt = altair()
     rows = [{"x": x, "y": x * x, "curve": "a"} for x in range(5)]
-    scale = alt.Scale(domain=["a"], range=[colour(1)])
+    scale = alt.Scale(domain=["a"], range=[color(1)])
     drawing = alt.Chart(alt.Data(values=rows, name="rows")).mark_line()
     drawing = drawing.encode(x="x:Q", y="y:Q", color=alt.Color("curve:N", scale=scale, legend=None))
     table = {"columns": ["x", "y"], "rows": [[row["x"], row["y"]] for row in rows]}

@@ -36,7 +36,12 @@ def test_list_has_one_line_for_each_activation(width):
 
 def test_list_json_is_the_family():
     result = CliRunner().invoke(relume, ["list", "--json"], catch_exceptions=False)
-    assert [a["name"] for a in json.loads(result.stdout)["activations"]] == list(ACTIVATIONS)
+    rows = json.loads(result.stdout)["activations"]
+    assert [a["name"] for a in rows] == list(ACTIVATIONS)
+    needs = {a["name"]: a["backward_needs"] for a in rows}
+    assert {needs[name] for name in ("relu", "leaky_relu", "relu6", "elu", "sigmoid", "tanh")} == {"output"}
+    assert {needs[name] for name in ("prelu", "gelu", "silu", "leaky_squared")} == {"input"}  # falls, or has slopes
+    assert needs["rrelu"] == "drawn slopes"
 
 
 def test_list_deviations_prints_every_row():
@@ -56,7 +61,7 @@ def test_list_deviations_json_is_every_row_in_strict_json():
     assert [(row["native"], row["says"]) for row in rows] == [(row.native, row.says) for row in load()]
 
 
-def test_list_into_a_pipe_has_100_columns_and_no_colour():
+def test_list_into_a_pipe_has_100_columns_and_no_color():
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE")}
     done = subprocess.run([sys.executable, "-m", "relume", "list"], env=environment, capture_output=True, check=True)
     text = done.stdout.decode()
@@ -65,15 +70,15 @@ def test_list_into_a_pipe_has_100_columns_and_no_colour():
     assert done.stderr == b""
 
 
-def test_list_respects_no_color_where_colour_is_forced():
+def test_list_respects_no_color_where_color_is_forced():
     environment = os.environ | {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm-256color"}
     command = [sys.executable, "-m", "relume", "explain", "elu"]
     plain = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     assert b"\x1b[36m" not in plain
     assert b"\x1b[33m" not in plain
     del environment["NO_COLOR"]
-    coloured = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
-    assert b"36m" in coloured
+    colored = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+    assert b"36m" in colored
 
 
 def test_list_into_an_ascii_pipe_replaces_what_it_cannot_write():

@@ -119,6 +119,7 @@ def test_script_from_a_pipe(tmp_path):
         ["--budget", "101%"], ["--budget", "1.5"], ["--budget", ""], ["--budget", "%"],
         ["--window", "0"], ["--window", "-5"], ["--window", "many"], ["--window", "1.5"],
         ["--every", "0"], ["--every", "-1"], ["--every", "x"],
+        ["--dead-after", "0"], ["--dead-after", "M"], ["--dead-after", "1.5"], ["--dead-after", "nan"],
     ],
     ids="=".join,
 )  # fmt: skip
@@ -142,6 +143,15 @@ def test_budget_is_a_share(tmp_path, options, share):
     script(tmp_path, "")
     assert run(tmp_path, "-q", *options, "x.py").returncode == 0
     assert read(tmp_path / "run.relume").meta["budget"] == share
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("10M", 10_000_000), ("1.5k", 1_500), ("2_000", 2_000), ("1e6", 1_000_000), ("1b", 10**9)]
+)
+def test_dead_after_is_a_number_of_examples(tmp_path, text, number):
+    script(tmp_path, "")
+    assert run(tmp_path, "-q", "--dead-after", text, "x.py").returncode == 0
+    assert read(tmp_path / "run.relume").meta["dead_after"] == number
 
 
 def test_options_are_kept_in_the_recording(tmp_path):

@@ -172,7 +172,7 @@ PIECES = {
     "a full row at the bottom": ["\n" * 30, "q" * 60, "r", "\n"],
     "two bars": ["a 1%\nb 1%", "\x1b[A\ra 2%\n", "\rb 2%", "\x1b[A\ra 3%\n", "\rb 3%\n"],
     "two bars at the bottom": ["\n" * 30, "a 1%\nb 1%", "\x1b[A\ra 2%\n", "\rb 2%", "\x1b[A\ra 3%\n\rb 3%\n"],
-    "colours and tabs": ["\x1b[31mred", "\x1b[0m\tx\n", "\x1b[1mb", "\x1b[K\n"],
+    "colors and tabs": ["\x1b[31mred", "\x1b[0m\tx\n", "\x1b[1mb", "\x1b[K\n"],
     "nothing": [""],
 }
 

@@ -24,6 +24,14 @@ def exact(part: str, activation: str, x: np.ndarray, parameters: dict[str, Any])
         return np.asarray(getattr(ACTIVATIONS[activation], part)(x.astype(Wide), NUMPY, **wide))
 
 
+def ulp(expected: np.ndarray, dtype: str) -> np.ndarray:
+    """The unit of the last place of ``dtype`` at each number."""
+    finfo = ml_dtypes.finfo(DTYPES[dtype])
+    _, exponent = np.frexp(np.where(np.isfinite(expected), expected, 1).astype(Wide))
+    smallest = np.log2(np.float64(finfo.tiny)) + 1
+    return np.ldexp(Wide(float(finfo.eps)), np.maximum(exponent, int(smallest)) - 1)
+
+
 def ulps(got: np.ndarray, expected: np.ndarray, dtype: str) -> np.ndarray:
     """How far each number is from the exact one, in units of the last place of ``dtype`` at the exact one.
 
@@ -31,10 +39,7 @@ def ulps(got: np.ndarray, expected: np.ndarray, dtype: str) -> np.ndarray:
     """
     finfo = ml_dtypes.finfo(DTYPES[dtype])
     with np.errstate(all="ignore"):
-        _, exponent = np.frexp(np.where(np.isfinite(expected), expected, 1).astype(Wide))
-        smallest = np.log2(np.float64(finfo.tiny)) + 1
-        ulp = np.ldexp(Wide(float(finfo.eps)), np.maximum(exponent, int(smallest)) - 1)
-        off = np.abs(got.astype(np.float64).astype(Wide) - expected) / ulp
+        off = np.abs(got.astype(np.float64).astype(Wide) - expected) / ulp(expected, dtype)
         overflows = np.abs(expected) >= Wide(float(finfo.max)) * (1 + Wide(float(finfo.eps)) / 4)
     target = np.where(overflows, np.copysign(Wide(np.inf), expected), expected)
     decided = ~np.isfinite(target) | ~np.isfinite(got.astype(np.float64))

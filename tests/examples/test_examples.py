@@ -24,6 +24,7 @@ NETS = {  # the class of each net a script saves, under its key where the file h
     "fashion_784.py": "Net",
     "mobile_relu6.py": "MobileNet",
     "residual_cnn.py": "ResNet",
+    "sparse_autoencoder.py": "SAE",
     "super_resolution.py": "Generator",
 }
 CLASSIFIER_LINE = r"epoch +1  loss \d+\.\d{4}  test accuracy \d+\.\d\d%"
@@ -42,6 +43,7 @@ QUICK = {  # flags of a quick run, and a pattern for each line it prints
     ),
     "mobile_relu6.py": (["--epochs", "1"], [CLASSIFIER_LINE]),
     "residual_cnn.py": (["--epochs", "1"], [CLASSIFIER_LINE]),
+    "sparse_autoencoder.py": (["--epochs", "1"], [r"epoch +1  loss \d\.\d{4}"]),
     "super_resolution.py": (
         ["--epochs", "1"],
         [

@@ -18,6 +18,7 @@ RUNS = {
     "dcgan_digits": ["--epochs", "1"],
     "residual_cnn": ["--epochs", "1"],
     "mobile_relu6": ["--epochs", "1"],
+    "sparse_autoencoder": ["--epochs", "2"],
     "super_resolution": ["--epochs", "1"],
 }
 

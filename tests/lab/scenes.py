@@ -41,7 +41,7 @@ CURVE = partial(Truth, curvature=0.3)
 STEEP = partial(Truth, curvature=1.5)
 SCENES = {
     "one curve": Scene("all activations have the same curve", truths(6, CURVE())),
-    "one curve, paired": Scene("the same, pairs correlated by .5", truths(6, CURVE()), 0.5),
+    "one curve, paired": Scene("the same, pairs correlated by 0.5", truths(6, CURVE()), 0.5),
     "steep": Scene("only one rate is any good", truths(6, STEEP()), 0.5),
     "optima apart": Scene(
         "best rates a factor of 64 apart", truths(6, CURVE(), CURVE(optimum=2), CURVE(optimum=-2), CURVE(optimum=4))
@@ -149,9 +149,9 @@ SCENES = {
         {"delta": 0.05 * DEPTH},
     ),
     "few digits": Scene("printed to 2 sd", truths(6), 0.5, {"factors": (1.0,)}, Metric(step=2.0)),
-    "few digits, paired": Scene("pairs correlated by .95", truths(6), 0.95, {"factors": (1.0,)}, Metric(step=2.0)),
+    "few digits, paired": Scene("pairs correlated by 0.95", truths(6), 0.95, {"factors": (1.0,)}, Metric(step=2.0)),
     "20 items": Scene("accuracy on 20 items", truths(6), 0.5, {"factors": (1.0,)}, Metric(items=20)),
-    "20 items, paired": Scene("pairs correlated by .95", truths(6), 0.95, {"factors": (1.0,)}, Metric(items=20)),
+    "20 items, paired": Scene("pairs correlated by 0.95", truths(6), 0.95, {"factors": (1.0,)}, Metric(items=20)),
     "64 items, 1": Scene("accuracy on 64 items, one contender", truths(1), 0.9, {"factors": (1.0,)}, Metric(items=64)),
     "heavy tails": Scene(
         "Student's t with 3 degrees of freedom", truths(6), 0.5, {"factors": (1.0,)}, Metric(tails=True)

@@ -132,7 +132,7 @@ class Odd:
     item = __float__
 assert relume.log(1, loss=Odd(), text="x") is None and relume.log() is None and relume.log(Odd()) is None
 loaded = sorted(name for name in sys.modules if name.startswith("relume"))
-assert loaded == ["relume", "relume.logged", "relume.version"], loaded
+assert loaded == ["relume", "relume.logged", "relume.tapped", "relume.version"], loaded
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")

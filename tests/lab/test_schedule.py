@@ -407,7 +407,7 @@ def test_equal_contenders_are_hardly_ever_dropped():
     for seed in range(40):
         asked, world = design(6, 8, factors=(1.0,)), World(truths(6), seed=seed)
         dropped += bool(Confirmation(asked, run(asked, world)).dropped)
-    assert dropped <= 3  # .01 are promised
+    assert dropped <= 3  # 0.01 are promised
 
 
 def test_a_rate_at_which_every_first_run_failed_is_not_run_on():

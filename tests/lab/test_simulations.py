@@ -1,6 +1,6 @@
 """The promises of the verdicts, held against worlds whose truth is known, through the public functions.
 
-The short tests see a gross fault: with 120 studies a family-wise error of .2 is caught nearly always. The slow ones
+The short tests see a gross fault: with 120 studies a family-wise error of 0.2 is caught nearly always. The slow ones
 hold the figures of ``docs/reference/lab-statistics.md``.
 """
 
@@ -68,7 +68,7 @@ def test_a_true_difference_is_found_as_often_as_theory_says():
 
 def enough(name, studies):
     """More where the intervals tell less: one contender has a sixth of them, and a noisy baseline makes all six miss
-    together, so that 2000 studies leave a standard error of .005, half of what ``ci`` may be off."""
+    together, so that 2000 studies leave a standard error of 0.005, half of what ``ci`` may be off."""
     return studies * (4 if name == "noisy baseline" else 6 // (len(SCENES[name].truths) - 1))
 
 

@@ -223,7 +223,7 @@ def test_better_must_beat_the_baseline_at_each_of_its_rates_and_between_them():
 
 def test_a_rate_between_the_confirmed_ones_that_would_explain_it_keeps_it_from_better():
     best = {BASELINE: 1.0, "elu": 1.0}
-    means = {0.25: -2.4, 1.0: 0.0, 4.0: -0.001, 16.0: -9.0}  # the parabola's top is .3 above: too near for a half step
+    means = {0.25: -2.4, 1.0: 0.0, 4.0: -0.001, 16.0: -9.0}  # the parabola's top is 0.3 above: too near for a half step
     values = {(BASELINE, f): spread(8, mean) for f, mean in means.items()}
     for top, verdict in ((0.2, "undecided"), (0.9, "better")):
         elu = {("elu", f): spread(8, top - 3 * (f != 1)) + 0.1 * spread(8, 0, 8 * i) for i, f in enumerate(RATES)}
@@ -527,7 +527,7 @@ def test_one_seed_decides_nothing():
 def test_pairs_that_all_differ_alike_have_the_exact_p_and_say_so():
     base = np.array([0.91, 0.92, 0.9, 0.94, 0.95, 0.93])
     (one,) = judge(alone(["elu"], 6), trials({BASELINE: base, "elu": base + 0.02}))
-    assert one.verdict == "undecided"  # six equal pairs reach .031 and no less; Student's t would say 0
+    assert one.verdict == "undecided"  # six equal pairs reach 0.031 and no less; Student's t would say 0
     assert one.p_holm == pytest.approx(0.03125 / 0.6)
     assert any("an exact test replaces the t-test" in note for note in one.notes)
     same = trials({BASELINE: [0.9] * 6, "elu": [0.9] * 6})

@@ -55,7 +55,7 @@ class Metric:
 
     Attributes:
         step: it is rounded to multiples of this many sd; 0: not at all.
-        items: it is an accuracy on so many items, .9 at quality 0 and .02 more an sd; 0: it is the quality itself.
+        items: it is an accuracy on so many items, 0.9 at quality 0 and 0.02 more an sd; 0: it is the quality itself.
         start: the curve begins at the start of training; otherwise one value is logged, and a collapse looks like any.
         dead: a run that collapses ends with a dead layer, which shows though one value is logged.
         tails: Student's t with three degrees of freedom, of sd 1, in place of normal noise.

@@ -69,12 +69,12 @@ def test_a_picture_is_the_same_when_it_is_drawn_again_and_its_names_are_its_own(
     assert set(re.findall(r"url\(#([^)]+)\)", picture)) <= set(names)
 
 
-def test_pictures_keep_their_colours_where_no_style_sheet_is_read(text):
+def test_pictures_keep_their_colors_where_no_style_sheet_is_read(text):
     pictures = re.findall(r"<svg .*?</svg>", text, re.DOTALL)
-    colours = [colour for picture in pictures for colour in re.findall(r"var\([^)]*\)", picture)]
+    colors = [color for picture in pictures for color in re.findall(r"var\([^)]*\)", picture)]
     assert len(pictures) > 8
-    assert len(colours) > 100
-    assert all(re.fullmatch(r"var\(--[a-z0-9-]+, #[0-9A-F]{6}\)", colour) for colour in colours)
+    assert len(colors) > 100
+    assert all(re.fullmatch(r"var\(--[a-z0-9-]+, #[0-9A-F]{6}\)", color) for color in colors)
 
 
 def test_the_page_tells_all_that_the_definitions_tell(text):

@@ -79,7 +79,7 @@ def test_span_reaches_beyond_the_kinks():
     assert curves.span([curves.parse("relu"), curves.parse("relu6")]) == (-4.0, 8.0)
 
 
-def test_curves_differ_in_colour_and_dash_and_are_told_once():
+def test_curves_differ_in_color_and_dash_and_are_told_once():
     names = [
         "relu",
         "leaky_relu",
@@ -95,7 +95,7 @@ def test_curves_differ_in_colour_and_dash_and_are_told_once():
     drawn = [curves.parse(name) for name in names]
     specification = str(curves.chart(drawn, slope=True).to_dict())
     assert all(specification.count(f"'{curve.label}'") for curve in drawn)
-    pairs = {(curves.COLOURS[i % len(curves.COLOURS)], curves.DASHES[i % len(curves.DASHES)]) for i in range(56)}
+    pairs = {(curves.COLORS[i % len(curves.COLORS)], curves.DASHES[i % len(curves.DASHES)]) for i in range(56)}
     assert len(pairs) == 56
 
 

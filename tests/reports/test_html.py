@@ -16,6 +16,7 @@ from helpers import made_runs as made
 from relume.artifacts.findings import Finding
 from relume.errors import MissingExtra
 from relume.reports.run.html import source
+from relume.reports.run.html.charts import distribution
 from relume.reports.run.html.drawing import LETTERS, MOST_CELLS, MOST_RATE, UNKNOWN, bar, grid
 from relume.reports.run.html.page import notebook, run_page
 from relume.reports.run.html.source import Sources
@@ -227,6 +228,30 @@ def test_rates_are_counted_into_bins_and_the_silent_apart():
     found = histogram([0.0, 0.0, 0.001, 0.049, 0.05, 1.0, None])
     assert (found[0], found[1], found[2], found[-1]) == (2, 2, 1, 1)
     assert sum(found) == 6
+
+
+def test_the_densities_of_a_sparse_code_are_counted_by_their_log10():
+    (judged,) = made.run(made.site(units=8, dead=0, rare=0, on=0, code=True)).sites
+    rates = (0.0, 0.0, 2e-5, 3e-5, 2e-4, 0.05, 1.0, None)
+    chart = distribution("rates", "net.0", replace(judged, firing_rate=rates))
+    drawn = {where: units for where, units in chart.rows if units}
+    assert drawn == {
+        "never": 2,
+        "1.8e-05 to 3.2e-05 of the tokens": 2,
+        "0.00018 to 0.00032 of the tokens": 1,
+        "0.032 to 0.056 of the tokens": 1,
+        "0.56 to 1 of the tokens": 1,
+    }
+    assert "2 of 8 units never fired in the run." in chart.description
+
+
+def test_a_provisional_code_says_how_many_tokens_it_needs():
+    """Its units fire on about half of the samples; a third as often, three times as many examples are needed."""
+    report = made.run(made.site(units=8, dead=0, rare=7, on=0, code=True))
+    (judged,) = report.sites
+    assert judged.provisional
+    assert judged.needed == pytest.approx(300 / (sum(judged.firing_rate) / 8), abs=1)
+    assert f"(marked ~, fewer than {judged.needed:,} examples): all sites." in run_page(report)
 
 
 def test_ranges_and_names_are_cut_where_they_are_long():

@@ -62,7 +62,7 @@ def test_the_report_has_headline_table_findings_and_what_was_not_seen():
     assert "Overhead: 2.1 % of training time." in said
     assert rows(said) == [
         ["site", "source", "units", "dead", "rare", "always on", "fires", "examples"],
-        ["Net.1 nn.ReLU", "train.py:8", "4", "1", "1", "1", "25%", "1,000"],
+        ["Net.1 nn.ReLU", "train.py:8", "4", "1", "1", "1", "25 %", "1,000"],
     ]
     page = PARSER.render(said)
     assert (

@@ -71,7 +71,7 @@ def test_both_intervals_are_there_and_named(page):
     chart = differences(made.study(), "")
     assert chart.columns[3:5] == ("95 % interval, one contender", "95 % interval, all together")
     assert chart.rows[0] == (
-        "elu", "better", "+2.46", "0.96 to 3.96", "0.36 to 4.56", "0.029", "0.015", "70% of pairs", 10,
+        "elu", "better", "+2.46", "0.96 to 3.96", "0.36 to 4.56", "0.029", "0.015", "70 % of pairs", 10,
     )  # fmt: skip
     assert len(chart.rows) == 6
 

@@ -111,7 +111,7 @@ def test_the_script_as_it_stands_has_a_row_where_another_rate_is_the_baselines_b
     assert study_wording.names(told)[:2] == [study_wording.AS_IT_STANDS, "baseline (ReLU)"]
     assert {len(cells) for cells in columns.values()} == {len(study_wording.names(told))}
     first = {heading: cells[0] for heading, cells in columns.items()}
-    assert (first["verdict"], first["failed"], first["lr"], first["dead"]) == ("", "7/10", "×1", "93.0%")
+    assert (first["verdict"], first["failed"], first["lr"], first["dead"]) == ("", "7/10", "×1", "93 %")
     assert columns["lr"][1] == "×1/4"
     said = "7 of 10 runs of the script as it stands (×1) failed or collapsed, 6 with a dead layer."
     for text in (study_terminal.to_text([told]), FORMATS["md"]([told]), render("html", "study", [told])):

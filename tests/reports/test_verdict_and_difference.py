@@ -56,7 +56,7 @@ def test_what_failed_is_told_with_site_source_and_evidence():
     assert squeezed(found[:2]) == ("FAIL 3 of 6 units dead (50 %, limit 10 %); RLM002 born_dead at 2 sites")
     text = squeezed(found)
     assert "max_dead the whole run 3 of 6 units are dead (50 %, limit 10 %)" in text
-    assert "Dead units by site: relu2 train.py:9 2 of 2 units, 100% relu1 train.py:8 1 of 4 units, 25%" in text
+    assert "Dead units by site: relu2 train.py:9 2 of 2 units, 100 % relu1 train.py:8 1 of 4 units, 25 %" in text
     assert "RLM002 born_dead relu1 train.py:8 1 of 4 units" in text
 
 
@@ -86,10 +86,10 @@ def test_two_runs_stand_side_by_side():
     before = run(site("relu1", (0, 5, 500, N)), site("old", (5,)))
     after = run(site("relu1", (700, 0, 500, N)), site("new", (5, 5)), meta={"overhead": None})
     found = told(before, after)
-    assert found[1].split() == "A a.relume 2 1 of 5 20.0% 100 20 2.0%".split()
-    assert found[2].split() == "B b.relume 2 1 of 6 16.7% 100 20 ·".split()
+    assert found[1].split() == "A a.relume 2 1 of 5 20 % 100 20 2 %".split()
+    assert found[2].split() == "B b.relume 2 1 of 6 16.7 % 100 20 ·".split()
     assert found[4].split() == "site source units dead died lived fires shift".split()
-    assert found[5].split() == "relu1 train.py:8 4 1 → 1 1 1 25% → 60% 0: +70%".split()
+    assert found[5].split() == "relu1 train.py:8 4 1 → 1 1 1 25 % → 60 % 0: +70 %".split()
     text = squeezed(found)
     assert "relu1 (train.py:8) dead in B, not in A: units 1 relu1 (train.py:8) dead in A, not in B: units 0" in text
     assert "Units correspond only if both runs started from the same weights" in text
@@ -112,7 +112,7 @@ def test_no_number_is_cut_off(width):
     assert sum(map("".join(found).count, "0123456789+%→")) == sum(map(wide.count, "0123456789+%→"))
     if width >= 80:
         assert "4,096 → 0" in squeezed(found)
-        assert "0: +100%" in squeezed(found)
+        assert "0: +100 %" in squeezed(found)
 
 
 @pytest.mark.parametrize(

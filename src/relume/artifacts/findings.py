@@ -139,7 +139,8 @@ class Judged:
     where that is another one; ``rates_when_broken``: the learning rates in force when it began, and those before them;
     ``timeline``: how many units were silent and dead, one point for each change;
     ``history``: how often each unit fired over the steps, None if it is not known; ``band``: its pre-activations;
-    ``copies``: the keys of the sites of networks into which this one's weights are loaded.
+    ``copies``: the keys of the sites of networks into which this one's weights are loaded;
+    ``silent_for``: the examples since each unit fired; ``needed``: the silent ones that make a unit dead, at least.
     """
 
     site: Site
@@ -173,6 +174,8 @@ class Judged:
     optimizer: str = ""
     timeline: tuple[Point, ...] = ()
     copies: tuple[str, ...] = ()
+    silent_for: tuple[int, ...] = ()
+    needed: int = 300
     history: History | None = None
     band: Band | None = None
 
@@ -215,6 +218,7 @@ class Judged:
             "parameters": dict(s.parameters),
             "layer": s.layer,
             "producer": s.producer,
+            "code": s.code,
             "unit_axis": s.unit_axis,
             "units": s.units,
             "clock": s.clock,
@@ -236,6 +240,8 @@ class Judged:
             "non_finite_since": {str(unit): step for unit, step in self.non_finite_since.items()},
             "firing_rate": list(self.firing_rate),
             "last_fired": list(self.last_fired),
+            "silent_for": list(self.silent_for),
+            "needed": self.needed,
             "events": [list(event) for event in self.events],
             "timeline": [list(point) for point in self.timeline],
             "died_after": {str(unit): last for unit, (last, _) in self.deaths().items() if last >= 0},
@@ -265,6 +271,12 @@ def died(deaths: Iterable[tuple[int, int]]) -> str:
     known = list(deaths)
     first, last = min(fired for fired, _ in known), max(silent for _, silent in known)
     return f"died at step {last:,}" if last - first <= 1 else f"died between steps {max(first, 0):,} and {last:,}"
+
+
+def too_few(sites: Iterable[Judged]) -> str:
+    """``fewer than 300 examples``: why some sites are provisional, "" if none is."""
+    needed = [judged.needed for judged in sites if judged.provisional]
+    return f"fewer than {max(needed):,} examples" if needed else ""
 
 
 def count_dead(sites: Iterable[Judged]) -> tuple[int, int]:

@@ -121,6 +121,8 @@ def read_database(db: sqlite3.Connection) -> Recording:
     else:
         _take_from_windows(recording, db)
     _verify(recording)
+    for record in recording.sites:
+        record.dead_after = recording.meta.get("dead_after")
     return recording
 
 

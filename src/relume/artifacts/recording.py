@@ -87,6 +87,7 @@ class Site:
             (``Linear 8→64``).
         unit_axis: axis of the units; ``axis_assumed``: it was not followed from a layer.
         clock: the id of the clock that it counts by. ``compiled``: it is in a graph of ``torch.compile``.
+        code: it gives a sparse code: few units fire on a sample, by design.
     """
 
     key: str
@@ -104,6 +105,7 @@ class Site:
     clock: int
     compiled: bool = False
     producer: str = ""
+    code: bool = False
 
 
 @dataclass
@@ -196,6 +198,7 @@ LOSSES = ("cross_entropy", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"
 class SiteRecord:
     """All that a recording keeps of one site. Steps are −1 for never; ``window`` is None before one has closed.
 
+    ``dead_after``: the silent examples after which a unit is dead, if the user set them (``--dead-after``).
     ``non_finite_since``: the first looked-at step with an output that was NaN or infinite; None in recordings before
     version 3, as ``recent``. ``history``: None before a window has closed, and before version 5.
 
@@ -224,6 +227,7 @@ class SiteRecord:
     non_finite_since: Integers | None = None
     history: History | None = None
     band: Band | None = None
+    dead_after: int | None = None
 
     @property
     def is_counted(self) -> bool:
@@ -246,11 +250,34 @@ class SiteRecord:
         return self.open if self.window is None else self.window + self.open
 
     def surely_silent(self) -> NDArray[np.bool_]:
-        """Which units are silent and dead rather than rare: they never fired, or :class:`Recent` says so."""
+        """Which units are silent and dead rather than rare: silent for :attr:`needed`, or as :class:`Recent` says."""
+        if self.needed is not None:
+            return np.asarray(self.silent_for() >= self.needed)
         judged = self.judged()
         recent = self.recent or self._recent_before(judged)
         since = self.open.examples if self.recent else 0
         return np.asarray((judged.fired == 0) & ((self.total.fired == 0) | recent.surprised(since)))
+
+    def silent_for(self) -> Floats:
+        """The examples since each unit fired; shape (units,)."""
+        silent = (self.recent or self._recent_before(self.judged())).silent
+        since = np.minimum(silent + (self.open.examples if self.recent else 0), self.total.examples)
+        return np.where(self.open.fired > 0, 0.0, since)
+
+    @property
+    def needed(self) -> float | None:
+        """The examples on which a unit must be silent to be dead; None: :class:`Recent` decides.
+
+        ``dead_after``, or for a code those that bring the bound 3/n to 1 % of its mean firing rate.
+        """
+        if self.dead_after is not None or not self.site.code:
+            return self.dead_after
+        return 300 / (self.mean_rate or 1.0)
+
+    @property
+    def mean_rate(self) -> float:
+        """The share of its samples on which a unit fires, in the mean of all units and the whole run."""
+        return float(self.total.fired.sum() / max(self.total.samples * self.site.units, 1))
 
     def _recent_before(self, judged: Count) -> Recent:
         """The rates before the window, for a recording that kept none (version 2); its dead units stay dead."""

@@ -61,8 +61,8 @@ class Bar:
         """The first verdict has been reached."""
         found = f"{verdict.activation} is {verdict.verdict}"
         if math.isfinite(verdict.difference):
-            low, high = verdict.ci
-            found += f" (difference {verdict.difference:+.3g}, 95 % interval {low:+.3g} to {high:+.3g})"
+            difference, low, high = (f"{x:+.3g}".replace("-", "−") for x in (verdict.difference, *verdict.ci))
+            found += f" (difference {difference}, 95 % interval {low} to {high})"
         if waiting:
             found += f"; {waiting} more {'contender is' if waiting == 1 else 'contenders are'} still running"
         told = f"relume: first verdict after {runs} runs: {found}."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from relume.cli._cures import WithRevive
-from relume.cli._share import Share
+from relume.cli._share import Number, Share
 
 if TYPE_CHECKING:
     from relume.cli._status import Status
@@ -51,6 +51,13 @@ if TYPE_CHECKING:
     help="Look at every K-th step instead of keeping to the budget.",
 )
 @click.option(
+    "--dead-after",
+    type=Number(),
+    metavar="N",
+    envvar="RELUME_DEAD_AFTER",
+    help="Examples (tokens of a sparse code) without a firing that make a unit dead, such as 10M.",
+)
+@click.option(
     "--swap",
     "swaps",
     multiple=True,
@@ -72,6 +79,7 @@ def command(
     budget: float,
     window: int | None,
     every: int | None,
+    dead_after: int | None,
     swaps: tuple[str, ...],
     revive: str | None,
     plan: str | None,
@@ -83,7 +91,7 @@ def command(
 
     Everything after SCRIPT is passed to it. relume prints to stderr only; the exit status is the script's. The options
     may be set in pyproject.toml, as budget = "1%" under [tool.relume] or [tool.relume.run], and by RELUME_BUDGET,
-    RELUME_WINDOW, RELUME_EVERY and RELUME_OUT in the environment, which override it.
+    RELUME_WINDOW, RELUME_EVERY, RELUME_DEAD_AFTER and RELUME_OUT in the environment, which override it.
 
     --swap, --revive and --plan change the training while it runs, and the report says what was done. The script is not
     edited.
@@ -112,7 +120,7 @@ def command(
         "run_id": launch.run_id,
     }
     roles = (f"rank{launch.rank}",) if launch.rank else ()
-    options = {"budget": budget, "window": window, "every": every}
+    options = {"budget": budget, "window": window, "every": every, "dead_after": dead_after}
     if is_module:
         facts["module"] = True
     if any(cures):

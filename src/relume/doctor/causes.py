@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from relume.artifacts.findings import Cause
+from relume.artifacts.numbers import figures, percent
 from relume.artifacts.recording import Death, SiteRecord
 
 LARGE = 5.0
@@ -157,7 +158,7 @@ def _context(chance: float) -> str:
     """What theory says of the widths up to here."""
     if chance < RARELY:
         return f"a whole layer starts like this with a probability below {RARELY:g} for layers this wide"
-    return f"a whole layer starts like this with a probability of up to {chance:.2g} for layers this narrow"
+    return f"a whole layer starts like this with a probability of up to {figures(chance, 2)} for layers this narrow"
 
 
 def _moved_by(death: Death) -> Cause:
@@ -184,7 +185,7 @@ def _slow(death: Death) -> Cause | None:
     if death.decay > 0 and kept < SHRUNK and death.shrinking >= SHRINKING:
         return Cause(
             "weight decay",
-            f"‖w‖ shrank to {100 * kept:.0f} % of its first value, along −w (cosine {death.shrinking:.2f}), "
+            f"‖w‖ shrank to {percent(kept, 0)} of its first value, along −w (cosine {death.shrinking:.2f}), "
             f"with a weight decay of {death.decay:g}",
         )
     if fall > 0 and death.bias_first - death.bias_after >= MOSTLY * fall and death.bias_falls >= STEADY:
@@ -196,15 +197,15 @@ def _input_moved(death: Death) -> Cause:
     if death.offset_after >= OFFSET and death.offset_after > 2 * death.offset_before:
         return Cause(
             "input offset",
-            f"γ = ‖mean‖/‖std‖ of its input went from {death.offset_before:.2g} to {death.offset_after:.2g}; "
-            f"{_fell(death)}",
+            f"γ = ‖mean‖/‖std‖ of its input went from {figures(death.offset_before, 2)} to "
+            f"{figures(death.offset_after, 2)}; {_fell(death)}",
         )
     return Cause("input change", _fell(death))
 
 
 def _large(death: Death) -> str:
-    far = f"{death.leap:,.0f}" if death.leap >= 100 else f"{death.leap:.2g}"
-    rates = [f"{rate:.3g}" for rate in (death.rate_before, death.rate_after) if math.isfinite(rate)]
+    far = f"{death.leap:,.0f}" if death.leap >= 100 else figures(death.leap, 2)
+    rates = [figures(rate) for rate in (death.rate_before, death.rate_after) if math.isfinite(rate)]
     at = f" at learning rate {' to '.join(dict.fromkeys(rates))}" if rates else ""
     return f"its weights and bias moved {far} times as far as usual between two looks{at}; {_fell(death)}"
 
@@ -212,7 +213,7 @@ def _large(death: Death) -> str:
 def _drifted(death: Death) -> str:
     return (
         f"its bias fell from {figure(death.bias_first)} to {figure(death.bias_after)}, "
-        f"in {100 * death.bias_falls:.0f} % of the intervals between looks"
+        f"in {percent(death.bias_falls, 0)} of the intervals between looks"
     )
 
 

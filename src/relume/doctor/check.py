@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from relume.artifacts.findings import Findings, Judged
+from relume.artifacts.findings import Findings, Judged, too_few
+from relume.artifacts.numbers import percent
 from relume.artifacts.verdict import CheckResult, DeadUnits, Failure
 from relume.doctor.rules import RULES, Rule
 from relume.errors import UnknownName
@@ -107,11 +108,7 @@ def _too_many_per_site(judged: Sequence[Judged], most: float) -> list[Failure]:
 
 
 def _excess(dead: int, units: int, most: float) -> str:
-    return f"{dead:,} of {units:,} units are dead ({_percent(dead / units)}, limit {_percent(most)})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return f"{dead:,} of {units:,} units are dead ({percent(dead / units)}, limit {percent(most)})"
 
 
 def _found(findings: Findings, rules: Sequence[Rule]) -> list[Failure]:
@@ -141,7 +138,7 @@ def _notes(findings: Findings) -> list[str]:
     provisional = sum(site.provisional for site in findings.sites)
     if provisional:
         sites = f"{provisional} of {len(findings.sites)} site{'s' * (len(findings.sites) > 1)}"
-        notes.append(f"{sites} not judged: fewer than 300 examples seen")
+        notes.append(f"{sites} not judged: {too_few(findings.sites)} seen")
     if run.get("script") and not run.get("finished"):
         notes.append("the run is not finished, or it was cut off; this is its last saved state")
     if run.get("fault"):

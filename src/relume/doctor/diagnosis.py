@@ -37,7 +37,7 @@ def diagnose(recording: Recording) -> Findings:
     sites = tuple(
         replace(
             site,
-            cause=causes(record, site.dead, recording.sites, chances[id(record)]),
+            cause={} if site.site.code else causes(record, site.dead, recording.sites, chances[id(record)]),
             gradient_share=_gradient_share(site, largest),
             losses=losses[site.site.clock],
             broken_by=_other(broken.get(site.site.model), site.site),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -36,12 +37,14 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
 
     ``literal``: the user set the window's length, and what is silent in it is dead. Otherwise the window is as short
     as the evidence allows, and whether its silence is a death is decided by :class:`~relume.artifacts.recent.Recent`.
+    A sparse code is judged on the whole run, and its units are rare by the mean of their rates.
     """
-    count = record.judged()
     site = record.site
+    count = record.total if site.code and not literal else record.judged()
     finite = record.finite
     can_die = _can_die(record) & finite
     dead = _dead(record, can_die, literal=literal)
+    rare_rate = RARE_RATE * (record.mean_rate if site.code else 1.0)
     silent = (count.fired == 0) & (count.samples > 0)
     splits = np.full(site.units, _splits_at_zero(site.activation))
     never_off = (count.fired == count.samples) & finite & splits
@@ -53,19 +56,21 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
         examples=count.examples,
         samples=count.samples,
         total_examples=record.total.examples,
-        provisional=bound(count.examples) > PROVISIONAL_BOUND,
+        provisional=_is_provisional(record, literal=literal),
         dead=_units(dead),
         born_dead=_units(dead & (record.first_fired < 0)),
-        rare=_units(~dead & can_die & (count.fired < RARE_RATE * count.samples)),
+        rare=_units(~dead & can_die & (count.fired < rare_rate * count.samples)),
         always_on=_units(never_off & can_die & ~at_rest),
         stuck_high=_units(at_rest & bounded),
         one_sided=_units((silent | never_off) & finite & ~can_die & splits),
         saturated=_units(at_rest & ~bounded),
         dormant=_units(_dormant(count)),
         non_finite=_units(~finite),
-        firing_rate=tuple(_rates(count)),
+        firing_rate=tuple(_rates(count, 9 if site.code else 6)),
         non_finite_since=_since(record),
         last_fired=tuple(record.last_fired.tolist()),
+        needed=math.ceil(record.needed or 3 / PROVISIONAL_BOUND),
+        silent_for=tuple(record.silent_for().astype(int).tolist()),
         events=tuple(record.events),
         mortal=tuple(can_die.tolist()),
         earlier_rate=tuple(_rates(_before(record.total, count))),
@@ -79,16 +84,23 @@ def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
 
 def judged_dead(record: SiteRecord, *, literal: bool = False) -> Mask | None:
     """Which units are dead, and nothing else, for a reader during the run; None for a provisional site or a copy."""
-    if bound(record.judged().examples) > PROVISIONAL_BOUND or "copy_of" in record.statistics:
+    if _is_provisional(record, literal=literal) or "copy_of" in record.statistics:
         return None
     return _dead(record, _can_die(record) & record.finite, literal=literal)
 
 
+def _is_provisional(record: SiteRecord, *, literal: bool) -> bool:
+    """Whether too little was seen to call a unit dead."""
+    if literal and record.dead_after is None:
+        return bound(record.judged().examples) > PROVISIONAL_BOUND
+    return bound(record.judged().examples) > PROVISIONAL_BOUND or record.total.examples < (record.needed or 0)
+
+
 def _dead(record: SiteRecord, can_die: Mask, *, literal: bool) -> Mask:
     count = record.judged()
-    silent = (count.fired == 0) & (count.samples > 0)
-    surely = silent if literal else record.surely_silent()
-    return np.asarray(surely & can_die)
+    is_literal = literal and record.dead_after is None
+    silent = count.fired == 0 if is_literal else record.surely_silent()
+    return np.asarray(silent & (count.samples > 0) & can_die)
 
 
 def _splits_at_zero(name: str) -> bool:
@@ -130,10 +142,10 @@ def _before(total: Count, latest: Count) -> Count:
     return replace(total, samples=total.samples - latest.samples, fired=total.fired - latest.fired)
 
 
-def _rates(count: Count) -> list[float | None]:
+def _rates(count: Count, digits: int = 6) -> list[float | None]:
     if count.samples <= 0:
         return [None] * len(count.fired)
-    rates: list[float | None] = np.round(count.fired / count.samples, 6).tolist()
+    rates: list[float | None] = np.round(count.fired / count.samples, digits).tolist()
     return rates
 
 

@@ -36,8 +36,13 @@ def plan(findings: Findings, file: str) -> CurePlan:
 
 
 def advised(site: Judged, units: Sequence[int]) -> tuple[Advised, ...]:
-    """The cures for some units of a site, each with what speaks for it, in the order in which a plan has them."""
-    found = []
+    """The cures for some units of a site, each with what speaks for it, in the order in which a plan has them.
+
+    None for a sparse code: no other activation fits it, and a latent that is not selected needs no other weights.
+    """
+    found: list[Advised] = []
+    if site.site.code:
+        return ()
     for cure in CURES:
         proposal = cure.propose(site)
         mine = set(units) & set(proposal.units) if proposal is not None else set()

@@ -13,6 +13,7 @@ for 0. Here signs are read from the bits, so that what is only passed on is kept
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,8 +42,7 @@ def relu(x: ArrayLike) -> jax.Array:
     x = _array("relu", x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         return jnp.maximum(x, 0)
-    flat = lax.stop_gradient(jnp.where(_below(x), jnp.zeros_like(x), x))  # keeps −0; slope 0 at ±0
-    return jnp.where(_above(x) | jnp.isnan(x), x, flat)
+    return _relu(x)
 
 
 def relu6(x: ArrayLike) -> jax.Array:
@@ -55,11 +55,10 @@ def relu6(x: ArrayLike) -> jax.Array:
     x = _array("relu6", x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         return jnp.clip(x, 0, 6)
-    flat = jnp.where(_below(x), jnp.zeros_like(x), jnp.where(x >= 6, jnp.full_like(x, 6), x))
-    return jnp.where((_above(x) & (x < 6)) | jnp.isnan(x), x, lax.stop_gradient(flat))
+    return _relu6(x)
 
 
-def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 0.01) -> jax.Array:
+def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 0.01, **others: Any) -> jax.Array:
     """``x if x > 0 else negative_slope * x``. See :mod:`relume.activations.leaky_relu`.
 
     Example:
@@ -67,7 +66,7 @@ def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 0.01) -> jax.Array:
         0.25
     """
     x = _array("leaky_relu", x)
-    _check("leaky_relu", negative_slope=negative_slope)
+    _check("leaky_relu", negative_slope=negative_slope, **others)  # others, such as alpha, are refused
     return _rectify(x, negative_slope)
 
 
@@ -141,7 +140,7 @@ def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
     """
     x = _array("elu", x)
     _check("elu", alpha=alpha)
-    return _bend(x, lambda below: alpha * _expm1(below))
+    return _elu(x, alpha)
 
 
 def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
@@ -155,7 +154,7 @@ def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
     _check("celu", alpha=alpha)
     known = np.ndim(alpha) == 0 and not isinstance(alpha, jax.Array)
     parts = _parts(float(alpha) if known else jnp.asarray(alpha, _wide(x).dtype), _wide(x).dtype)
-    return _bend(x, lambda below: _celu_below(below, jnp.asarray(alpha, below.dtype), parts))
+    return _celu(x, alpha, parts)
 
 
 def selu(x: ArrayLike) -> jax.Array:
@@ -165,7 +164,7 @@ def selu(x: ArrayLike) -> jax.Array:
         >>> round(float(jax.grad(selu)(0.0)), 4)  # from the left, as PyTorch
         1.7581
     """
-    return _bend(_array("selu", x), lambda below: SCALED_ALPHA * _expm1(below), above=SCALE)
+    return _selu(_array("selu", x))
 
 
 def softmax(x: ArrayLike, axis: int = -1) -> jax.Array:
@@ -183,10 +182,41 @@ def softmax(x: ArrayLike, axis: int = -1) -> jax.Array:
 
 # ---- the shapes of the curves --------------------------------------------------------------------------------------
 
+_program = partial(jax.jit, inline=True)
+"""One program outside ``jax.jit``, where each operation would be one: eager calls are then 10 times as fast."""
 
+
+@_program
+def _relu(x: jax.Array) -> jax.Array:
+    flat = lax.stop_gradient(jnp.where(_below(x), jnp.zeros_like(x), x))  # keeps −0; slope 0 at ±0
+    return jnp.where(_above(x) | jnp.isnan(x), x, flat)
+
+
+@_program
+def _relu6(x: jax.Array) -> jax.Array:
+    flat = jnp.where(_below(x), jnp.zeros_like(x), jnp.where(x >= 6, jnp.full_like(x, 6), x))
+    return jnp.where((_above(x) & (x < 6)) | jnp.isnan(x), x, lax.stop_gradient(flat))
+
+
+@_program
+def _elu(x: jax.Array, alpha: ArrayLike) -> jax.Array:
+    return _bend(x, lambda below: alpha * _expm1(below))
+
+
+@_program
+def _celu(x: jax.Array, alpha: ArrayLike, parts: tuple[Any, ...]) -> jax.Array:
+    return _bend(x, lambda below: _celu_below(below, jnp.asarray(alpha, below.dtype), parts))
+
+
+@_program
+def _selu(x: jax.Array) -> jax.Array:
+    return _bend(x, lambda below: SCALED_ALPHA * _expm1(below), above=SCALE)
+
+
+@_program
 def _rectify(x: jax.Array, slope: ArrayLike) -> jax.Array:
     """``x`` above 0, else ``slope * x``: JAX's own derivatives of it are the convention, nan included."""
-    above, wide = _above(x), _wide(x)
+    above, wide = x > 0, _wide(x)  # a subnormal number counts as 0: by its bits the gradient would take 3 times as long
     below = jnp.where(above, 0.0, wide)
     scaled = (jnp.asarray(slope) * below if isinstance(slope, jax.Array) else slope * below).astype(x.dtype)
     if scaled.shape != x.shape:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from relume.artifacts.numbers import percent
 from relume.artifacts.plan import CurePlan, read_plan, write_plan
 from relume.artifacts.study import Study
 from relume.artifacts.survey import Survey
@@ -265,10 +266,8 @@ def _proven(made: SourceEdit, edited: Trial, cured: Trial, terms: CureTerms) -> 
         return replace(made, proof="the edited script ends with the same weights as the cure's run, to the bit")
     share = edited.dead_share
     if edited.status == "finished" and share is not None and share <= max(terms.max_dead, cured.dead_share or 0.0):
-        return replace(
-            made, proof=f"{100 * share:.2g} % of the units are dead at the end of a run of the edited script"
-        )
-    seen = f"{100 * share:.2g} % of its units are dead" if share is not None else edited.error or edited.status
+        return replace(made, proof=f"{percent(share)} of the units are dead at the end of a run of the edited script")
+    seen = f"{percent(share)} of its units are dead" if share is not None else edited.error or edited.status
     return SourceEdit(why=f"an edit was made, but a run of the edited script did not do what the cure did ({seen})")
 
 

@@ -37,15 +37,17 @@ class Observer:
         budget: float = 0.02,
         window: int | None = None,
         every: int | None = None,
+        dead_after: int | None = None,
         phase: Phase = "train",
         complain: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
         progress: Callable[[int, Sequence[SiteRecord]], None] | None = None,
     ) -> None:
-        """``progress`` gets the step and the sites after each write during the run."""
+        """``progress`` gets the step and the sites once a second, or more seldom if that takes long."""
         self.writer = writer
         self.failed = False
         self._budget = Budget(budget, every)
         self._window = window
+        self._dead_after = dead_after
         self._phase = phase
         self._thorough = every is not None or budget >= 1.0  # with --every the last call is seen too
         self._complain = complain
@@ -59,9 +61,12 @@ class Observer:
         self._clock_ns = now_ns
         self._now, self._flushed = now_ns(), time.perf_counter_ns()
         self._flush_gap = _FLUSH_NS
+        self._told, self._tell_gap = self._flushed, _FLUSH_NS
         self._own = 0
         allowance = {} if self._thorough else {"allowance_ns": self._budget.allowance_ns}
         writer.meta(budget=budget, window=window, every=every, phase=phase, **allowance)
+        if dead_after is not None:
+            writer.meta(dead_after=dead_after)
 
     # ---- the watching ----------------------------------------------------------------------------------------------
 
@@ -145,7 +150,7 @@ class Observer:
 
     def new_site(self, site: Site) -> int:
         """Number an activation that was met for the first time."""
-        self._sites.append(SiteTrack(site, slides=self._window is None))
+        self._sites.append(SiteTrack(site, slides=self._window is None, dead_after=self._dead_after))
         return len(self._sites) - 1
 
     def not_observed(self, what: str, where: str, why: str) -> None:
@@ -175,9 +180,10 @@ class Observer:
             self._fold()
         wall = time.perf_counter_ns()
         if first:  # what came before it may have been long
-            self._flushed = wall
+            self._flushed = self._told = wall
         if self.writer.waits or (self.writer.path and wall - self._flushed > self._flush_gap):
             self.write()
+        if self._progress is not None and wall - self._told > self._tell_gap:
             self._tell_progress()
 
     def plan(self, clock: int, *, urgent: bool) -> Plan:
@@ -254,10 +260,12 @@ class Observer:
         self._flush_gap = max(_FLUSH_NS, _FLUSH_SHARE * (self._flushed - began))
 
     def _tell_progress(self) -> None:
-        if self._progress is not None:
-            began = time.perf_counter_ns()
-            self._progress(max(track.steps for track in self._clocks), [site.record for site in self._sites])
-            self._flush_gap += _FLUSH_SHARE * (time.perf_counter_ns() - began)
+        assert self._progress is not None
+        began = time.perf_counter_ns()
+        self._fold()
+        self._progress(max(track.steps for track in self._clocks), [site.record for site in self._sites])
+        self._told = time.perf_counter_ns()
+        self._tell_gap = max(_FLUSH_NS, _FLUSH_SHARE * (self._told - began))
 
 
 def framework_of(model: Any) -> Framework:

@@ -95,9 +95,10 @@ class ClockTrack:
 class SiteTrack:
     """A site's record, its latest buckets, and which of its units are known to be dead."""
 
-    def __init__(self, site: Site, *, slides: bool) -> None:
+    def __init__(self, site: Site, *, slides: bool, dead_after: int | None = None) -> None:
         """``slides``: the window is as many buckets as hold enough examples; otherwise it is the latest one."""
         self.record = SiteRecord.new(site)
+        self.record.dead_after = dead_after
         self.record.recent = Recent.nothing(site.units)
         self.record.non_finite_since = np.full(site.units, -1, np.int64)
         self.changed = True
@@ -187,12 +188,17 @@ class SiteTrack:
         record.window = self._window(bucket) if self._slides else bucket
         assert record.recent is not None
         record.recent.add(bucket.fired, bucket.examples, bucket.samples)
-        silent = record.surely_silent() if self._slides else ~fired
+        silent = ~fired if self._is_literal else record.surely_silent()
         number = int(silent.sum())
         if self._slides and record.total.examples < ENOUGH_EXAMPLES:
             silent &= record.total.fired > 0  # one that never fired may be about to begin
         self._bury(silent)
         return number
+
+    @property
+    def _is_literal(self) -> bool:
+        """Whether what is silent in a window is dead: the user set its length, and nothing else."""
+        return not self._slides and self.record.dead_after is None
 
     def end(self) -> None:
         """The watching ends or pauses: what has never fired will not begin any more."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from relume.activations import ACTIVATIONS, Activation
+from relume.artifacts.numbers import percent
 from relume.errors import RelumeError
 from relume.page import contents, depth, drawings, normal
 from relume.theme import environment, vega
@@ -100,7 +101,7 @@ def moments(a: Activation) -> list[str]:
     told = normal.moments(a)
     numbers = [told[key] for key in ("mean", "variance", "second", "steep")]
     written = [contents.signed(number if abs(number) > 1e-12 else 0) for number in numbers]
-    return [a.title, *written, f"{100 * told['zeros']:.1f} %", contents.signed(a.gain(**a.defaults()))]
+    return [a.title, *written, percent(told["zeros"], 1), contents.signed(a.gain(**a.defaults()))]
 
 
 def ends(a: Activation) -> list[Any]:

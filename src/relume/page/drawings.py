@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from relume.activations import ACTIVATIONS, NUMPY, Activation
+from relume.artifacts.numbers import percent
 from relume.page import depth
 from relume.page.contents import CHOSEN, SHOWN, SPAN, in_layers, signed
 from relume.page.normal import shares
-from relume.theme import Chart, altair, colour, dash
+from relume.theme import Chart, altair, color, dash
 from relume.theme.palette import token
 
 SAMPLES = 261
@@ -58,7 +59,7 @@ def scales(alt: Any) -> dict[str, Any]:
     names = [a.name for a in SHOWN]
     places = range(len(names))
     return {
-        "color": alt.Color("curve:N", scale=alt.Scale(domain=names, range=[colour(i) for i in places]), legend=None),
+        "color": alt.Color("curve:N", scale=alt.Scale(domain=names, range=[color(i) for i in places]), legend=None),
         "strokeDash": alt.StrokeDash(
             "curve:N", scale=alt.Scale(domain=names, range=[dash(i) for i in places]), legend=None
         ),
@@ -133,12 +134,12 @@ def outputs() -> Chart:
             scale=alt.Scale(domain=[-3, 5], nice=False),
             axis=alt.Axis(tickCount=8),
         ),
-        y=alt.Y("share:Q", title="share of outputs", axis=alt.Axis(format="%")),
+        y=alt.Y("share:Q", title="share of outputs", axis=alt.Axis(labelExpr="format(100 * datum.value, '~g') + ' %'")),
         **scales(alt),
     )
     by = {name: shares(ACTIVATIONS[name]) for name in CHOSEN}
     bins = [row["y"] for row in by[CHOSEN[0]]]
-    table = [[signed(y), *(f"{100 * by[name][i]['share']:.1f} %" for name in CHOSEN)] for i, y in enumerate(bins)]
+    table = [[signed(y), *(percent(by[name][i]["share"], 1) for name in CHOSEN)] for i, y in enumerate(bins)]
     return Chart(
         "outputs",
         "Outputs for a normal input",

@@ -60,7 +60,7 @@ def relu6(x: Any) -> Any:
     return _rectified(x, tf.nn.relu6(x))
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+def leaky_relu(x: Any, negative_slope: float = 0.01, **others: Any) -> Any:
     """``x if x > 0 else negative_slope * x``. See :mod:`relume.activations.leaky_relu`.
 
     ``tf.nn.leaky_relu`` has 0.2 as its default, and keeps the slope in float32 whatever the dtype of ``x``.
@@ -70,7 +70,8 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
         [-0.5, 3.0]
     """
     x = _tensor("leaky_relu", x)
-    slope = float(ACTIVATIONS["leaky_relu"].check(negative_slope=negative_slope)["negative_slope"])
+    ACTIVATIONS["leaky_relu"].check(negative_slope=negative_slope, **others)  # others, such as alpha, are refused
+    slope = float(negative_slope)
     return _leaky(x, slope)
 
 

@@ -7,7 +7,7 @@ template, :class:`Chart` a drawing with its picture, its specification and its t
 from __future__ import annotations
 
 from relume.theme.charts import Chart, altair, vega
-from relume.theme.palette import COLOURS, DASHES, colour, dash
+from relume.theme.palette import COLORS, DASHES, color, dash
 from relume.theme.templates import environment, safe_json
 
-__all__ = ["COLOURS", "DASHES", "Chart", "altair", "colour", "dash", "environment", "safe_json", "vega"]
+__all__ = ["COLORS", "DASHES", "Chart", "altair", "color", "dash", "environment", "safe_json", "vega"]

@@ -7,7 +7,7 @@ alone: lines differ by their dashes too, states by their shape.
 
 from __future__ import annotations
 
-COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLORS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """As published: for pictures on white, with thick lines."""
 
 LIGHT = ("#14181D", "#C95700", "#0072B2", "#00845F", "#B0548A", "#A87200", "#2382BC")
@@ -36,11 +36,11 @@ TOKENS = {
 """Each color of the theme: on light paper, on dark paper."""
 
 
-def colour(place: int) -> str:
+def color(place: int) -> str:
     """The color of line ``place``, for a page: a CSS variable, and the light shade if no style sheet is read.
 
     Example:
-        >>> colour(2)
+        >>> color(2)
         'var(--c2, #0072B2)'
     """
     place %= len(LIGHT)
@@ -53,7 +53,7 @@ def dash(place: int) -> list[int]:
 
 
 def token(name: str) -> str:
-    """A color of the theme by name, as :func:`colour` gives those of lines.
+    """A color of the theme by name, as :func:`color` gives those of lines.
 
     Example:
         >>> token("ink")

@@ -36,12 +36,13 @@ def environment(package: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: value.replace(" %", "\u00a0%") if type(value) is str else value,  # no line ends there
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name, "assets") for name in packages]),
     )
     made.globals |= {
         "asset": lambda name: Markup(asset(name, packages)),
         "variables": Markup(palette.variables()),
-        "colour": palette.colour,
+        "color": palette.color,
         "dash": palette.dash,
         "safe_json": safe_json,
         "figures": figures,

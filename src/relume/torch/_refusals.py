@@ -54,10 +54,13 @@ def refuse_parameters(name: str, **given: Any) -> None:
         raise TorchParameterError(_bare(error) + words, slug="parameter-out-of-bounds") from None
 
 
-def accepted(name: str, **given: Any) -> float:
-    """The one parameter, a number of NumPy's perhaps, as PyTorch's operations take it; or an error as above."""
+def accepted(name: str, **given: Any) -> Any:
+    """The one parameter as PyTorch's operations take it: a tensor as it is, NumPy's number as float; or an error."""
+    (number,) = given.values()
+    if isinstance(number, (Tensor, torch.SymFloat, torch.SymInt)):
+        return number
     refuse_parameters(name, **given)
-    return float(*given.values())
+    return float(number)
 
 
 def refuse_axes(sizes: int | tuple[int, ...], axis: int | tuple[int, ...]) -> None:

@@ -8,10 +8,14 @@ All keep dtype, shape, device and memory format, and work under double backward,
 deprecated, does not take them. What PyTorch has right (``gelu``, ``silu`` …) is PyTorch's own function, by the table of
 :mod:`relume.torch.family`. Integers are refused but by ``relu`` and ``relu6``; so are bool,
 complex and 8-bit floating tensors.
+
+From 2²¹ elements on, LeakyReLU with a slope of 0 or more, RReLU in evaluation and ReLU6 keep their output alone for
+backward. ELU, CELU and SELU do so in place.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from math import inf
 from typing import Any
@@ -24,10 +28,12 @@ from torch.overrides import handle_torch_function, has_torch_function_unary, has
 
 from relume.activations._edge import axes_of
 from relume.activations.selu import SCALE, SCALED_ALPHA
-from relume.torch._exponential import differentiates, exponential, is_transformed
+from relume.torch._exponential import traced
+from relume.torch._large import CHUNK, LARGE, LARGE_OUTPUT, FromOutput, PReLU, is_large, is_transformed
 from relume.torch._refusals import accepted, refuse_dtype, refuse_mixed, refuse_parameters, refuse_slopes
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_NUMBERS = (float, int)
 _SELU_ALPHA = SCALED_ALPHA / SCALE  # the operation multiplies by SCALE
 
 
@@ -54,13 +60,14 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return torch.relu_(input) if inplace else torch.relu(input)
 
 
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False, **others: Any) -> Tensor:
     """Leaky rectified linear unit: ``x if x > 0 else negative_slope * x``. See :mod:`relume.activations.leaky_relu`.
 
     Args:
         input: floating tensor, any shape.
         negative_slope: finite. In place with a negative one, backward raises, as in PyTorch.
         inplace: write the result into ``input``.
+        **others: refused; of ``alpha`` the error says that it is called ``negative_slope``.
 
     Raises: DtypeError, ParameterError.
 
@@ -72,9 +79,24 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         return handle_torch_function(leaky_relu, (input,), input, negative_slope=negative_slope, inplace=inplace)
     if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("leaky_relu", input)
-    if not _finite(negative_slope):
-        refuse_parameters("leaky_relu", negative_slope=negative_slope)
-    return (torch._C._nn.leaky_relu_ if inplace else torch._C._nn.leaky_relu)(input, negative_slope)
+    if others:  # such as Keras's alpha
+        refuse_parameters("leaky_relu", **others)
+    if not (type(negative_slope) in _NUMBERS and -inf < negative_slope < inf):
+        negative_slope = accepted("leaky_relu", negative_slope=negative_slope)
+    return _leaky_relu(input, negative_slope, inplace)
+
+
+def _leaky_relu(input: Tensor, slope: float, inplace: bool) -> Tensor:
+    if inplace:
+        return torch._C._nn.leaky_relu_(input, slope)
+    if is_large(input, LARGE_OUTPUT) and isinstance(slope, (float, int)) and slope >= 0:
+        return FromOutput.apply(
+            input,
+            partial(torch._C._nn.leaky_relu, negative_slope=slope),
+            partial(torch.ops.aten.leaky_relu_backward.default, negative_slope=slope, self_is_result=True),
+            False,
+        )
+    return torch._C._nn.leaky_relu(input, slope)
 
 
 def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Tensor:
@@ -98,18 +120,25 @@ def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Ten
     if input.dtype != weight.dtype:
         refuse_mixed(input, weight)
     if axis == 1 and weight.ndim == 1 < input.ndim and weight.shape[0] == input.shape[1] and not is_transformed():
-        return F.prelu(input, weight)
+        return _prelu(input, weight)
     spread = _spread(weight, input, axis)
     if forward_ad._current_level >= 0:  # PyTorch's forward mode has slope 1 at 0
         return _prelu_composed(input, weight.reshape(spread))
     if len(spread) == 0 or _only(spread) in (None, 1):
-        return F.prelu(input, weight.reshape(-1) if weight.ndim > 1 else weight)
+        return _prelu(input, weight.reshape(-1) if weight.ndim > 1 else weight)
     place = _only(spread)
     if place < 0:
         return _prelu_composed(input, weight.reshape(spread))
     if input.ndim == 1:
-        return F.prelu(input.unsqueeze(0), weight).squeeze(0)
-    return F.prelu(input.transpose(place, 1), weight.reshape(-1)).transpose(place, 1)
+        return _prelu(input.unsqueeze(0), weight).squeeze(0)
+    return _prelu(input.transpose(place, 1), weight.reshape(-1)).transpose(place, 1)
+
+
+def _prelu(input: Tensor, weight: Tensor) -> Tensor:
+    fits = input.device.type == "cpu" and weight.requires_grad and not torch.is_autocast_enabled("cpu")
+    if fits and is_large(input, LARGE):
+        return PReLU.apply(input, weight)
+    return F.prelu(input, weight)
 
 
 def _spread(weight: Tensor, input: Tensor, axis: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -176,10 +205,33 @@ def rrelu(
     if not (_finite(lower) and _finite(upper) and lower <= upper):
         refuse_parameters("rrelu", lower=lower, upper=upper)
     if not training:
-        return F.leaky_relu(input, (lower + upper) / 2, inplace)
-    drawn = torch.empty_like(input, requires_grad=False).uniform_(lower, upper, generator=generator)
-    slopes = torch.where(input.detach() > 0, 1, drawn)
+        return _leaky_relu(input, (lower + upper) / 2, inplace)
+    slopes = _drawn(input.detach(), lower, upper, generator)
     return input.mul_(slopes) if inplace else input * slopes
+
+
+def _drawn(x: Tensor, lower: float, upper: float, generator: torch.Generator | None) -> Tensor:
+    """A slope for each element of ``x``: 1 above 0, else from U(lower, upper)."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or is_transformed():
+        return torch.where(x > 0, 1, torch.empty_like(x).uniform_(lower, upper, generator=generator))
+    slopes = torch.empty_like(x)
+    if x.numel() < LARGE or x.dtype is torch.float64:
+        above = torch.gt(x, 0, out=torch.empty_like(x))
+        return slopes.uniform_(lower, upper, generator=generator).lerp_(above, above)
+    step, size = (upper - lower) / 2**16, (x.numel(),)
+    flat = slopes.as_strided(size, (1,))
+    signs = flat
+    if x.stride() == slopes.stride():
+        signs = x.as_strided(size, (1,), x.storage_offset())
+    else:
+        slopes.copy_(x)
+    for part, out in zip(signs.split(CHUNK), flat.split(CHUNK), strict=True):
+        above = torch.gt(part, 0, out=torch.empty_like(part))
+        # 64 random bits for four slopes, which take one of 2¹⁶ values: uniform_ takes 4.7 ns for each, this 1.9
+        bits = torch.empty((part.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
+        out.copy_(bits.view(torch.int16)[: part.numel()].float().mul_(step).add_((lower + upper + step) / 2))
+        out.lerp_(above, above)  # torch.where takes 6 ns for each: it mispredicts every second sign
+    return slopes
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -200,27 +252,14 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("relu6", input)
         return F.relu6(input, inplace)
-    if torch.compiler.is_exporting() or not (torch.compiler.is_compiling() or differentiates(input)):
-        return F.relu6(input, inplace)
-    if inplace:
-        return input.copy_(relu6(input.clone()))
-    if torch.compiler.is_compiling() or is_transformed():
-        return torch.where(input >= 6, 6, torch.relu(input))
-    return _ReLU6.apply(input)
-
-
-class _ReLU6(torch.autograd.Function):
-    """PyTorch's operation, with slope 1 at nan: its own vector code gives 0 there."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return F.relu6(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward.default(grad, torch.nan_to_num(x, 1.0), 0, 6)
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():  # compiled, PyTorch's loses the sign of 0
+        bounded = torch.where(input >= 6, 6, torch.relu(input))
+        return input.copy_(bounded) if inplace else bounded
+    if is_large(input, LARGE_OUTPUT):
+        operation = torch._C._nn.relu6_ if inplace else torch._C._nn.relu6
+        slope = partial(torch.ops.aten.hardtanh_backward.default, min_val=0, max_val=6)
+        return FromOutput.apply(input, operation, slope, inplace)
+    return (torch._C._nn.relu6_ if inplace else torch._C._nn.relu6)(input)
 
 
 # ---- squares -------------------------------------------------------------------------------------------------------
@@ -262,9 +301,9 @@ def leaky_squared(input: Tensor, negative_slope: float = 0.5) -> Tensor:
         return handle_torch_function(leaky_squared, (input,), input, negative_slope=negative_slope)
     if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("leaky_squared", input)
-    if not _finite(negative_slope):
-        refuse_parameters("leaky_squared", negative_slope=negative_slope)
-    return F.leaky_relu(input, negative_slope).square()
+    if not (type(negative_slope) in _NUMBERS and -inf < negative_slope < inf):
+        negative_slope = accepted("leaky_squared", negative_slope=negative_slope)
+    return _leaky_relu(input, negative_slope, False).square()
 
 
 # ---- exponential ---------------------------------------------------------------------------------------------------
@@ -276,7 +315,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Args:
         input: floating tensor, any shape.
         alpha: finite, ≥ 0.
-        inplace: write the result into ``input``; where a gradient is needed, a copy of the input is kept for it.
+        inplace: write the result into ``input``. The slope is then taken from the rounded result, as in PyTorch.
 
     Raises: DtypeError, ParameterError.
 
@@ -288,9 +327,11 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         return handle_torch_function(elu, (input,), input, alpha=alpha, inplace=inplace)
     if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("elu", input)
-    if not (_finite(alpha) and alpha >= 0):
+    if not (type(alpha) in _NUMBERS and 0 <= alpha < inf):
         alpha = accepted("elu", alpha=alpha)
-    return exponential(input, alpha, 1.0, 1.0, inplace)
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
+        return traced(input, alpha, 1.0, 1.0, inplace)
+    return (torch._C._nn.elu_ if inplace else torch._C._nn.elu)(input, alpha)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -313,9 +354,14 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         return handle_torch_function(celu, (input,), input, alpha=alpha, inplace=inplace)
     if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("celu", input)
-    if not (_finite(alpha) and alpha > 0):
+    if not (type(alpha) in _NUMBERS and 0 < alpha < inf):
         alpha = accepted("celu", alpha=alpha)
-    return exponential(input, alpha, 1.0, 1.0 / alpha, inplace)
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
+        return traced(input, alpha, 1.0, 1.0 / alpha, inplace)
+    if alpha != 1 and input.dtype is torch.float64:  # PyTorch's backward holds 1 / alpha in float32
+        y = torch.where(input > 0, input, torch._C._nn.elu(input / alpha, alpha))
+        return input.copy_(y) if inplace else y
+    return (torch.celu_ if inplace else torch.celu)(input, alpha)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -335,7 +381,9 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
         return handle_torch_function(selu, (input,), input, inplace=inplace)
     if getattr(input, "dtype", None) not in _FLOATING:
         refuse_dtype("selu", input)
-    return exponential(input, _SELU_ALPHA, SCALE, 1.0, inplace)
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
+        return traced(input, _SELU_ALPHA, SCALE, 1.0, inplace)
+    return (torch.selu_ if inplace else torch.selu)(input)
 
 
 def _finite(number: Any) -> bool:

@@ -34,10 +34,11 @@ class LeakyReLU(nn.LeakyReLU):
     Args:
         negative_slope: finite.
         inplace: write the result into the input.
+        **others: refused; of ``alpha`` the error says that it is called ``negative_slope``.
     """
 
-    def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
-        refuse_parameters("leaky_relu", negative_slope=negative_slope)
+    def __init__(self, negative_slope: float = 1e-2, inplace: bool = False, **others: Any) -> None:
+        refuse_parameters("leaky_relu", negative_slope=negative_slope, **others)
         super().__init__(negative_slope, inplace)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ class Bounds:
     """Where an activation fires and where its curve is flat.
 
     ``by_output``: the bounds are on the output, which an activation in place leaves to be read; otherwise they are on
-    the pre-activation.
+    the pre-activation. ``nonzero``: it fires where its output is not 0, of either sign.
     """
 
     fires_above: float
@@ -27,6 +27,11 @@ class Bounds:
     flat_above: float | None
     never_negative: bool  # the output: its magnitude is its sum
     by_output: bool
+    nonzero: bool = False
+
+    def of_code(self) -> Bounds:
+        """Those of a sparse code."""
+        return replace(self, never_negative=False, by_output=True, nonzero=True)
 
 
 def bounds_of(name: str, parameters: Mapping[str, Any]) -> Bounds:

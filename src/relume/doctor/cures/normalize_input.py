@@ -4,6 +4,7 @@ If the mean of an input is large compared with its spread, all examples fall on 
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import figures
 from relume.doctor.causes import OFFSET
 from relume.doctor.cures.cure import Cure, Proposal, caused_by, first_evidence
 
@@ -13,7 +14,7 @@ def _propose(site: Judged) -> Proposal | None:
     evidence = first_evidence(site, units) if units else ()
     if not units and site.statistics.get("offset", 0.0) >= OFFSET:
         units = caused_by(site, "born dead", "unknown")
-        evidence = (f"γ = ‖mean‖/‖std‖ of its input is {site.statistics['offset']:.3g}",)
+        evidence = (f"γ = ‖mean‖/‖std‖ of its input is {figures(site.statistics['offset'])}",)
     return Proposal(units, evidence, {"by": "BatchNorm"}) if units else None
 
 

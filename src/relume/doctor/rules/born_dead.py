@@ -24,16 +24,17 @@ Zhang, Ren, Sun 2015, "Delving deep into rectifiers", arXiv 1502.01852, section 
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import percent
 from relume.doctor.judge import bound
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import advice, percent, share, why
+from relume.doctor.rules.words import advice, examples, share, why
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not site.born_dead:
         return None
     evidence = (
-        f"{share(site.born_dead, site)} never fired in {site.total_examples:,} examples since the first look "
+        f"{share(site.born_dead, site)} never fired in {site.total_examples:,} {examples(site)} since the first look "
         f"(true rate below {percent(bound(site.total_examples))}, 95 % confidence){why(site.born_dead, site)}"
     )
     return site.born_dead, evidence, advice(site.born_dead, site)

@@ -40,7 +40,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     units = tuple(sorted(set(site.dead) - set(site.born_dead)))
     if not units:
         return None
-    evidence = f"{share(units, site)} {died_on(site.examples)}; {died_when(units, site)}{why(units, site)}"
+    evidence = f"{share(units, site)} {died_on(units, site)}; {died_when(units, site)}{why(units, site)}"
     return units, evidence, advice(units, site)
 
 

@@ -24,8 +24,9 @@ Threshold from our own runs: in healthy examples no unit fell that far within a 
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import percent
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import percent, share
+from relume.doctor.rules.words import share
 
 FELL_TO = 0.25
 """Of the earlier rate."""
@@ -49,7 +50,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         return None
     worst = min(fell, key=lambda unit: fell[unit][1] / fell[unit][0])
     before, now = fell[worst]
-    said = "fire less than a quarter as often as before, near zero"
+    said = f"{'fires' if len(fell) == 1 else 'fire'} less than a quarter as often as before, near zero"
     evidence = f"{share(tuple(fell), site)} {said}; unit {worst}: {percent(before)} to {percent(now)}"
     return (
         tuple(fell),

@@ -22,6 +22,7 @@ He, Zhang, Ren, Sun 2015, arXiv 1502.01852, section 2.2 (how an initialization k
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import figures
 from relume.doctor.rules.rule import Rule
 
 TIMES = 100.0
@@ -32,7 +33,8 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not first or now < TIMES * first:
         return None
     peak = site.statistics["peak"]
-    evidence = f"its output grew from {first:.2g} to {now:.2g} (root mean square); the largest was {peak:.3g}"
+    grew = f"from {figures(first, 2)} to {figures(now, 2)} (root mean square)"
+    evidence = f"its output grew {grew}; the largest was {figures(peak)}"
     return (), evidence, "lower the learning rate, use weight decay, or add a normalization before it"
 
 

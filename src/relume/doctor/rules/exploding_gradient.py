@@ -22,6 +22,7 @@ Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural n
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import figures
 from relume.doctor.rules.rule import Rule
 
 TIMES = 1_000.0
@@ -31,7 +32,8 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     first, now = site.statistics.get("gradient_first", 0.0), site.statistics.get("gradient", 0.0)
     if not first or now < TIMES * first:
         return None
-    evidence = f"the gradient of {site.site.layer or 'its layer'} grew from {first:.2g} to {now:.2g} per element"
+    grew = f"grew from {figures(first, 2)} to {figures(now, 2)} per element"
+    evidence = f"the gradient of {site.site.layer or 'its layer'} {grew}"
     return (), evidence, "clip the gradients, or lower or warm up the learning rate"
 
 

@@ -21,6 +21,7 @@ LeCun, Bottou, Orr, Müller 1998, "Efficient BackProp", section 4.3; Clevert, Un
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import figures
 from relume.doctor.causes import OFFSET
 from relume.doctor.rules.rule import Rule
 
@@ -29,7 +30,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     offset = site.statistics.get("offset", 0.0)
     if offset < OFFSET:
         return None
-    evidence = f"the mean of the input of {site.site.layer or 'its layer'} is {offset:.2g} times its variation"
+    evidence = f"the mean of the input of {site.site.layer or 'its layer'} is {figures(offset, 2)} times its variation"
     return (), evidence, "center the input: normalize the data, or add a normalization before the layer"
 
 

@@ -25,6 +25,7 @@ tends to push a_i to zero") and table 1 (the slopes learned there).
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import figures
 from relume.doctor.rules.rule import Rule
 
 NEAR = 0.02
@@ -46,7 +47,10 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     elif least >= 1 - NEAR and most <= 1 + NEAR:
         what, advice = "its slopes are near 1: it is linear", "remove the activation"
     elif most <= SMALL:
-        what, advice = "its slopes are small: it is a LeakyReLU", f"use LeakyReLU({(least + most) / 2:.2g}) here"
+        what, advice = (
+            "its slopes are small: it is a LeakyReLU",
+            f"use LeakyReLU({(least + most) / 2:.2g}) here",
+        )
     elif len(set(site.slopes)) > 1 and most - least <= NEAR:
         what, advice = "its slopes are all alike", "share one slope"
     else:
@@ -55,7 +59,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if decay > 0 and not negative and most <= SMALL:
         what = f"its slopes are near 0, where the weight decay of {decay:g} pulls them"
         advice = "exempt the slopes from weight decay: put them into a parameter group with weight_decay=0"
-    return negative, f"{what} (from {least:.3g} to {most:.3g})", advice
+    return negative, f"{what} (from {figures(least)} to {figures(most)})", advice
 
 
 RULE = Rule("RLM017", "learned_slope", "info", _examine)

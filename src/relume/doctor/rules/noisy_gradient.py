@@ -23,8 +23,8 @@ McCandlish, Kaplan, Amodei et al. 2018, "An empirical model of large-batch train
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import figures, percent
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import percent
 
 SHARE = 0.99
 LOOKS = 32
@@ -41,7 +41,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         return None
     evidence = (
         f"{percent(noise)} of the gradient of {site.site.layer or 'its layer'} is noise, over {looks:.0f} looks, "
-        f"and the loss does not fall ({first:.3g} at first, {last:.3g} at the end)"
+        f"and the loss does not fall ({figures(first)} at first, {figures(last)} at the end)"
     )
     return (), evidence, "use a larger batch or a lower learning rate; after convergence this is normal"
 

@@ -25,6 +25,7 @@ IEEE 754-2019, section 6.
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import figures
 from relume.doctor.rules.rule import Rule
 
 
@@ -33,7 +34,8 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         return None
     evidence = f"{_which(site)} NaN or infinite{_since(site)}"
     if site.broken_by is not None:
-        first = site.broken_by.module or site.broken_by.model
+        path, model = site.broken_by.module, site.broken_by.model
+        first = f"{model}.{path}" if path.replace(".", "").isdigit() else path or model
         where = f"{first} ({site.broken_by.file}:{site.broken_by.line})"
         return site.non_finite, f"{evidence}; it began at {where}", f"fix {first} first: this one follows from it"
     return (
@@ -65,7 +67,7 @@ def _rates(site: Judged) -> str:
 
 def _listed(rates: tuple[float, ...]) -> str:
     """The rates of the parameter groups; those that are the same once."""
-    different = dict.fromkeys(f"{rate:.3g}" for rate in rates)
+    different = dict.fromkeys(figures(rate) for rate in rates)
     return " and ".join(list(different)[:4])
 
 

@@ -30,9 +30,9 @@ Goodfellow, Bengio & Courville 2016, section 6.2.2, https://www.deeplearningbook
 from math import e
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import percent
 from relume.artifacts.recording import LOSSES
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import percent
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:

@@ -2,7 +2,7 @@
 
 ## What it finds
 Units that can die and that fire on some, but fewer than 1 %, of the samples (examples × positions) of the latest
-window.
+window. In a sparse code every unit is rare by design: there the limit is 1 % of the mean rate, over the whole run.
 
 ## Why it hurts
 They learn from less than one sample in a hundred. Some are specialists that the net needs; many at one site are often
@@ -22,15 +22,17 @@ The 1 % is the "dead" threshold of Dohare et al. 2024, Nature 632, post-run anal
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import percent
 from relume.doctor.rules.rule import Rule
-from relume.doctor.rules.words import percent, share
+from relume.doctor.rules.words import share
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not site.rare:
         return None
     rates = [rate for unit in site.rare if (rate := site.firing_rate[unit]) is not None]
-    seldom = f"fired on less than 1 % of {site.samples:,} samples (the rarest on {percent(min(rates))})"
+    least = "1 % of the mean latent's share" if site.site.code else "1 %"
+    seldom = f"fired on less than {least} of {site.samples:,} samples (the rarest on {percent(min(rates))})"
     evidence = f"{share(site.rare, site)} {seldom}"
     return site.rare, evidence, "specialists, or units about to die: compare with a lower learning rate"
 

@@ -23,6 +23,7 @@ Krogh, Hertz 1991, "A simple weight decay can improve generalization" (weights f
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import figures
 from relume.doctor.rules.rule import Rule
 
 TIMES = 1_000.0
@@ -32,12 +33,11 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     first, now = site.statistics.get("rms_first", 0.0), site.statistics.get("rms", 0.0)
     if not now or now * TIMES > first or len(site.dead) == site.site.units:
         return None
-    evidence = f"its output shrank from {first:.2g} to {now:.2g} (root mean square)"
+    evidence = f"its output shrank from {figures(first, 2)} to {figures(now, 2)} (root mean square)"
     before, gradient = site.statistics.get("gradient_first", 0.0), site.statistics.get("gradient", 0.0)
     if before and gradient:
-        evidence += (
-            f", the gradient of {site.site.layer or 'its layer'} from {before:.2g} to {gradient:.2g} per element"
-        )
+        shrank = f"from {figures(before, 2)} to {figures(gradient, 2)} per element"
+        evidence += f", the gradient of {site.site.layer or 'its layer'} {shrank}"
     return (), evidence, "lower the weight decay or the learning rate of the layers up to here"
 
 

@@ -27,6 +27,7 @@ Bengio, Simard, Frasconi 1994, "Learning long-term dependencies with gradient de
 """
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import figures
 from relume.doctor.rules.rule import Rule
 
 RATIO = 1e-4
@@ -43,8 +44,8 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if site.optimizer.partition("#")[0] in SCALING and site.statistics["gradient"] >= EPSILON:
         return None
     evidence = (
-        f"the gradient of {site.site.layer or 'its layer'} is {site.statistics['gradient']:.2g} per element, "
-        f"{site.gradient_share:.1g} of the largest in the model"
+        f"the gradient of {site.site.layer or 'its layer'} is {figures(site.statistics['gradient'], 2)} per element, "
+        f"{figures(site.gradient_share, 1)} of the largest in the model"
     )
     return (), evidence, "initialize with the activation's gain, add a normalization, or add a residual connection"
 

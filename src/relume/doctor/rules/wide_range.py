@@ -24,6 +24,7 @@ deep belief networks on CIFAR-10" (ReLU6).
 import math
 
 from relume.artifacts.findings import Judged
+from relume.artifacts.numbers import figures
 from relume.doctor.rules.rule import Rule
 
 LEAST_DB = 20.0
@@ -40,7 +41,8 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     ratio = 20 * math.log10(rms * STEPS * math.sqrt(12) / peak)
     if ratio >= LEAST_DB:
         return None
-    evidence = f"int8 over its range would leave {ratio:.0f} dB: the largest output is {peak:.3g}, the usual {rms:.2g}"
+    evidence = f"int8 over its range would leave {figures(round(ratio))} dB: "
+    evidence += f"the largest output is {figures(peak)}, the usual {figures(rms, 2)}"
     return (), evidence, "for fixed point use ReLU6 or another bound here, or clip at calibration"
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relume.artifacts.numbers import percent
 from relume.artifacts.treatments import TREATMENTS, sentence
 from relume.artifacts.trial import Contender, Mode, Trial
 from relume.artifacts.tried import Outcome, Tried
@@ -155,7 +156,7 @@ def _outcome(
         holds = p_metric <= ALPHA
         accepting = f"--max-dead {math.ceil(100 * dead[1])}% would accept that"
         rest = accepting if holds else _may_be_worse(p_metric, terms)
-        return "fewer", f"{100 * dead[1]:.2g} % of the units are still dead; {rest}"
+        return "fewer", f"{percent(dead[1])} of the units are still dead; {rest}"
     if not p_metric <= ALPHA:
         return "worse", _may_be_worse(p_metric, terms)
     return "cured", ""

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from relume.artifacts.numbers import percent
 from relume.artifacts.trial import BASELINE, Call, Design, InterimAnalysis, Trial
 from relume.lab.judging import stats
 from relume.lab.judging.checks import repeats_that_differ
@@ -89,7 +90,7 @@ def _failures(stage: Stage, one: Contest, failed: tuple[int, int], base_failed: 
             )
         elif runs:
             most, whose = stats.wilson(0, runs)[1], " of the baseline" if who != one.name else ""
-            below = f"the true share is below {100 * most:.0f} % (95 % confidence)."
+            below = f"the true share is below {percent(most, 0)} (95 % confidence)."
             yield f"0 of {runs} runs{whose} failed or collapsed; {below}"
     if one.by_failing:
         yield "Fewer than half of its runs finished: each failure counts as a loss, by exact tests."

@@ -15,7 +15,7 @@ relume.depth = (() => {
     own: (name, p) => family.gain(name, p) ** 2,
   };
 
-  const drawn = {}; // the random numbers are the same for every activation and every init: drawn once per seed
+  const drawn = {}; // drawn once per seed: every activation and every init gets the same random numbers
 
   function numbers(seed) {
     drawn[seed] ??= {
@@ -29,7 +29,7 @@ relume.depth = (() => {
 
   const meanSquare = (array) => array.reduce((sum, v) => sum + v * v, 0) / array.length;
 
-  // z = h Wᵀ for `h` of (EXAMPLES, WIDTH) and the weights of one layer, or h W if `back`.
+  // z = h Wᵀ for `h` of shape (EXAMPLES, WIDTH) and the weights of one layer; h W if `back`.
   function through(h, weights, layer, scale, back) {
     const z = new Float64Array(EXAMPLES * WIDTH);
     const start = layer * WIDTH * WIDTH;

@@ -1,5 +1,5 @@
 "use strict";
-// Helpers of the page's scripts to write to it.
+// Helpers with which the page's scripts write to it.
 relume.dom = (() => {
   const $ = (selector, within = document) => within.querySelector(selector);
   const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -23,7 +23,7 @@ relume.dom = (() => {
     relume.tables.refresh(table);
   }
 
-  // The number next to a slider, and the same for screen readers.
+  // Shows the number next to a slider, and tells it to screen readers.
   function tell(input, value) {
     const text = typeof value === "number" ? relume.numeric.written(value) : value;
     const output = $(`output[for="${input.id}"]`);

@@ -9,7 +9,7 @@ relume.family = (() => {
   const slope = (name, x, p, s) =>
     s === undefined ? relume.functions[name].slope(x, p) : relume.functions[name].drawnSlope(x, p, s);
 
-  // Where a unit begins to fire; −∞ if always.
+  // The pre-activation above which a unit fires; −∞ if it always fires.
   function threshold(name, p) {
     const by = known(name).firesAbove;
     const word = known(name).parameters.find((parameter) => parameter.choices);

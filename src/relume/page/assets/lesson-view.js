@@ -1,6 +1,6 @@
 "use strict";
 // Draws the lesson: the plane with each unit's line and the decision boundary, one unit's examples on f(x), and both
-// networks over time. Colors are those of the theme with a light shade to fall back on: the drawings are also stills.
+// networks over time. Colors are those of the theme, with a light fallback, because the drawings are also saved as stills.
 relume.lessonView = (() => {
   const { DATA, WIDTH } = relume.network;
   const { family } = relume;
@@ -28,7 +28,7 @@ relume.lessonView = (() => {
   // ---- the plane -----------------------------------------------------------------------------------------------
 
   // Closed lines around the points where `f` is positive, by marching squares; outside the view `f` counts as negative.
-  // A crossing on the way out of the positive part, clockwise around a cell, leads to the next on the way in.
+  // Clockwise around a cell, each crossing out of the positive part connects to the next crossing into it.
   function contour(f, cells = 44) {
     const at = (i) => -VIEW + (2 * VIEW * i) / cells;
     const side = cells + 3;
@@ -115,7 +115,7 @@ relume.lessonView = (() => {
 
   // ---- one unit ------------------------------------------------------------------------------------------------
 
-  const Z = [-4, 3]; // pre-activations; beyond, an example is drawn at the edge
+  const Z = [-4, 3]; // range of pre-activations drawn; an example outside it is drawn at the edge
   const F = [-1, 3];
   const UNIT_HIGH = 190;
 
@@ -142,11 +142,11 @@ relume.lessonView = (() => {
   const [LOSS_HIGH, ROW, LABEL] = [92, 6, 22];
   const TIME_HIGH = 22 + LOSS_HIGH + 2 * (LABEL + WIDTH * ROW) + 6;
   const DECADES = [-3, 1];
-  const MARGIN = 46; // left of the first step
+  const MARGIN = 46; // pixels to the left of the first step
 
   const span = (session) => Math.max(relume.data.end, session.history.length - 1);
 
-  // A row's stretches of one state, as [state, first step, step after the last].
+  // Runs of equal state in a row, as [state, first step, step after the last].
   function stretches(history, side, u) {
     const found = [];
     history.forEach((both, step) => {
@@ -208,12 +208,12 @@ relume.lessonView = (() => {
     );
   }
 
-  // At the width of its place, so that letters keep their size.
+  // Drawn at the width of its container, so that letters keep their size.
   function draw(session, chosen, places) {
     for (const [name, at] of Object.entries(places)) at.innerHTML = svg(name, session, chosen, Math.max(120, Math.round(at.clientWidth)));
   }
 
-  // The step at a place of the drawing over time, given in points from its left.
+  // The step at a distance, in points, from the left edge of the drawing over time.
   const stepAt = (session, x, wide) => Math.round(Math.max(0, Math.min(1, (x - MARGIN) / (wide - MARGIN - 8))) * span(session));
 
   return { draw, svg, nearest, stepAt, span, STATES, VIEWS: Object.keys(VIEWS) };

@@ -11,7 +11,7 @@ relume.lesson = (() => {
   const SPEED = 60; // steps per second, outside the guided steps
   const SIDES = ["left", "right"];
 
-  let state = null; // the page's
+  let state = null; // the page's state
   let remember = null;
   let session = null;
   let playing = null; // { to, speed } while it plays
@@ -73,7 +73,7 @@ relume.lesson = (() => {
     });
   }
 
-  // Announced, and put in the table, when it rests: not at every step.
+  // Announces the result and fills the table when the lesson pauses, not at every step.
   function settle() {
     const both = SIDES.map((side, i) => `${side}, ${dead(i)} of ${WIDTH} units dead, ${session.networks[i].correct} of ${EXAMPLES} correct, loss ${figures(session.networks[i].loss, 3)}`);
     const sentence = state.guide ? chapter(state.guide).parentElement.querySelector("p").textContent : "";
@@ -122,7 +122,7 @@ relume.lesson = (() => {
     draw();
   }
 
-  // A guided step: the story from where it begins to its end, at once if the reader prefers reduced motion.
+  // Plays a guided step from its first step to its last; jumps there if the reader prefers reduced motion.
   function guide(number, moving = !still.matches) {
     const { from, to, speed } = chapter(number).dataset;
     playing = null;
@@ -135,7 +135,7 @@ relume.lesson = (() => {
     else show();
   }
 
-  // The reader acts without the guide, which falls silent.
+  // The reader has left the guided tour: hide its text.
   function alone(does) {
     playing = null;
     state.guide = 0;
@@ -176,7 +176,7 @@ relume.lesson = (() => {
         return show();
       }
       const { to, speed } = chapter(state.guide)?.dataset ?? {};
-      if (session.step < to) return play(Number(to), Number(speed)); // the rest of a guided step
+      if (session.step < to) return play(Number(to), Number(speed)); // continue a guided step
       state.guide = 0;
       return play(LONGEST, SPEED);
     });

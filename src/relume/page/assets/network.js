@@ -1,15 +1,15 @@
 "use strict";
 // A network 2 → 8 → 1 that learns to tell dots from rings, by clipped gradient descent on all examples, in float64.
-// No drawing.
+// It draws nothing.
 relume.network = (() => {
   const WIDTH = 8;
   const EXAMPLES = 80;
-  // Largest norm of the gradient, clipped as by PyTorch's clip_grad_norm_.
+  // Largest norm of the gradient; it is clipped as PyTorch's clip_grad_norm_ does.
   const CLIP = 10;
   const { family } = relume;
   const { Random } = relume.numeric;
 
-  // Dots (target 1) fill a disc as sunflower seeds do; rings (target −1) surround it.
+  // Dots (target 1) fill a disc in a sunflower pattern; rings (target −1) surround it.
   function examples() {
     const half = EXAMPLES / 2;
     const random = new Random(7);
@@ -26,7 +26,7 @@ relume.network = (() => {
   const DATA = examples();
 
   class Network {
-    // `shift` is added to the biases of the units: far below 0, units are born dead.
+    // `shift` is added to the biases of the units; if it is far below 0, units are born dead.
     constructor({ activation, parameters, lr, seed = 1, shift = 0 }) {
       this.lr = lr;
       this.slopes = new Random(seed + 1); // RReLU's
@@ -40,7 +40,7 @@ relume.network = (() => {
       this.look();
     }
 
-    // Takes another activation: weights stay, a learned slope begins at its start.
+    // Changes the activation: weights stay, a learned slope starts at its initial value.
     use(name, parameters = family.defaults(name)) {
       this.activation = name;
       this.learned = family.known(name).parameters.find((p) => p.learnable)?.name;
@@ -72,7 +72,7 @@ relume.network = (() => {
       return sum;
     }
 
-    // Runs the examples through: z and h have an entry for each example and unit, s if slopes are drawn (in training).
+    // Forward pass: z and h have an entry for each example and unit, and so has s if slopes are drawn (in training).
     forward(training) {
       const { activation, parameters: p } = this;
       const [z, h] = [new Float64Array(EXAMPLES * WIDTH), new Float64Array(EXAMPLES * WIDTH)];
@@ -92,7 +92,7 @@ relume.network = (() => {
       return { z, h, s, error, loss };
     }
 
-    // The gradient of the mean square error by all that is learned.
+    // The gradient of the mean square error with respect to all parameters.
     backward({ z, h, s, error }) {
       const p = this.parameters;
       const by = relume.functions[this.activation].byParameter;
@@ -128,8 +128,8 @@ relume.network = (() => {
       return passed.loss;
     }
 
-    // What the examples show now: the loss, and of each unit its pre-activations, on how many examples it fires and
-    // how steep it is at most.
+    // The current state: the loss, and for each unit its pre-activations, the number of examples on which it fires and
+    // its largest slope.
     look() {
       const passed = this.forward(false);
       this.loss = passed.loss;
@@ -150,8 +150,8 @@ relume.network = (() => {
       return Array.from(bias, (b, u) => Math.hypot(weight[2 * u], weight[2 * u + 1], b));
     }
 
-    // dead: silent on all examples, and the slope is 0; stuck: the slope is 0 though it fires; silent: silent on all, but
-    // it still learns; linear: fires on all.
+    // dead: does not fire on any example, and its slope is 0; stuck: fires, but its slope is 0; silent: does not fire, but
+    // still learns; linear: fires on all examples.
     state(fires, steepest, outputs) {
       if (!outputs.every(Number.isFinite)) return "broken";
       const hopeless = steepest === 0 || (family.known(this.activation).dies && steepest < relume.data.flatSlope);

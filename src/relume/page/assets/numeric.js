@@ -1,5 +1,5 @@
 "use strict";
-// Math that the definitions, the depth view and the network need, and JavaScript lacks.
+// Math that JavaScript lacks and the definitions, the depth view and the network need.
 relume.numeric = (() => {
   // erf by its series of positive terms, 2x/√π · e^(−x²) · Σ (2x²)ⁿ / (1·3·5·…·(2n+1)): no digit cancels.
   // Abramowitz & Stegun 1964, 7.1.6.

@@ -4,15 +4,15 @@ relume.page = (() => {
   const { family, curves, depth, charts, lesson } = relume;
   const { written } = relume.numeric;
   const { $, $$, fill, tell } = relume.dom;
-  const TABLED = 10; // every tenth sample of a curve is in its table
+  const TABLED = 10; // a curve's table has every tenth sample
   const EDGES = [1e-12, 1e12]; // of the depth view's figures
 
   let state = relume.state.parse(location.hash);
-  const waiting = {}; // timers, by what they will do
+  const waiting = {}; // timers, by task
 
   // ---- the address ---------------------------------------------------------------------------------------------
 
-  // Browsers refuse an address that changes too often: at most each PAUSE ms, and at the end.
+  // Browsers refuse an address that changes too often, so it changes once per PAUSE ms at most, and at the end.
   const PAUSE = 200;
   let lastWritten = -Infinity;
 
@@ -34,7 +34,7 @@ relume.page = (() => {
 
   const titles = () => state.show.map((name) => family.known(name).title);
 
-  // In the charts' drawing order: lines with few gaps below those with many, so that none hides another.
+  // The order in which charts draw: lines with few gaps first, those with many on top, so that none hides another.
   const drawn = () => [...state.show].sort((a, b) => relume.family.known(a).layer - relume.family.known(b).layer);
 
   function drawCurves() {
@@ -62,7 +62,7 @@ relume.page = (() => {
     fill($("#reading"), null, rows);
   }
 
-  // The x under the pointer is read off while it hovers, and kept when it presses or drags.
+  // Hovering reads off the x under the pointer; pressing or dragging keeps it.
   function read(event, place) {
     const view = charts.views[place.closest("figure").id];
     if (!view) return;
@@ -252,7 +252,7 @@ relume.page = (() => {
     drawAll();
   }
 
-  // A link leads to the section of its first setting.
+  // A link opens the section of its first setting.
   function asked() {
     const [first] = location.hash.slice(1).split(/[=.]/);
     if (["init", "scale", "seed"].includes(first)) return $("#deep");

@@ -1,13 +1,13 @@
 "use strict";
 // Two networks with the same start, the reader's actions by step, and the results. The same start and the
-// same deeds give the same numbers: so a link can hold them. A deed is written "120.lr.0.2", "300.revive" or
-// "150.act.elu~1": the learning rate is that of both networks, the other two concern the left one.
+// same actions give the same numbers, so a link can hold them. An action is written "120.lr.0.2", "300.revive" or
+// "150.act.elu~1": the learning rate applies to both networks, the other two to the left one.
 relume.session = (() => {
   const { Network } = relume.network;
   const { family } = relume;
   const LONGEST = 5000; // steps
 
-  // A start, and what happens at which step. With this seed and burst, units fall silent on both sides; few others do.
+  // A start, and the actions by step. With this seed and burst, units fall silent on both sides; few other seeds do that.
   const START = { lr: 0.2, seed: 50454, shift: 0 };
   const BURST = ["120.lr.0.8", "130.lr.0.2"];
   const PRESETS = {
@@ -22,7 +22,7 @@ relume.session = (() => {
     return [name, ...family.known(name).parameters.map((p) => parameters[p.name])].join("~");
   }
 
-  // "elu~2" as ["elu", { alpha: 2 }]; what cannot be read is left at its default.
+  // "elu~2" as ["elu", { alpha: 2 }]; a part that cannot be read keeps its default.
   function activationRead(text) {
     const [name, ...values] = text.split("~");
     if (!family.names().includes(name)) return null;
@@ -35,7 +35,7 @@ relume.session = (() => {
     return [name, parameters];
   }
 
-  // The text that all the same settings have; null if it names no activation.
+  // The canonical text of the settings; null if it does not name an activation.
   const tidy = (text) => activationRead(text) && written(...activationRead(text));
 
   function read(text) {
@@ -68,13 +68,13 @@ relume.session = (() => {
       return this.step >= LONGEST || (this.broken && this.step === this.history.length - 1);
     }
 
-    // The activation of a side at this step, as it was asked for: without what it has learned since.
+    // The activation of a side at this step, as the reader set it, without learned changes.
     chosen(side) {
       const swaps = this.deeds.map(read).filter(({ step, what }) => side === 0 && what === "act" && step <= this.step);
       return tidy(swaps.at(-1)?.value ?? this.sides[side]);
     }
 
-    // Does now what the reader asks for, and keeps it for the link. What was to come after this step is dropped.
+    // Performs the reader's action now and keeps it for the link. Later actions are dropped.
     act(what, value = "") {
       const deed = `${this.step}.${what}${value === "" ? "" : `.${value}`}`;
       if (!read(deed)) return;
@@ -113,7 +113,7 @@ relume.session = (() => {
       this.networks.forEach((network, side) => network.load(this.history[this.step][side].kept));
     }
 
-    // Back or on to a step.
+    // Moves back or forward to a step.
     go(to) {
       if (to < this.history.length) {
         this.step = Math.max(0, to);

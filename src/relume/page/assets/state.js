@@ -10,7 +10,7 @@ relume.state = (() => {
       show: [...relume.data.chosen],
       parameters: Object.fromEntries(family.names().map((name) => [name, family.defaults(name)])),
       ...FIXED,
-      guide: 1, // the guided step, 1 to 5, or 0 without the guide; then the next five count
+      guide: 1, // the guided step, 1 to 5, or 0 without the guide; in that case the next five apply
       net: "healthy",
       at: 0,
       deeds: [],
@@ -32,7 +32,7 @@ relume.state = (() => {
     return readNumber(text, [p.low, p.high], state.parameters[name][p.name]);
   }
 
-  // What cannot be read is left at its default: an old or mistyped link still opens.
+  // A part that cannot be read keeps its default, so an old or mistyped link still opens.
   function parse(hash) {
     const state = fresh();
     const told = new URLSearchParams(hash.replace(/^#/, ""));

@@ -11,6 +11,7 @@ from functools import partial
 from math import isfinite
 from typing import Any, Protocol
 
+import numpy as np
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.markdown import Markdown
@@ -113,7 +114,7 @@ def overview(width: int) -> RenderableType:
 
 def family(width: int) -> RenderableType:
     """Compare all activations in full, for a terminal of ``width`` columns."""
-    facts = ("Formula", "Range", "Can units die?", "Learns")
+    facts = ("Formula", "Range", "Can units die?", "Learns", "Backward needs")
     judgement = ("Advantages", "Disadvantages", "When to use")
     if width >= ONE_TABLE:
         return Group(_comparison(facts + judgement, ""), _relatives())
@@ -129,7 +130,7 @@ def _comparison(columns: tuple[str, ...], title: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", leading=1)
     table.add_column("Activation", style="bold", no_wrap=True)
     for column in columns:
-        table.add_column(column, ratio=None if column == "Learns" else _SHARES[column], overflow="fold")
+        table.add_column(column, ratio=_SHARES.get(column), overflow="fold")
     for activation in ACTIVATIONS.values():
         cells = _cells(activation)
         table.add_row(activation.title, *(Text(cells[c]) for c in columns))
@@ -152,10 +153,24 @@ def _cells(a: Activation) -> dict[str, str]:
         "Range": a.range,
         "Can units die?": a.can_die,
         "Learns": "yes" if a.learnable else "no",
+        "Backward needs": backward_needs(a),
         "Advantages": a.advantages,
         "Disadvantages": a.disadvantages,
         "When to use": a.when_to_use,
     }
+
+
+def backward_needs(a: Activation) -> str:
+    """What tells the slope: the output, which the next layer keeps anyway, or the input. By the definition's numbers.
+
+    The output does if it never falls, and the slope is the same wherever the output is. With its default parameters.
+    """
+    if a.random or not a.elementwise:
+        return "drawn slopes" if a.random else ""
+    x, settled = np.linspace(-12.0, 12.0, 4801), a.defaults()
+    rises, slope = np.diff(a.value(x, NUMPY, **settled)), a.slope(x, NUMPY, **settled)
+    tells = (rises >= 0).all() and not np.diff(slope)[rises == 0].any()
+    return "output" if tells and not a.learnable else "input"
 
 
 def family_dict() -> dict[str, Any]:
@@ -182,6 +197,7 @@ def _activation_dict(a: Activation) -> dict[str, Any]:
         "elementwise": a.elementwise,
         "learnable": a.learnable,
         "random": a.random,
+        "backward_needs": backward_needs(a),
         "can_die": a.can_die,
         "dies": a.dies(**settled),
         "saturates": a.saturates,

@@ -13,7 +13,7 @@ import numpy as np
 from relume import activations
 from relume.activations import NUMPY, Activation, Parameter
 from relume.errors import ParameterError, RelumeError
-from relume.theme import COLOURS, DASHES, altair
+from relume.theme import COLORS, DASHES, altair
 
 ENDINGS = (".svg", ".png", ".pdf")
 
@@ -240,10 +240,10 @@ def _scales(alt: Any, labels: list[str], width: int) -> dict[str, Any]:
         offset=6,
         columnPadding=20,
     )
-    colours = [COLOURS[i % len(COLOURS)] for i in range(len(labels))]
+    colors = [COLORS[i % len(COLORS)] for i in range(len(labels))]
     dashes = [list(DASHES[i % len(DASHES)]) for i in range(len(labels))]
     return {
-        "color": alt.Color("curve:N", scale=alt.Scale(domain=labels, range=colours), legend=legend),
+        "color": alt.Color("curve:N", scale=alt.Scale(domain=labels, range=colors), legend=legend),
         "strokeDash": alt.StrokeDash("curve:N", scale=alt.Scale(domain=labels, range=dashes), legend=legend),
     }
 

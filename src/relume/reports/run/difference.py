@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from relume.artifacts.difference import Difference, Shift, Side
+from relume.artifacts.numbers import percent
 from relume.artifacts.recording import Site
 from relume.reports.run import wording
 from relume.reports.run.markdown import cell, code, plain
@@ -61,7 +62,7 @@ def to_markdown(difference: Difference, names: tuple[str, str]) -> str:
         before, after = difference.before, difference.after
         parts.append(
             f"{before.dead:,} → {after.dead:,} of {after.units:,} units are dead "
-            f"({wording.percent(before.share)} → {wording.percent(after.share)})."
+            f"({percent(before.share)} → {percent(after.share)})."
         )
         changed = [shift for shift in difference.shifts if shift.dead[0] != shift.dead[1] or shift.died or shift.lived]
         if changed:
@@ -105,13 +106,13 @@ def _sides(difference: Difference, names: tuple[str, str]) -> Table:
 
 
 def _numbers(side: Side) -> list[str]:
-    overhead = wording.NONE if side.overhead is None else f"{side.overhead:.1%}"
+    overhead = wording.NONE if side.overhead is None else percent(side.overhead)
     dead = f"{side.dead:,} of {side.units:,}"
-    return [f"{side.sites:,}", dead, f"{side.share:.1%}", f"{side.steps:,}", f"{side.looked:,}", overhead]
+    return [f"{side.sites:,}", dead, percent(side.share), f"{side.steps:,}", f"{side.looked:,}", overhead]
 
 
 def _table(shifts: Sequence[Shift], names: dict[str, str]) -> RenderableType:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     table.add_column("site", overflow="fold", min_width=8)
     table.add_column("source", overflow="fold", style="dim", min_width=12)
     for heading in ("units", "dead", "died", "lived", "fires", "shift"):
@@ -159,13 +160,13 @@ def _number(units: tuple[int, ...] | None) -> str:
 
 
 def _rate(rate: float | None) -> str:
-    return "?" if rate is None else f"{rate:.0%}"
+    return "?" if rate is None else percent(rate, 0)
 
 
 def _largest(shift: Shift) -> str:
     if shift.most_shifted is None:
         return wording.NONE
-    return f"{shift.most_shifted}: {100 * shift.largest:+.0f}%".replace("-", "−")
+    return f"{shift.most_shifted}: {'+' * (shift.largest > 0)}{percent(shift.largest, 0)}"
 
 
 def _units(shift: Shift, name: str) -> list[Text]:
@@ -182,5 +183,5 @@ def _alone(said: str, sites: Sequence[Site]) -> list[RenderableType]:
     if not sites:
         return []
     shown = ", ".join(f"{site.key} ({site.units:,} unit{'s' * (site.units != 1)})" for site in sites[:_MOST])
-    more = f", … ({len(sites)} in all)" if len(sites) > _MOST else ""
+    more = f", … ({len(sites):,} in all)" if len(sites) > _MOST else ""
     return [Text(f"{said}: ", style="dim").append(shown + more, style="not dim")]

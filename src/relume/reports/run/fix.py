@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from relume.artifacts.numbers import percent
 from relume.artifacts.tried import Fixed, Tried
-from relume.reports.run.wording import percent
 
 _STYLES = {"cured": "bold green", "fewer": "yellow"}
 

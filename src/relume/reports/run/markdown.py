@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from relume.artifacts.findings import Finding, Findings, Judged
+from relume.artifacts.findings import Finding, Findings, Judged, too_few
 from relume.reports.run import cured, wording
 
 MOST_SITES = 60
@@ -32,8 +32,8 @@ def _summary(findings: Findings, rest: str) -> str:
         sentences.append("**The run is not finished, or it was cut off.**")
     if failed := wording.failed(findings):
         sentences.append(f"**{failed[0].upper()}{failed[1:]}.**")
-    if any(judged.provisional for judged in findings.sites):
-        sentences.append("Provisional where marked ~ (fewer than 300 examples).")
+    if why := too_few(findings.sites):
+        sentences.append(f"Provisional where marked ~ ({why}).")
     if findings.sites and (overhead := wording.overhead(run)):
         sentences.append(f"{overhead}.")
     sentences += [f"{plain(told)}." for told in cured.sentences(run)]

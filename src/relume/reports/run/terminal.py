@@ -9,10 +9,11 @@ from itertools import zip_longest
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from relume.artifacts.findings import Finding, Findings, Judged
+from relume.artifacts.findings import Finding, Findings, Judged, too_few
 from relume.reports.run import cured, states, wording
 from relume.reports.run.unit_bars import bar, legend, sparkline
 
@@ -23,6 +24,7 @@ MOST_ROWS = 15
 """Sites in the table, the worst; more would push the headline out of sight."""
 
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+_GLUE = "\ue000"  # Rich breaks a line at every space, the no-break space too
 _WIDTH = 100  # of text that no terminal shows: notebooks, files
 
 
@@ -56,8 +58,8 @@ def _headline(findings: Findings) -> Text:
         line.append("; the run is not finished, or it was cut off", style="yellow")
     if failed := wording.failed(findings):
         line.append(f"; {failed}", style="yellow")
-    if any(judged.provisional for judged in findings.sites):
-        line.append("; provisional where marked ~ (fewer than 300 examples)")
+    if why := too_few(findings.sites):
+        line.append(f"; provisional where marked ~ ({why})")
     return line
 
 
@@ -104,11 +106,11 @@ def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[
     parts: list[RenderableType] = []
     shown, evident = told[: wording.MOST_FINDINGS], set[str]()
     for f, after in zip_longest(shown, shown[1:]):
-        title = Text(f"{f.rule} {f.slug}", style=_STYLES[f.severity])
-        title.append(f"  {names[f.site]}", style="bold").append(f" at {wording.source(by_key[f.site])}", style="dim")
-        parts += [title, _indented(Text(f"{f.evidence[:1].upper()}{f.evidence[1:]}."))]
+        where = Text(names[f.site], style="bold")
+        where.append(f" at {wording.source(by_key[f.site])}", style="not bold dim")
+        parts += [_titled(f, where), _indented(Text(f"{f.evidence[:1].upper()}{f.evidence[1:]}."))]
         if f.units:
-            parts.append(_indented(Text(f"units {wording.some(f.units)}", style="dim")))
+            parts.append(_indented(Text(f"unit{'s' * (len(f.units) > 1)} {wording.some(f.units)}", style="dim")))
         if after is None or _advised(after) != _advised(f):  # once for all sites
             parts += [_advice(f, evident), Text()]
     if len(told) > wording.MOST_FINDINGS:
@@ -117,14 +119,33 @@ def _findings(findings: Sequence[Finding], sites: Sequence[Judged], names: dict[
     noted = wording.noted(findings)
     for f, others in noted:
         more = f" (and {others} more site{'s' * (others > 1)}; --json has all)" if others else ""
-        title = Text(f"{f.rule} {f.slug}", style=_STYLES["info"]).append(f"  {names[f.site]}", style="not bold")
         said = f" at {wording.source(by_key[f.site])}: {f.evidence}{more}."
-        parts.append(title.append(said, style="dim"))
+        parts.append(_titled(f, Text(names[f.site]).append(said, style="dim")))
     return [*parts, Text()] if noted else parts
 
 
+@dataclass(frozen=True)
+class _Unbroken:
+    """A text in which no line ends between a number and its %."""
+
+    text: Text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        held = self.text.copy()
+        held.plain = held.plain.replace(" %", f"{_GLUE}%")
+        for text, style, control in console.render(held, options):
+            yield Segment(text.replace(_GLUE, " "), style, control)
+
+
+def _titled(f: Finding, where: Text) -> Table:
+    """The rule, and where it found something in a column of its own."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_row(Text(f"{f.rule} {f.slug}", style=_STYLES[f.severity], no_wrap=True), _Unbroken(where))
+    return grid
+
+
 def _indented(text: Text) -> Padding:
-    return Padding(text, (0, 0, 0, 4))
+    return Padding(_Unbroken(text), (0, 0, 0, 4))
 
 
 def _advised(f: Finding) -> tuple[str, ...]:
@@ -169,7 +190,7 @@ def _foot(findings: Findings) -> list[RenderableType]:
         parts.append(Text("Not observed:", style="dim"))
         rows = findings.not_observed
         shown = rows[: wording.MOST_FINDINGS]
-        parts += [Text(f"  {what} at {where}: {why}.", style="dim") for what, where, why in shown]
+        parts += [Padding(Text(f"{what} at {where}: {why}.", style="dim"), (0, 0, 0, 2)) for what, where, why in shown]
         if len(rows) > wording.MOST_FINDINGS:
             parts.append(Text(f"  … and {len(rows) - wording.MOST_FINDINGS} more; --json has all.", style="dim"))
     return parts

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from relume.artifacts.numbers import percent
 from relume.artifacts.verdict import CheckResult, DeadUnits, Failure
 from relume.reports.run import wording
 
@@ -47,9 +48,9 @@ def _told(verdict: CheckResult) -> list[str]:
     told += [f"no {rule}" for rule in verdict.rules if not any(f.check == rule for f in errors)]
     if not verdict.judged:
         return ["nothing was judged", *told]
-    share = [f"{100 * verdict.share:.3g} %"] if verdict.dead else []
+    share = [percent(verdict.share)] if verdict.dead else []
     if verdict.max_dead is not None:
-        share.append(f"limit {100 * verdict.max_dead:.3g} %{' per site' * verdict.per_site}")
+        share.append(f"limit {percent(verdict.max_dead)}{' per site' * verdict.per_site}")
     shown = f" ({', '.join(share)})" if share else ""
     return [f"{verdict.dead:,} of {verdict.judged:,} units dead{shown}", *told]
 
@@ -75,7 +76,7 @@ def _places(found: tuple[DeadUnits, ...]) -> RenderableType:
     names = wording.names([place.site for place in found])
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for place in found[:_MOST]:
-        share = f"{place.dead:,} of {place.site.units:,} units, {100 * place.share:.3g}%"
+        share = f"{place.dead:,} of {place.site.units:,} units, {percent(place.share)}"
         table.add_row(
             Text(f"  {names[place.site.key]}"), Text(wording.short_source(place.site), style="dim"), Text(share)
         )

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from relume.artifacts.findings import Finding, Findings, Judged
+from relume.artifacts.numbers import percent
 from relume.artifacts.recording import Site
 
 NONE = "·"
@@ -104,11 +105,6 @@ MARGIN = 0.005
 """The stated share may exceed the budget by this much without a comment: measured times scatter as much."""
 
 
-def percent(share: float) -> str:
-    """``4.8 %``, ``18.8 %``, ``2 %``: a share with one digit after the point if it has one."""
-    return f"{100 * share:.1f}".removesuffix(".0") + " %"
-
-
 def audited(findings: Findings) -> bool:
     """Whether a checkpoint was judged, and no run."""
     return "audited" in findings.run
@@ -181,7 +177,7 @@ def _count(number: int, provisional: bool) -> str:
 
 
 def _fires(judged: Judged) -> str:
-    return "" if judged.fires is None else f"{judged.fires:.0%}"
+    return "" if judged.fires is None else percent(judged.fires, 0)
 
 
 def told(findings: Sequence[Finding]) -> list[Finding]:
@@ -218,7 +214,7 @@ def noted(findings: Sequence[Finding]) -> list[tuple[Finding, int]]:
 def some(units: Sequence[int], most: int = 16) -> str:
     """The first units by their numbers, and how many there are."""
     shown = ", ".join(str(unit) for unit in units[:most])
-    return shown if len(units) <= most else f"{shown}, … ({len(units)} in all)"
+    return shown if len(units) <= most else f"{shown}, … ({len(units):,} in all)"
 
 
 def names(sites: Sequence[Site]) -> dict[str, str]:

@@ -13,10 +13,10 @@ _ESCAPED = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
-    "[": "{[}", "]": "{]}",  # behind \\\\ a bracket would be its argument
+    "[": "{[}", "]": "{]}",  # after \\\\ a bracket would be its argument
     "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "α": r"$\alpha$", "…": r"\ldots{}", "→": r"$\to$",
 }  # fmt: skip
-_LATIN = 0x250  # the first letter behind Latin
+_LATIN = 0x250  # the first letter after Latin
 _HEAD = r"% \usepackage[T1]{fontenc} \usepackage{booktabs}"
 
 
@@ -30,10 +30,11 @@ def escaped(text: str) -> str:
     r"""Text in which LaTeX sees no command, and no letter that its usual fonts lack.
 
     Example:
-        >>> escaped("50% of my_net & {x}")
-        '50\\% of my\\_net \\& \\{x\\}'
+        >>> escaped("50 % of my_net & {x}")
+        '50\\,\\% of my\\_net \\& \\{x\\}'
     """
-    return "".join(_ESCAPED.get(letter, letter if ord(letter) < _LATIN else "?") for letter in text)
+    written = "".join(_ESCAPED.get(letter, letter if ord(letter) < _LATIN else "?") for letter in text)
+    return written.replace(r" \%", r"\,\%")
 
 
 def _study(findings: StudyFindings, place: int) -> list[str]:

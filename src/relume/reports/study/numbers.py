@@ -28,7 +28,7 @@ def number(value: float, spread: float = math.nan) -> str:
     if not (math.isfinite(spread) and spread > 0):
         return f"{value:.4g}".replace("-", "−")
     digits = min(max(0, 1 - math.floor(math.log10(spread))), 12)
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float, spread: float = math.nan) -> str:

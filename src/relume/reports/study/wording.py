@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from relume.activations import ACTIVATIONS
+from relume.artifacts.numbers import percent
 from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import BASELINE, Verdict
 from relume.reports.study.numbers import LONGEST as LONGEST
@@ -316,7 +317,7 @@ def _added(value: float | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    return NONE if value is None else f"{value:.1%}"
+    return NONE if value is None else percent(value)
 
 
 # ---- the notes -----------------------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 "use strict";
-// Makes the charts of a page live: each picture is replaced by Vega's drawing of the specification beside it.
+// Makes the charts of a page live: each picture is replaced by Vega's drawing of the specification next to it.
 relume.charts = (() => {
+  const PAPER = 680; // A4 without margins, in CSS pixels
   const views = {};
 
-  const rows = {}; // what scripts gave, by chart and data set: also before the chart is live
+  const rows = {}; // rows that scripts have set, by chart and data set, even before the chart is live
 
   function prepared(id, told) {
     const spec = { ...JSON.parse(told), width: "container" };
@@ -14,7 +15,7 @@ relume.charts = (() => {
     return spec;
   }
 
-  // The picture stays where anything fails: it is the same chart.
+  // If anything fails, the picture stays: it shows the same chart.
   async function mount(figure) {
     const { id } = figure;
     const told = figure.querySelector("script.spec");
@@ -22,7 +23,7 @@ relume.charts = (() => {
     if (!told || views[id]) return;
     const fresh = document.createElement("div");
     fresh.className = "live";
-    fresh.setAttribute("aria-hidden", "true"); // the description of the place and the table are what is read out
+    fresh.setAttribute("aria-hidden", "true"); // screen readers read the container's description and the table
     const picture = [...place.children];
     place.append(fresh);
     const before = { ...rows[id] };
@@ -38,6 +39,12 @@ relume.charts = (() => {
     rows[id] = { ...rows[id], [name]: given };
     if (views[id]) await views[id].data(name, given).runAsync();
   }
+
+  // A sheet is narrower than most screens: there a chart is drawn for its width, so that letters keep their size.
+  addEventListener("beforeprint", () => {
+    for (const view of Object.values(views)) view.width(Math.min(view.width(), PAPER)).run();
+  });
+  addEventListener("afterprint", () => dispatchEvent(new Event("resize")));
 
   const mountAll = () => Promise.all([...document.querySelectorAll("figure.chart")].map(mount));
 

@@ -39,7 +39,7 @@ relume.tables = (() => {
     });
   }
 
-  // After a script gave the table other rows or headings: they sort too, and rows stay in the order that was asked for.
+  // Call this after a script has changed the rows or headings: they sort too, and the rows keep the chosen order.
   function refresh(table) {
     if (!table.classList.contains("sortable")) return;
     make(table);

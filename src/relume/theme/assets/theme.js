@@ -1,5 +1,5 @@
 "use strict";
-// The theme: the reader's choice if there is one, else that of the system. Runs in the head, before anything is drawn.
+// The theme: the reader's choice if there is one, else that of the system. Runs in the head, before the page is drawn.
 globalThis.relume ??= {};
 
 relume.theme = (() => {
@@ -20,7 +20,7 @@ relume.theme = (() => {
     try {
       localStorage.setItem(KEY, name);
     } catch {
-      // nothing to be done, and nothing lost but the memory
+      // nothing to do: only the choice is not remembered
     }
   }
 

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from relume.artifacts.change import Change, Check, Edit
 from relume.artifacts.findings import Findings
+from relume.artifacts.numbers import percent
 from relume.errors import CureError
 from relume.torch.surgery.channels import Reader, groups_of, is_depthwise
 from relume.torch.surgery.gates import Gate, dead_units, gates
@@ -270,8 +271,8 @@ def _prove(model: nn.Module, smaller: nn.Module, batch: Batch, before: Any) -> t
         Check("outputs stay", moved <= TOLERANCE, f"moved by {moved:.1e} of the largest one"),
         Check("top-1 is the same", same, f"on {batch}"),
         Check("torch.export traces it", True, "yes"),
-        Check("parameters", sizes[1] < sizes[0], f"{sizes[0]:,} → {sizes[1]:,} ({sizes[1] / sizes[0] - 1:+.1%})"),
-        Check("FLOPs", work[1] <= work[0], f"{work[0]:,} → {work[1]:,} ({work[1] / max(work[0], 1) - 1:+.1%})"),
+        Check("parameters", sizes[1] < sizes[0], f"{sizes[0]:,} → {sizes[1]:,} ({percent(sizes[1] / sizes[0] - 1)})"),
+        Check("FLOPs", work[1] <= work[0], f"{work[0]:,} → {work[1]:,} ({percent(work[1] / max(work[0], 1) - 1)})"),
         Check("latency", True, f"{clocks[0] * 1e3:.2f} → {clocks[1] * 1e3:.2f} ms, median of {TIMED}"),
     )
     if not all(check.holds for check in checks):

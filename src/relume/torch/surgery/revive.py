@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from relume.artifacts.change import Change, Check, Edit
 from relume.artifacts.findings import Findings
+from relume.artifacts.numbers import percent
 from relume.errors import CureError
 from relume.torch.surgery.channels import Reader
 from relume.torch.surgery.gates import Gate, dead_units, gates, unit_axis
@@ -289,7 +290,7 @@ class Revival:
         rates = sorted(shares.fires.values())
         proof = (
             Check("outputs stay" if self._exact else "outputs", True, f"moved by {moved[0]:.1e} ({moved[1]:.1f} ulp)"),
-            Check("units fire", True, f"on {100 * rates[0]:.0f} % to {100 * rates[-1]:.0f} % of the samples"),
+            Check("units fire", True, f"on {percent(rates[0], 0)} to {percent(rates[-1], 0)} of the samples"),
             Check("a gradient reaches them", True, f"at all {len(rates)} units"),
             *([Check("optimizer state reset", True, "at their weights")] if self._optimizer is not None else []),
         )

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -85,7 +85,8 @@ class Tracing:
 def _is_within(tx: Any) -> bool:
     """Whether the call being traced is inside another one: traced with it, or running while this is traced."""
     own = tx.f_code
-    traced, frame = getattr(tx, "parent", None), sys._getframe().f_back
+    traced = getattr(tx, "parent", None)
+    frame: FrameType | None = sys._getframe()
     while traced is not None:
         if traced.f_code is own:
             return True

@@ -16,6 +16,8 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
 from relume.framework import Listener, Look, Phase, Plan, Seen, now_ns
+from relume.tapped import takers
+from relume.torch.watching.calls.tapped import Tapped
 from relume.torch.watching.schedule import taps
 from relume.torch.watching.schedule.clocks import KINDS, Clocks, OptimizerClock, living_optimizers
 from relume.torch.watching.schedule.looking import Looking, State, compiles
@@ -35,6 +37,7 @@ class TorchProbe:
         self._clocks = Clocks(listener.new_clock)
         self.countdowns = self._clocks.by_optimizer
         self.sites = Sites(listener, self._clocks, phase, whole=thorough)
+        self._tapped = Tapped(self.sites)
         self._looking = Looking(self, thorough)
         self._thorough = thorough
         self._owner: OptimizerClock | None = None  # whose row the look under way is
@@ -57,6 +60,8 @@ class TorchProbe:
         self._looking.take_thread()
         self._running = True
         taps.subscribe(self)
+        if self.tapped not in takers:
+            takers.append(self.tapped)
         self._attend()
         if model is None:
             return
@@ -73,6 +78,8 @@ class TorchProbe:
         """Leave nothing behind: no tap, no hook, no mode."""
         self._running, self._attention = False, (False, False)
         taps.unsubscribe(self)
+        if self.tapped in takers:
+            takers.remove(self.tapped)
         for clock in self._clocks:
             self._tell(clock)
             clock.begin(Plan(Look.WIDE, 1))
@@ -280,6 +287,11 @@ class TorchProbe:
     def visited_again(self) -> None:
         """A further forward begins of a look that has cost more."""
         self._looking.visited_again()
+
+    def tapped(self, name: str, values: Any, indices: Any, units: Any) -> None:
+        """The script has called ``relume.tap``."""
+        if self._looking.state is not State.OFF and self._concerns():
+            self._guarded(self._tapped.take, name, values, indices, units, sys._getframe(2))
 
     # ---- counts -----------------------------------------------------------------------------------------------
 

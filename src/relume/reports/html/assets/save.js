@@ -1,5 +1,5 @@
 "use strict";
-// The data of a study as a file, made here: nothing is asked of anybody.
+// Saves the data of a study as a file. The browser makes it; no server is asked.
 document.getElementById("save")?.addEventListener("click", async () => {
   const plain = document.getElementById("data");
   const text = plain ? JSON.stringify(JSON.parse(plain.textContent), null, 1) : await relume.unpacked("packed-data");

@@ -1,5 +1,5 @@
 "use strict";
-// The table of all sites: sorted by any column, searched, and a page at a time, however many there are.
+// The table of all sites: sort by any column, search, one page at a time.
 relume.sites = (() => {
   const told = document.getElementById("rows");
   const table = document.getElementById("sites");
@@ -39,7 +39,7 @@ relume.sites = (() => {
       return head;
     }
     if (column === SOURCE) return element("td", "in", value);
-    if (column === FIRES) return element("td", "number", value === null ? "" : `${Math.round(value * 100)}%`);
+    if (column === FIRES) return element("td", "number", value === null ? "" : `${Math.round(value * 100)} %`);
     const mark = column === DEAD && row[PROVISIONAL] && value ? "~" : "";
     return element("td", "number", value ? mark + value.toLocaleString("en") : "·");
   }

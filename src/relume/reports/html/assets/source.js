@@ -1,5 +1,5 @@
 "use strict";
-// n and p: to the next and the previous line of the source with a finding.
+// The keys n and p go to the next and the previous source line with a finding.
 relume.source = (() => {
   const lines = [...document.querySelectorAll(".source .found")];
   let now = -1;
@@ -15,7 +15,7 @@ relume.source = (() => {
     line.querySelector("a")?.focus({ preventScroll: true });
   }
 
-  for (const file of document.querySelectorAll(".source")) { // begin where there is something to see
+  for (const file of document.querySelectorAll(".source")) { // scroll to the first line with something to see
     const first = file.querySelector(".found") ?? file.querySelector(".marked");
     if (first) file.scrollTop = first.offsetTop - file.clientHeight / 3;
   }

@@ -3,13 +3,13 @@
 // story of how often it fired over the steps.
 relume.units = (() => {
   const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const UNKNOWN = 4095; // of drawing.py, as is MOST
+  const UNKNOWN = 4095; // as in drawing.py, like MOST
   const MOST = 4094;
 
   function percent(code) {
     const share = (100 * code) / MOST;
-    if (code && share < 0.1) return "less than 0.1%";
-    return `${share < 99.95 && code ? share.toFixed(1) : Math.round(share)}%`;
+    if (code && share < 0.1) return "less than 0.1 %";
+    return `${share < 99.95 && code ? share.toFixed(1) : Math.round(share)} %`;
   }
 
   const WIDTH = 400;
@@ -22,10 +22,10 @@ relume.units = (() => {
     return made;
   }
 
-  // A line of steps through (x, y): each y holds from the x before to its own.
+  // A line of steps through (x, y): each y holds from the previous x to its own.
   const stairs = (points) => points.map(([x, y], i) => `${i ? "V" : `M0 `}${y.toFixed(1)}H${x.toFixed(1)}`).join("");
 
-  // What is drawn and said of one unit; `story` is that of unit_story.py.
+  // The drawing and the description of one unit; `story` is that of unit_story.py.
   function storyOf(story, units) {
     const { ends, rates, steps, deaths, learning, band } = story;
     const across = (step) => (WIDTH * Math.min(step + 1, steps)) / steps;
@@ -71,7 +71,7 @@ relume.units = (() => {
         parts.push(node("path", { d: stairs(points), class: "story-rate" }));
       }
       const axes = { viewBox: `0 0 ${WIDTH} ${high}`, preserveAspectRatio: "none", class: "story", "aria-hidden": "true" };
-      return [node("svg", axes, ...parts), `${(100 * top).toFixed(0)}%`];
+      return [node("svg", axes, ...parts), `${(100 * top).toFixed(0)} %`];
     }
 
     function says(unit) {
@@ -100,7 +100,7 @@ relume.units = (() => {
         const first = Number(y) * columns + Number(x);
         states.fill(path.dataset.state, first, first + Number(length));
       }
-      path.querySelector("title").remove(); // the line beneath says more
+      path.querySelector("title").remove(); // the line below says more
     }
     const frame = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     for (const [name, value] of [["class", "frame"], ["width", 1], ["height", 1]]) frame.setAttribute(name, value);

@@ -1,5 +1,5 @@
 "use strict";
-// A browser that cannot unpack Vega keeps the pictures, which show the same.
+// A browser that cannot decompress Vega keeps the pictures, which show the same.
 (async () => {
   const script = document.createElement("script");
   script.textContent = await relume.unpacked("vega");

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from relume.artifacts.findings import Change, Findings, Judged, Timeline
+from relume.artifacts.numbers import percent
 from relume.reports.run.html.story import shown
 from relume.reports.run.states import BINS, histogram
-from relume.theme import Chart, colour, dash
+from relume.theme import Chart, color, dash
 from relume.theme.palette import token
 
 MOST_LINES = 5
@@ -201,7 +202,7 @@ def _curve(clock: Timeline) -> dict[str, Any]:
     wide = _is_wide(rows)
     y, low = (_quantity(field, "loss", wide=wide) for field in ("loss", "low"))
     alone = [row for place, row in enumerate(rows) if _is_alone(rows, place)]
-    shade = colour(0)
+    shade = color(0)
     layers: list[dict[str, Any]] = [
         {"mark": {"type": "area", "color": shade, "opacity": 0.2, "clip": True},
          "encoding": {"x": x, "y": low, "y2": {"field": "high"}, "detail": detail}},
@@ -234,14 +235,10 @@ def _is_alone(rows: Rows, place: int) -> bool:
 
 def distribution(name: str, title: str, judged: Judged) -> Chart:
     """How often the units of a site fire; ``title``: the site's name."""
-    silent, *above = histogram(judged.firing_rate)
-    bins: Rows = [{"low": i / BINS, "high": (i + 1) / BINS, "units": number} for i, number in enumerate(above)]
-    for row in bins:
-        row["rate"] = f"{row['low']:.0%} to {row['high']:.0%}"
-    never: Rows = [{"low": -0.045, "high": -0.005, "units": silent, "rate": "never"}]
-    x: dict[str, Any] = {"type": "quantitative", "title": "share of the samples", "scale": {"domain": [-0.05, 1]}}
-    x["axis"] = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1], "grid": False}
+    bins, never, x = _densities(judged.firing_rate) if judged.site.code else _shares(judged.firing_rate)
+    silent, span = never[0]["units"], "run" if judged.site.code else "latest window"
     tips: Rows = [{"field": "rate", "title": "fires"}, {"field": "units", "title": "units"}]
+    top = max(row["units"] for row in [*never, *bins])
 
     def bars(rows: Rows, shade: str) -> dict[str, Any]:
         return {
@@ -250,7 +247,7 @@ def distribution(name: str, title: str, judged: Judged) -> Chart:
             "encoding": {
                 "x": {"field": "low", **x},
                 "x2": {"field": "high"},
-                "y": _quantity("units", "units", top=max(silent, *above)),
+                "y": _quantity("units", "units", top=top),
                 "y2": {"datum": 0},
                 "tooltip": tips,
             },
@@ -259,13 +256,45 @@ def distribution(name: str, title: str, judged: Judged) -> Chart:
     return Chart(
         name=name,
         title=f"How often the units of {shown(title, 60)} fire",
-        description=f"{silent:,} of {judged.site.units:,} units never fired in the latest window.",
+        description=f"{silent:,} of {judged.site.units:,} units never fired in the {span}.",
         spec={"layer": [bars(bins, token("always-on")), bars(never, token("dead"))]},
         columns=("fires on", "units"),
         rows=[("never", silent), *((row["rate"], row["units"]) for row in bins)],
         height=220,
         width=420,
     )
+
+
+def _shares(rates: Sequence[float | None]) -> tuple[Rows, Rows, dict[str, Any]]:
+    """The bars of units that fire on shares of the samples, that of those which never fire, and the axis."""
+    silent, *above = histogram(rates)
+    bins: Rows = [{"low": i / BINS, "high": (i + 1) / BINS, "units": number} for i, number in enumerate(above)]
+    for row in bins:
+        row["rate"] = f"{percent(row['low'], 0)} to {percent(row['high'], 0)}"
+    x: dict[str, Any] = {"type": "quantitative", "title": "share of the samples", "scale": {"domain": [-0.05, 1]}}
+    x["axis"] = {
+        "labelExpr": "format(100 * datum.value, '~g') + ' %'",
+        "values": [0, 0.25, 0.5, 0.75, 1],
+        "grid": False,
+    }
+    return bins, [{"low": -0.045, "high": -0.005, "units": silent, "rate": "never"}], x
+
+
+def _densities(rates: Sequence[float | None]) -> tuple[Rows, Rows, dict[str, Any]]:
+    """The same for a sparse code: its firing densities by their log10, in quarters of a decade."""
+    known = np.array([rate for rate in rates if rate is not None], float)
+    logs = np.log10(known[known > 0])
+    lowest = min(int(np.floor(logs.min(initial=0.0))), -1)
+    edges = np.linspace(lowest, 0, -4 * lowest + 1)
+    numbers = np.histogram(logs, bins=edges)[0].tolist()
+    bins: Rows = [
+        {"low": low, "high": high, "units": number, "rate": f"{10**low:.2g} to {10**high:.2g} of the tokens"}
+        for low, high, number in zip(edges[:-1].tolist(), edges[1:].tolist(), numbers, strict=True)
+    ]
+    never = [{"low": lowest - 0.4, "high": lowest - 0.1, "units": int((known == 0).sum()), "rate": "never"}]
+    x: dict[str, Any] = {"type": "quantitative", "title": "log10 of the share of the tokens"}
+    x |= {"scale": {"domain": [lowest - 0.5, 0]}, "axis": {"values": list(range(lowest, 1)), "grid": False}}
+    return bins, never, x
 
 
 def lines(
@@ -290,7 +319,7 @@ def lines(
     scales = {
         "color": {
             "field": by, "type": "nominal", "legend": legend,
-            "scale": {"domain": list(names), "range": [colour(i) for i in range(len(names))]},
+            "scale": {"domain": list(names), "range": [color(i) for i in range(len(names))]},
         },
         "strokeDash": {
             "field": by, "type": "nominal", "legend": legend,

@@ -9,6 +9,7 @@ import numpy as np
 
 from relume.artifacts.difference import Difference, Shift
 from relume.artifacts.findings import Findings, Judged
+from relume.artifacts.numbers import percent
 from relume.reports.html.packing import PACKAGE, packed_vega
 from relume.reports.run import states, wording
 from relume.reports.run.difference import headline, why_not
@@ -58,7 +59,7 @@ def difference_page(difference: Difference, names: tuple[str, str], before: Find
     pairs = _pairs(difference, before, after)
     chart = _deaths((before, after), names)
     templates = environment(PACKAGE)
-    templates.globals |= {"present": states.present, "said": states.said, "shown": shown}
+    templates.globals |= {"percent": percent, "present": states.present, "said": states.said, "shown": shown}
     return templates.get_template("difference.html").render(
         headline=headline(difference, names[0]),
         why_not="" if difference.comparable else why_not(difference),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relume.artifacts.findings import Findings
+from relume.artifacts.numbers import percent
 from relume.errors import MissingExtra
 from relume.reports.html.packing import PACKAGE, packed_vega
 from relume.reports.run.html import contents, table
@@ -37,7 +38,7 @@ def run_page(findings: Findings, sources: Sources | None = None, next_commands: 
     report = contents.report(findings, sources or Sources())
     columns = table.columns(report)
     templates = environment(PACKAGE)
-    templates.globals |= {"present": present, "said": said, "shown": shown}
+    templates.globals |= {"percent": percent, "present": present, "said": said, "shown": shown}
     page = templates.get_template("run.html").render(
         report=report,
         columns=columns,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from relume.artifacts.findings import Finding, Findings, Judged, died
+from relume.artifacts.findings import Finding, Findings, Judged, died, too_few
 from relume.reports.run import wording
 from relume.reports.run.states import STATES
 
@@ -164,7 +164,7 @@ def _cautions(findings: Findings) -> tuple[str, ...]:
     loose = sum(judged.provisional for judged in findings.sites)
     if loose:
         many = "all" if loose == len(findings.sites) else f"{loose:,} of {len(findings.sites):,}"
-        said.append(f"Provisional (marked ~, fewer than 300 examples): {many} sites.")
+        said.append(f"Provisional (marked ~, {too_few(findings.sites)}): {many} sites.")
     assumed = sum(judged.site.axis_assumed for judged in findings.sites)
     if assumed:
         said.append(f"The unit axis is assumed at {assumed:,} sites, because the layer before them is unknown.")

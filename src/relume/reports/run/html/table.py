@@ -31,7 +31,8 @@ def columns(report: RunReport) -> list[Column]:
         if state.key == "dead" or report.totals[place]
     ]
     first = [Column(0, "no."), Column(1, "site"), Column(3, "source"), Column(4, "units")]
-    return [*first, *counted, Column(10, "fires"), Column(11, "examples")]
+    ran = any(row.examples for row in report.rows)  # of a checkpoint nothing ran
+    return [*first, *counted, *([Column(10, "fires"), Column(11, "examples")] if ran else [])]
 
 
 def data(rows: Sequence[Row], shown: Sequence[Column], room: int) -> dict[str, Any]:

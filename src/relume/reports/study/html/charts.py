@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from relume.artifacts.numbers import percent
 from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import BASELINE, Verdict
 from relume.reports.study import wording
@@ -97,6 +98,7 @@ def _difference_spec(findings: StudyFindings, told: Sequence[Verdict]) -> dict[s
         _zero("x"),
         _bar(x, y, shade, "wide_low", "wide_high", 1.5),
         _bar(x, y, shade, "low", "high", 5),
+        _seeds(x, y, _paired(findings, told), {"size": 26, "fill": token("paper"), "strokeWidth": 1.2, "opacity": 0.8}),
         {"mark": point, "encoding": {"x": x, "y": y, "tooltip": tips, **shade, "shape": _shapes()}},
     ]
     return {"data": {"values": rows}, "layer": layers}
@@ -111,7 +113,7 @@ def _difference_cells(v: Verdict, digits: float) -> tuple[Any, ...]:
 
 
 def _share(value: float) -> str:
-    return f"{value:.0%} of pairs" if math.isfinite(value) else wording.NONE
+    return f"{percent(value, 0)} of pairs" if math.isfinite(value) else wording.NONE
 
 
 def _bar(
@@ -176,23 +178,15 @@ def pairs(findings: StudyFindings, prefix: str) -> Chart | None:
     found = [(verdict, told) for verdict, told in found if told]
     if not found:
         return None
-    rows: Rows = [
-        {"name": name_of(verdict.activation), "verdict": verdict.verdict, "seed": pair.seed,
-         "difference": pair.activation - pair.baseline}
-        for verdict, told in found
-        for pair in told
-    ]  # fmt: skip
     means = [{"name": name_of(v.activation), "difference": v.difference, "verdict": v.verdict} for v, _ in found]
     x = _x("difference", f"difference in {metric(findings)}")
     y, shade = _y([name_of(verdict.activation) for verdict, _ in found]), _verdicts()
-    tips = [{"field": "name", "title": "contender"}, {"field": "seed"}, {"field": "difference", "format": ".4~g"}]
-    dots = {"type": "point", "filled": True, "size": 60, "opacity": 0.55}
     tick = {"type": "tick", "thickness": 3, "size": 22}
     spec = {
-        "data": {"values": rows},
+        "data": {"values": _paired(findings, [verdict for verdict, _ in found])},
         "layer": [
             _zero("x"),
-            {"mark": dots, "encoding": {"x": x, "y": y, "tooltip": tips, "color": shade["color"]}},
+            _seeds(x, y, None, {"filled": True, "size": 60, "opacity": 0.55}),
             {"data": {"values": means}, "mark": tick, "encoding": {"x": x, "y": y, "color": shade["color"]}},
         ],
     }
@@ -212,6 +206,27 @@ def pairs(findings: StudyFindings, prefix: str) -> Chart | None:
         height=ROW * len(found) + REST,
         width=760,
     )
+
+
+def _paired(findings: StudyFindings, told: Sequence[Verdict]) -> Rows:
+    """Each contender's difference from the baseline on each seed."""
+    return [
+        {
+            "name": name_of(verdict.activation), "verdict": verdict.verdict, "seed": pair.seed,
+            "difference": pair.activation - pair.baseline,
+        }
+        for verdict in told
+        for pair in findings.pairs(verdict.activation)
+    ]  # fmt: skip
+
+
+def _seeds(x: dict[str, Any], y: dict[str, Any], rows: Rows | None, look: dict[str, Any]) -> dict[str, Any]:
+    """A dot a seed, of ``rows`` or of the chart's own."""
+    tips = [{"field": "name", "title": "contender"}, {"field": "seed"}, {"field": "difference", "format": ".4~g"}]
+    shade = _verdicts()["color"]
+    color = {"color": shade} if look.get("filled") else {"stroke": shade}
+    dots = {"mark": {"type": "point", **look}, "encoding": {"x": x, "y": y, "tooltip": tips, **color}}
+    return dots if rows is None else {"data": {"values": rows}, **dots}
 
 
 def cell(value: float) -> str:

@@ -12,13 +12,16 @@ from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import BASELINE, Trial
 from relume.reports.study import wording
 from relume.reports.study.html.charts import MOST_ROWS, TITLE, Rows, cell, metric, name_of
-from relume.theme import Chart, colour, dash
+from relume.theme import Chart, color, dash
 
 MOST_CURVES = 12
 """Charts of learning curves, one a contender: those of the best, in the order of the table."""
 
 MOST_SEEDS = 20
 """Thin lines of a contender; the thick one is the mean of all."""
+
+MOST_TICKS = 6
+"""Epochs up to which each has its tick."""
 
 MOST_POINTS = 6000
 """Of all thin lines together: a report is to be mailed."""
@@ -64,14 +67,16 @@ def _curve_chart(
         for number, curve in enumerate(runs[who][:MOST_SEEDS]):
             thin += [{"s": s, "v": v, "w": place, "r": f"{place}.{number}"} for s, v in thinned(curve, most)]
         thick += [{"s": s, "v": v, "w": place} for s, v in thinned(mean_curve(runs[who]), most)]
-    ticks = {"tickCount": 5, "tickMinStep": 1, "format": "~s"}
+    counted = sorted({point["s"] for point in thick})
+    few = {"values": counted} if 0 < len(counted) <= MOST_TICKS else {"tickCount": 5}  # epochs, not halves of them
+    ticks = {**few, "format": "~s"}
     x = {"field": "s", "type": "quantitative", "title": _STEPS.get(findings.counter, findings.counter), "axis": ticks}
     y = {
         "field": "v", "type": "quantitative", "title": metric(findings),
         "axis": {"tickCount": 5, "format": ".3~g", "titleLimit": TITLE},
         "scale": {"domain": domain, "nice": True, "zero": False},
     }  # fmt: skip
-    scale = {"domain": [0, 1], "range": [colour(0), colour(1)]}
+    scale = {"domain": [0, 1], "range": [color(0), color(1)]}
     shade = {"field": "w", "type": "nominal", "scale": scale, "legend": None}
     dashes = {"field": "w", "type": "nominal", "scale": {"domain": [0, 1], "range": [dash(0), dash(1)]}, "legend": None}
     spec = {
@@ -183,7 +188,7 @@ def _rates_spec(rows: Rows, names: Sequence[str], labels: Mapping[float, str], t
         scale = {"domain": list(names), "range": list(shades)}
         return {"field": "name", "type": "nominal", "scale": scale, "legend": legend}
 
-    shade = by_name([colour(i) for i in range(len(names))])
+    shade = by_name([color(i) for i in range(len(names))])
     tips: Rows = [
         {"field": "name", "title": "contender"}, {"field": "factor", "format": "~g"},
         {"field": "value", "format": ".4~g"},

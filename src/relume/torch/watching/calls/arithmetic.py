@@ -1,6 +1,7 @@
 """Activations that a script writes as arithmetic: ``x * (x > 0)``, ``torch.max(x, zeros)``, ``(x + x.abs()) / 2``.
 
-A form that equals a ReLU is judged as one. Any other (a threshold that is not 0, a value that is not 0) is listed.
+A form that equals a ReLU is judged as one. So is a sparse code: a JumpReLU (``x * (x > t)``), or a ReLU's output times
+a gate (``relu(a) * (b > 0)``, a mask of top-k indices). Any other (a value that is not 0) is listed.
 Eager calls and compiled graphs are read by the same code; what differs is how a value refers to itself.
 """
 
@@ -26,32 +27,38 @@ _MOST_ZEROS = 1 << 16
 
 
 class Form(NamedTuple):
-    """An activation written as arithmetic: how, of which tensor, and whether it equals a ReLU.
+    """An activation written as arithmetic: how, of which tensor, and whether it is judged as a ReLU.
 
-    ``at_zero``: its threshold is 0, as that of no mask of a loss or of a metric is.
+    ``at_zero``: its threshold is 0, as that of no mask of a loss or of a metric is. ``code``: it gives a sparse code.
     """
 
     name: str
     x: Any
     is_relu: bool
     at_zero: bool = True
+    code: bool = False
 
     @property
     def applied(self) -> Applied | None:
         """What it is judged as; None: it is only listed."""
-        return Applied("relu", {}, clamp=True) if self.is_relu else None
+        return Applied("relu", {}, clamp=True, code=self.code) if self.is_relu else None
 
 
 class _Note(NamedTuple):
-    """What a value is: a comparison, a magnitude or a multiple of the tensor that ``of`` refers to, or zeros.
+    """What a value is: a comparison, a magnitude or a multiple of the tensor that ``of`` refers to, a gate, or zeros.
 
-    ``sign``: of a comparison, 1 if it is true where the tensor is positive, −1 where it is negative, 0 for a bound that
-    is not 0.
+    ``sign``: of a comparison, 1 if it is true where the tensor is above the bound, −1 where it is below.
+    ``at_zero``: the bound is 0.
     """
 
     kind: str
     of: Callable[[], Any]
     sign: int = 0
+    at_zero: bool = True
+
+
+def _nothing() -> None:
+    """A note of no tensor."""
 
 
 _UP, _DOWN = ("gt", "ge", "greater", "greater_equal"), ("lt", "le", "less", "less_equal")
@@ -85,6 +92,11 @@ JOINS = _calls((*_SUMS, *_PRODUCTS, *_MAXIMA, *_FILLS, *_CHOICES, *_SETS))
 """Calls that may complete an activation, by their names."""
 
 
+def gives_zeros(func: Any) -> bool:
+    """Whether a call of :data:`NOTED` gives a tensor of zeros."""
+    return NOTED[func] in _ZEROS
+
+
 class Forms(Values):
     """The operands of one look, by the values that a follower follows; ``of_units``: of those that have units."""
 
@@ -108,12 +120,12 @@ class Forms(Values):
         known = self.of(first)
         note: _Note | None = None
         if name in _ZEROS:
-            note = _Note("zeros", lambda: None)
+            note = _Note("zeros", weakref.ref(first) if self._has_units(first) else _nothing)
         elif name in _UP or name in _DOWN:
             note = self._comparison(args, 1 if name in _UP else -1)
         elif name in _ABSOLUTE and self._has_units(first):
             note = _Note("magnitude", weakref.ref(first))
-        elif known is not None and known.kind == "comparison":
+        elif known is not None and known.kind in ("comparison", "gate"):
             note = known if name in _CASTS else known._replace(sign=-known.sign) if name in _OPPOSITE else None
         elif name in _PRODUCTS and len(args) > 1 and sum(self._is_tensor(x) for x in args[:2]) == 1:
             scaled = args[0] if self._is_tensor(args[0]) else args[1]
@@ -125,11 +137,23 @@ class Forms(Values):
         if len(args) < 2:
             return None
         x, bound = args[:2]
-        if not self._is_tensor(x):
+        if not self._has_units(x):  # Python asks a Parameter first, so that x > threshold is threshold.__lt__(x)
             x, bound, sign = bound, x, -sign
         if not self._has_units(x):
             return None
-        return _Note("comparison", weakref.ref(x), sign if self.is_zero(bound) else 0)
+        known = self.of(x)
+        if known is not None and known.kind == "magnitude":  # |x| > t
+            return _Note("comparison", known.of, sign, at_zero=False)
+        return _Note("comparison", weakref.ref(x), sign, self.is_zero(bound))
+
+    def is_like_units(self, x: Any) -> bool:
+        """Whether a tensor is of zeros, made like one that has units."""
+        note = self.of(x)
+        return note is not None and note.kind == "zeros" and note.of is not _nothing
+
+    def gate(self, mask: Any) -> None:
+        """Remember that a tensor is a mask of the units which a sparse code keeps."""
+        self.put(mask, _Note("gate", _nothing, 1, at_zero=False))
 
     def is_zero(self, x: Any) -> bool:
         """Whether a value is 0 everywhere; a tensor on an accelerator is not read, as that would wait for it."""
@@ -159,19 +183,32 @@ class Forms(Values):
             return self._choice(args, func)
         return self._fill(name, args) if len(args) > 2 else None
 
-    def _compared(self, mask: Any, *with_: Any) -> tuple[Any, int] | None:
-        """The tensor among some whose comparison a mask is, and the sign."""
+    def _compared(self, mask: Any, *with_: Any) -> tuple[Any, _Note] | None:
+        """The tensor among some whose comparison a mask is, or whose gate, and what the mask is."""
         note = self.of(mask)
-        if note is None or note.kind != "comparison":
+        if note is None or note.kind not in ("comparison", "gate"):
             return None
-        x = note.of()
-        return (x, note.sign) if x is not None and any(other is x for other in with_) else None
+        compared = note.of()
+        if compared is not None and any(other is compared for other in with_):
+            return compared, note
+        gated = next((x for x in with_ if note.sign == 1 and self._is_gated(x, mask, note)), None)
+        return None if gated is None else (gated, note._replace(kind="gate", at_zero=False))
+
+    def _is_gated(self, x: Any, mask: Any, note: _Note) -> bool:
+        """Whether a mask of units, of other ones than x's own, chooses among x's."""
+        if not self._has_units(x) or self._follower.shaped(x).shape != self._follower.shaped(mask).shape:
+            return False
+        return note.kind == "gate" or getattr(self._follower.of(x), "output", "") == "relu"
 
     def _product(self, args: Any) -> Form | None:
         for x, mask in (args, args[::-1]):
-            if found := self._compared(mask, x):
-                name = {1: "x * (x > 0)", -1: "x * (x < 0)", 0: "x * (x > t)"}[found[1]]
-                return Form(name, x, found[1] == 1, found[1] != 0)
+            if (found := self._compared(mask, x)) is None:
+                continue
+            if found[1].kind == "gate":
+                return Form("x * gate", x, True, at_zero=False, code=True)
+            _, _, sign, at_zero = found[1]
+            name = f"x * (x {'>' if sign == 1 else '<'} {'0' if at_zero else 't'})"
+            return Form(name, x, sign == 1, at_zero, code=not at_zero)
         return None
 
     def _sum(self, args: Any) -> Form | None:
@@ -201,18 +238,21 @@ class Forms(Values):
         found = self._compared(mask, kept, other)
         if found is None:
             return None
-        x, sign = found
+        x, (kind, _, sign, at_zero) = found
         passed, stopped = (kept, other) if sign == 1 else (other, kept)
-        if sign and passed is x and self.is_zero(stopped):
-            return Form("where(x > 0, x, 0)", x, True)
-        return Form("where(x > 0, x, ...)" if sign else "where(x > t, x, ...)", x, False, sign != 0)
+        mine = "gate" if kind == "gate" else "x > 0" if at_zero else "x > t"
+        if passed is x and self.is_zero(stopped):
+            return Form(f"where({mine}, x, 0)", x, True, at_zero, code=mine != "x > 0")
+        return Form(f"where({mine}, x, ...)", x, False, at_zero)
 
     def _fill(self, name: str, args: Any) -> Form | None:
         x, mask, value = args[:3]
         found = self._compared(mask, x)
-        if found is None:
+        if found is None or found[1].kind == "gate":
             return None
+        _, _, sign, at_zero = found[1]
         written = "x[x < {}] = {}" if name in _SETS else "masked_fill(x < {}, {})"
-        if found[1] == -1 and self.is_zero(value):
-            return Form(written.format(0, 0), x, True)
-        return Form(written.format("0" if found[1] else "t", "..."), x, False, found[1] != 0)
+        bound = "0" if at_zero else "t"
+        if sign == -1 and self.is_zero(value):
+            return Form(written.format(bound, 0), x, True, at_zero, code=not at_zero)
+        return Form(written.format(bound, "..."), x, False, at_zero)

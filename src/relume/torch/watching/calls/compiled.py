@@ -21,6 +21,7 @@ from torch._higher_order_ops.effects import _EffectType, _register_effectful_op
 from torch.nn.parameter import Parameter
 
 from relume.torch.watching.calls import arithmetic
+from relume.torch.watching.calls.codes import IN_A_GRAPH, TOPK_CALLS
 from relume.torch.watching.calls.exported import source_in
 from relume.torch.watching.calls.functions import ACTIVATION_CALLS, UNJUDGED_CALLS, Applied
 from relume.torch.watching.units.axes import Borrowed, Tag
@@ -141,6 +142,8 @@ class _GraphInstrumenter:
         """Put the counting in."""
         for node in list(self._graph.graph.nodes):
             call = _callable(node)
+            if call in TOPK_CALLS and getattr(self._tags.of(node.args[0]), "output", "") == "relu":
+                self._say(node, "torch.topk", IN_A_GRAPH)
             if call is None or not isinstance(node.meta.get("example_value"), Tensor | None):
                 continue
             if call in UNJUDGED_CALLS:

@@ -26,12 +26,14 @@ class Applied:
     """An activation as one call applies it.
 
     ``name`` is its stem in ``activations/``; ``parameters`` are the call's, by that file's names.
-    ``clamp``: written as a clamp, so that it counts only where its input comes from a layer.
+    ``clamp``: written as a clamp, so that it counts only where its input comes from a layer. ``code``: it gives a
+    sparse code, in which a unit fires where it is not 0.
     """
 
     name: str
     parameters: Mapping[str, float]
     clamp: bool = False
+    code: bool = False
 
 
 Reading = Callable[[Arguments, Keywords], Applied | None]
@@ -80,8 +82,9 @@ def _between(low: Any, high: Any, *, clamp: bool) -> Applied | None:
 
 
 def _threshold(args: Arguments, kwargs: Keywords) -> Applied | None:
-    zero = _argument(args, kwargs, 1, "threshold", None) == 0 and _argument(args, kwargs, 2, "value", None) == 0
-    return Applied("relu", {}) if zero else None
+    """With the value 0 a ReLU, or with a threshold other than 0 a JumpReLU."""
+    is_zero = _argument(args, kwargs, 2, "value", None) == 0
+    return Applied("relu", {}, code=_argument(args, kwargs, 1, "threshold", None) != 0) if is_zero else None
 
 
 def _maximum(args: Arguments, kwargs: Keywords) -> Applied | None:

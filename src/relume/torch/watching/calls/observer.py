@@ -18,6 +18,7 @@ from torch.utils._device import DeviceContext
 
 from relume.framework import now_ns
 from relume.torch.watching.calls import arithmetic
+from relume.torch.watching.calls.codes import CODE, SCATTER_CALLS, TOPK_CALLS, Codes
 from relume.torch.watching.calls.exported import ORIGINAL, with_exported
 from relume.torch.watching.calls.functions import (
     ACTIVATION_CALLS,
@@ -56,6 +57,7 @@ class CallObserver(TorchFunctionMode):
         self.tags = Follower()
         self._forms = arithmetic.Forms(self.tags)
         self._softmaxes = Values()  # results: the places that gave them
+        self._codes = Codes(probe, self.tags, self._forms, self._softmaxes)
         self._outputs: set[Any] = set()  # places whose softmax a loss takes
         self._blind = False
         self._handlers = self._table()
@@ -116,6 +118,7 @@ class CallObserver(TorchFunctionMode):
     def _forget(self) -> None:
         self.tags.clear()
         self._forms.clear()
+        self._codes.clear()
         self._softmaxes.clear()
 
     # ---- one call ---------------------------------------------------------------------------------------------
@@ -165,6 +168,8 @@ class CallObserver(TorchFunctionMode):
         table.update(dict.fromkeys(RECURRENT_CALLS, self._recurrent))
         table.update(dict.fromkeys(SOFTMAX_CALLS, self._softmax))
         table.update(dict.fromkeys(LOSS_CALLS, self._then(self._loss)))
+        table.update(dict.fromkeys(TOPK_CALLS, self._topk))
+        table.update(dict.fromkeys(SCATTER_CALLS, self._scatter))
         return table
 
     def _then(self, way: Follow) -> Callable[..., Any]:
@@ -207,6 +212,8 @@ class CallObserver(TorchFunctionMode):
         applied = _ACTIVATIONS[func](args, kwargs) if func in _ACTIVATIONS else None
         applied = Applied("softmax", {}) if func in SOFTMAX_CALLS else applied
         x, call = args[0] if args else kwargs.get("input"), func
+        if applied is not None and applied.name == "relu" and self._codes.rectified(x, frame):
+            return None
         if applied is None and func in arithmetic.JOINS:
             form = self._form(func, args, kwargs, frame)
             if form is None:
@@ -220,6 +227,8 @@ class CallObserver(TorchFunctionMode):
         if tag is PARAMETER or (type(x) is not Tensor and isinstance(x, Parameter)):
             self._probe.sites.unjudged(written(call), frame, "its input is a parameter, not the output of a layer")
             return None
+        if tag is not None and tag.output == applied.name == "relu" and self._probe.sites.is_code(tag.site):
+            applied = CODE  # a ReLU on a sparse code
         return self._count_input(applied, call, args, x, tag, frame)
 
     def _form(self, func: Any, args: Any, kwargs: Any, frame: Any) -> arithmetic.Form | None:
@@ -244,6 +253,8 @@ class CallObserver(TorchFunctionMode):
         self._seen.add(site.number)
         if not is_countable(x):
             return None
+        if tag.output:
+            self._probe.sites.follow_on(tag.site, site)
         site.accumulator.input(x, tag, site.clock.step)
         if tag.layer_call is not None:
             self._probe.sites.keep_terms(site, x, tag)
@@ -281,6 +292,18 @@ class CallObserver(TorchFunctionMode):
         self._guarded(self.tags.carry, args, out)
         return out
 
+    # ---- sparse codes by top-k -----------------------------------------------------------------------------------
+
+    def _topk(self, func: Any, args: Any, kwargs: Any) -> Any:
+        out = func(*args, **kwargs)
+        self._guarded(self._codes.selected, args, kwargs, out, sys._getframe(1))
+        return out
+
+    def _scatter(self, func: Any, args: Any, kwargs: Any) -> Any:
+        out = func(*args, **kwargs)
+        self._guarded(self._codes.scattered, func, args, kwargs, out, sys._getframe(1))
+        return out
+
     # ---- the network's output ---------------------------------------------------------------------------------
 
     def _softmax(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -312,7 +335,8 @@ class CallObserver(TorchFunctionMode):
     # ---- tags -------------------------------------------------------------------------------------------------
 
     def _operand(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        self.tags.follow(func, args, kwargs, out)
+        if not arithmetic.gives_zeros(func):  # zeros_like(h) has nothing of h's units
+            self.tags.follow(func, args, kwargs, out)
         self._forms.note(func, args, out)
 
     def _layer(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:

@@ -104,7 +104,13 @@ class DeviceTable:
         return x.sum(self._others, dtype=None if bound else torch.float32)[None]
 
 
-_ON_DEVICE = {np.greater: torch.gt, np.greater_equal: torch.ge, np.less: torch.lt, np.abs: torch.abs}
+_ON_DEVICE = {
+    np.greater: torch.gt,
+    np.greater_equal: torch.ge,
+    np.less: torch.lt,
+    np.not_equal: torch.ne,
+    np.abs: torch.abs,
+}
 
 
 def table_of(x: Tensor, axis: int) -> Table | DeviceTable:

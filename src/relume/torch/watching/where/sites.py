@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -36,12 +36,13 @@ _MOST_GONE = 1_024  # calls that are known before those of objects that are gone
 
 
 class WatchedSite:
-    """A site that is judged: its number, its counts, and whose steps it counts by."""
+    """A site that is judged: its number, its counts, and whose steps it counts by; ``is_code``: of a sparse code."""
 
     def __init__(
         self, number: int, clock: OptimizerClock, accumulator: Accumulator, layer: Any, slope: Tensor | None
     ) -> None:
         self.number = number
+        self.is_code = accumulator.bounds.nonzero
         self.clock = clock
         self.accumulator = accumulator
         self.terms = DeathTerms(accumulator.bounds.fires_above)
@@ -98,6 +99,7 @@ class Sites:
         self._copies = Copies(clocks)
         self._purge_at = _MOST_GONE
         self._keys: dict[str, int] = {}
+        self._numbered: dict[int, WatchedSite] = {}
         self._said: set[tuple[str, Any, int]] = set()
         self._roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # that were looked through for scripted parts
         self.trees = places.Trees(None)
@@ -110,11 +112,10 @@ class Sites:
         self.outside_modules = False  # an activation is applied outside any module's call
 
     def __iter__(self) -> Iterator[WatchedSite]:
-        seen = [site for site in self._places.values() if site is not None]
-        return iter([*seen, *self._in_graphs.values()])
+        return iter(self._numbered.values())
 
     def find(
-        self, applied: Applied, call: Callable[..., Any], args: Any, x: Tensor, tag: Tag | None, frame: FrameType
+        self, applied: Applied, call: Any, args: Any, x: Tensor, tag: Tag | None, frame: FrameType
     ) -> tuple[WatchedSite, Tag] | None:
         """The site of a call and where its units lie; None if the call is not counted now."""
         place = places.find(frame)
@@ -209,16 +210,29 @@ class Sites:
             call.decay = float(group.get("weight_decay", 0.0)) if group is not None else 0.0
             call.sample(z)
             site.statistics.layer(call, site.clock.step)
-            site.terms.take(call, z.numel(), site.clock.step, rate_of(group))
+            if not site.is_code:  # whether a latent fires does not follow from its own pre-activation
+                site.terms.take(call, z.numel(), site.clock.step, rate_of(group))
         call.forget()
 
     def _is_stepped(self, layer: Any, group: Any) -> bool:
         """Whether a weight is trained: by an optimizer, or by hand, which a gradient without an optimizer shows."""
         return group is not None or layer.grad is not None or self._clocks.best == KINDS.index("backward")
 
+    def is_code(self, number: int) -> bool:
+        """Whether a site gives a sparse code."""
+        return number in self._numbered and self._numbered[number].is_code
+
+    def follow_on(self, number: int, site: WatchedSite) -> None:
+        """A sparse code is made of another site's output: its units are counted as the code's from now on."""
+        earlier = self._numbered.get(number)
+        if earlier is None or earlier is site or not site.is_code or earlier.accumulator.retired:
+            return
+        site.statistics = earlier.statistics
+        earlier.accumulator.retire()
+
     def feeds(self, number: int, loss: int, targets: Any) -> None:
         """A loss takes the output of a site as it is."""
-        site = next(site for site in self if site.number == number)
+        site = self._numbered[number]
         site.statistics.number("loss", float(loss))
         if isinstance(targets, Tensor) and targets.is_floating_point() and targets.numel():
             site.statistics.number("negative_targets", (targets.detach() < 0).float().mean())
@@ -234,7 +248,7 @@ class Sites:
     def modules_alone(self) -> list[KnownCall]:
         """The sites, where each is an activation module that is called at one place; none where one is not."""
         judged = [met for met in self._known.values() if met.site is not None]
-        if any(met.overwrites for met in judged):
+        if any(met.overwrites or (met.site is not None and met.site.is_code) for met in judged):
             return []
         owners = [id(met.module) for met in self._known.values() if met.alone and met.module is not None]
         if len(set(owners)) < len(owners) or not all(met.alone for met in judged):
@@ -288,7 +302,7 @@ class Sites:
         site = self._in_graphs.get(key)
         if site is None or site.layer is not tag.layer:  # an id may have gone to another object
             where = CallSite(root, *self.trees.name(root, module, met.function), text, met.file, met.line)
-            site = self._in_graphs[key] = self._new_site(met.applied, where, tag, assumed, met.slope, compiled=True)
+            site = self._in_graphs[key] = self.new_site(met.applied, where, tag, assumed, met.slope, compiled=True)
         self._slots.append((site, tag._replace(layer=None)))
         return len(self._slots) - 1
 
@@ -329,20 +343,23 @@ class Sites:
             return None
         self.outside_modules |= not places.is_in_a_call(place.frame)
         slope = args[1] if applied.name == "prelu" and len(args) > 1 else None
-        return self._new_site(applied, CallSite.of(place, call, self.trees), tag, assumed, slope)
+        return self.new_site(applied, CallSite.of(place, call, self.trees), tag, assumed, slope)
 
-    def _new_site(
+    def new_site(
         self, applied: Applied, where: CallSite, tag: Tag, assumed: bool, slope: Any, *, compiled: bool = False
     ) -> WatchedSite:
+        """Meet a site and tell the listener."""
         clock = self._clocks.for_layer(tag.layer)
         order = self._keys[where.key] = self._keys.get(where.key, 0) + 1
-        site = site_of(self.trees, applied, where, tag, assumed=assumed, clock=clock.number, order=order)
-        number = self._listener.new_site(replace(site, compiled=compiled))
+        told = site_of(self.trees, applied, where, tag, assumed=assumed, clock=clock.number, order=order)
+        number = self._listener.new_site(replace(told, compiled=compiled, code=applied.code))
         if slope is not None and slope.numel() not in (1, tag.units):  # a slope for each position: none is a unit's
             slope = None
         bounds = bounds_of(applied.name, applied.parameters)
+        bounds = bounds.of_code() if applied.code else bounds
         counts = Accumulator(tag.units, bounds, self.kept, whole=self._whole)
-        return WatchedSite(number, clock, counts, tag.layer, slope)
+        site = self._numbered[number] = WatchedSite(number, clock, counts, tag.layer, slope)
+        return site
 
     def _is_watched(self, place: places.Place, layer: Any) -> bool:
         model = self.trees.model
