@@ -84,12 +84,13 @@ class Tracing:
 
 def _is_within(tx: Any) -> bool:
     """Whether the call being traced is inside another one: traced with it, or running while this is traced."""
-    own, outer = tx.f_code, tx.parent
+    own = tx.f_code
+    traced = getattr(tx, "parent", None)
     frame: FrameType | None = sys._getframe()
-    while outer is not None:
-        if outer.f_code is own:
+    while traced is not None:
+        if traced.f_code is own:
             return True
-        outer = outer.parent
+        traced = getattr(traced, "parent", None)
     while frame is not None:
         if (frame.f_code.co_filename, frame.f_code.co_name) == (own.co_filename, own.co_name):
             return True
