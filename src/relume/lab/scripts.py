@@ -221,7 +221,7 @@ def _demand_rates(request: Request, survey: Survey) -> None:
     if known or request.design.factors == (1.0,) or fill(request.script.args, 0, 1.0).rate:
         return
     raise NothingToCompare(
-        "The script's learning rate cannot be changed from outside: no optimizer of PyTorch, Keras or Optax was seen. If "
+        "The script's learning rate cannot be changed from outside: no optimizer of PyTorch, Keras or Optax ran. If "
         "the script takes its rate as an argument, write {lr:0.1} for its value; otherwise compare at the script's own "
         "rate with --lr-factors 1.",
         slug="no-learning-rate",
