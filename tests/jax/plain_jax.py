@@ -45,7 +45,7 @@ state = optimizer.init(params)
 def step(params, state, x, y):
     def loss(params):
         tower = jax.vmap(eqx.combine(params["mlp"], static))
-        return jnp.square(net.apply(params["net"], x) + tower(x) + plain(params["plain"], x) - y).mean()
+        return jnp.square(plain(params["plain"], x) + tower(x) + net.apply(params["net"], x) - y).mean()
 
     updates, state = optimizer.update(jax.grad(loss)(params), state)
     return optax.apply_updates(params, updates), state

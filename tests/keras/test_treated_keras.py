@@ -49,7 +49,9 @@ def python(folder, backend, *args):
     """What a script prints on a backend."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    environment = os.environ | {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    one = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")  # as in a trial
+    own = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONHASHSEED": "0"}
+    environment = os.environ | one | own
     done = subprocess.run(
         [sys.executable, *map(str, args)], cwd=folder, env=environment, capture_output=True, text=True, timeout=280
     )

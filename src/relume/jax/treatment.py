@@ -32,8 +32,8 @@ from relume.watching.counted import Where
 from relume.watching.patches import Patches
 from relume.watching.source import is_users, shown_path
 
-_THROUGH = tuple(f"-packages{os.sep}{package}{os.sep}" for package in ("jax", "flax", "equinox", "haiku"))
-"""Between the script and a seeding call: ``nnx.Rngs(0)`` calls ``jax.random.key(0)``."""
+_THROUGH = tuple(f"-packages{os.sep}{os.path.join(*path, '')}" for path in (("jax",), ("flax", "nnx"), ("haiku",)))
+"""Between the script and a seeding call: ``nnx.Rngs(0)`` calls ``jax.random.key(0)``. Linen makes keys of its own."""
 
 _CELLS = ("recurrent.py", "rnn.py", "_rnn.py")
 """Files of Flax and Equinox with recurrent cells, whose activations are gates."""
