@@ -218,13 +218,30 @@ def test_a_code_is_counted_within_a_budget_too(code):
     assert all(map(torch.equal, state, trained(code, SHAPES[0], watched=False, steps=60)[2]))
 
 
-def test_a_router_of_experts_is_no_code():
-    def routed(sae, pre):
-        values, indices = pre.topk(K)
-        return zeros(pre).scatter(-1, indices, F.softmax(values, dim=-1))
+def router_of_softmax(sae, pre):
+    values, indices = pre.topk(K)
+    return zeros(pre).scatter(-1, indices, F.softmax(values, dim=-1))
 
-    _, report, _ = trained(routed, SHAPES[0])
-    assert report["sites"] == []
+
+def router_by_softmax(sae, pre):
+    values, indices = F.softmax(pre, dim=-1).topk(K)
+    return zeros(pre).scatter(-1, indices, values)
+
+
+def router_by_mask(sae, pre):
+    scores = F.softmax(pre, dim=-1)
+    return scores * zeros(pre).scatter(-1, scores.topk(K).indices, 1.0)
+
+
+def router_by_sigmoid(sae, pre):
+    values, indices = torch.sigmoid(pre).topk(K)
+    return zeros(pre).scatter(-1, indices, values)
+
+
+@pytest.mark.parametrize("router", [router_of_softmax, router_by_softmax, router_by_mask, router_by_sigmoid])
+def test_a_router_of_experts_is_no_code(router):
+    _, report, _ = trained(router, SHAPES[0])
+    assert not any(site["code"] for site in report["sites"])
 
 
 def test_a_code_whose_indices_are_not_known_is_listed():

@@ -1,8 +1,8 @@
 """Sparse codes by top-k: which units a ``topk`` selected, and what was made of their values and indices.
 
 A top-k over units is a sparse code if a ReLU comes before it or works on its values, or if what it selected is
-scattered into zeros. A router's is none: a softmax works on its values. Units are read from the indices, never from a
-dense tensor.
+scattered into zeros. A router's is none: it selects by a softmax or a sigmoid, or these work on its values. Units are
+read from the indices, never from a dense tensor.
 """
 
 from __future__ import annotations
@@ -78,11 +78,17 @@ class Codes(Values):
         axis = args[2] if len(args) > 2 else kwargs.get("dim", -1)
         if x is None or not isinstance(tag, Tag) or axis % x.ndim != tag.axis or not out[0].numel():
             return
+        if self.is_router(x):
+            return
         selection = Selection(tag, x.shape, out[1])
         for part in out:
             self.put(part, selection)
         if tag.output == "relu":
             self._count("relu, topk", selection, out[0], frame)
+
+    def is_router(self, x: Any) -> bool:
+        """Whether a tensor has probabilities or scores of choices, of a softmax or a sigmoid, and no latents."""
+        return self._softmaxes.of(x) is not None or getattr(self._tags.of(x), "output", "") not in ("", "relu")
 
     def rectified(self, x: Any, frame: FrameType) -> bool:
         """A ReLU works on a tensor: count it if that has selected values; False if it has none."""
@@ -105,7 +111,7 @@ class Codes(Values):
             self._forms.gate(out)
             self._tags.put(out, selection.tag._replace(layer_call=None, output=""))
             return
-        if self._softmaxes.of(source) is None:
+        if not self.is_router(source):
             self._count("topk, scatter", selection, source, frame)
         if selection.site >= 0 and out.shape == selection.shape:
             self._tags.put(out, selection.tag._replace(layer_call=None, site=selection.site, output="relu"))

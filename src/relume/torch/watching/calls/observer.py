@@ -235,7 +235,7 @@ class CallObserver(TorchFunctionMode):
         """The activation that a call completes; None for what outside the model looks like a part of the loss."""
         form = self._forms.form(func, args, kwargs)
         tag = self.tags.of(form.x) if form is not None else None
-        if form is None or not isinstance(tag, Tag):
+        if form is None or not isinstance(tag, Tag) or (form.code and self._codes.is_router(form.x)):
             return None
         if not tag.direct and not self._probe.sites.is_inside(frame, tag):
             return None
