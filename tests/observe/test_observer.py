@@ -404,7 +404,7 @@ def test_an_error_at_the_start_leaves_a_recording_that_says_so(tmp_path, monkeyp
 # ---- what is told while the run goes ----
 
 
-def test_progress_is_told_when_something_was_written_and_not_at_the_end(observed, monkeypatch):
+def test_progress_is_reported_once_an_interval_and_not_at_the_end(observed, monkeypatch):
     monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_NS", 0)
     monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_SHARE", 0)
     told = []
@@ -418,7 +418,7 @@ def test_progress_is_told_when_something_was_written_and_not_at_the_end(observed
 
 
 @pytest.mark.alone
-def test_progress_that_takes_long_is_told_more_seldom(observed, monkeypatch):
+def test_progress_that_takes_long_is_reported_less_often(observed, monkeypatch):
     monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_NS", 0)
     monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_SHARE", 40)
     told = []
@@ -428,6 +428,16 @@ def test_progress_that_takes_long_is_told_more_seldom(observed, monkeypatch):
         probe.train(100)
     assert len(told) == 1  # 40 times 0.1 s have not gone by
     observer.finish(exit=0)
+
+
+def test_progress_does_not_wait_for_a_slow_disk(observed, monkeypatch):
+    monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_NS", 0)
+    monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_SHARE", 0)
+    told = []
+    observer, probe, _ = observed(every=1, progress=lambda steps, sites: told.append(steps))
+    observer._flush_gap = 10**15  # as after a write that took days
+    probe.train(9)
+    assert told == list(range(2, 10))
 
 
 def test_an_error_in_what_is_told_the_progress_ends_the_watching_and_nothing_else(observed, monkeypatch):

@@ -68,7 +68,9 @@ def _curve_chart(
             thin += [{"s": s, "v": v, "w": place, "r": f"{place}.{number}"} for s, v in thinned(curve, most)]
         thick += [{"s": s, "v": v, "w": place} for s, v in thinned(mean_curve(runs[who]), most)]
     counted = sorted({point["s"] for point in thick})
-    few = {"values": counted} if 0 < len(counted) <= MOST_TICKS else {"tickCount": 5}  # epochs, not halves of them
+    few: dict[str, Any] = (
+        {"values": counted} if 0 < len(counted) <= MOST_TICKS else {"tickCount": 5}
+    )  # epochs, not halves of them
     ticks = {**few, "format": "~s"}
     x = {"field": "s", "type": "quantitative", "title": _STEPS.get(findings.counter, findings.counter), "axis": ticks}
     y = {
