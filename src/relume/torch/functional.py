@@ -15,7 +15,6 @@ backward. ELU, CELU and SELU do so in place.
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import pairwise
 from math import inf
 from typing import Any
@@ -28,9 +27,11 @@ from torch.overrides import handle_torch_function, has_torch_function_unary, has
 
 from relume.activations._edge import axes_of
 from relume.activations.selu import SCALE, SCALED_ALPHA
+from relume.torch import _large
 from relume.torch._exponential import traced
-from relume.torch._large import CHUNK, LARGE, LARGE_OUTPUT, FromOutput, PReLU, is_large, is_transformed
+from relume.torch._large import is_transformed
 from relume.torch._refusals import accepted, refuse_dtype, refuse_mixed, refuse_parameters, refuse_slopes
+from relume.torch._slopes import drawn
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _NUMBERS = (float, int)
@@ -83,20 +84,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         refuse_parameters("leaky_relu", **others)
     if not (type(negative_slope) in _NUMBERS and -inf < negative_slope < inf):
         negative_slope = accepted("leaky_relu", negative_slope=negative_slope)
-    return _leaky_relu(input, negative_slope, inplace)
-
-
-def _leaky_relu(input: Tensor, slope: float, inplace: bool) -> Tensor:
-    if inplace:
-        return torch._C._nn.leaky_relu_(input, slope)
-    if is_large(input, LARGE_OUTPUT) and isinstance(slope, (float, int)) and slope >= 0:
-        return FromOutput.apply(
-            input,
-            partial(torch._C._nn.leaky_relu, negative_slope=slope),
-            partial(torch.ops.aten.leaky_relu_backward.default, negative_slope=slope, self_is_result=True),
-            False,
-        )
-    return torch._C._nn.leaky_relu(input, slope)
+    return _large.leaky_relu(input, negative_slope, inplace)
 
 
 def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Tensor:
@@ -120,25 +108,18 @@ def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Ten
     if input.dtype != weight.dtype:
         refuse_mixed(input, weight)
     if axis == 1 and weight.ndim == 1 < input.ndim and weight.shape[0] == input.shape[1] and not is_transformed():
-        return _prelu(input, weight)
+        return _large.prelu(input, weight)
     spread = _spread(weight, input, axis)
     if forward_ad._current_level >= 0:  # PyTorch's forward mode has slope 1 at 0
         return _prelu_composed(input, weight.reshape(spread))
     if len(spread) == 0 or _only(spread) in (None, 1):
-        return _prelu(input, weight.reshape(-1) if weight.ndim > 1 else weight)
+        return _large.prelu(input, weight.reshape(-1) if weight.ndim > 1 else weight)
     place = _only(spread)
     if place < 0:
         return _prelu_composed(input, weight.reshape(spread))
     if input.ndim == 1:
-        return _prelu(input.unsqueeze(0), weight).squeeze(0)
-    return _prelu(input.transpose(place, 1), weight.reshape(-1)).transpose(place, 1)
-
-
-def _prelu(input: Tensor, weight: Tensor) -> Tensor:
-    fits = input.device.type == "cpu" and weight.requires_grad and not torch.is_autocast_enabled("cpu")
-    if fits and is_large(input, LARGE):
-        return PReLU.apply(input, weight)
-    return F.prelu(input, weight)
+        return _large.prelu(input.unsqueeze(0), weight).squeeze(0)
+    return _large.prelu(input.transpose(place, 1), weight.reshape(-1)).transpose(place, 1)
 
 
 def _spread(weight: Tensor, input: Tensor, axis: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -205,33 +186,9 @@ def rrelu(
     if not (_finite(lower) and _finite(upper) and lower <= upper):
         refuse_parameters("rrelu", lower=lower, upper=upper)
     if not training:
-        return _leaky_relu(input, (lower + upper) / 2, inplace)
-    slopes = _drawn(input.detach(), lower, upper, generator)
+        return _large.leaky_relu(input, (lower + upper) / 2, inplace)
+    slopes = drawn(input.detach(), lower, upper, generator)
     return input.mul_(slopes) if inplace else input * slopes
-
-
-def _drawn(x: Tensor, lower: float, upper: float, generator: torch.Generator | None) -> Tensor:
-    """A slope for each element of ``x``: 1 above 0, else from U(lower, upper)."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or is_transformed():
-        return torch.where(x > 0, 1, torch.empty_like(x).uniform_(lower, upper, generator=generator))
-    slopes = torch.empty_like(x)
-    if x.numel() < LARGE or x.dtype is torch.float64:
-        above = torch.gt(x, 0, out=torch.empty_like(x))
-        return slopes.uniform_(lower, upper, generator=generator).lerp_(above, above)
-    step, size = (upper - lower) / 2**16, (x.numel(),)
-    flat = slopes.as_strided(size, (1,))
-    signs = flat
-    if x.stride() == slopes.stride():
-        signs = x.as_strided(size, (1,), x.storage_offset())
-    else:
-        slopes.copy_(x)
-    for part, out in zip(signs.split(CHUNK), flat.split(CHUNK), strict=True):
-        above = torch.gt(part, 0, out=torch.empty_like(part))
-        # 64 random bits for four slopes, which take one of 2¹⁶ values: uniform_ takes 4.7 ns for each, this 1.9
-        bits = torch.empty((part.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
-        out.copy_(bits.view(torch.int16)[: part.numel()].float().mul_(step).add_((lower + upper + step) / 2))
-        out.lerp_(above, above)  # torch.where takes 6 ns for each: it mispredicts every second sign
-    return slopes
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -255,11 +212,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     if torch.compiler.is_compiling() and not torch.compiler.is_exporting():  # compiled, PyTorch's loses the sign of 0
         bounded = torch.where(input >= 6, 6, torch.relu(input))
         return input.copy_(bounded) if inplace else bounded
-    if is_large(input, LARGE_OUTPUT):
-        operation = torch._C._nn.relu6_ if inplace else torch._C._nn.relu6
-        slope = partial(torch.ops.aten.hardtanh_backward.default, min_val=0, max_val=6)
-        return FromOutput.apply(input, operation, slope, inplace)
-    return (torch._C._nn.relu6_ if inplace else torch._C._nn.relu6)(input)
+    return _large.relu6(input, inplace)
 
 
 # ---- squares -------------------------------------------------------------------------------------------------------
@@ -303,7 +256,7 @@ def leaky_squared(input: Tensor, negative_slope: float = 0.5) -> Tensor:
         refuse_dtype("leaky_squared", input)
     if not (type(negative_slope) in _NUMBERS and -inf < negative_slope < inf):
         negative_slope = accepted("leaky_squared", negative_slope=negative_slope)
-    return _leaky_relu(input, negative_slope, False).square()
+    return _large.leaky_relu(input, negative_slope, False).square()
 
 
 # ---- exponential ---------------------------------------------------------------------------------------------------
