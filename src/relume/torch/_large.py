@@ -7,6 +7,7 @@ operation. Both give the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -96,3 +97,34 @@ class PReLU(torch.autograd.Function):
             out.addcmul_(below, slopes)
             summed += below.mul_(part.clamp(max=0)).sum(axes, dtype=wide)
         return dx, summed.to(weight.dtype).view_as(weight)
+
+
+def leaky_relu(input: Tensor, slope: float, inplace: bool) -> Tensor:
+    """LeakyReLU, with a slope that has been checked."""
+    if inplace:
+        return torch._C._nn.leaky_relu_(input, slope)
+    if is_large(input, LARGE_OUTPUT) and isinstance(slope, (float, int)) and slope >= 0:
+        return FromOutput.apply(
+            input,
+            partial(torch._C._nn.leaky_relu, negative_slope=slope),
+            partial(torch.ops.aten.leaky_relu_backward.default, negative_slope=slope, self_is_result=True),
+            False,
+        )
+    return torch._C._nn.leaky_relu(input, slope)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """PReLU with one slope, or one for each unit of axis 1."""
+    fits = input.device.type == "cpu" and weight.requires_grad and not torch.is_autocast_enabled("cpu")
+    if fits and is_large(input, LARGE):
+        return PReLU.apply(input, weight)
+    return F.prelu(input, weight)
+
+
+def relu6(input: Tensor, inplace: bool) -> Tensor:
+    """ReLU6 in eager mode."""
+    operation = torch._C._nn.relu6_ if inplace else torch._C._nn.relu6
+    if is_large(input, LARGE_OUTPUT):
+        slope = partial(torch.ops.aten.hardtanh_backward.default, min_val=0, max_val=6)
+        return FromOutput.apply(input, operation, slope, inplace)
+    return operation(input)

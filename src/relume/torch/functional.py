@@ -15,7 +15,7 @@ backward. ELU, CELU and SELU do so in place.
 
 from __future__ import annotations
 
-from functools import partial
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -25,11 +25,13 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 
+from relume.activations._edge import axes_of
 from relume.activations.selu import SCALE, SCALED_ALPHA
+from relume.torch import _large
 from relume.torch._exponential import traced
-from relume.torch._large import LARGE_OUTPUT, FromOutput, is_large, is_transformed
-from relume.torch._refusals import accepted, refuse_dtype, refuse_mixed, refuse_parameters
-from relume.torch._slopes import drawn_slopes, native_prelu, only_axis, prelu_composed, spread_shape
+from relume.torch._large import is_transformed
+from relume.torch._refusals import accepted, refuse_dtype, refuse_mixed, refuse_parameters, refuse_slopes
+from relume.torch._slopes import drawn
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _NUMBERS = (float, int)
@@ -82,20 +84,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         refuse_parameters("leaky_relu", **others)
     if not (type(negative_slope) in _NUMBERS and -inf < negative_slope < inf):
         negative_slope = accepted("leaky_relu", negative_slope=negative_slope)
-    return _leaky_relu(input, negative_slope, inplace)
-
-
-def _leaky_relu(input: Tensor, slope: float, inplace: bool) -> Tensor:
-    if inplace:
-        return torch._C._nn.leaky_relu_(input, slope)
-    if is_large(input, LARGE_OUTPUT) and isinstance(slope, (float, int)) and slope >= 0:
-        return FromOutput.apply(
-            input,
-            partial(torch._C._nn.leaky_relu, negative_slope=slope),
-            partial(torch.ops.aten.leaky_relu_backward.default, negative_slope=slope, self_is_result=True),
-            False,
-        )
-    return torch._C._nn.leaky_relu(input, slope)
+    return _large.leaky_relu(input, negative_slope, inplace)
 
 
 def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Tensor:
@@ -119,18 +108,48 @@ def prelu(input: Tensor, weight: Tensor, axis: int | tuple[int, ...] = 1) -> Ten
     if input.dtype != weight.dtype:
         refuse_mixed(input, weight)
     if axis == 1 and weight.ndim == 1 < input.ndim and weight.shape[0] == input.shape[1] and not is_transformed():
-        return native_prelu(input, weight)
-    spread = spread_shape(weight, input, axis)
+        return _large.prelu(input, weight)
+    spread = _spread(weight, input, axis)
     if forward_ad._current_level >= 0:  # PyTorch's forward mode has slope 1 at 0
-        return prelu_composed(input, weight.reshape(spread))
-    if len(spread) == 0 or only_axis(spread) in (None, 1):
-        return native_prelu(input, weight.reshape(-1) if weight.ndim > 1 else weight)
-    place = only_axis(spread)
+        return _prelu_composed(input, weight.reshape(spread))
+    if len(spread) == 0 or _only(spread) in (None, 1):
+        return _large.prelu(input, weight.reshape(-1) if weight.ndim > 1 else weight)
+    place = _only(spread)
     if place < 0:
-        return prelu_composed(input, weight.reshape(spread))
+        return _prelu_composed(input, weight.reshape(spread))
     if input.ndim == 1:
-        return native_prelu(input.unsqueeze(0), weight).squeeze(0)
-    return native_prelu(input.transpose(place, 1), weight.reshape(-1)).transpose(place, 1)
+        return _large.prelu(input.unsqueeze(0), weight).squeeze(0)
+    return _large.prelu(input.transpose(place, 1), weight.reshape(-1)).transpose(place, 1)
+
+
+def _spread(weight: Tensor, input: Tensor, axis: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in which the slopes broadcast: () where they are one, else of as many axes as the input."""
+    if weight.numel() == 1 and weight.ndim <= 1:
+        return ()
+    axes = axes_of(axis)
+    places = [a + input.ndim if a < 0 else a for a in axes]
+    shape = [1] * input.ndim
+    fits = len(axes) == weight.ndim and all(a < b for a, b in pairwise(places))
+    for place, size in zip(places, weight.shape, strict=False):
+        if not 0 <= place < input.ndim or size not in (1, input.shape[place]):
+            fits = False
+            break
+        shape[place] = size
+    if not fits:
+        refuse_slopes(input, weight, axis)
+    return tuple(shape)
+
+
+def _only(shape: tuple[int, ...]) -> Any:
+    """The one axis along which there are slopes; None where there is none, −1 where there are several."""
+    found = [place for place, size in enumerate(shape) if size != 1]
+    return None if not found else found[0] if len(found) == 1 else -1
+
+
+def _prelu_composed(input: Tensor, weight: Tensor) -> Tensor:
+    above = input > 0
+    below = torch.where(above, 0, input)  # so that no inf reaches the gradient of the slopes
+    return torch.where(above, input, weight.to(input.dtype) * below)
 
 
 def rrelu(
@@ -167,8 +186,8 @@ def rrelu(
     if not (_finite(lower) and _finite(upper) and lower <= upper):
         refuse_parameters("rrelu", lower=lower, upper=upper)
     if not training:
-        return _leaky_relu(input, (lower + upper) / 2, inplace)
-    slopes = drawn_slopes(input.detach(), lower, upper, generator)
+        return _large.leaky_relu(input, (lower + upper) / 2, inplace)
+    slopes = drawn(input.detach(), lower, upper, generator)
     return input.mul_(slopes) if inplace else input * slopes
 
 
@@ -193,11 +212,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     if torch.compiler.is_compiling() and not torch.compiler.is_exporting():  # compiled, PyTorch's loses the sign of 0
         bounded = torch.where(input >= 6, 6, torch.relu(input))
         return input.copy_(bounded) if inplace else bounded
-    if is_large(input, LARGE_OUTPUT):
-        operation = torch._C._nn.relu6_ if inplace else torch._C._nn.relu6
-        slope = partial(torch.ops.aten.hardtanh_backward.default, min_val=0, max_val=6)
-        return FromOutput.apply(input, operation, slope, inplace)
-    return (torch._C._nn.relu6_ if inplace else torch._C._nn.relu6)(input)
+    return _large.relu6(input, inplace)
 
 
 # ---- squares -------------------------------------------------------------------------------------------------------
@@ -241,7 +256,7 @@ def leaky_squared(input: Tensor, negative_slope: float = 0.5) -> Tensor:
         refuse_dtype("leaky_squared", input)
     if not (type(negative_slope) in _NUMBERS and -inf < negative_slope < inf):
         negative_slope = accepted("leaky_squared", negative_slope=negative_slope)
-    return _leaky_relu(input, negative_slope, False).square()
+    return _large.leaky_relu(input, negative_slope, False).square()
 
 
 # ---- exponential ---------------------------------------------------------------------------------------------------
