@@ -43,8 +43,8 @@ def site(number=0, *, units=8, dead=2, rare=1, on=1, events=(), **changes):
     return made
 
 
-def run(*records, meta=None, windows=(), not_observed=()):
-    """The findings of a run with these sites."""
+def recording(*records, meta=None, windows=(), not_observed=()):
+    """The recording of a run with these sites."""
     known = {"script": "train.py", "argv": ["--lr", "0.1"], "exit": 0, "torch": "2.13", "finished": True}
     known |= {"budget": 0.02, "overhead": 0.018} | (meta or {})
     clock = Clock(0, "SGD", "optimizer", 100, 20)
@@ -52,7 +52,12 @@ def run(*records, meta=None, windows=(), not_observed=()):
     losses = [
         LossPoint(0, w.first_step, w.last_step, w.looked, *[2.0 / (1 + n)] * 3, 0, -1) for n, w in enumerate(windows)
     ]
-    return diagnose(Recording(known, [clock], list(records), list(windows), [], list(not_observed), rates, losses))
+    return Recording(known, [clock], list(records), list(windows), [], list(not_observed), rates, losses)
+
+
+def run(*records, **more):
+    """The findings of such a recording."""
+    return diagnose(recording(*records, **more))
 
 
 def windows(count=10):
@@ -61,6 +66,11 @@ def windows(count=10):
 
 
 def small():
+    """The findings of :func:`small_recording`."""
+    return diagnose(small_recording())
+
+
+def small_recording():
     """Three sites: one that lost units on the way, one healthy, one of few examples."""
     events = [(0, 30, "died"), (1, 40, "died"), (1, 50, "revived"), (1, 60, "died")]
     lost = site(1, events=events)
@@ -73,7 +83,7 @@ def small():
     few = site(2, units=16, rare=0)
     few.window = few.total = Count(2, 64, 64, few.total.fired // 16, few.total.flat, few.total.magnitude)
     unseen = [("F.mish", "train.py:40", "it is not watched yet")]
-    return run(site(0, dead=0, rare=0, on=0), lost, few, windows=windows(), not_observed=unseen)
+    return recording(site(0, dead=0, rare=0, on=0), lost, few, windows=windows(), not_observed=unseen)
 
 
 def hostile():

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from relume.artifacts.typed import strict_json
 from relume.errors import PlanError
 
 IS = "relume plan"
@@ -121,7 +122,7 @@ def read_plan(path: Path) -> CurePlan:
 def _content(path: Path) -> Any:
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"it has {path.stat().st_size:,} bytes, and a plan at most {MOST_BYTES:,}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return strict_json(path.read_text(encoding="utf-8"))
 
 
 def _is_plan(path: Path) -> bool:

@@ -8,6 +8,7 @@ import math
 import os
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,6 +34,7 @@ from relume.artifacts.recording import (
     Window,
     header,
 )
+from relume.artifacts.typed import strict_json, typed
 from relume.errors import RecordingError
 
 
@@ -50,7 +52,7 @@ def read(path: Path) -> Recording:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
             _check(db, path)
             return read_database(db)
-    except (sqlite3.DatabaseError, OSError, ValueError, LookupError, TypeError) as error:
+    except (sqlite3.DatabaseError, OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise RecordingError(
             f"{path} is damaged, or not a recording made by relume ({error}). Copy it again from its original place, "
             "or record again with `relume run SCRIPT`.",
@@ -90,34 +92,34 @@ def read_database(db: sqlite3.Connection) -> Recording:
     """Read an open database; ValueError if its parts do not fit together."""
     sites = {number: _site(db, number, text) for number, text in db.execute("SELECT * FROM site ORDER BY id")}
     for number, unit, step, kind in db.execute("SELECT * FROM event ORDER BY rowid"):
-        sites[number].events.append((unit, step, kind))
+        sites[number].events.append(typed(tuple[int, int, str], (unit, step, kind), "event"))
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version >= 2:
         for number, unit, facts in db.execute("SELECT * FROM death"):
             if (death := _death(facts)) is not None:
-                sites[number].deaths[unit] = death
+                sites[number].deaths[typed(int, unit, "unit")] = death
         for number, name, value in db.execute(f"SELECT * FROM {'statistic' if version >= 4 else 'vital'}"):
-            sites[number].statistics[name] = value
+            sites[number].statistics[name] = typed(float, value, name)
     if version >= 5:
         for number, ends, rates in db.execute("SELECT * FROM history"):
-            sites[number].history = _history(json.loads(ends), rates, sites[number].site.units)
+            sites[number].history = _history(strict_json(ends), rates, sites[number].site.units)
         for number, steps, numbers in db.execute("SELECT * FROM band"):
-            sites[number].band = _band(json.loads(steps), numbers, sites[number].site.units)
+            sites[number].band = _band(strict_json(steps), numbers, sites[number].site.units)
     recording = Recording(
         meta={key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")},
-        clocks=[Clock(*row) for row in db.execute("SELECT * FROM clock ORDER BY id")],
+        clocks=_objects(db, "clock", Clock),
         sites=list(sites.values()),
-        windows=[
-            Window(*row) for row in db.execute("SELECT clock, first_step, last_step, looked FROM window ORDER BY rowid")
-        ],
-        timeline=db.execute("SELECT * FROM timeline ORDER BY rowid").fetchall(),
-        not_observed=db.execute("SELECT * FROM not_observed ORDER BY rowid").fetchall(),
+        windows=_objects(db, "window", Window),
+        timeline=_rows(db, "timeline", tuple[int, int, int, int]),
+        not_observed=_rows(db, "not_observed", tuple[str, str, str]),
     )
     if version >= 3:
         rows = db.execute("SELECT * FROM rate ORDER BY rowid")
-        recording.rates = [Rates(clock, step, _numbers(json.loads(rates))) for clock, step, rates in rows]
+        recording.rates = [
+            typed(Rates, (clock, step, _numbers(strict_json(rates))), "rate") for clock, step, rates in rows
+        ]
         rows = db.execute("SELECT * FROM loss ORDER BY clock, first_step")
-        recording.losses = [LossPoint(*row[:4], *_numbers(row[4:7]), *row[7:]) for row in rows]
+        recording.losses = [typed(LossPoint, (*row[:4], *_numbers(row[4:7]), *row[7:]), "loss") for row in rows]
     else:
         _take_from_windows(recording, db)
     _verify(recording)
@@ -126,12 +128,21 @@ def read_database(db: sqlite3.Connection) -> Recording:
     return recording
 
 
+def _rows(db: sqlite3.Connection, table: str, kind: Any) -> list[Any]:
+    return [typed(kind, row, table) for row in db.execute(f"SELECT * FROM {table} ORDER BY rowid")]
+
+
+def _objects(db: sqlite3.Connection, table: str, kind: Any) -> list[Any]:
+    names = [field.name for field in fields(kind)]  # an older schema has more columns
+    rows = db.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY rowid")
+    return [typed(kind, dict(zip(names, row, strict=True)), table) for row in rows]
+
+
 def _verify(recording: Recording) -> None:
     """Raises: ValueError: what was read does not fit together, so that the stages behind need not ask."""
     clocks = {clock.id for clock in recording.clocks}
     for clock in recording.clocks:
         _demand(clock.kind in get_args(ClockKind), f"clock {clock.id} is of kind {clock.kind!r}")
-        _demand(all(isinstance(n, int) for n in (clock.steps, clock.looked)), f"clock {clock.id} counts no steps")
     for record in recording.sites:
         site = record.site
         spans = [record.total, record.open, *([record.window] if record.window is not None else [])]
@@ -140,13 +151,12 @@ def _verify(recording: Recording) -> None:
         arrays += list(vars(record.recent).values()) if record.recent is not None else []
         for span in spans:
             arrays += [span.fired, span.flat, span.magnitude]
-        numbers = [site.units, site.line, site.unit_axis, *(n for s in spans for n in (s.looks, s.examples, s.samples))]
+        numbers = [n for span in spans for n in (span.looks, span.examples, span.samples)]
         _demand(site.clock in clocks, f"the clock of site {site.key} is missing")
         _demand(all(isinstance(number, int) for number in numbers), f"site {site.key} has a value that is not a number")
-        _demand(isinstance(site.parameters, dict), f"the parameters of site {site.key} are invalid")
         _demand(all(len(array) == site.units for array in arrays), f"the units of site {site.key} differ in number")
         for unit, step, kind in record.events:
-            fits = unit in range(site.units) and isinstance(step, int) and kind in ("died", "revived")
+            fits = unit in range(site.units) and kind in ("died", "revived")
             _demand(fits, f"site {site.key} has an event of unit {unit}: {kind} at {step}")
 
 
@@ -154,7 +164,7 @@ def _take_from_windows(recording: Recording, db: sqlite3.Connection) -> None:
     """Before version 3 a window kept its last learning rates and its mean loss, and nothing else was kept of them."""
     rows = db.execute("SELECT rates, loss FROM window ORDER BY rowid")
     for w, (text, loss) in zip(recording.windows, rows, strict=True):
-        rates = tuple(json.loads(text))
+        rates = tuple(strict_json(text))
         if rates and rates != next((r.rates for r in reversed(recording.rates) if r.clock == w.clock), ()):
             recording.rates.append(Rates(w.clock, w.last_step, rates))
         if loss is not None:
@@ -172,9 +182,9 @@ def _numbers(values: Iterable[float | None]) -> tuple[float, ...]:
 
 def _death(text: str) -> Death | None:
     """The numbers of a death; None if they are those of an older schema."""
-    facts: dict[str, Any] = json.loads(text)
+    facts: dict[str, Any] = strict_json(text)
     known: dict[str, Any] = {name: math.nan if value is None else value for name, value in facts.items()}
-    return Death(**known) if facts.keys() == set(Death._fields) else None
+    return typed(Death, known, "death") if facts.keys() == set(Death._fields) else None
 
 
 def _history(ends: Any, rates: bytes, units: int) -> History:
@@ -195,7 +205,7 @@ def _demand(fits: bool, otherwise: str) -> None:
 
 
 def _site(db: sqlite3.Connection, number: int, text: str) -> SiteRecord:
-    record = SiteRecord.new(Site(**json.loads(text)))
+    record = SiteRecord.new(typed(Site, strict_json(text), "site"))
     for span, looks, examples, samples, fired, flat, magnitude in db.execute(
         "SELECT span, looks, examples, samples, fired, flat, magnitude FROM count WHERE site = ?", (number,)
     ):

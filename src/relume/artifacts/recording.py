@@ -97,7 +97,7 @@ class Site:
     file: str
     line: int
     activation: str
-    parameters: Mapping[str, float]
+    parameters: Mapping[str, Any]
     layer: str
     unit_axis: int
     units: int

@@ -18,8 +18,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -34,6 +34,7 @@ from relume.artifacts.trial_json import (
     trial_from_json,
     trial_to_json,
 )
+from relume.artifacts.typed import typed
 from relume.errors import StudyError
 
 DEFAULT = "relume-study"
@@ -123,7 +124,7 @@ class Study:
             try:
                 if told["generation"] == wanted:
                     found.append(trial_from_json(told))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 raise damaged(
                     path, f"{type(error).__name__}: {error}", "Delete it, and its trial runs again."
                 ) from error
@@ -285,15 +286,16 @@ class Study:
     def _load(self) -> None:
         told = read_json(self._file, "study", "Its trials in trials/ are not affected.")
         try:
-            self.generations = tuple(_generation(g) for g in told["generations"])
-            self.generation = int(told["generation"])
+            self.generations = typed(tuple[Generation, ...], told["generations"], "generations")
+            self.generation = typed(int, told["generation"], "generation")
             self.design = design_from_json(told["design"])
             self._looks = [dict(look) for look in told["looks"]]
             if [g.number for g in self.generations] != list(range(1, len(self.generations) + 1)):
                 raise ValueError("generations are missing")
-            self.generations[self.generation - 1]
+            if self.generation not in range(len(self.generations) + 1):
+                raise ValueError(f"there is no generation {self.generation}")
             [look_from_json(look) for look in self._looks]
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             advice = "Its trials in trials/ are not affected. Restore study.json, or start a new study."
             raise damaged(self._file, f"{type(error).__name__}: {error}", advice) from error
 
@@ -337,9 +339,3 @@ def in_shard(key: TrialKey, shard: int, shards: int) -> bool:
     """Whether a trial is run by this shard (1 … shards): each trial by one of them, whoever asks."""
     exact = hashlib.sha256(json.dumps(list(key)).encode()).digest()
     return int.from_bytes(exact[:8], "big") % shards == shard - 1
-
-
-def _generation(told: Mapping[str, Any]) -> Generation:
-    names = [f.name for f in fields(Subject)]
-    subject = Subject(**{name: told["subject"][name] for name in names if name in told["subject"]})
-    return Generation(int(told["number"]), replace(subject, argv=tuple(subject.argv)), float(told["began"]))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from relume.artifacts.typed import strict_json
 from relume.errors import StudyError
 
 SCHEMA = 1
@@ -22,7 +23,7 @@ def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
     Raises: StudyError: it cannot be read, is no JSON, not ours, or of a newer relume.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = strict_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise damaged(path, error.strerror or str(error), advice) from error
     except ValueError as error:

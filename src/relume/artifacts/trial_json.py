@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, cast
 
-from relume.artifacts.trial import Contender, Design, InterimAnalysis, Trial, TrialKey
+from relume.artifacts.trial import Design, InterimAnalysis, Trial, TrialKey
+from relume.artifacts.typed import typed
 
 
 def trial_to_json(trial: Trial) -> dict[str, Any]:
@@ -20,18 +21,10 @@ def trial_to_json(trial: Trial) -> dict[str, Any]:
 def trial_from_json(told: Mapping[str, Any]) -> Trial:
     """What :func:`trial_to_json` wrote; keys that are not known are passed over.
 
-    Raises: KeyError, TypeError, ValueError: it is none.
+    Raises: KeyError, ValueError: it is none.
     """
-    key = TrialKey(str(told["activation"]), int(told["seed"]), float(told["lr_factor"]), told["stage"])
-    curves = {
-        str(name): tuple((float(step), float(value)) for step, value in curve)
-        for name, curve in told["metrics"].items()
-    }
-    rest = {n: _in(told[n]) for n in _names(Trial) if n in told and n not in ("key", "metrics")}
-    rest |= {n: float(told[n]) for n in ("seconds", "cpu_seconds", "dead_share") if isinstance(told.get(n), str)}
-    if rest["status"] not in ("finished", "failed", "diverged", "timeout"):
-        raise ValueError(f"status {rest['status']!r}")
-    return Trial(key, metrics=curves, **rest)
+    key = {name: told[name] for name in TrialKey._fields}
+    return cast(Trial, typed(Trial, {**told, "key": key}, "trial"))
 
 
 def design_to_json(design: Design) -> dict[str, Any]:
@@ -42,19 +35,14 @@ def design_to_json(design: Design) -> dict[str, Any]:
 def design_from_json(told: Mapping[str, Any]) -> Design:
     """What :func:`design_to_json` wrote.
 
-    Raises: KeyError, TypeError, ValueError: it is none.
+    Raises: ValueError: it is none.
     """
-    rest = {n: _in(told[n]) for n in _names(Design) if n in told and n != "contenders"}
-    return Design(tuple(_contender(c) for c in told["contenders"]), **rest)
+    return cast(Design, typed(Design, told, "design"))
 
 
 def look_from_json(told: Mapping[str, Any]) -> InterimAnalysis:
     """One look of those that the study keeps."""
-    return InterimAnalysis(**{name: _in(told[name]) for name in _names(InterimAnalysis) if name in told})
-
-
-def _contender(told: Mapping[str, Any]) -> Contender:
-    return Contender(**{name: told[name] for name in _names(Contender) if name in told})
+    return cast(InterimAnalysis, typed(InterimAnalysis, told, "looks"))
 
 
 def _names(kind: type[Any]) -> list[str]:
@@ -63,7 +51,3 @@ def _names(kind: type[Any]) -> list[str]:
 
 def _out(value: Any) -> Any:
     return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _in(value: Any) -> Any:
-    return tuple(_in(each) for each in value) if isinstance(value, list) else value

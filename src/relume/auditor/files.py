@@ -52,7 +52,9 @@ def read(path: Path) -> Any:
             return _npz(path)
         if start.startswith(hdf5.BEGINS) or (start.startswith(b"PK") and _holds(path, hdf5.WITHIN)):
             return hdf5.read(path)
-    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile, RecursionError) as error:
+    except MissingExtra:
+        raise
+    except Exception as error:  # whatever a damaged file makes of the readers of zipfile, NumPy and HDF5
         raise _damaged(path, error) from error
     if start.startswith((b"PK", b"\x80")):
         return _reader(path).read(path)

@@ -63,6 +63,7 @@ class Silence(NamedTuple):
     of: Moments
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # moments that are NaN or infinite
 def silence(parameters: Sequence[tuple[Moments, int]]) -> Silence:
     """Date the last gradient of a layer's units by the moments of its parameters, each with the axis of its units."""
     one = max((moments for moments, _ in parameters), key=lambda moments: moments.step)
