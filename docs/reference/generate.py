@@ -65,7 +65,10 @@ def licenses() -> str:
     """What each dependency of the package and of its extras says of its license in its metadata."""
     project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {name: needs for name, needs in project["optional-dependencies"].items() if name not in ("test", "dev")}
-    needed = {"relume itself": project["dependencies"], **{f"`relume[{name}]`": needs for name, needs in extras.items()}}
+    needed = {
+        "relume itself": project["dependencies"],
+        **{f"`relume[{name}]`": needs for name, needs in extras.items()},
+    }
     rows = [(name, _license(name), of) for of, needs in needed.items() for name in map(_name, needs)]
     head = f"# Licenses\n\nrelume has the {project['license']} license. It depends on these packages:\n\n"
     return head + table(("package", "license", "needed by"), rows)
