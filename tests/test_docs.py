@@ -24,7 +24,10 @@ import relume
 ROOT = Path(__file__).parents[1]
 RUNNER = Path(__file__).with_name("run_page.py")
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "onnx")  # their docstrings are run in the folders of their tests
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "AGENTS.md", "llms.txt")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 TRAINING = """
 import torch
 model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
@@ -45,6 +48,7 @@ FILES = {  # the files that a reader has already
     "watch-sparse-autoencoders.md": {"sparse_autoencoder.py": "examples/sparse_autoencoder.py"},
     **dict.fromkeys(
         (
+            "AGENTS.md",
             "find-dead-units.md", "gate-ci.md", "choose-an-activation.md", "compare-on-many-machines.md",
             "say-which-metric.md", "settings.md",
         ),

@@ -6,6 +6,7 @@ import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def pages() -> dict[str, str]:
     found["rules.md"] = NOTE + rules()
     found["commands.md"] = NOTE + commands()
     found["files.md"] = NOTE + files()
+    found["licenses.md"] = NOTE + licenses()
     found["published-numbers.md"] = NOTE + published()
     return found
 
@@ -54,6 +56,34 @@ def main() -> None:
     for path in (HERE / "activations").glob("*.md"):
         if f"activations/{path.name}" not in found:
             path.unlink()
+
+
+# ---- licenses ------------------------------------------------------------------------------------------------------
+
+
+def licenses() -> str:
+    """What each dependency of the package and of its extras says of its license in its metadata."""
+    project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {name: needs for name, needs in project["optional-dependencies"].items() if name not in ("test", "dev")}
+    needed = {
+        "relume itself": project["dependencies"],
+        **{f"`relume[{name}]`": needs for name, needs in extras.items()},
+    }
+    rows = [(name, _license(name), of) for of, needs in needed.items() for name in map(_name, needs)]
+    head = f"# Licenses\n\nrelume has the {project['license']} license. It depends on these packages:\n\n"
+    return head + table(("package", "license", "needed by"), rows)
+
+
+def _name(requirement: str) -> str:
+    return requirement.partition(">")[0]
+
+
+def _license(name: str) -> str:
+    """The SPDX expression; before packages had one, a short license field or the classifier."""
+    told = metadata.metadata(name)
+    given = [told[key] for key in ("License-Expression", "License") if key in told]
+    classifiers = [each.rpartition(" :: ")[2] for each in told.get_all("Classifier") or [] if "License ::" in each]
+    return next(each for each in (*given[:1], *classifiers) if "\n" not in each)
 
 
 # ---- activations ---------------------------------------------------------------------------------------------------

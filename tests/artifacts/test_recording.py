@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import math
 import os
@@ -218,6 +219,16 @@ def test_memory_is_saved_to_the_same_recording(path, rng):
     assert_same(read(path).sites[0], record)
     assert_same(writer.read().sites[0], record)
     writer.close()
+
+
+def test_a_recording_in_memory_that_nobody_closes_closes_its_connection():
+    """Python 3.13 would warn of it in the user's stderr."""
+    writer = RecordingWriter(None)
+    connection = writer._db
+    del writer
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 def test_save_overwrites_nothing_of_anothers(tmp_path, rng):

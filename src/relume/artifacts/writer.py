@@ -9,6 +9,7 @@ import math
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -86,6 +87,8 @@ class RecordingWriter:
             self._db.executescript(f"BEGIN; {SCHEMA} COMMIT")
         except sqlite3.Error as error:
             raise _not_writable(path, error) from error
+        if path is None:  # nobody has to close it; left open, Python 3.13 warns in the user's stderr
+            self._closing = weakref.finalize(self, self._db.close)
 
     @property
     def waits(self) -> bool:
@@ -111,6 +114,8 @@ class RecordingWriter:
 
     def abandon(self) -> None:
         """In a forked child: leave the parent's connection as it is, for ever. To close it would be to use it."""
+        if self.path is None:
+            self._closing.detach()
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
 
     @contextlib.contextmanager
