@@ -136,8 +136,8 @@ CAUSE = re.compile(r"cause: .*?\.(?=\s+units )", re.DOTALL)
 words that relume has."""
 
 
-COLUMNS = re.compile(r"(?<=units dead )[a-z -]*(?=fires examples)")
-"""Of the table of sites: those in which there is nothing are left out."""
+COLUMNS = re.compile(r"(?<=units dead )[a-z -]*(?=fires examples)|(?<= dead )(?:[a-z-]+ )+(?=healthy)")
+"""Of the table of sites, and of its key: those in which there is nothing are left out."""
 
 
 def form(text: str) -> str:

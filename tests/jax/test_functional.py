@@ -77,6 +77,7 @@ def test_subnormals_pass_through_what_does_not_calculate():
     for f in (ours.relu, ours.relu6):
         assert f(tiny).tolist() == [tiny[0], 0.0]
         assert jax.jit(f)(tiny).tolist() == [tiny[0], 0.0]
+    assert jax.vmap(jax.grad(ours.leaky_relu))(jnp.asarray(tiny)).tolist() == [1.0, np.float32(0.01)]
 
 
 def test_functions_run_in_a_scan_and_a_loop():
