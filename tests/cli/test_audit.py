@@ -36,7 +36,7 @@ def test_dead_units_are_told_with_their_evidence_and_the_next_command(relume, ch
     status, out, _ = relume("audit", checkpoint)
     assert status == Exit.DONE
     assert "2 of 14 units are dead, all in layer 0 of last.pt; judged from the checkpoint only, at step 120" in out
-    assert "RLM020 zero_unit  0 at last.pt\n    1 of 10 units (10 %) have incoming weights of exactly zero" in out
+    assert "RLM020 zero_unit  0 at last.pt\n    1 of 10 units (10 %) with incoming weights of exactly zero" in out
     assert "no gradient in any of 120 steps" in " ".join(out.split())
     assert "Next: relume explain RLM020" in out
     assert "fires" not in out  # nothing ran, so no rate is known

@@ -43,7 +43,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
         *([f"{born} since the first step"] if born else []),
         *([f"{older} for longer than can be dated"] if (older := len(units) - len(ages) - born) else []),
     ]
-    evidence = f"{share(units, site)} get no gradient: {', '.join(told)} (unit {units[0]}: {site.cause[units[0]].says})"
+    evidence = f"{share(units, site)} got no gradient: {', '.join(told)} (unit {units[0]}: {site.cause[units[0]].says})"
     return units, evidence, "watch the training to see why they died: relume run SCRIPT"
 
 

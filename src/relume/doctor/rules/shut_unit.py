@@ -39,7 +39,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     if not units:
         return None
     evidence = (
-        f"{share(units, site)} are kept below 0 by their normalization (unit {units[0]}: {site.cause[units[0]].says})"
+        f"{share(units, site)} kept below 0 by their normalization (unit {units[0]}: {site.cause[units[0]].says})"
     )
     return units, evidence, "exclude normalizations from weight decay; removing these channels changes no output"
 

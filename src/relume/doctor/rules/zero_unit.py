@@ -32,7 +32,7 @@ def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:
     units = tuple(unit for unit, cause in site.cause.items() if cause.kind == ZERO)
     if not units:
         return None
-    evidence = f"{share(units, site)} have incoming weights of exactly zero, and stay at or below 0 for every input"
+    evidence = f"{share(units, site)} with incoming weights of exactly zero, at or below 0 for every input"
     return (
         units,
         evidence,

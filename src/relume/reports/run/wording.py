@@ -192,7 +192,8 @@ def proving(findings: Findings) -> str | None:
     """
     run = findings.run
     hit = any(f.cures and f.severity != "info" for f in findings.findings)
-    if not hit or not run.get("script") or "torch" not in run or run.get("ranks", 1) > 1:
+    others = "torch" not in run or "keras" in run
+    if not hit or not run.get("script") or others or run.get("ranks", 1) > 1:
         return None
     command = shlex.join([str(run["script"]), *map(str, run.get("argv") or [])])
     return f"relume fix {'-m ' * bool(run.get('module'))}{command}"
