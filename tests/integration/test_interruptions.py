@@ -59,5 +59,6 @@ def test_a_disturbed_training_ends_as_under_python_and_its_recording_is_whole(tm
     said = both(tmp_path, *DISTURBED[name])
     assert "this is a bug" not in said
     found = read(tmp_path / "t.relume")
-    assert found.clocks[0].steps >= (1 if name in KILLED else STEPS)
-    assert found.sites[0].total.looks >= 1
+    if name not in KILLED:
+        assert found.clocks[0].steps == STEPS
+        assert found.sites[0].total.looks >= 1
