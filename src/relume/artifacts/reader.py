@@ -34,7 +34,7 @@ from relume.artifacts.recording import (
     Window,
     header,
 )
-from relume.artifacts.typed import strict_json, typed
+from relume.artifacts.typed import harmless, strict_json, typed
 from relume.errors import RecordingError
 
 
@@ -106,7 +106,7 @@ def read_database(db: sqlite3.Connection) -> Recording:
         for number, steps, numbers in db.execute("SELECT * FROM band"):
             sites[number].band = _band(strict_json(steps), numbers, sites[number].site.units)
     recording = Recording(
-        meta={key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")},
+        meta={key: harmless(json.loads(value)) for key, value in db.execute("SELECT * FROM meta")},
         clocks=_objects(db, "clock", Clock),
         sites=list(sites.values()),
         windows=_objects(db, "window", Window),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import is_dataclass
@@ -11,6 +12,7 @@ from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _NOT_FINITE = ("nan", "inf", "-inf")  # strict JSON has them as text
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def strict_json(text: str) -> Any:
@@ -30,10 +32,24 @@ def _finite(number: str) -> float:
     return float(number)
 
 
+def harmless(told: Any) -> Any:
+    r"""Texts without what a terminal obeys or what turns the direction of writing; other values as they are.
+
+    Example:
+        >>> harmless({"name": ["\x1b[2Jrelu1", 3]})
+        {'name': ['�[2Jrelu1', 3]}
+    """
+    if isinstance(told, str):
+        return _CONTROLS.sub("\ufffd", told)
+    if isinstance(told, dict):
+        return {harmless(name): harmless(value) for name, value in told.items()}
+    return type(told)(map(harmless, told)) if type(told) in (list, tuple) else told
+
+
 def typed(kind: Any, told: Any, where: str = "it") -> Any:
     """A value of this type: a dataclass or NamedTuple of an object or a row, a tuple of a list, a number as it is.
 
-    Unknown keys are passed over, and missing ones take their defaults.
+    Unknown keys are passed over, and missing ones take their defaults. Texts are :func:`harmless`.
 
     Raises: ValueError: it is of another type; the message names the place.
 
@@ -43,7 +59,7 @@ def typed(kind: Any, told: Any, where: str = "it") -> Any:
     """
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
-        return told
+        return harmless(told)
     if origin in (Union, types.UnionType):
         return None if told is None else typed(next(part for part in parts if part is not type(None)), told, where)
     if origin is Literal and isinstance(told, str) and told in parts:
@@ -61,7 +77,7 @@ def typed(kind: Any, told: Any, where: str = "it") -> Any:
     if kind is float and (type(told) in (int, float) or (isinstance(told, str) and told in _NOT_FINITE)):
         return _float(told, where)
     if type(told) is kind and not (kind is int and abs(told) >= 1 << 63):
-        return told
+        return harmless(told)
     raise ValueError(f"{where} is {_short(told)}; expected {getattr(kind, '__name__', kind)}")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from relume.artifacts.audited import NO_GRADIENT, SHUT, ZERO, Audited
 from relume.artifacts.findings import Cause, Judged
 from relume.artifacts.recording import Site
+from relume.artifacts.typed import harmless
 from relume.auditor.checkpoint import Checkpoint
 from relume.auditor.files import SUFFIXES
 from relume.auditor.layers import Layer, layers_of
@@ -62,7 +63,8 @@ def audit(paths: Sequence[Path]) -> Audited:
         "checkpoint": latest.name,
         "clocks": [],
     }
-    return Audited(run, tuple(sites), ((NOT_TOLD[0], latest.name, NOT_TOLD[1]), *_counted(unread)))
+    unseen = ((NOT_TOLD[0], latest.name, NOT_TOLD[1]), *_counted(unread))
+    return Audited(harmless(run), tuple(sites), harmless(unseen))
 
 
 def _counted(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
@@ -191,17 +193,17 @@ def _kind(layer: Layer, latest: Checkpoint) -> str:
 
 
 def _site(layer: Layer, latest: Checkpoint) -> Site:
-    name = layer.norm or layer.name
+    name, file = harmless((layer.norm or layer.name, latest.name))
     return Site(
-        key=f"{name}@{latest.name}",
+        key=f"{name}@{file}",
         model="",
         module=name,
         call=_kind(layer, latest),
-        file=latest.name,
+        file=file,
         line=0,
         activation="",
         parameters={},
-        layer=layer.name,
+        layer=harmless(layer.name),
         unit_axis=layer.axis,
         units=layer.units,
         axis_assumed=False,
