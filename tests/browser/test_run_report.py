@@ -256,5 +256,5 @@ def test_keys_go_through_the_lines_with_findings_and_a_click_opens_the_site(live
     assert page.locator(".source .now").is_visible()
     page.locator("#site-2").evaluate("site => { site.open = false; }")
     page.keyboard.press("Enter")
-    assert page.locator("#site-2").evaluate("site => site.open")
+    page.wait_for_selector("#site-2[open]")
     assert page.url.endswith("#site-2")

@@ -81,8 +81,10 @@ def test_the_forest_has_two_intervals_and_a_point_for_each_contender(live):
     drawn = page.locator("#study-1-differences .live svg")
     widths = drawn.locator("line").evaluate_all("lines => lines.map((line) => line.getAttribute('stroke-width'))")
     assert (widths.count("5"), widths.count("1.5")) >= (6, 6)
-    shapes = drawn.locator(".mark-symbol path").count()
-    assert shapes == 6
+    groups = drawn.locator(".mark-symbol").evaluate_all(
+        "groups => groups.map((g) => g.querySelectorAll('path').length)"
+    )
+    assert sorted(groups) == [6, 60]  # the means, and a ring for each pair of seeds
 
 
 def test_nothing_is_cut_off_on_paper(live, cut_on_paper):

@@ -52,6 +52,7 @@ class Jax:
     def forget(self) -> None:
         """Make every function anew, as where a fault was planted."""
         self._made.cache_clear()
+        jax.clear_caches()
 
     def _call(self, part: Any, activation: str, x: np.ndarray, parameters: dict[str, Any]) -> np.ndarray:
         arrays = {k: v for k, v in parameters.items() if isinstance(v, np.ndarray)}
