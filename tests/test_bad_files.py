@@ -20,12 +20,11 @@ import pytest
 from helpers import made_runs, made_study
 
 from relume.artifacts.plan import read_plan, to_json, write_plan
-from relume.artifacts.reader import read
 from relume.artifacts.save import save
 from relume.artifacts.study import Study
 from relume.auditor.audit import audit
-from relume.doctor.diagnosis import diagnose
 from relume.doctor.plan import plan
+from relume.doctor.reading import findings_of
 from relume.errors import RelumeError
 from relume.lab.findings import read_findings
 from relume.reports.formats import render
@@ -47,7 +46,7 @@ def recording(folder):
 
 
 def read_recording(file):
-    findings = diagnose(read(file))
+    findings = findings_of(file)
     for form in ("json", "md", "github"):
         render(form, "run", findings)
     plan(findings, str(file))

@@ -159,13 +159,13 @@ def test_what_the_report_says_to_type_next_works(rule, text, tmp_path):
 
 
 CHECKPOINTS = {
-    "zero_unit": "net[0].weight.data[3] = 0; net[0].bias.data[3] = -1",
-    "shut_unit": "net[1].weight.data[3] = 0; net[1].bias.data[3] = -1",
-    "broken_weight": "net[0].weight.data[3] = float('inf')",
-    "no_gradient": "net[1].bias.data[3] = -1e9; [step() for _ in range(300)]",
+    "zero_unit": ("Identity()", "net[0].weight.data[3] = 0; net[0].bias.data[3] = -1"),
+    "shut_unit": ("BatchNorm1d(16)", "net[1].weight.data[3] = 0; net[1].bias.data[3] = -1"),
+    "broken_weight": ("BatchNorm1d(16)", "net[0].weight.data[3] = float('inf')"),
+    "no_gradient": ("Identity()", "net[0].bias.data[3] = -1e9; [step() for _ in range(300)]"),
 }
 SAVED = """
-net = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1))
+net = nn.Sequential(nn.Linear(8, 16), nn.NORM, nn.ReLU(), nn.Linear(16, 1))
 opt = torch.optim.Adam(net.parameters())
 def step():
     opt.zero_grad()
@@ -179,7 +179,9 @@ torch.save({"model": net.state_dict(), "optimizer": opt.state_dict()}, "last.pt"
 
 @pytest.mark.parametrize("rule", CHECKPOINTS)
 def test_what_the_report_of_a_checkpoint_says_to_type_next_works(rule, tmp_path):
-    exec(HEAD + SAVED.replace("PLANT", CHECKPOINTS[rule]).replace("last.pt", str(tmp_path / "last.pt")), {})
+    norm, plant = CHECKPOINTS[rule]
+    made = SAVED.replace("NORM", norm).replace("PLANT", plant).replace("last.pt", str(tmp_path / "last.pt"))
+    exec(HEAD + made, {})
     told = typed("relume audit last.pt", tmp_path)
     assert rule in told.stdout
     for command in next_commands(told.stdout):

@@ -53,6 +53,7 @@ def _as_float(data: NDArray[Any], bits: bool) -> NDArray[Any]:
     return (np.asarray(data).astype(np.uint32) << 16).view(np.float32)
 
 
+@np.errstate(invalid="ignore")  # a signaling nan is a number that was read, and nothing to warn of
 def largest(tensor: Tensor, axis: int) -> Floats:
     """max |x| of each unit, shape (units,); nan if one is nan."""
     found = np.zeros(tensor.shape[axis])
@@ -63,6 +64,7 @@ def largest(tensor: Tensor, axis: int) -> Floats:
     return found
 
 
+@np.errstate(invalid="ignore")
 def squares(tensor: Tensor, axis: int) -> Floats:
     """Σ x² of each unit, shape (units,): in float64, in which the square of a float32 does not underflow."""
     found = np.zeros(tensor.shape[axis])
@@ -72,6 +74,7 @@ def squares(tensor: Tensor, axis: int) -> Floats:
     return found
 
 
+@np.errstate(invalid="ignore")
 def sums(tensor: Tensor, axis: int) -> Floats:
     """Σ x of each unit, shape (units,), in float64."""
     found = np.zeros(tensor.shape[axis])

@@ -52,7 +52,8 @@ def assemble(parts: Sequence[CheckpointFile], name: str) -> Checkpoint:
             "optimizer's state.",
             slug="checkpoint-empty",
         )
-    found.weights = _without_copies(weights if found.layout else _shortened(weights), found.unread)
+    as_laid_out = found.layout is not None and {".".join(keys[:-1]) for keys in weights} <= set(found.layout.order)
+    found.weights = _without_copies(weights if as_laid_out else _shortened(weights), found.unread)
     found.ordered = _are_ordered(found, parts)
     moments = {keys: tensor for part in parts for keys, tensor in part.moments.items()}
     found.moments = of_arrays(moments, found.step, found.weights, found.unread)

@@ -19,9 +19,9 @@ def findings_of(file: str | Path) -> Findings:
     Raises: RecordingError: it cannot be read, or is of a newer relume.
     """
     parts, unseen = read_run(Path(file))
-    whole = combine(parts, unseen)
-    demand_known(whole, str(file))
-    return diagnose(whole)
+    for part in parts:
+        demand_known(part.recording, str(file))
+    return diagnose(combine(parts, unseen))
 
 
 def demand_known(recording: Recording, file: str) -> None:
