@@ -27,6 +27,7 @@ class Tensor:
         """The stored shape."""
         return self.data.shape
 
+    @np.errstate(invalid="ignore")
     def numbers(self) -> Floats:
         """All of it as float64, in the stored shape; for small ones."""
         return _as_float(self.data, self.bits).astype(np.float64)
