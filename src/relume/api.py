@@ -123,7 +123,7 @@ def watch(
         window: steps over which counts are kept; None: enough for 1,000 examples.
         every: look at each k-th step instead of within a budget: the same counts on every run.
         dead_after: the examples (tokens of a sparse code) on which a unit must be silent to be dead, such as
-            10_000_000; None: as many as the evidence takes.
+            10_000_000; None: as many as the evidence needs.
         phase: which of the model's passes count, by its ``training`` flag: "train", "eval" or "all".
 
     Returns: a context manager; ``w.findings()``, ``w.to_dict()``, ``w.save(path)`` give what was seen.

@@ -13,7 +13,7 @@ class Layout:
 
     Attributes:
         order: the layers in the order in which Keras lists their variables.
-        follows: a batch normalization → the layer whose output it normalizes, where that has no activation of its own.
+        follows: a batch normalization → the layer whose output it normalizes, if that layer has no activation.
     """
 
     order: list[str] = field(default_factory=list)

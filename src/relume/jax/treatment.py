@@ -165,7 +165,7 @@ class JaxSurvey(CallSurvey):
 
 
 class JaxTreatment(CallTreatment):
-    """The :class:`~relume.framework.Treatment` of JAX."""
+    """The :class:`~relume.framework.TrialTreatment` of JAX."""
 
     kit = JaxKit
 

@@ -274,7 +274,7 @@ class KerasSurvey(CallSurvey):
 
 
 class KerasTreatment(CallTreatment):
-    """The :class:`~relume.framework.Treatment` of Keras."""
+    """The :class:`~relume.framework.TrialTreatment` of Keras."""
 
     kit = KerasKit
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 LARGE = 2**18
-"""Elements from which on PReLU's backward and RReLU's draws are faster than PyTorch's."""
+"""From this many elements, PReLU's backward and RReLU's draws are faster than PyTorch's."""
 
 LARGE_OUTPUT = 2**21
-"""Elements from which on :class:`FromOutput` costs no time: 6 to 22 % at 1.6 M, nothing at 3.2 M and 12.8 M."""
+"""From this many elements, :class:`FromOutput` costs no time: 6 to 22 % at 1.6 M, nothing at 3.2 M and 12.8 M."""
 
 CHUNK = 2**18
 """Elements of a chunk. PReLU's backward takes 3.3 ms for 1.6 M elements and 53 ms for 12.8 M, by PyTorch's operation
@@ -27,7 +27,7 @@ CHUNK = 2**18
 
 
 def is_large(x: Tensor, least: int) -> bool:
-    """Whether a Function is worth its cost: at least so many elements, a gradient that is recorded, and eager mode."""
+    """Whether a Function is worth its cost: ``least`` elements or more, a recorded gradient, eager mode."""
     return (
         not torch.compiler.is_compiling()
         and x.numel() >= least

@@ -63,8 +63,8 @@ The last two are of Gao et al. 2024, arXiv 2406.04093, section 2.4.
 NOT_CENTERED = 1.0
 """γ = ‖mean‖/‖std‖ of a code's input at which its mean decides which latents are selected (arXiv 2605.31518).
 
-Of 2,048 random latents, 16 of them selected on each of 8,192 tokens, so many never fire: 0.1 % at γ = 0, 12 % at 0.5,
-45 % at 1, 82 % at 2, 91 % at 3.
+The share of 2,048 random latents that never fire on 8,192 tokens, with 16 selected per token: 0.1 % at γ = 0,
+12 % at 0.5, 45 % at 1, 82 % at 2, 91 % at 3.
 """
 
 

@@ -80,7 +80,7 @@ def failed(runs: Sequence[Trial]) -> list[Trial]:
 
 
 def demand_pairs(base: Sequence[Trial], candidates: int) -> None:
-    """Raises: NothingToCompare: the unchanged script fails at so many seeds that the others cannot show a cure."""
+    """Raises: NothingToCompare: the unchanged script fails at too many seeds: the others cannot show a cure."""
     left = len(base) - len(lost := failed(base))
     if not lost or left >= (least := least_seeds(candidates)):
         return

@@ -29,7 +29,7 @@ class Remedies:
         contenders: the treatments. ``inputs``: the layers for ``normalize``, found by a survey.
 
     Attributes:
-        factor: multiplies the rates, in :class:`~relume.torch.treatment.rates.Steps`. ``warmup``: its steps.
+        factor: multiplies the rates, in :class:`~relume.torch.treatment.rates.OptimizerSteps`. ``warmup``: its steps.
         done: what is done to the whole training, a sentence each.
         attached: the revivers, None if nothing is revived.
     """
@@ -46,7 +46,7 @@ class Remedies:
         self._drawn: set[int] = set()
 
     def start(self, patches: Patches) -> None:
-        """Start treating the process; ``Steps`` changes the rates."""
+        """Start treating the process; ``OptimizerSteps`` changes the rates."""
         if "clip" in self._by_name:
             patches.on_undo(register_optimizer_step_pre_hook(self._clip).remove)
         if "init" in self._by_name:
