@@ -28,6 +28,7 @@ from relume.artifacts.history import Band, History
 from relume.artifacts.reader import read
 from relume.artifacts.recent import Recent
 from relume.artifacts.recording import SCHEMA_VERSION, Clock, Count, Rates, Site, SiteRecord, Window
+from relume.artifacts.typed import harmless
 from relume.artifacts.writer import RecordingWriter
 from relume.errors import RecordingError
 
@@ -252,8 +253,9 @@ def test_any_numbers_come_back_bit_for_bit(data, units):
         st.tuples(st.integers(0, units - 1), st.integers(0, 2**63 - 1), st.sampled_from(["died", "revived"])),
         max_size=5,
     )
-    parameters = st.dictionaries(st.text(max_size=8), st.floats(allow_nan=False, allow_infinity=False), max_size=3)
-    site = a_site(units, key=data.draw(st.text()), parameters=data.draw(parameters))
+    names = st.text(max_size=8).map(harmless)
+    parameters = st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False), max_size=3)
+    site = a_site(units, key=data.draw(st.text().map(harmless)), parameters=data.draw(parameters))
     record = data.draw(
         st.builds(
             SiteRecord, st.just(site), counts, st.none() | counts, counts, integers, integers, integers,
