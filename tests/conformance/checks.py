@@ -38,7 +38,10 @@ def room(
     expected: np.ndarray,
     parameters: dict[str, Any],
 ) -> np.ndarray:
-    """How far each element may be from the exact one, in ulp; a slope by ``quotient``, ``result`` and ``nan``."""
+    """How far each element may be from the exact one, in ulp.
+
+    A slope by ``quotient``, ``result``, ``nan`` and ``infinite``, too.
+    """
     allowed = np.full(expected.shape, tolerance(adapter, activation, part, dtype))
     own, alpha = TOLERANCES.get(adapter, {}).get(activation, {}), parameters.get("alpha", 1.0)
     if PARTS[part] != "slope":
@@ -51,7 +54,14 @@ def room(
                 oracle.ulp(np.full(expected.shape, 2.0 * max(alpha, 1.0)), dtype), oracle.ulp(expected, dtype)
             )
             allowed = np.maximum(allowed, factor * (largest / oracle.ulp(expected, dtype)).astype(np.float64))
-    return np.where(np.isnan(x.astype(np.float64)) & own.get("nan", False), np.inf, allowed)
+    skipped = np.isnan(x.astype(np.float64)) & own.get("nan", False)
+    return np.where(skipped | (np.isinf(x.astype(np.float64)) & own.get("infinite", False)), np.inf, allowed)
+
+
+def least(dtype: str, parameters: dict[str, Any]) -> float:
+    """The smallest number of ``dtype`` that x / alpha and alpha · exp(x / alpha) do not take below the normal ones."""
+    alpha = float(parameters.get("alpha", 1.0))
+    return float(ml_dtypes.finfo(cases.DTYPES[dtype]).tiny) * max(alpha, 1 / alpha if alpha > 0 else 1.0)
 
 
 SQUARES = ("relu_squared", "leaky_squared")
@@ -66,13 +76,14 @@ def check(adapter: Any, activation: str, parameters: dict[str, Any], dtype: str,
         allowed = room(adapter.name, activation, part, dtype, x, expected, parameters)
         if adapter.flushes:
             expected = taken_for_zero(got, expected, activation, parameters, x, dtype, part, allowed)
-        got, expected = unsigned_slopes(activation, part, got, expected)
-        compare(adapter, got, expected, x, dtype, allowed, f"{dtype}, {name}")
+        got, expected = unsigned(adapter.name, activation, part, got, expected)
+        compare(adapter, got, expected, x, dtype, allowed, f"{dtype}, {name}", least(dtype, parameters))
 
 
-def unsigned_slopes(activation: str, part: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The arrays; slopes of a square with 0 for −0."""
-    if activation not in SQUARES or part == "value":
+def unsigned(adapter: str, activation: str, part: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The arrays; with 0 for −0 in slopes of a square, and in values that the table calls ``unsigned``."""
+    own = TOLERANCES.get(adapter, {}).get(activation, {})
+    if not (own.get("unsigned") if part == "value" else activation in SQUARES):
         return arrays
     return tuple(array + array.dtype.type(0) for array in arrays)
 
@@ -88,7 +99,7 @@ def taken_for_zero(
     allowed: Any,
 ) -> np.ndarray:
     """``expected``, but where a subnormal input gave what the zero of its sign gives: that."""
-    subnormal = np.abs(x.astype(np.float64)) < float(ml_dtypes.finfo(cases.DTYPES[dtype]).tiny)
+    subnormal = np.abs(x.astype(np.float64)) < least(dtype, parameters)
     zeroed = np.where(subnormal, np.copysign(np.zeros_like(x), x), x).astype(x.dtype)
     at_zero = oracle.exact(PARTS[part], activation, zeroed, parameters)
     if got.shape != at_zero.shape:
@@ -97,16 +108,24 @@ def taken_for_zero(
 
 
 def compare(
-    adapter: Any, got: np.ndarray, expected: np.ndarray, x: np.ndarray, dtype: str, allowed: Any, what: str
+    adapter: Any,
+    got: np.ndarray,
+    expected: np.ndarray,
+    x: np.ndarray,
+    dtype: str,
+    allowed: Any,
+    what: str,
+    tiny: float = 0.0,
 ) -> None:
-    """Dtype, shape and ulp of one result."""
+    """Dtype, shape and ulp of one result; where the backend flushes, what is below ``tiny`` may be 0 or ``x``."""
     assert (got.dtype, got.shape) == (np.dtype(cases.DTYPES[dtype]), expected.shape), what
     off = oracle.ulps(got, expected, dtype)
     good = off <= allowed
     if adapter.flushes:
-        tiny = float(ml_dtypes.finfo(cases.DTYPES[dtype]).tiny)
+        tiny = tiny or least(dtype, {})
         with np.errstate(all="ignore"):
-            small = ((np.abs(x.astype(np.float64)) < tiny) | (np.abs(expected) < tiny)) & (got == 0) & (x != 0)
+            small = (np.abs(x.astype(np.float64)) < tiny) | (np.abs(expected) < tiny)
+            small &= ((got == 0) | (got == x)) & (x != 0)
         good |= small if small.shape == good.shape else False
     rows = zip(
         np.ravel(np.broadcast_to(x, good.shape)), got.ravel(), expected.ravel(), off.ravel(), good.ravel(), strict=True

@@ -14,20 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
 from relume.activations import ACTIVATIONS
 from relume.activations._edge import axis_of, require_dtype, slopes_shape
 from relume.activations._expm1 import expm1
-from relume.activations._quotient import digits_of, exp_of_quotient, expm1_of_quotient, is_exact, parts_of
 from relume.activations.selu import SCALE, SCALED_ALPHA
 from relume.errors import ParameterError, ShapeError
 
@@ -152,9 +149,7 @@ def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
     """
     x = _array("celu", x)
     _check("celu", alpha=alpha)
-    known = np.ndim(alpha) == 0 and not isinstance(alpha, jax.Array)
-    parts = _parts(float(alpha) if known else jnp.asarray(alpha, _wide(x).dtype), _wide(x).dtype)
-    return _celu(x, alpha, parts)
+    return _celu(x, alpha)
 
 
 def selu(x: ArrayLike) -> jax.Array:
@@ -204,8 +199,8 @@ def _elu(x: jax.Array, alpha: ArrayLike) -> jax.Array:
 
 
 @_program
-def _celu(x: jax.Array, alpha: ArrayLike, parts: tuple[Any, ...]) -> jax.Array:
-    return _bend(x, lambda below: _celu_below(below, jnp.asarray(alpha, below.dtype), parts))
+def _celu(x: jax.Array, alpha: ArrayLike) -> jax.Array:
+    return _bend(x, lambda below: alpha * _expm1(jnp.maximum(below, -1000.0 * alpha) / alpha))  # −inf · 0 is nan
 
 
 @_program
@@ -250,10 +245,6 @@ def _is_slight(x: jax.Array) -> jax.Array:
     return x > -jnp.finfo(x.dtype).eps / 2
 
 
-_NAMESPACE = SimpleNamespace(where=jnp.where, round=jnp.round, exp=jnp.exp, expm1=_expm1)
-"""What ``quotient`` and its curves ask of their ``xp``."""
-
-
 @jax.custom_jvp
 def _exp(x: jax.Array) -> jax.Array:
     """exp(x) for x ≤ 0 as a slope: its own slope at 0 is 0, that of the straight side."""
@@ -263,57 +254,6 @@ def _exp(x: jax.Array) -> jax.Array:
 @_exp.defjvp
 def _exp_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return _exp(*primals), jnp.where(_below(primals[0]), _exp(*primals), 0.0) * tangents[0]
-
-
-def _parts(alpha: Any, dtype: Any) -> tuple[Any, ...]:
-    """What alpha is the sum of, for ``quotient``; none where x / alpha is exact."""
-    bits, count, _ = digits_of(dtype)
-    if isinstance(alpha, float):
-        return () if is_exact(alpha) else parts_of(alpha, bits, count)
-    kept = -1 << (jnp.finfo(dtype).nmant + 1 - bits)  # by its bits, since no compiler takes them for a detour
-    front = lax.bitcast_convert_type(_bits(alpha) & kept, dtype)
-    return lax.stop_gradient((front, alpha - front))
-
-
-@jax.custom_jvp
-def _celu_below(x: jax.Array, alpha: jax.Array, parts: tuple[Any, ...]) -> jax.Array:
-    bent = expm1_of_quotient(x, _NAMESPACE, alpha, parts) if parts else alpha * _expm1(x / alpha)
-    return jnp.where(_is_slight(x / alpha), x, bent)
-
-
-def _celu_below_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Not by the chain rule, which multiplies by alpha · (1 / alpha): that is not always 1."""
-    x, alpha, _ = primals
-    dx, dalpha, _ = tangents
-    value, by_parts = _celu_below(*primals), []
-    if not isinstance(dx, SymbolicZero):
-        by_parts.append(_celu_slope(*primals) * dx)
-    if not isinstance(dalpha, SymbolicZero):
-        near = jnp.maximum(x / alpha, -1000.0)  # −inf · 0 is nan
-        by_parts.append((_expm1(near) - near * _exp(near)) * dalpha)
-    return value, sum(by_parts, start=jnp.zeros_like(value))
-
-
-@jax.custom_jvp
-def _celu_slope(x: jax.Array, alpha: jax.Array, parts: tuple[Any, ...]) -> jax.Array:
-    return exp_of_quotient(x, _NAMESPACE, alpha, parts) if parts else jnp.exp(x / alpha)
-
-
-def _celu_slope_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-    """At 0 it is 0, that of the straight side."""
-    x, alpha, _ = primals
-    dx, dalpha, _ = tangents
-    slope = _celu_slope(*primals)
-    second, by_parts = jnp.where(_below(x), slope / alpha, 0.0), []
-    if not isinstance(dx, SymbolicZero):
-        by_parts.append(second * dx)
-    if not isinstance(dalpha, SymbolicZero):
-        by_parts.append(-second * jnp.maximum(x / alpha, -1000.0) * dalpha)
-    return slope, sum(by_parts, start=jnp.zeros_like(slope))
-
-
-_celu_below.defjvp(_celu_below_jvp, symbolic_zeros=True)
-_celu_slope.defjvp(_celu_slope_jvp, symbolic_zeros=True)
 
 
 # ---- the edge ------------------------------------------------------------------------------------------------------

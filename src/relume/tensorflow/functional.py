@@ -3,11 +3,12 @@
 All take a tensor (or what ``tf.convert_to_tensor`` takes) of float16, bfloat16, float32 or float64 and any
 shape, and return one of its shape and dtype: eagerly, in a ``tf.function``, under XLA, in reverse and in
 forward mode, by one convention at every length. Formulas, ranges and sources are those of
-:mod:`relume.activations`; the slope at a kink and at nan is PyTorch's. What TensorFlow itself does otherwise
+:mod:`relume.activations`; the slope at a kink is PyTorch's. What TensorFlow itself does otherwise
 is in ``deviations.toml``. Subnormal numbers count as 0, as everywhere in TensorFlow.
 
-They are composed of several operations, since TensorFlow's forward mode does not know ``tf.custom_gradient``. XLA fuses
-them, and then they cost what TensorFlow's own cost; without ``jit_compile=True`` each operation is a pass over memory.
+ReLU, ReLU6 and, but for float64, LeakyReLU are TensorFlow's own operations. The others are composed of several, since
+TensorFlow's forward mode does not know ``tf.custom_gradient``. XLA fuses them, and then they cost what TensorFlow's own
+cost; without ``jit_compile=True`` each operation is a pass over memory: ELU, by expm1, takes 5 times as long there.
 
 Integer, bool, complex and 8-bit floating tensors are a DtypeError (``relu`` and ``relu6`` keep integers), a
 parameter outside its bounds a ParameterError.
@@ -15,18 +16,13 @@ parameter outside its bounds a ParameterError.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from relume.activations import ACTIVATIONS
 from relume.activations._edge import axis_of, require_dtype, slopes_shape
-from relume.activations._expm1 import expm1
-from relume.activations._quotient import exp_of_quotient, expm1_of_quotient, is_exact
 from relume.activations.selu import SCALE, SCALED_ALPHA
 from relume.errors import DtypeError, ParameterError, ShapeError
 
@@ -41,10 +37,7 @@ def relu(x: Any) -> Any:
         >>> relu(tf.constant([-1.0, 0.0, 2.0])).numpy().tolist()
         [0.0, 0.0, 2.0]
     """
-    x = _tensor("relu", x)
-    if x.dtype.is_integer:
-        return tf.nn.relu(x)
-    return _rectified(x, tf.nn.relu(x))
+    return tf.nn.relu(_tensor("relu", x))
 
 
 def relu6(x: Any) -> Any:
@@ -54,10 +47,7 @@ def relu6(x: Any) -> Any:
         >>> relu6(tf.constant([-1.0, 2.0, 7.0])).numpy().tolist()
         [0.0, 2.0, 6.0]
     """
-    x = _tensor("relu6", x)
-    if x.dtype.is_integer:
-        return tf.nn.relu6(x)
-    return _rectified(x, tf.nn.relu6(x))
+    return tf.nn.relu6(_tensor("relu6", x))
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01, **others: Any) -> Any:
@@ -228,42 +218,10 @@ def _widely(function: Callable[..., Any], *arrays: Any) -> Any:
     return tf.cast(function(*(tf.cast(array, tf.float32) for array in arrays)), dtype)
 
 
-def _rectified(x: Any, above: Any) -> Any:
-    """``above`` where x > 0; else 0 with the sign of 0 kept, and flat; nan → nan with slope 1.
-
-    ``above`` comes from a native op of slope 1, whose second derivative is 0 where that of ``x`` itself would be
-    None. x · 0 takes subnormals to 0 on both sides: they count as 0 in a comparison, and would be let through.
-    """
-    zero = tf.where(x < 0, tf.zeros_like(x), tf.stop_gradient(x) * 0)
-    return tf.where(x > 0, above, tf.where(x <= 0, zero, x))
-
-
 def _leaky(x: Any, slope: float) -> Any:
-    return tf.where(x > 0, tf.nn.relu(x), _sloped(x, slope))
-
-
-def _sloped(x: Any, slope: float) -> Any:
-    """``slope · x`` for x ≤ 0 and nan, by the native op: the forward mode of a product is nan at −inf (0 · inf).
-
-    The native op holds its slope in float32. For float64 it is called only at −inf and nan, where slopes that add up
-    to the exact one do no harm.
-    """
-    if x.dtype != tf.float64:
+    if x.dtype != tf.float64:  # the native op holds its slope in float32
         return tf.nn.leaky_relu(x, slope)
-    finite = x > -math.inf
-    far = tf.add_n([tf.nn.leaky_relu(x, part) for part in _parts(slope)])
-    return tf.where(finite, slope * tf.where(finite, x, tf.zeros_like(x)), far)
-
-
-def _parts(slope: float) -> list[float]:
-    """Numbers of float32 and of one sign, whose sum is ``slope``: each is the rest cut off, not rounded."""
-    parts: list[float] = []
-    while not parts or (slope and len(parts) < 3):
-        part = np.float32(slope)
-        part = part if abs(float(part)) <= abs(slope) else np.nextafter(part, np.float32(0))
-        parts.append(float(part))
-        slope -= float(part)
-    return parts
+    return tf.where(x > 0, x, slope * x)
 
 
 def _parametric(x: Any, weight: Any) -> Any:
@@ -273,45 +231,13 @@ def _parametric(x: Any, weight: Any) -> Any:
 
 def _exponential(x: Any, below: float, above: float) -> Any:
     """``above · x`` above 0, ``below · expm1(x)`` under it; at 0 the line: the second derivative there is 0."""
-    line = x if above == 1 else -_sloped(-x, above)
+    line = x if above == 1 else above * x
     line = line if below == above else tf.where(x <= 0, below * x, line)
-    return tf.where(x < 0, below * _expm1(_negative(x)), line)
+    return tf.where(x < 0, below * tf.math.expm1(tf.minimum(x, 0)), line)
 
 
 def _continuous(x: Any, alpha: float) -> Any:
-    if is_exact(alpha):
-        negative = tf.maximum(_negative(x), -1000 * alpha)  # finite: see _sloped
-        bent = alpha * _expm1(negative / alpha)
-        # so near 0 that x / alpha would be flushed, the curve is its tangent
-        return tf.where(x < (-alpha * float(np.finfo(x.dtype.as_numpy_dtype).tiny) if alpha > 1 else 0.0), bent, x)
-    negative = tf.maximum(_negative(x), -(2.0**14) * alpha)
-    fixed = tf.stop_gradient(negative)
-    value = tf.stop_gradient(expm1_of_quotient(fixed, _NAMESPACE, alpha))
-    slope = tf.stop_gradient(exp_of_quotient(fixed, _NAMESPACE, alpha))
-    off = negative - fixed  # 0, and what is added has the slope and that slope's own derivatives
-    curved = tf.math.expm1(off / alpha) - off / alpha  # apart from its line, which alpha · (1 / alpha) would round
-    return tf.where(x < 0, value + slope * (off + alpha * curved), x)
-
-
-def _expm1(x: Any) -> Any:
-    """With the digits of our own, and the derivatives of TensorFlow's."""
-    rough = tf.math.expm1(x)
-    return rough + tf.stop_gradient(expm1(x, _NAMESPACE) - rough)
-
-
-def _where(condition: Any, x: Any, y: Any) -> Any:
-    """``tf.where`` that takes Python's numbers in float64 too."""
-    dtype = y.dtype if tf.is_tensor(y) else x.dtype
-    return tf.where(condition, tf.cast(x, dtype), tf.cast(y, dtype))
-
-
-_NAMESPACE = SimpleNamespace(where=_where, round=tf.round, exp=tf.exp, expm1=_expm1)
-"""What ``quotient`` and its curves ask of their ``xp``."""
-
-
-def _negative(x: Any) -> Any:
-    """``x`` under 0, else 0."""
-    return tf.where(x < 0, x, tf.zeros_like(x))
+    return tf.where(x < 0, alpha * tf.math.expm1(tf.clip_by_value(x, -1000 * alpha, 0) / alpha), x)
 
 
 def __getattr__(name: str) -> Any:
