@@ -96,20 +96,21 @@ class Confirmation:
         return self._rates[name, seeds]
 
     def _grown(self, name: str, seeds: int) -> ContenderRates:
-        factors = self.choices[name].confirmed
-        unbracketed: tuple[float, ...] = ()
-        for count in itertools.takewhile(lambda count: count <= seeds, self.counts):
-            while True:
-                for until in (min(SCREEN, count), count) if self.is_screened else (count,):
-                    missing = tuple(key for key in self.keys(name, factors, until) if key not in self.ended)
-                    if missing or (until == SCREEN and name in self.dropped):
-                        return ContenderRates(factors, missing)
-                wanted = tuple(self.beyond(name, factors, count))
-                room = CONFIRMED + GROWTH - len(factors)
-                factors, unbracketed = factors + wanted[:room], wanted[room:]
-                if not wanted[:room]:
-                    break
-        return ContenderRates(factors, open=unbracketed)
+        earlier = [count for count in self.counts if count < seeds]
+        known = self.rates(name, earlier[-1]) if earlier else ContenderRates(self.choices[name].confirmed)
+        if known.missing or name in self.dropped:
+            return known
+        factors = known.factors
+        while True:
+            for until in (min(SCREEN, seeds), seeds) if self.is_screened else (seeds,):
+                missing = tuple(key for key in self.keys(name, factors, until) if key not in self.ended)
+                if missing or (until == SCREEN and name in self.dropped):
+                    return ContenderRates(factors, missing)
+            wanted = tuple(self.beyond(name, factors, seeds))
+            room = CONFIRMED + GROWTH - len(factors)
+            factors += wanted[:room]
+            if not wanted[:room]:
+                return ContenderRates(factors, open=wanted[room:])
 
     @property
     def is_screened(self) -> bool:
