@@ -188,15 +188,13 @@ class Confirmation:
 
 def _half_steps(values: dict[float, list[float]], best: float, below: float, above: float) -> Iterator[float]:
     """Halfway to the farther neighbor, or to both, if the parabola through the three peaks more than CLOSE above."""
-    runs = np.array([values[rate] for rate in (below, best, above)])
-    means, spread = np.nanmean(runs, -1), math.sqrt(np.nanvar(runs, -1, ddof=1).mean())
-    places = np.log2([below, best, above])
-    tops = stats.parabola(places, np.linspace(places[0], places[2], 65)) @ means
-    if tops.max() - means[1] > CLOSE * spread:
-        gaps = np.diff(places)
-        yield from (
-            math.sqrt(best * near) for near, gap in zip((below, above), gaps, strict=True) if gap > 0.99 * gaps.max()
-        )
+    _, means, deviations = stats.moments(np.array([values[rate] for rate in (below, best, above)]))
+    spread = math.sqrt((deviations**2).mean())
+    low, high = math.log2(best / below), math.log2(above / best)
+    rise, fall = float(means[1] - means[0]) / low, float(means[2] - means[1]) / high
+    slope, bend = (rise * high + fall * low) / (low + high), (rise - fall) / (low + high)  # at the best rate
+    if bend > 0 and slope**2 / (4 * bend) > CLOSE * spread:
+        yield from (math.sqrt(best * near) for near, gap in ((below, low), (above, high)) if gap > 0.99 * max(low, high))
 
 
 def best_of(values: dict[float, list[float]]) -> float | None:
