@@ -171,8 +171,8 @@ def _may_collapse(one: Contest) -> Iterator[str]:
         arm, share, moved = one.may_collapse
         who = "the baseline" if arm is one.base else one.name
         yield (
-            f"The runs that train are equivalent, but up to {percent(share, 0)} of the runs of {who} may collapse (95 %),"
-            f" which would move the mean by {moved:.3g}: run more seeds, or give a greater --delta."
+            f"The runs that train are equivalent, but up to {percent(share, 0)} of the runs of {who} may collapse "
+            f"(95 %), which would move the mean by {moved:.3g}: run more seeds, or give a greater --delta."
         )
 
 

@@ -194,7 +194,9 @@ def _half_steps(values: dict[float, list[float]], best: float, below: float, abo
     rise, fall = float(means[1] - means[0]) / low, float(means[2] - means[1]) / high
     slope, bend = (rise * high + fall * low) / (low + high), (rise - fall) / (low + high)  # at the best rate
     if bend > 0 and slope**2 / (4 * bend) > CLOSE * spread:
-        yield from (math.sqrt(best * near) for near, gap in ((below, low), (above, high)) if gap > 0.99 * max(low, high))
+        yield from (
+            math.sqrt(best * near) for near, gap in ((below, low), (above, high)) if gap > 0.99 * max(low, high)
+        )
 
 
 def best_of(values: dict[float, list[float]]) -> float | None:
