@@ -152,6 +152,7 @@ def world_rows(name: str, studies: int) -> Iterator[str]:
 
 
 def needed_rows(studies: int) -> Iterator[str]:
+    every = []
     for curvature, correlation, delta in itertools.product((0.05, 0.3, 1.5), (0.0, 0.5), (0.8, 1.5)):
         for asked in ({}, {"factors": (1.0,)})[: 1 + (curvature == 0.3)]:
             base, pilot = Truth(curvature=curvature), design(2, 8, delta=delta, **asked)
@@ -159,9 +160,12 @@ def needed_rows(studies: int) -> Iterator[str]:
                 power_as_needed(pilot, replace(base, top=top), studies, correlation=correlation, base=base)
                 for top in (delta, -delta)
             ]
+            every.append(found)
             figures = " | ".join(share(*each) for each in found)
             known = "known" if asked else "tuned"
             yield f"| {curvature} | {correlation:g} | {delta} sd | {known} | {studies} | {figures} |"
+    together = [[sum(counts) for counts in zip(*side, strict=True)] for side in zip(*every, strict=True)]
+    yield f"| all |  |  |  | {together[0][1]} | {' | '.join(share(*each) for each in together)} |"
 
 
 def cost_rows(studies: int) -> Iterator[str]:

@@ -88,15 +88,12 @@ def _gather(study: JudgedStudy) -> _Gathered:
     confirmation = Confirmation(design, study.trials, study.looks)
     look = look_of(confirmation, study.looks)
     seeds = look.seeds if look else confirmation.counts[0]
-    waiting = {name for name in design.names[1:] if not (look and _is_complete(confirmation, name, seeds))}
+    confirmed = [name for name, choice in confirmation.choices.items() if choice.confirmed]
+    ready = {name for name in confirmed if look and confirmation.complete(name, seeds)}
     noise = noise_notes(design, study.trials, confirmation.scores)
-    stage = Stage(confirmation, look, seeds, frozenset(waiting), tuple(noise))
+    stage = Stage(confirmation, look, seeds, frozenset(design.names[1:]) - ready, tuple(noise))
     part, family = (share(look.number), len(look.activations)) if look else (share(1), len(design.contenders))
     return _Gathered(stage, part, family, _contests(stage), confirmation.ended)
-
-
-def _is_complete(study: Confirmation, name: str, seeds: int) -> bool:
-    return bool(study.choices[name].confirmed) and study.complete(name, seeds)
 
 
 def _contests(stage: Stage) -> list[Contest]:
