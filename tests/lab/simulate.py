@@ -191,6 +191,7 @@ def write(row: str, head: str) -> None:
     parts = [
         "\n".join([ABOUT[head], "", head, "|---" * (head.count("|") - 1) + "|", *rows.values(), ""])
         for head, rows in tables.items()
+        if rows
     ]
     PAGE.write_text("\n".join([INTRODUCTION, *parts]))
 
