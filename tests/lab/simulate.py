@@ -135,7 +135,7 @@ the worlds are and what the figures mean. In brackets: the 95 % interval of a sh
 """
 ABOUT = {
     WORLD: "## Studies with a false verdict",
-    NEEDED: "## `seeds_needed`: how often a fresh study with so many seeds finds delta",
+    NEEDED: "## `seeds_needed`: how often a fresh study with that number of seeds finds delta",
     COST: "## How often a true difference is found",
 }
 
