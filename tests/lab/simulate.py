@@ -1,7 +1,8 @@
 """Studies in worlds whose truth is known: how often a verdict is false, an interval misses, a difference is found.
 
-``python tests/lab/simulate.py [STUDIES]`` prints the tables of ``docs/reference/lab-statistics.md``. Every study is
-driven through the public functions, as the command does: tuning, extension, failures, looks.
+``python tests/lab/simulate.py STUDIES [WORLD …] [needed] [costs]`` writes ``docs/reference/lab-simulations.md``, or
+those rows of it. Every study is driven through the public functions, as the command does: tuning, extension, failures,
+looks.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 from scenes import SCENES, Scene
+from scipy.stats import binomtest
 from world import Truth, World, design, run, study, truths
 
 from relume.artifacts.trial import Design, InterimAnalysis, Verdict
@@ -28,6 +32,7 @@ class Count:
 
     studies: int = 0
     false: int = 0
+    false_at_first: int = 0
     covered: int = 0
     intervals: int = 0
     all_covered: int = 0
@@ -68,7 +73,8 @@ def simulate(scene: Scene, seeds: int, studies: int, *, until_decided: bool = Fa
         world = World(scene.truths, correlation=scene.correlation, seed=number, metric=scene.metric)
         last, printed = study(asked, world, until_decided=until_decided)
         count.studies += 1
-        count.false += any(is_false(scene, one, asked.delta) for look in printed for one in look)
+        false = [any(is_false(scene, one, asked.delta) for one in look) for look in printed]
+        count.false, count.false_at_first = count.false + any(false), count.false_at_first + false[0]
         for one in printed[0]:
             if not math.isnan(one.ci[0]):
                 count.intervals += 1
@@ -90,10 +96,14 @@ def power(asked: Design, truth: Truth, studies: int, *, correlation: float = 0.0
     return found / studies
 
 
-def power_as_needed(asked: Design, truth: Truth, studies: int, *, correlation: float = 0.0, base: Truth) -> float:
+def power_as_needed(
+    asked: Design, truth: Truth, studies: int, *, correlation: float = 0.0, base: Truth
+) -> tuple[int, int]:
     """How often delta is found, at its next look, by a fresh study with the seeds that a pilot study asked for.
 
     Pilots that drop the contender ask for none and are left out.
+
+    Returns: (how often, of how many pilots).
     """
     found = pilots = 0
     for number in range(studies):
@@ -105,47 +115,92 @@ def power_as_needed(asked: Design, truth: Truth, studies: int, *, correlation: f
         fresh, spent = replace(asked, seeds=seeds), [InterimAnalysis(1, seeds, asked.names[1:], "an earlier question")]
         trials = run(fresh, world_of(asked, truth, base, correlation, number + 10**6), looks=spent)
         found += judge(fresh, trials, spent)[0].verdict == ("better" if truth.top > base.top else "worse")
-    return found / pilots
+    return found, pilots
 
 
 def world_of(asked: Design, truth: Truth, base: Truth, correlation: float, seed: int) -> World:
     return World(truths(len(asked.contenders), base, truth), correlation=correlation, seed=seed)
 
 
-def rows(studies: int) -> Iterator[str]:
-    """The tables; half as many studies at n = 5, which decides little."""
-    yield "| world | n = 5 | n = 8 | n = 20 | until decided | `ci` covers, 8 and 20 |\n|---|---|---|---|---|---|"
-    for name, scene in SCENES.items():
-        few, middle, many = (simulate(scene, seeds, studies // (1 + (seeds == 5))) for seeds in SEEDS)
-        all_looks = simulate(scene, 5, studies, until_decided=True)
-        false = " | ".join(f"{count.false}/{count.studies}" for count in (few, middle, many, all_looks))
-        yield f"| {name} | {false} | {middle.coverage:.2f}, {many.coverage:.2f} |"
-    yield "\n| curve | correlation | delta | rates | better | worse |\n|---|---|---|---|---|---|"
-    for curvature, delta, correlation in itertools.product((0.05, 0.3, 1.5), (0.8, 1.5), (0.0, 0.5)):
-        for asked in ({"factors": (1.0,)}, {}):
-            base = Truth(curvature=curvature)
+# ---- the page ------------------------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[2] / "docs/reference/lab-simulations.md"
+WORLD = "| world | studies | n = 5 | n = 8 | n = 20 | until decided | `ci` covers, 8 | 20 |"
+NEEDED = "| curve | correlation | delta | rates | studies | better | worse |"
+COST = "| curve | n | difference | correlation | studies | better | worse | at a known rate |"
+INTRODUCTION = """# Simulated studies
+
+Written by `python tests/lab/simulate.py STUDIES [NAME …]`; [the statistics of the lab](lab-statistics.md) say what
+the worlds are and what the figures mean. In brackets: the 95 % interval of a share (Clopper and Pearson).
+"""
+ABOUT = {
+    WORLD: "## Studies with a false verdict",
+    NEEDED: "## `seeds_needed`: how often a fresh study with that number of seeds finds delta",
+    COST: "## How often a true difference is found",
+}
+
+
+def share(hits: float, of: int) -> str:
+    low, high = binomtest(round(hits), of).proportion_ci()
+    return f"{hits / of:.3f} ({low:.3f}–{high:.3f})"
+
+
+def world_rows(name: str, studies: int) -> Iterator[str]:
+    looks, middle, many = (simulate(SCENES[name], n, studies, until_decided=n == 5) for n in SEEDS)
+    false = [share(hits, studies) for hits in (looks.false_at_first, middle.false, many.false, looks.false)]
+    yield " | ".join([f"| {name} | {studies}", *false, f"{middle.coverage:.3f} | {many.coverage:.3f} |"])
+
+
+def needed_rows(studies: int) -> Iterator[str]:
+    every = []
+    for curvature, correlation, delta in itertools.product((0.05, 0.3, 1.5), (0.0, 0.5), (0.8, 1.5)):
+        for asked in ({}, {"factors": (1.0,)})[: 1 + (curvature == 0.3)]:
+            base, pilot = Truth(curvature=curvature), design(2, 8, delta=delta, **asked)
             found = [
-                power_as_needed(
-                    design(2, 8, delta=delta, **asked), Truth(top=top, curvature=curvature), 2 * studies,
-                    correlation=correlation, base=base,
-                )
+                power_as_needed(pilot, replace(base, top=top), studies, correlation=correlation, base=base)
                 for top in (delta, -delta)
-            ]  # fmt: skip
+            ]
+            every.append(found)
+            figures = " | ".join(share(*each) for each in found)
             known = "known" if asked else "tuned"
-            yield f"| {curvature} | {correlation:g} | {delta} sd | {known} | {found[0]:.2f} | {found[1]:.2f} |"
-    yield "\n| curve | n | difference | correlation | better | worse | at a known rate |\n|---|---|---|---|---|---|---|"
-    for curvature in (0.05, 0.3, 1.5):
-        for seeds, top in ((8, 2.0), (20, 1.2)):
-            for correlation in (0.0, 0.5):
-                base, tuned, known = Truth(curvature=curvature), design(6, seeds), design(6, seeds, factors=(1.0,))
-                found = [
-                    power(asked, Truth(top, curvature=curvature), studies, correlation=correlation, base=base)
-                    for asked, top in ((tuned, top), (tuned, -top), (known, top))
-                ]
-                figures = " | ".join(f"{share:.2f}" for share in found)
-                yield f"| {curvature} | {seeds} | {top} sd | {correlation} | {figures} |"
+            yield f"| {curvature} | {correlation:g} | {delta} sd | {known} | {studies} | {figures} |"
+    together = [[sum(counts) for counts in zip(*side, strict=True)] for side in zip(*every, strict=True)]
+    yield f"| all |  |  |  | {together[0][1]} | {' | '.join(share(*each) for each in together)} |"
+
+
+def cost_rows(studies: int) -> Iterator[str]:
+    for curvature, (seeds, top), correlation in itertools.product((0.05, 0.3, 1.5), ((8, 2.0), (20, 1.2)), (0.0, 0.5)):
+        base, tuned, known = Truth(curvature=curvature), design(6, seeds), design(6, seeds, factors=(1.0,))
+        found = [
+            power(asked, replace(base, top=top), studies, correlation=correlation, base=base)
+            for asked, top in ((tuned, top), (tuned, -top), (known, top))
+        ]
+        figures = " | ".join(share(each * studies, studies) for each in found)
+        yield f"| {curvature} | {seeds} | {top} sd | {correlation} | {studies} | {figures} |"
+
+
+def write(row: str, head: str) -> None:
+    """Puts a row into its table, in place of the one with the same cells before the number of studies."""
+    tables: dict[str, dict[tuple[str, ...], str]] = {each: {} for each in ABOUT}
+    current = ""
+    for line in [*(PAGE.read_text().splitlines() if PAGE.exists() else ()), head, row]:
+        current = line if line in ABOUT else current
+        if line.startswith("| ") and line != current:
+            key = tuple(line.split("|")[: current.split("|").index(" studies ")])
+            tables[current][key] = line
+    parts = [
+        "\n".join([ABOUT[head], "", head, "|---" * (head.count("|") - 1) + "|", *rows.values(), ""])
+        for head, rows in tables.items()
+        if rows
+    ]
+    PAGE.write_text("\n".join([INTRODUCTION, *parts]))
 
 
 if __name__ == "__main__":
-    for row in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 24):
-        print(row, flush=True)
+    studies, names = int(sys.argv[1]), sys.argv[2:] or [*SCENES, "needed", "costs"]
+    for name in names:
+        head = {"needed": NEEDED, "costs": COST}.get(name, WORLD)
+        rows = {NEEDED: needed_rows, COST: cost_rows}.get(head, partial(world_rows, name))
+        for row in rows(studies):
+            print(row, flush=True)
+            write(row, head)

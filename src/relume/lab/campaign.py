@@ -38,17 +38,8 @@ class Progress(Protocol):
         """The first verdict of the study is there, after ``runs`` runs; ``waiting`` contenders have none yet."""
 
 
-class Quiet:
+class Quiet(Progress):
     """Shows nothing."""
-
-    def planned(self, stage: Stage, done: int, left: int) -> None:
-        """Pass over it."""
-
-    def ended(self, trial: Trial) -> None:
-        """Pass over it."""
-
-    def judged(self, verdict: Verdict, runs: int, waiting: int) -> None:
-        """Pass over it."""
 
 
 @dataclass(frozen=True)

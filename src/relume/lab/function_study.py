@@ -18,8 +18,6 @@ from relume.lab.capture.metrics import LOGGED, RunCurves, choose, infer_mode
 from relume.lab.judging.schedule import AS_IT_STANDS
 from relume.lab.trials.functions import FunctionTrials, Train, run_call
 
-FIRST = AS_IT_STANDS
-
 
 @dataclass(frozen=True)
 class FunctionCall:
@@ -96,14 +94,14 @@ def campaign_of(call: FunctionCall, design: Design, study: Study, terms: Terms) 
     if tuned_by:
         design = replace(design, tune_mode=infer_mode(tuned_by))
     study.begin(design, call.subject())
-    if first is not None and study.claim(FIRST):
+    if first is not None and study.claim(AS_IT_STANDS):
         study.save(first)
     trials = FunctionTrials(call.train, call.given(), metric, call.jobs)
-    return Campaign(design, study, trials, terms, first=(FIRST,))
+    return Campaign(design, study, trials, terms, first=(AS_IT_STANDS,))
 
 
 def _first(call: FunctionCall) -> Trial:
-    trial = run_call(call.train, call.given()[BASELINE], FIRST)
+    trial = run_call(call.train, call.given()[BASELINE], AS_IT_STANDS)
     if trial.status == "failed":
         raise NothingToCompare(
             f"The function failed with its first activation ({trial.error}). Call it yourself: "

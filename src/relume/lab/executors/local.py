@@ -17,7 +17,6 @@ from relume.artifacts.trial import Trial
 from relume.errors import StudyError
 from relume.lab.executors import LOST, TRIES, Executor, Places
 from relume.lab.executors import cores as cores
-from relume.lab.trials.beginning import first_imports
 from relume.lab.trials.forked import Outcome, OutputPlace, environment
 from relume.lab.trials.sandbox import root_of
 from relume.lab.trials.server import command
@@ -42,7 +41,7 @@ class _Running:
 
 @dataclass
 class LocalExecutor(Executor):
-    """Runs trials here. If ``preload`` is empty, it becomes what the first trials import.
+    """Runs trials here. If ``preload`` is empty, it becomes what the first trial imports.
 
     Attributes:
         jobs: how many at a time; 0: one per core, or one per GPU once a trial has used one.
@@ -121,7 +120,7 @@ class LocalExecutor(Executor):
     def _ready(self, order: TrialSpec, server: _Server | None = None) -> _Server:
         """A server, this or a new one, that has imported what trials of this script import."""
         server = server or self._start(order)
-        why_not = server.load(self.preload or first_imports(order.script))
+        why_not = server.load(self.preload)
         if why_not:
             self.why_not_forked = why_not
             server = self._start(order)

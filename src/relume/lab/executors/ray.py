@@ -1,23 +1,20 @@
 """Trials on a Ray cluster, as Ray Core tasks: the study stays with the driver, the nodes only run trials.
 
-Each task starts a fresh interpreter, as a Ray worker has threads and cannot fork safely. A node that sees the user's
-folder at the same path uses it; other nodes get a copy without data. relume and what the script imports must be
-installed on every node.
+Each task starts a fresh interpreter, as a Ray worker has threads and cannot fork safely. Every node must see the user's
+folder at the same path, and have relume and what the script imports installed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
 import os
 import subprocess
 import tempfile
-import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +27,6 @@ from relume.lab.trials.server import command
 from relume.lab.trials.spec import TrialSpec
 from relume.lab.trials.supervise import read_outcome
 
-LARGE = 1_000_000
-"""Bytes; a file of this size or more is treated as data and not uploaded."""
-
-DATA_FOLDERS = frozenset(
-    "data dataset datasets checkpoints runs wandb mlruns lightning_logs outputs node_modules __pycache__ venv".split()
-)
-"""Folders that are not uploaded, as are hidden ones."""
-
-_MOST = 100_000_000
 _LONGEST_LOG = 10_000_000
 _NODE_LOST = 3
 """Times that Ray restarts a task whose node or worker is lost."""
@@ -50,11 +38,9 @@ class RayExecutor(Executor):
 
     Attributes:
         address: of the cluster, or "local" to start one here that ends with this executor.
-        left_out: files and folders that are not uploaded to nodes that do not see the user's folder.
     """
 
     address: str = "local"
-    left_out: tuple[str, ...] = ()
     _ray: Any = field(default=None, repr=False)
     _began_ray: bool = field(default=False, repr=False)
 
@@ -69,21 +55,17 @@ class RayExecutor(Executor):
 
         Raises:
             MissingExtra: Ray is not installed.
-            StudyError: the cluster cannot be reached, or the folder is too large to upload.
+            StudyError: the cluster cannot be reached.
         """
         ray = self._connect()
         ahead, again, running = iter(orders), list[tuple[TrialSpec, int]](), dict[Any, tuple[TrialSpec, int]]()
-        folders: dict[str, Any] = {}
         try:
             while True:
                 while len(running) < self._room(ray):
                     order, tries = again.pop() if again else (next(ahead, None), 1)
                     if order is None:
                         break
-                    folder = order.script.folder
-                    if folder not in folders:
-                        folders[folder] = ray.put(self._packed(Path(folder)))
-                    running[self._submit(ray, order, folders[folder])] = order, tries
+                    running[self._submit(ray, order)] = order, tries
                 if not running:
                     return
                 for task in ray.wait(list(running), timeout=self.left())[0]:
@@ -132,9 +114,9 @@ class RayExecutor(Executor):
         processors = ray.cluster_resources().get("CPU", 0.0)
         return max(1, int(processors // self.threads))
 
-    def _submit(self, ray: Any, order: TrialSpec, packed: Any) -> Any:
+    def _submit(self, ray: Any, order: TrialSpec) -> Any:
         options = {"num_cpus": self.threads, "num_gpus": order.gpus, "max_calls": 1, "max_retries": _NODE_LOST}
-        return ray.remote(**options)(run_here).remote(order.to_dict(), self.body, _mark(order), packed)
+        return ray.remote(**options)(run_here).remote(order.to_dict(), self.body, _mark(order))
 
     def _outcome(self, ray: Any, order: TrialSpec, task: Any) -> Outcome | None:
         try:
@@ -146,31 +128,6 @@ class RayExecutor(Executor):
             return Outcome(order, Trial(order.key, "failed", error=f"Ray: {lines[-1]}"), {})
         Path(self.places(order).log).write_bytes(log)
         return None if told is None else Outcome(order, trial_from_json(told["trial"]), told["found"])
-
-    def _packed(self, folder: Path) -> bytes:
-        """The folder as an archive, without data."""
-        archive, left, size = io.BytesIO(), [], 0
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-            for above, folders, names in os.walk(folder):
-                kept = [name for name in folders if name not in DATA_FOLDERS and not _is_private(Path(above, name))]
-                left += [f"{Path(above, name).relative_to(folder)}/" for name in folders if name not in kept]
-                folders[:] = kept
-                for name in names:
-                    path = Path(above, name)
-                    with contextlib.suppress(OSError):
-                        if path.stat().st_size > LARGE:
-                            left.append(str(path.relative_to(folder)))
-                            continue
-                        file.write(path, path.relative_to(folder))
-                        size += path.stat().st_size
-                if size > _MOST:
-                    raise StudyError(
-                        f"{folder} holds more than {_MOST // 1_000_000} MB besides what looks like data. Start in the "
-                        "script's own folder, or on a file system that all nodes share.",
-                        slug="too-much-to-upload",
-                    )
-        self.left_out = tuple(sorted(left))
-        return archive.getvalue()
 
 
 def _speak_to_stderr() -> None:
@@ -185,15 +142,13 @@ def _speak_to_stderr() -> None:
 # ---- on the node ---------------------------------------------------------------------------------------------------
 
 
-def run_here(told: dict[str, Any], body: str, mark: str, packed: bytes) -> tuple[dict[str, Any] | None, bytes]:
+def run_here(told: dict[str, Any], body: str, mark: str) -> tuple[dict[str, Any] | None, bytes]:
     """Run one trial on this node: its outcome as JSON, None if it was killed, and its log."""
     order = TrialSpec.from_dict(told)
+    if _mark(order) != mark:
+        error = f"this node does not see {order.script.folder}: put it on a file system that all nodes share"
+        return {"trial": trial_to_json(Trial(order.key, "failed", error=error)), "found": {}}, b""
     with tempfile.TemporaryDirectory(prefix="relume-", ignore_cleanup_errors=True) as top:
-        if _mark(order) != mark:  # another file system
-            folder = Path(top, "uploaded", Path(order.script.folder).name)
-            with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-                archive.extractall(folder)
-            order = replace(order, script=replace(order.script, folder=str(folder)))
         place = OutputPlace(f"{top}/log", work=f"{top}/work")
         (Path(top) / "server").mkdir()
         task = json.dumps({"order": order.to_dict(), "place": [place.log, place.study, place.work], "body": body})
@@ -211,15 +166,10 @@ def run_here(told: dict[str, Any], body: str, mark: str, packed: bytes) -> tuple
 
 
 def _mark(order: TrialSpec) -> str:
-    """Identifies a folder, to know whether two nodes see the same one."""
+    """The digest of the script, by which a node knows whether it sees the driver's; "" if its folder is not there."""
     folder = Path(order.script.folder)
     try:
-        info = folder.stat()
-        text = "" if order.script.is_module else (folder / order.script.script).read_bytes().hex()
-        return hashlib.sha256(f"{info.st_mtime_ns} {text}".encode()).hexdigest()
+        text = b"" if order.script.is_module else (folder / order.script.script).read_bytes()
+        return hashlib.sha256(text).hexdigest() if folder.is_dir() else ""
     except OSError:
         return ""
-
-
-def _is_private(path: Path) -> bool:
-    return path.name.startswith(".") or (path / "study.json").exists()

@@ -111,13 +111,13 @@ class ContestTerms:
 
     Attributes:
         step, least: as in ``stats.p_greater``. ``delta``: the smallest difference that matters; None without one.
-        worst: the worst value seen, if a run that collapses would go unnoticed; None if it would be a failure.
+        worst: where a run that collapses may end: the worst value seen, the starts of the curves among them.
     """
 
     step: float = 0.0
     least: int = 2
     delta: float | None = None
-    worst: float | None = None
+    worst: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,13 @@ class Contest:
         """Contender − baseline at the best confirmed rates, greater is better; NaN if either has no value."""
         return self.own.at_best - self.base.at_best
 
+    @cached_property
+    def may_collapse(self) -> tuple[Arm, float, float] | None:
+        """The side whose mean collapses could move by delta: its largest share of failures, and what that moves."""
+        risks = [(arm, *_collapse(arm, self.terms.worst)) for arm in (self.own, self.base)]
+        most = max(risks, key=lambda risk: risk[2])
+        return most if self.terms.delta is not None and most[2] >= self.terms.delta else None
+
     def interval(self, level: float) -> tuple[float, float]:
         """The difference of best against best, contender − baseline: it misses with probability ``level`` at most."""
         if not self.own.usable or not self.base.usable:
@@ -191,17 +198,14 @@ def contest(own: Arm, base: Arm, terms: ContestTerms) -> Contest:
     equivalent = 1.0
     if terms.delta is not None:
         equivalent = max(_claim(own, base, terms, -terms.delta).p, _claim(base, own, terms, -terms.delta).p)
-        if max(collapse_moves(arm, terms.worst) for arm in (own, base)) >= terms.delta:
-            equivalent = 1.0
     return Contest(own, base, _claim(own, base, terms), _claim(base, own, terms), equivalent, terms=terms)
 
 
-def collapse_moves(arm: Arm, worst: float | None) -> float:
-    """The largest drop of the mean by collapsed runs that the runs seen do not rule out (95 %)."""
-    if worst is None:
-        return 0.0
-    finished = arm.at_best[~np.isnan(arm.at_best)]
-    return stats.wilson(0, len(finished))[1] * float(finished.mean() - worst)
+def _collapse(arm: Arm, worst: float) -> tuple[float, float]:
+    """The largest share of failed runs that those seen do not rule out (95 %), and by how much it moves the mean."""
+    failed = int(np.isnan(arm.at_best).sum())
+    share = stats.wilson(failed, len(arm.at_best))[1]
+    return share, share * float(np.nanmean(arm.at_best) - worst)
 
 
 def _claim(winner: Arm, loser: Arm, terms: ContestTerms, margin: float = 0.0) -> Claim:

@@ -11,7 +11,7 @@ from relume.artifacts.numbers import percent
 from relume.artifacts.trial import BASELINE, Call, Design, InterimAnalysis, Trial
 from relume.lab.judging import stats
 from relume.lab.judging.checks import repeats_that_differ
-from relume.lab.judging.contest import Arm, Contest, collapse_moves
+from relume.lab.judging.contest import Arm, Contest
 from relume.lab.judging.schedule import SCREEN, Confirmation
 from relume.lab.judging.values import Key, trial_value
 
@@ -64,7 +64,7 @@ def notes(
         said.insert(0, f"Dropped after {SCREEN} seeds: it lost by far at every learning rate.")
     elif one.name not in stage.waiting:
         said += [*_withheld(one, call, level), *_exact(stage, one, call, p_flip)]
-        said += _unnoticed(stage, one) if one.own.usable and one.base.usable and call == "undecided" else ()
+        said += _may_collapse(one) if call == "undecided" and one.equivalent <= level else ()
     return (*said, *stage.noise)
 
 
@@ -165,14 +165,14 @@ def _exact(stage: Stage, one: Contest, call: Call, p_flip: float) -> Iterator[st
             yield f"The difference is real and smaller than delta ({design.delta:g})."
 
 
-def _unnoticed(stage: Stage, one: Contest) -> Iterator[str]:
-    """Why *equivalent* is withheld if a collapse would go unnoticed."""
-    delta = stage.study.design.delta
-    moved = max(collapse_moves(arm, one.terms.worst) for arm in (one.own, one.base))
-    if delta is not None and one.terms.worst is not None and moved >= delta:
+def _may_collapse(one: Contest) -> Iterator[str]:
+    """Why *equivalent* is withheld from runs that are."""
+    if one.may_collapse:
+        arm, share, moved = one.may_collapse
+        who = "the baseline" if arm is one.base else one.name
         yield (
-            "It cannot be called equivalent: collapsed runs would go unnoticed, and could move the mean by "
-            f"{moved:.3g}. Log {stage.study.design.metric or 'the metric'} once before training too, or run more seeds."
+            f"The runs that train are equivalent, but up to {percent(share, 0)} of the runs of {who} may collapse "
+            f"(95 %), which would move the mean by {moved:.3g}: run more seeds, or give a greater --delta."
         )
 
 

@@ -96,20 +96,21 @@ class Confirmation:
         return self._rates[name, seeds]
 
     def _grown(self, name: str, seeds: int) -> ContenderRates:
-        factors = self.choices[name].confirmed
-        unbracketed: tuple[float, ...] = ()
-        for count in itertools.takewhile(lambda count: count <= seeds, self.counts):
-            while True:
-                for until in (min(SCREEN, count), count) if self.is_screened else (count,):
-                    missing = tuple(key for key in self.keys(name, factors, until) if key not in self.ended)
-                    if missing or (until == SCREEN and name in self.dropped):
-                        return ContenderRates(factors, missing)
-                wanted = tuple(self.beyond(name, factors, count))
-                room = CONFIRMED + GROWTH - len(factors)
-                factors, unbracketed = factors + wanted[:room], wanted[room:]
-                if not wanted[:room]:
-                    break
-        return ContenderRates(factors, open=unbracketed)
+        earlier = [count for count in self.counts if count < seeds]
+        known = self.rates(name, earlier[-1]) if earlier else ContenderRates(self.choices[name].confirmed)
+        if known.missing or name in self.dropped:
+            return known
+        factors = known.factors
+        while True:
+            for until in (min(SCREEN, seeds), seeds) if self.is_screened else (seeds,):
+                missing = tuple(key for key in self.keys(name, factors, until) if key not in self.ended)
+                if missing or (until == SCREEN and name in self.dropped):
+                    return ContenderRates(factors, missing)
+            wanted = tuple(self.beyond(name, factors, seeds))
+            room = CONFIRMED + GROWTH - len(factors)
+            factors += wanted[:room]
+            if not wanted[:room]:
+                return ContenderRates(factors, open=wanted[room:])
 
     @property
     def is_screened(self) -> bool:
@@ -187,14 +188,14 @@ class Confirmation:
 
 def _half_steps(values: dict[float, list[float]], best: float, below: float, above: float) -> Iterator[float]:
     """Halfway to the farther neighbor, or to both, if the parabola through the three peaks more than CLOSE above."""
-    runs = np.array([values[rate] for rate in (below, best, above)])
-    means, spread = np.nanmean(runs, -1), math.sqrt(np.nanvar(runs, -1, ddof=1).mean())
-    places = np.log2([below, best, above])
-    tops = stats.parabola(places, np.linspace(places[0], places[2], 65)) @ means
-    if tops.max() - means[1] > CLOSE * spread:
-        gaps = np.diff(places)
+    _, means, deviations = stats.moments(np.array([values[rate] for rate in (below, best, above)]))
+    spread = math.sqrt((deviations**2).mean())
+    low, high = math.log2(best / below), math.log2(above / best)
+    rise, fall = float(means[1] - means[0]) / low, float(means[2] - means[1]) / high
+    slope, bend = (rise * high + fall * low) / (low + high), (rise - fall) / (low + high)  # at the best rate
+    if bend > 0 and slope**2 / (4 * bend) > CLOSE * spread:
         yield from (
-            math.sqrt(best * near) for near, gap in zip((below, above), gaps, strict=True) if gap > 0.99 * gaps.max()
+            math.sqrt(best * near) for near, gap in ((below, low), (above, high)) if gap > 0.99 * max(low, high)
         )
 
 

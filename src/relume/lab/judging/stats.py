@@ -1,6 +1,6 @@
 """The statistics of verdicts: tests of paired differences, corrections, intervals and power.
 
-SciPy's special functions do the work; Holm and the power of the t-test are our own. Every function defines its answer
+SciPy's special functions do the work; Holm is our own. Every function defines its answer
 for no pair, one pair, and pairs whose differences are all equal: Student's t would claim certainty there, so the exact
 sign-flip test replaces it.
 """
@@ -233,51 +233,16 @@ def wilson(hits: int, of: int, level: float = 0.05) -> tuple[float, float]:
 # ---- power ---------------------------------------------------------------------------------------------------------
 
 
-def power(effect: float, pairs: int, level: float) -> float:
-    """Chance that the two-sided paired t-test finds a true difference.
+def detectable_effect(pairs: int, level: float, chance: float = 0.8) -> float:
+    """The least true difference, in standard deviations of the paired difference, found with this chance; ∞ under 2.
 
-    Args:
-        effect: the difference in standard deviations of the paired difference.
-        pairs: at least 2.
-        level: two-sided.
-
-    ``scipy.stats.nct`` gives NaN far from 0, so the normal tail is averaged over the distribution of the deviation.
+    By the noncentral t-distribution. The chance that the two-sided test errs to the other side is left out: far below
+    ``level``.
     """
     if pairs < 2:
-        return 0.0
-    ratio, weight = _deviation_nodes(pairs - 1)
-    threshold = float(special().stdtrit(pairs - 1, 1 - level / 2))
-    shift = effect * math.sqrt(pairs)
-    tails = special().ndtr(shift - threshold * ratio) + special().ndtr(-shift - threshold * ratio)
-    return float(weight @ tails)
-
-
-@functools.lru_cache(maxsize=4096)
-def detectable_effect(pairs: int, level: float, chance: float = 0.8) -> float:
-    """The least true difference, in standard deviations of the paired difference, found with this chance; ∞ under 2."""
-    if pairs < 2:
         return math.inf
-    low, high = 0.0, 1.0
-    while power(high, pairs, level) < chance:
-        low, high = high, 2 * high
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if power(middle, pairs, level) < chance else (low, middle)
-    return high
-
-
-@functools.cache
-def _gauss() -> tuple[Array, Array]:
-    """Gauss-Legendre nodes and weights; computing their eigenvalues takes 0.1 s."""
-    return np.polynomial.legendre.leggauss(400)
-
-
-@functools.lru_cache(maxsize=256)
-def _deviation_nodes(freedom: int) -> tuple[Array, Array]:
-    """Values of sample ÷ true deviation, and their weights: Gauss-Legendre over the probability."""
-    nodes, weights = _gauss()
-    upper = (1 - nodes) / 2
-    return np.sqrt(special().chdtri(freedom, upper) / freedom), weights / 2
+    threshold = special().stdtrit(pairs - 1, 1 - level / 2)
+    return float(special().nctdtrinc(pairs - 1, 1 - chance, threshold)) / math.sqrt(pairs)
 
 
 def _signed_sums(values: Array) -> Array:

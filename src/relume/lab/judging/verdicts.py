@@ -21,7 +21,7 @@ from relume.lab.judging.contest import Arm, Contest, ContestTerms, contest
 from relume.lab.judging.needed import seeds_needed
 from relume.lab.judging.notes import Stage, noise_notes, notes
 from relume.lab.judging.schedule import SCREEN, Confirmation, look_of, share
-from relume.lab.judging.values import Key, beginning_of, starts, trial_value, value_after
+from relume.lab.judging.values import Key, starts, trial_value, value_after
 
 COSTS = ("seconds", "cpu_seconds", "peak_memory", "parameters_added", "dead_share")
 
@@ -88,25 +88,19 @@ def _gather(study: JudgedStudy) -> _Gathered:
     confirmation = Confirmation(design, study.trials, study.looks)
     look = look_of(confirmation, study.looks)
     seeds = look.seeds if look else confirmation.counts[0]
-    waiting = {name for name in design.names[1:] if not (look and _is_complete(confirmation, name, seeds))}
+    confirmed = [name for name, choice in confirmation.choices.items() if choice.confirmed]
+    ready = {name for name in confirmed if look and confirmation.complete(name, seeds)}
     noise = noise_notes(design, study.trials, confirmation.scores)
-    stage = Stage(confirmation, look, seeds, frozenset(waiting), tuple(noise))
+    stage = Stage(confirmation, look, seeds, frozenset(design.names[1:]) - ready, tuple(noise))
     part, family = (share(look.number), len(look.activations)) if look else (share(1), len(design.contenders))
     return _Gathered(stage, part, family, _contests(stage), confirmation.ended)
-
-
-def _is_complete(study: Confirmation, name: str, seeds: int) -> bool:
-    return bool(study.choices[name].confirmed) and study.complete(name, seeds)
 
 
 def _contests(stage: Stage) -> list[Contest]:
     study, design = stage.study, stage.study.design
     scores, sign = np.array(list(study.scores.values())), 1.0 if design.mode == "max" else -1.0
-    values = {key: sign * score for key, score in study.scores.items()}
-    worst = None
-    if beginning_of(study.ended, values, design.metric, design.mode) is None:
-        begun = sign * np.array(starts(study.ended.values(), design.metric))
-        worst = float(np.nanmin(np.concatenate([scores, begun]), initial=math.inf))
+    begun = sign * np.array(starts(study.ended.values(), design.metric))
+    worst = float(np.nanmin(np.concatenate([scores, begun]), initial=math.inf))
     terms = ContestTerms(stats.least_step(scores), stats.least_pairs(design.alpha), design.delta, worst)
     base = _arm(stage, BASELINE, stage.seeds)
 
@@ -152,7 +146,8 @@ class _Judged:
             return "undecided"
         if self.p_holm <= alpha:
             return "better" if one.better.p < one.worse.p else "worse"
-        return "equivalent" if one.equivalent * self.family / found.share <= alpha else "undecided"
+        is_near = one.equivalent * self.family / found.share <= alpha
+        return "equivalent" if is_near and not one.may_collapse else "undecided"
 
     def next_level(self) -> float:
         """The part of alpha that the next look has for one contender, two-sided."""

@@ -104,8 +104,6 @@ STDERR = "stderr"
 _here: Here | None = None
 """In a trial's process: its description."""
 
-_stderr: streams.Stderr | None = None
-
 _process = 0
 
 _side_effects: SideEffects | None = None
@@ -123,7 +121,7 @@ def deliver(trial: Trial, found: Mapping[str, Any]) -> None:
     """In a trial's process: set its result. The first one counts; what a body returns is delivered anyway."""
     if _here is None or (scratch() / RESULT).exists() or os.getpid() != _process:
         return
-    told = {**found, "marks": [] if _stderr is None else _stderr.marks}
+    told = dict(found)
     if _here.look:
         told |= {**_loaded(_here.sandbox), "gpu": uses_gpu()}
     if _side_effects is not None:
@@ -168,13 +166,12 @@ def _announce_saving(framework: Framework) -> None:
 
 def _begin(order: TrialSpec, place: OutputPlace, sandbox: Sandbox) -> None:
     """Make this process like a fresh interpreter."""
-    global _stderr
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _stderr = streams.redirect(place.log, os.path.join(place.work, STDERR))
+    streams.redirect(place.log, os.path.join(place.work, STDERR))
     os.environ.update(environment(order.threads, os.environ))
     os.environ.update(order.environment, PWD=str(sandbox.cwd))
     sandbox.enter()

@@ -121,7 +121,7 @@ def finish(kept: Supervised, status: int, usage: Any, others: Collection[int]) -
         trial = Trial(kept.order.key, "failed", error=_in_words(status))
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     found |= _told(kept, found.pop("heard", None))
-    join(Path(kept.place.log), Path(kept.place.work) / STDERR, found.pop("marks", ()))
+    join(Path(kept.place.log), Path(kept.place.work) / STDERR)
     if kept.timed_out and not found:
         trial = replace(trial, status="timeout", error=f"ended after {kept.order.timeout:g} s, its timeout")
     trial = replace(
