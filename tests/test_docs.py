@@ -55,6 +55,8 @@ FILES = {  # the files that a reader has already
         SCRIPT,
     ),
 }  # fmt: skip
+SLOW = {"compare-on-many-machines.md", "use-with-keras-and-jax.md", "use-with-your-trainer.md", "watch-under-ddp.md"}
+"""Pages whose commands take half a minute each; what they show is tested in the folders of its subject, too."""
 
 
 def modules():
@@ -85,8 +87,11 @@ def run(page, tmp_path):
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if "\n```" in page.read_text(encoding="utf-8")],
-    ids=lambda page: page.relative_to(ROOT).as_posix(),
+    [
+        pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else (), id=page.relative_to(ROOT).as_posix())
+        for page in PAGES
+        if "\n```" in page.read_text(encoding="utf-8")
+    ],
 )
 def test_what_a_page_shows_runs_and_gives_what_it_says(page, tmp_path):
     done = run(page, tmp_path)

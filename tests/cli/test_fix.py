@@ -104,7 +104,10 @@ CURABLE = {
 """An optimizer under which each helps; init gets biases of -5, normalize an input far from 0."""
 
 
-@pytest.mark.parametrize("cure", CURABLE)
+SLOW = dict.fromkeys(("clip:0.5", "normalize", "leaky_relu:0.1"), pytest.mark.slow)
+
+
+@pytest.mark.parametrize("cure", [pytest.param(cure, marks=SLOW.get(cure, ())) for cure in CURABLE])
 def test_every_edit_does_to_the_bit_what_its_cure_did(relume, script, cure):
     start = "net[0].bias.data -= 5\n" if cure == "init" else ""
     text = SCRIPT.replace("opt = OPT", f"{start}opt = {CURABLE[cure]}")

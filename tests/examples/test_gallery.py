@@ -22,6 +22,8 @@ FAULTS = {
     "decayed_slopes": "learned_slope",
 }
 
+SLOW = dict.fromkeys(("not_a_number", "raw_pixels", "deep_sigmoid"), pytest.mark.slow)
+
 
 def seen(name, folder, *options):
     """(findings' names at how many units, accuracy) of a script under relume."""
@@ -37,7 +39,7 @@ def seen(name, folder, *options):
     return units, float(re.search(r"accuracy: ([\d.]+)", run.stdout)[1])
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in FAULTS])
 def test_the_fault_is_found_and_gone_when_it_is_cured(name, tmp_path):
     before, accuracy = seen(name, tmp_path)
     after, cured = seen(name, tmp_path, "--cured")

@@ -116,9 +116,9 @@ print(sorted(hashlib.sha256(p.detach().numpy().tobytes()).hexdigest()[:16] for p
     ("to", "optimizer", "modules"),
     [
         ("prelu", "AdamW", ("nn.PReLU(6)", "nn.PReLU(16)")),
-        ("prelu:shared:0.1", "SGD", ("nn.PReLU(init=0.1)", "nn.PReLU(init=0.1)")),
+        pytest.param("prelu:shared:0.1", "SGD", ("nn.PReLU(init=0.1)", "nn.PReLU(init=0.1)"), marks=pytest.mark.slow),
         ("leaky_relu:0.1", "Adam", ("nn.LeakyReLU(0.1)", "nn.LeakyReLU(0.1)")),
-        ("elu", "SGD", ("nn.ELU()", "nn.ELU()")),
+        pytest.param("elu", "SGD", ("nn.ELU()", "nn.ELU()"), marks=pytest.mark.slow),
     ],
 )
 def test_a_module_and_a_call_are_swapped_as_by_hand_to_the_bit_and_slopes_do_not_decay(

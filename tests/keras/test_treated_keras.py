@@ -42,7 +42,11 @@ SEEDED = {
     "seed=3": f"seed={remapped(3, SEED, 2**31)}",
     "ExponentialDecay(0.01": f"ExponentialDecay({0.01 * FACTOR}",
 }
-CASES = [("tensorflow", "prelu"), ("jax", "leaky_relu:0.1"), ("torch", "leaky_relu:0.1")]
+CASES = [
+    ("tensorflow", "prelu"),
+    ("jax", "leaky_relu:0.1"),
+    pytest.param("torch", "leaky_relu:0.1", marks=pytest.mark.slow),
+]
 
 
 def python(folder, backend, *args):

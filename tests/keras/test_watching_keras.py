@@ -39,21 +39,23 @@ def watched(folder, backend, *args):
     return python(folder, backend, "-m", "relume", "run", *args)
 
 
-def each(*cases):
-    return [
-        pytest.param(*case, marks=pytest.mark.skipif(importlib.util.find_spec(case[0]) is None, reason="absent"))
-        for case in cases
-    ]
+def each(*cases, slow=()):
+    """Cases, each beginning with its backend; skipped where that is absent."""
+
+    def case(marks, *values):
+        absent = pytest.mark.skipif(importlib.util.find_spec(values[0]) is None, reason="absent")
+        return pytest.param(*values, marks=[absent, *marks])
+
+    return [*(case([], *values) for values in cases), *(case([pytest.mark.slow], *values) for values in slow)]
 
 
 @pytest.mark.parametrize(
     ("backend", "how", "steps_per_execution"),
     each(
-        ("tensorflow", "plain", 1),
         ("tensorflow", "jit", 4),
-        ("tensorflow", "eager", 1),
         ("jax", "auto", 4),
         ("torch", "auto", 1),
+        slow=[("tensorflow", "plain", 1), ("tensorflow", "eager", 1)],
     ),
 )
 def test_counts_equal_numpy_s_and_weights_and_losses_are_as_without(tmp_path, backend, how, steps_per_execution):
@@ -93,7 +95,7 @@ def test_counts_equal_numpy_s_and_weights_and_losses_are_as_without(tmp_path, ba
         assert [event for event in fc1["events"] if event[0] == 5] == [[5, 16, "died"], [5, 32, "revived"]]
 
 
-@pytest.mark.parametrize("backend", each(("tensorflow",), ("jax",), ("torch",)))
+@pytest.mark.parametrize("backend", each(("jax",), slow=[("tensorflow",), ("torch",)]))
 def test_the_verb_and_the_callback_watch_a_model_that_was_compiled_before(tmp_path, backend):
     done = python(tmp_path, backend, Path(__file__).with_name("watch_in_python.py"))
     assert "as without" in done.stdout
@@ -109,7 +111,7 @@ print(int(model.optimizer.iterations))
 """
 
 
-@pytest.mark.parametrize("backend", each(("tensorflow",), ("jax",), ("torch",)))
+@pytest.mark.parametrize("backend", each(("tensorflow",), slow=[("jax",), ("torch",)]))
 def test_within_the_budget_every_step_is_told_to_the_last(tmp_path, backend):
     (tmp_path / "train.py").write_text(SHORT, encoding="utf-8")
     assert watched(tmp_path, backend, "train.py").stdout == "303\n"

@@ -42,9 +42,11 @@ SHORT = {
     "permuted-digits": "--tasks 2 --networks 2",
     "permuted-digits-revived": "--tasks 2 --networks 2",
 }
+QUICK = {"mnist1d-mlp", "slow-regression-revived"}
+SLOW = [(), pytest.mark.slow]
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW[name not in QUICK]) for name in SHORT])
 def test_a_long_experiment_made_short_tells_each_number_that_is_claimed(name, tmp_path):
     experiment = replace(EXPERIMENTS[name], command=f"{EXPERIMENTS[name].command} {SHORT[name]}")
     assert {claim.label for claim in experiment.claims} <= set(reproduce.run(experiment, tmp_path))
