@@ -208,10 +208,7 @@ def _no_decay(contender: Contender, sources: list[_Source], plan: SwapPlan) -> N
 
 
 def _set_option(each: _Optimizer, name: str, new: Callable[[str, ast.expr], str], missing: str) -> None:
-    """Change an option of an optimizer and of its groups; ``missing``: its value if it is not written.
-
-    Raises: _NoEdit: it may be in a dict that is passed on.
-    """
+    """Change an option of an optimizer and of its groups; ``missing``: its value if it is not written."""
     source, call = each.source, each.call
     given = [keyword.value for keyword in call.keywords if keyword.arg == name] + call.args[1:2] * (name == "lr")
     groups = [node for node in ast.walk(call) if isinstance(node, ast.Dict)]
