@@ -59,11 +59,21 @@ class _Work:
         self.lowered.add(factor)
         return Change("lower", tuple(edits), (), ())
 
+    def spare(self, action: Action) -> Change:
+        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        edits = []
+        for number, group in enumerate(groups):
+            if group.get("weight_decay"):
+                edits.append(Edit(f"group {number}", (), f"weight decay {group['weight_decay']:g} → 0"))
+                group["weight_decay"] = 0.0
+        return Change("spare", tuple(edits), (), ())
+
 
 _DOES: dict[str, Callable[[_Work, Action], Change]] = {
     "revive_units": _Work.revive,
     "swap_activation": _Work.swap,
     "lower_rate": _Work.lower,
+    "spare_from_decay": _Work.spare,
 }
 """By cure, in this order: a revival finds out whether the plan is of this model before anything is changed."""
 

@@ -95,6 +95,7 @@ def test_a_cure_that_does_nothing_is_not_called_one(relume, script):
 
 CURABLE = {
     "clip:0.5": "torch.optim.SGD(net.parameters(), lr=0.15, momentum=0.9)",
+    "no_decay": "torch.optim.AdamW(net.parameters(), lr=0.01, weight_decay=50)",
     "init": "torch.optim.Adam(net.parameters())",
     "normalize": "torch.optim.Adam(net.parameters())",
     "warmup:100": ADAM,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from relume.artifacts.trial import BASELINE, Contender, Trial, TrialKey
+from relume.artifacts.tried import Fixed, SourceEdit
 from relume.errors import NothingToCompare
 from relume.lab.judging.cured import CureTerms, delta_of, demand_pairs, hopeless, least_seeds, tried
+from relume.reports.run.fix import render
 
 CURE = Contender("clip:1", parameters={"norm": 1.0}, treatment="clip")
 
@@ -43,6 +47,22 @@ def test_a_cure_that_leaves_no_unit_dead_and_the_metric_as_it_was_holds():
     assert (found.outcome, found.why, found.pairs) == ("cured", "", 8)
     assert found.dead == (pytest.approx(np.mean(BEFORE)), 0.0)
     assert found.cost == 1.0
+
+
+def test_of_an_activation_whose_units_cannot_die_the_metric_is_the_proof():
+    leaky = Contender("leaky_relu:0.1", "leaky_relu", {"negative_slope": 0.1})
+    after = [replace(run, silent_share=0.25) for run in runs(leaky.name, [0.0] * 8, ACCURACY)]
+    found = tried(leaky, runs(BASELINE, BEFORE, ACCURACY), after, terms(), 8)
+    assert (found.outcome, found.cannot_die, found.silent) == ("cured", True, 0.25)
+    relu6 = Contender("relu6", "relu6")
+    assert not tried(relu6, runs(BASELINE, BEFORE, ACCURACY), after, terms(), 8).cannot_die
+    shown = Fixed("t.py", (), "acc", "max", 0.02, 0.01, 8, 0.01, (found,), edit=SourceEdit(why="none"))
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render(shown))
+    text = " ".join(console.export_text().split())
+    assert "31.5 % → cannot die" in text
+    assert "a unit of leaky_relu:0.1 has a slope below 0 and cannot die, so the proof is acc: 0.9113 → 0.9113" in text
+    assert "leaky_relu:0.1: 25 % of its units are below 0 on all data." in text
 
 
 def test_a_cure_that_does_nothing_is_never_called_one():

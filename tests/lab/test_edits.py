@@ -81,6 +81,14 @@ def test_the_rates_of_groups_are_multiplied_too(tmp_path):
     assert '"lr": 1e-3 * 0.5}], lr=(0.1 + 0.1) * 0.5' in line
 
 
+def test_weight_decay_is_set_to_0_in_the_optimizer_and_in_its_groups(tmp_path):
+    groups = SCRIPT.replace("net.parameters(), lr", '[{"params": net.parameters(), "weight_decay": 1e-3}], lr')
+    (line,) = added(edited(tmp_path, "no_decay", groups))
+    assert '"weight_decay": 0.0}], lr=0.1 + 0.1, weight_decay=0.0)' in line
+    written = SCRIPT.replace("lr=0.1 + 0.1", "lr=0.1, weight_decay=args.decay")
+    assert "lr=0.1, weight_decay=0.0)" in added(edited(tmp_path, "no_decay", written))[0]
+
+
 def test_calls_within_calls_are_each_replaced(tmp_path):
     (line,) = added(edited(tmp_path, "leaky_relu:0.1", plan=SwapPlan(sites=FUNCTIONS)))
     assert line.strip() == (
@@ -132,7 +140,7 @@ def test_lines_come_after_the_optimizer_with_the_import_that_they_need(tmp_path)
     ("cure", "old", "new", "why"),
     [
         ("lr:1/2", "torch.optim.SGD(", "make(", "do not call SGD"),
-        ("lr:1/2", "lr=0.1 + 0.1", "**{}", "not written out"),
+        ("lr:1/2", "lr=0.1 + 0.1", "**{}", "lr of SGD on line 18 of t.py is not written out"),
         ("revive", "opt = torch", "torch", "is not assigned to one name"),
         ("init", "net.parameters()", "held", "does not say model.parameters()"),
         ("elu", "nn.ReLU(inplace=True)", "nn.ReLU", "is not called there"),

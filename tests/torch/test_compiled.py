@@ -207,3 +207,16 @@ def test_nothing_of_ours_is_left_when_the_watching_ends():
     assert watch.to_dict()["sites"] == before
     wrapper = torch._TorchCompileWrapper.__call__
     assert not hasattr(wrapper, "__wrapped__")
+
+
+def test_an_activation_in_a_compiled_sequential_has_the_line_of_its_call_as_in_eager_code():
+    def sites(compiles):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+        with relume.watch(net, every=1) as watch:
+            train(net, torch.compile(net, backend="eager") if compiles else net, 4)
+        return [site.site.key for site in watch.findings().sites]
+
+    (key,) = sites(True)
+    assert [key] == sites(False)
+    assert not key.endswith(":0")

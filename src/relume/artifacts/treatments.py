@@ -37,6 +37,7 @@ TREATMENTS: Mapping[str, Treatment] = {
     "lr": Treatment("multiply the learning rate by {factor}", {"factor": None}),
     "warmup": Treatment("raise the learning rate over the first {steps} steps", {"steps": 100}),
     "clip": Treatment("clip the norm of the gradients to {norm}", {"norm": 1.0}),
+    "no_decay": Treatment("train without weight decay", {}),
     "init": Treatment("draw the weights of linear layers and convolutions by He's rule, with biases of 0", {}),
     "normalize": Treatment("put a BatchNorm without scale and shift before the network's first layer", {}),
     "revive": Treatment("revive dead units on a schedule during the training, by the rule {rule}", {}),

@@ -64,6 +64,7 @@ class Trial:
         seconds: wall time. ``cpu_seconds``: of the process and its children. ``peak_memory``: bytes.
         parameters_added: numbers that the contender learns. ``dead_share``: dead units ÷ units at the end, None where
             none was judged. ``dead_layers``: sites all of whose units are dead at the end.
+        silent_share: units below 0 on all data ÷ units; the dead share counts only those without a slope there.
         weights: a digest of the trained parameters; ``start``: of the initial ones. "" where nothing was trained.
         sites: how many places were replaced. ``counter``: what the metric's steps count, "" if nothing says so.
     """
@@ -81,6 +82,7 @@ class Trial:
     start: str = ""
     sites: int = 0
     dead_layers: int = 0
+    silent_share: float | None = None
     counter: str = "step"
 
 

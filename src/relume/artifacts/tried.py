@@ -22,6 +22,8 @@ class Tried:
         pairs: runs of the unchanged script and of the cure, on the same seeds.
         dead: mean dead share before and after. ``metric``: mean before and after, NaN if no run gave one.
         p_dead: one-sided p that no fewer units die. ``p_metric``: that the metric is worse by delta or more.
+        cannot_die: its units have a slope below 0, so that no dead unit proves nothing, and only the metric was judged.
+        silent: mean share of its units below 0 on all data, NaN if unknown.
         cost: median time of its runs ÷ that of the script's. ``failed``: runs without a value.
     """
 
@@ -36,6 +38,8 @@ class Tried:
     p_metric: float
     cost: float
     failed: int = 0
+    cannot_die: bool = False
+    silent: float = math.nan
 
 
 @dataclass(frozen=True)

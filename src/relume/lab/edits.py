@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -198,29 +198,28 @@ def _last(func: ast.expr) -> str:
 def _rate(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
     factor = contender.parameters["factor"]
     for each in _optimizers(sources, plan):
-        rates = list(_rates_in(each.call))
-        for rate in rates:
-            each.source.replace(rate, _times(each.source.text(rate), rate, factor))
-        if not any(rate in (k.value for k in each.call.keywords) or rate in each.call.args for rate in rates):
-            if any(keyword.arg is None for keyword in each.call.keywords):
-                raise _NoEdit(f"the rate of {each.kind} on line {each.call.lineno} is not written out")
-            known = next(o.rates[-1] for o in plan.optimizers if o.optimizer == each.kind)
-            last = [*each.call.args, *(keyword.value for keyword in each.call.keywords)][-1]
-            each.source.replace(last, f"{each.source.text(last)}, lr={known * factor!r}")
+        known = next(o.rates[-1] for o in plan.optimizers if o.optimizer == each.kind)
+        _set_option(each, "lr", lambda text, node: _times(text, node, factor), repr(known * factor))
 
 
-def _rates_in(call: ast.Call) -> Iterator[ast.expr]:
-    """The rates that a constructor is given: lr=, the second argument, and "lr" of its groups."""
-    yield from (keyword.value for keyword in call.keywords if keyword.arg == "lr")
-    if len(call.args) > 1:
-        yield call.args[1]
-    for node in ast.walk(call):
-        if isinstance(node, ast.Dict):
-            yield from (
-                value
-                for key, value in zip(node.keys, node.values, strict=True)
-                if isinstance(key, ast.Constant) and key.value == "lr"
-            )
+def _no_decay(contender: Contender, sources: list[_Source], plan: SwapPlan) -> None:
+    for each in _optimizers(sources, plan):
+        _set_option(each, "weight_decay", lambda text, node: "0.0", "0.0")
+
+
+def _set_option(each: _Optimizer, name: str, new: Callable[[str, ast.expr], str], missing: str) -> None:
+    """Change an option of an optimizer and of its groups; ``missing``: its value if it is not written."""
+    source, call = each.source, each.call
+    given = [keyword.value for keyword in call.keywords if keyword.arg == name] + call.args[1:2] * (name == "lr")
+    groups = [node for node in ast.walk(call) if isinstance(node, ast.Dict)]
+    pairs = [pair for group in groups for pair in zip(group.keys, group.values, strict=True)]
+    for value in [*given, *(value for key, value in pairs if isinstance(key, ast.Constant) and key.value == name)]:
+        source.replace(value, new(source.text(value), value))
+    if not given:
+        if any(keyword.arg is None for keyword in call.keywords):
+            raise _NoEdit(f"{name} of {each.kind} on line {call.lineno} of {source.name} is not written out")
+        end = max(source.span(value)[1] for value in [*call.args, *(keyword.value for keyword in call.keywords)])
+        source.changes.append((end, end, f", {name}={missing}"))
 
 
 def _times(text: str, node: ast.expr, factor: float) -> str:
@@ -392,6 +391,7 @@ _EDITS: Mapping[str, Callable[[Contender, list[_Source], SwapPlan], None]] = {
     "lr": _rate,
     "clip": _clip,
     "warmup": _warmup,
+    "no_decay": _no_decay,
     "init": _init,
     "normalize": _normalize,
     "revive": _revive,

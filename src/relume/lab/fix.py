@@ -159,7 +159,7 @@ class Search:
         possible = {
             "": bool(self.survey.plan.chosen(self.request.only)),
             **dict.fromkeys(("lr", "warmup"), bool(rates)),
-            **dict.fromkeys(("clip", "init"), bool(self.survey.plan.optimizers)),
+            **dict.fromkeys(("clip", "init", "no_decay"), bool(self.survey.plan.optimizers)),
             "revive": bool(self.survey.plan.optimizers) and not self.survey.plan.compiled,
             "normalize": bool(self.survey.plan.inputs),
         }

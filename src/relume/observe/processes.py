@@ -133,7 +133,7 @@ class Process:
         left = [what for each in facts for what in each["left"]]
         for number, (where, contender) in enumerate(self._asked[0]):
             if number not in met:
-                why = f"not swapped to {contender['name']}: no activation was applied there that can be replaced"
+                why = f"not swapped to {contender['name']}: no call matches it; name one that the report shows"
                 left.append({"place": where, "units": [], "what": why})
         return {"changed": [what for each in facts for what in each["changed"]], "left": left}
 

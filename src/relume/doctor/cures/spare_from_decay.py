@@ -1,7 +1,7 @@
-"""Parameters without weight decay, for units whose weights or scales it shrank to nothing.
+"""Training without weight decay, for units whose weights or scales it shrank to nothing.
 
-Biases, scales and shifts of normalizations are usually given no weight decay; a group of their own in the optimizer
-does it.
+`relume fix` tries it for all parameters. If the metric then gets worse, exempt only the biases, the learned slopes and
+the scales and shifts of normalizations, in a group of their own in the optimizer.
 """
 
 from relume.artifacts.audited import SHUT
@@ -11,12 +11,14 @@ from relume.doctor.cures.cure import Cure, Proposal, caused_by, first_evidence
 
 def _propose(site: Judged) -> Proposal | None:
     units = caused_by(site, "weight decay", "normalization collapse", SHUT)
-    return Proposal(units, first_evidence(site, units), {"weight_decay": 0.0}) if units else None
+    return Proposal(units, first_evidence(site, units), {}) if units else None
 
 
 CURE = Cure(
     "spare_from_decay",
-    "give the parameters of this layer and its normalization a weight decay of {weight_decay}",
+    "train without weight decay, or exempt this layer and its normalization from it",
     _propose,
     known=("Mehta, Kim, Theobalt 2019, arXiv 1811.12495: decay of scales prunes channels of BatchNorm and ReLU",),
+    in_a_run="no_decay",
+    tries=("no_decay",),
 )

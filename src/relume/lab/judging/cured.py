@@ -2,7 +2,8 @@
 
 The dead share is tested at the study's error divided by the number of cures that may be tried, since the first cure
 that holds ends the search: an ineffective cure is accepted in at most 5 % of searches. The metric is tested at 5 % for
-each cure, against a difference of delta (a non-inferiority test). Both must hold.
+each cure, against a difference of delta (a non-inferiority test). Both must hold. A unit with a slope below zero cannot
+be dead, so for an activation with one only the metric is a test.
 
 A seed at which the unchanged script itself fails proves nothing: there a cure's failure does not count against it, and
 no dead shares are compared. A cure that ends well there has the better metric.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relume.activations import ACTIVATIONS
 from relume.artifacts.numbers import percent
 from relume.artifacts.treatments import TREATMENTS, sentence
 from relume.artifacts.trial import Contender, Mode, Trial
@@ -135,7 +137,14 @@ def tried(contender: Contender, base: Sequence[Trial], runs: Sequence[Trial], te
         p_metric=p_metric,
         cost=_cost(mine, runs),
         failed=without_value,
+        cannot_die=_cannot_die(contender),
+        silent=_mean([run.silent_share for run in runs if run.silent_share is not None]),
     )
+
+
+def _cannot_die(contender: Contender) -> bool:
+    activation = ACTIVATIONS.get(contender.activation)
+    return activation is not None and not activation.dies(**activation.defaults() | dict(contender.parameters))
 
 
 def says(contender: Contender) -> str:

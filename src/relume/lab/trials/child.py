@@ -132,7 +132,7 @@ class _TrialProcess:
         if self._order.metric == TRAINING_LOSS:
             curves[TRAINING_LOSS] = self._training_loss()
         ended = self._status(status, curves)
-        dead_share, dead_layers = self._dead()
+        dead_share, dead_layers, silent_share = self._dead()
         trial = Trial(
             self._order.key,
             ended,
@@ -143,6 +143,7 @@ class _TrialProcess:
             parameters_added=treated.parameters_added,
             dead_share=dead_share,
             dead_layers=dead_layers,
+            silent_share=silent_share,
             weights=treated.weights,
             start=treated.start,
             sites=len(treated.sites),
@@ -186,13 +187,15 @@ class _TrialProcess:
         tenths = [mine[first : first + size] for first in range(0, len(mine), size)]
         return tuple((float(tenth[0].first_step), sum(p.mean for p in tenth) / len(tenth)) for tenth in tenths)
 
-    def _dead(self) -> tuple[float | None, int]:
-        """Dead units ÷ units, and the sites with all units dead, if enough was seen."""
+    def _dead(self) -> tuple[float | None, int, float | None]:
+        """Dead units ÷ units, the sites with all units dead, and silent units ÷ units, if enough was seen."""
         with contextlib.suppress(Exception):  # watching adds to the trial's result, and must never prevent it
             sites = [judged for _, judged in judge_sites(self._observer.writer.read())]
             dead, units = count_dead(sites)
-            return (dead / units, sum(site.is_all_dead for site in sites)) if units else (None, 0)
-        return None, 0
+            if units:
+                silent = sum(site.firing_rate.count(0.0) for site in sites if not site.provisional)
+                return dead / units, sum(site.is_all_dead for site in sites), silent / units
+        return None, 0, None
 
 
 def _text(file: Path) -> str:

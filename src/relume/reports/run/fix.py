@@ -21,6 +21,8 @@ def render(found: Fixed) -> RenderableType:
     for why in reasons:
         cures = ", ".join(each.cure for each in found.tried if each.why == why)
         parts.append(Text(f"{cures}: {why}.", style="dim"))
+    for each in (each for each in found.tried if each.cannot_die and math.isfinite(each.silent)):
+        parts.append(Text(f"{each.cure}: {percent(each.silent)} of its units are below 0 on all data.", style="dim"))
     if found.failed:
         parts.append(Text(_failed(found), style="yellow"))
     if found.untried:
@@ -37,7 +39,13 @@ def _headline(found: Fixed) -> Text:
         return Text(text, style="bold yellow")
     before, after = (percent(share) for share in cure.dead)
     told = Text(f"Cured by {cure.cure}", style="bold green")
-    return told.append(f": {cure.says}. {before} of the units were dead, now {after} are.", style="not bold")
+    rest = f", now {after} are"
+    if cure.cannot_die:
+        rest = (
+            f"; a unit of {cure.cure} has a slope below 0 and cannot die, so the proof is {found.metric}: "
+            f"{_number(cure.metric[0])} → {_number(cure.metric[1])}"
+        )
+    return told.append(f": {cure.says}. {before} of the units were dead{rest}.", style="not bold")
 
 
 def _table(found: Fixed) -> Table:
@@ -50,7 +58,7 @@ def _table(found: Fixed) -> Table:
         style = _STYLES.get(each.outcome, "")
         table.add_row(
             Text(each.cure, style=style),
-            f"{_share(each.dead[0])} → {_share(each.dead[1])}",
+            f"{_share(each.dead[0])} → {'cannot die' if each.cannot_die else _share(each.dead[1])}",
             f"{_number(each.metric[0])} → {_number(each.metric[1])}",
             _runs(each),
             f"×{each.cost:.2f}" if math.isfinite(each.cost) else "",
@@ -84,7 +92,8 @@ def _proof(found: Fixed) -> str:
     return (
         f"Each cure ran on {found.seeds} seeds, paired with the unchanged script. Fewer deaths: "
         f"p ≤ {found.level:.2g} (5 % shared by all cures). {found.metric} ({better} is better; choose with --metric): "
-        f"not worse by {found.delta:.3g} or more (--delta), at 5 %."
+        f"not worse by {found.delta:.3g} or more (--delta), at 5 %. For an activation whose units cannot die, only "
+        "the second test counts."
     )
 
 

@@ -201,7 +201,7 @@ class TorchReviver:
         """Why no unit was looked at; "" if they were."""
         if self.steps >= self.every:
             return ""
-        return f"dead units are revived every {self.every} steps, and the training took {self.steps}"
+        return f"dead units are revived every {self.every} steps, and only {self.steps} steps were seen"
 
     def __repr__(self) -> str:
         lines = [f"Reviver: {self.revived} units revived in {self.steps} steps"]

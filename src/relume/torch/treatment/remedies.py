@@ -49,6 +49,8 @@ class Remedies:
         """Start treating the process; ``OptimizerSteps`` changes the rates."""
         if "clip" in self._by_name:
             patches.on_undo(register_optimizer_step_pre_hook(self._clip).remove)
+        if "no_decay" in self._by_name:
+            patches.on_undo(register_optimizer_step_pre_hook(_spare).remove)
         if "init" in self._by_name:
             self._hear_layers(patches)
         if "normalize" in self._by_name:
@@ -104,3 +106,10 @@ class Remedies:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def _spare(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    """Before each step, as a schedule may set the weight decay again."""
+    for group in optimizer.param_groups:
+        if group.get("weight_decay"):
+            group["weight_decay"] = 0.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import operator
+import sys
 import weakref
 from collections import Counter as Counts
 from collections.abc import Callable, Collection, Mapping
@@ -26,7 +27,7 @@ from relume.torch.watching.calls.exported import source_in
 from relume.torch.watching.calls.functions import ACTIVATION_CALLS, UNJUDGED_CALLS, Applied
 from relume.torch.watching.units.axes import Borrowed, Tag
 from relume.torch.watching.units.following import Follower
-from relume.torch.watching.where.places import shown_path
+from relume.torch.watching.where import places
 
 
 class GraphCall(NamedTuple):
@@ -130,13 +131,14 @@ class _GraphInstrumenter:
         self._graph = graph
         self._sites = sites
         self._number = number
-        places = [node for node in graph.graph.nodes if node.op == "placeholder"]
-        self._given = dict(zip(places, inputs, strict=False))
+        given = [node for node in graph.graph.nodes if node.op == "placeholder"]
+        self._given = dict(zip(given, inputs, strict=False))
         self._tags = _GraphFollower(self._given)
         self._forms = arithmetic.Forms(self._tags)
         self._orders: Counts[Any] = Counts()
         self._modules = _alive({key for node in graph.graph.nodes for key in node.meta.get("nn_module_stack") or ()})
         self._root = _root(self._modules.values())
+        self._caller = places.source(sys._getframe(1))
 
     def insert(self) -> None:
         """Put the counting in."""
@@ -156,7 +158,7 @@ class _GraphInstrumenter:
         self._graph.recompile()
 
     def _say(self, node: fx.Node, what: str, why: str) -> None:
-        file, line, _ = _source(node.meta.get("stack_trace") or "")
+        file, line, _ = self._source(node)
         self._sites.unjudged_in_graph(what, self._around(node), file, line, why)
 
     def _applies(self, node: fx.Node, call: Any) -> bool:
@@ -201,12 +203,17 @@ class _GraphInstrumenter:
 
     def _met(self, node: fx.Node, call: Any, applied: Applied, tag: Tag | None, shape: Shaped) -> GraphCall:
         modules = self._around(node)
-        file, line, function = _source(node.meta.get("stack_trace") or "")
+        file, line, function = self._source(node)
         place = (id(modules[-1]) if modules else 0, file, line, applied.name)
         self._orders[place] += 1
         slope = self._given.get(node.args[1]) if applied.name == "prelu" and len(node.args) > 1 else None
         order = self._orders[place]
         return GraphCall(applied, call, tag, shape, modules, file, line, function, order, slope)
+
+    def _source(self, node: fx.Node) -> tuple[str, int, str]:
+        """The innermost frame outside PyTorch; in a compiled nn.Sequential, the one that calls it."""
+        file, line, function = source_in(node.meta.get("stack_trace") or "")
+        return (places.shown_path(file), line, function) if file else self._caller
 
     def _around(self, node: fx.Node) -> tuple[nn.Module, ...]:
         """The modules around a node, the outermost first."""
@@ -244,9 +251,3 @@ def _callable(node: fx.Node) -> Any:
     if node.op == "call_function":
         return node.target
     return getattr(Tensor, str(node.target), None) if node.op == "call_method" else None
-
-
-def _source(trace: str) -> tuple[str, int, str]:
-    """The innermost frame outside of PyTorch."""
-    file, line, function = source_in(trace)
-    return shown_path(file), line, function
