@@ -19,6 +19,7 @@ import traceback
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -198,6 +199,9 @@ def counted(sites: list[dict[str, Any]]) -> list[int]:
 
 
 def of_timm(*, one_a_module: bool) -> list[Architecture]:
+    if not find_spec("timm"):
+        print("timm is not installed, and is left out")
+        return []
     import timm
 
     names = timm.list_models()
@@ -278,7 +282,8 @@ def build_transformers(name: str) -> tuple[nn.Module, Callable[[], Any]]:
             if isinstance(getattr(part, key, None), int) and key in part.to_dict():
                 setattr(part, key, value)
         if isinstance(getattr(part, "layer_types", None), list):
-            part.layer_types = part.layer_types[:2]
+            with contextlib.suppress(AttributeError):  # some give it by the number of layers
+                part.layer_types = part.layer_types[:2]
     with torch.device("meta"):
         refuse_large(AutoModel.from_config(config))
     torch.manual_seed(0)
