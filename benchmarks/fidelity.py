@@ -85,7 +85,9 @@ class ByHand(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = OPERATORS.get(func.overloadpacket)
         if name is not None and self.inside and args[0].is_floating_point():
-            self.seen[Place(self.paths.get(self.inside[-1], ""), line(), name)].append(args[0].detach().clone())
+            self.seen[Place(self.paths.get(self.inside[-1], type(self.inside[-1]).__name__), line(), name)].append(
+                args[0].detach().clone()
+            )
         return func(*args, **kwargs or {})
 
     @contextlib.contextmanager
