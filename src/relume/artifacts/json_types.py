@@ -271,13 +271,6 @@ class KinkJson(TypedDict):
     slopes: dict[str, str]
 
 
-class SourceJson(TypedDict):
-    """A publication."""
-
-    citation: str
-    link: str
-
-
 class ActivationJson(TypedDict):
     """One activation in full."""
 
@@ -305,7 +298,7 @@ class ActivationJson(TypedDict):
     kinks: list[KinkJson]
     slope_at_nan: str
     hazards: list[str]
-    sources: list[SourceJson]
+    sources: list[dict[str, str]]
 
 
 class ListJson(TypedDict):
@@ -352,13 +345,6 @@ class TrialJson(TypedDict):
     sites: int
 
 
-class LookJson(TypedDict):
-    """A look at the runs of a study, and on how many seeds it rests."""
-
-    number: int
-    seeds: int
-
-
 class AskedJson(TypedDict):
     """What was asked in a study, and of what."""
 
@@ -377,7 +363,7 @@ class AskedJson(TypedDict):
     lr_factors: list[float]
     delta: float | None
     alpha: float
-    looks: list[LookJson]
+    looks: list[dict[str, int]]
     next_seeds: int | None
     runs_left: dict[str, int]
     learning_rate: float | None
