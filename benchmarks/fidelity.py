@@ -268,10 +268,10 @@ SMALL = {
 
 
 def of_transformers() -> list[Architecture]:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
     return [
-        Architecture("transformers", name, lambda name=name: build_transformers(name)) for name in CONFIG_MAPPING_NAMES
+        Architecture("transformers", name, lambda name=name: build_transformers(name)) for name in MODEL_MAPPING_NAMES
     ]
 
 
