@@ -155,9 +155,8 @@ def fired_by_hand(inputs: list[Tensor], site: dict[str, Any]) -> list[int]:
     return counts.tolist()
 
 
-def judge(architecture: Architecture) -> dict[str, Any]:
-    """Train the architecture three times; what relume counted of it, held against the count by hand."""
-    _, bare, generator = train(architecture, lambda _: contextlib.nullcontext())
+def judge(architecture: Architecture, bare: dict[str, Tensor], generator: Tensor) -> dict[str, Any]:
+    """Train it watched and counted by hand, and hold the one against the other; ``bare``: the weights of neither."""
     watch, watched, generator_watched = train(architecture, lambda net: relume.watch(net, budget=1.0, every=1))
     by_hand, _, _ = train(architecture, ByHand)
     told = watch.to_dict()
@@ -314,11 +313,11 @@ def row(architecture: Architecture) -> dict[str, Any]:
     signal.alarm(MOST_SECONDS)
     try:
         try:
-            train(architecture, lambda _: contextlib.nullcontext())
+            _, *bare = train(architecture, lambda _: contextlib.nullcontext())
         except Exception as error:  # noqa: BLE001 - whatever the library raises
             told["result"] = f"not run: {type(error).__name__}: {' '.join(str(error).split())[:90]}"
         else:
-            told |= judge(architecture)
+            told |= judge(architecture, *bare)
     except Exception as error:  # noqa: BLE001 - a fault of relume or of this file
         traceback.print_exc()
         told["result"] = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:90]}"
