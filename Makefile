@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 EXTRAS_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-fast test-slow bench reproduce picture clean
+.PHONY: help demo check test test-fast test-slow bench fidelity reproduce picture clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench: $(EXTRAS_READY)  ## measure, and append rows to benchmarks/*.csv
 	$(BIN)/python benchmarks/lab.py
 	$(BIN)/python benchmarks/study.py
 	$(BIN)/python benchmarks/recording.py
+
+fidelity: $(EXTRAS_READY)  ## relume's counts against counts by hand, over transformers and, if installed, timm; SHARD=1/4
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fidelity.py --shard $(or $(SHARD),1/1)
 
 docs: $(EXTRAS_READY)  ## write the pages of docs/reference/ that the code knows best
 	$(BIN)/python docs/reference/generate.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
@@ -11,27 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from relume.activations import ACTIVATIONS, Activation
-from relume.artifacts.curve import LossPoint
-from relume.artifacts.recording import SCHEMA, SCHEMA_VERSION, Clock, Count, Rates, Recording, Site, SiteRecord, Window
-from relume.artifacts.study_findings import StudyFindings
-from relume.artifacts.subject import Subject
-from relume.artifacts.trial import Contender, Design, Trial, TrialKey, Verdict
+from relume.artifacts.recording import SCHEMA, SCHEMA_VERSION
 from relume.cli import COMMANDS, relume
-from relume.doctor.diagnosis import diagnose
 from relume.doctor.rules import RULES
 from relume.reports.family.catalogue import FRAMEWORK_TITLES, entry_dict
 from relume.reports.family.curves import exact
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from schemas import schemas  # noqa: E402 - it lies beside this file
+
 PAPERS = HERE.parents[1] / "papers"
 NOTE = "<!-- Written by docs/reference/generate.py: change the code and run `make docs`. -->\n\n"
 WIDTH = 100
-
-BY_NAME = ("settings", "versions", "metrics", "statistics", "parameters", "died_at", "revived_at", "cause")
-"""Keys whose value has the keys of the run: names of metrics, numbers of units."""
 
 
 def pages() -> dict[str, str]:
@@ -43,6 +39,8 @@ def pages() -> dict[str, str]:
     found["files.md"] = NOTE + files()
     found["licenses.md"] = NOTE + licenses()
     found["published-numbers.md"] = NOTE + published()
+    for name, schema in schemas().items():
+        found[f"schemas/{name}.json"] = json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
     return found
 
 
@@ -53,8 +51,8 @@ def main() -> None:
         path = HERE / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for path in (HERE / "activations").glob("*.md"):
-        if f"activations/{path.name}" not in found:
+    for path in (*(HERE / "activations").glob("*.md"), *(HERE / "schemas").glob("*.json")):
+        if f"{path.parent.name}/{path.name}" not in found:
             path.unlink()
 
 
@@ -177,7 +175,8 @@ def commands() -> str:
 
 
 def files() -> str:
-    """What is in the files that pass between the stages."""
+    """What is in the files that pass between the stages, and in what the commands print as JSON."""
+    told = schemas()
     parts = [
         "# The files",
         "New keys may come within a version; none changes its meaning. A file of a newer version is refused with a "
@@ -185,67 +184,51 @@ def files() -> str:
         f"## Recording (`run.relume`), version {SCHEMA_VERSION}",
         "An SQLite file. Blobs are arrays of 64-bit numbers, one for each unit.",
         f"```sql\n{SCHEMA.strip()}\n```",
-        "## Findings (`relume report --json`, `watch(...).to_dict()`)",
-        table(("key", "what it holds"), list(keys(_findings()))),
-        "## Study (`relume compare --json`, `relume report STUDY --json`)",
-        table(("key", "what it holds"), list(keys(_study()))),
+        "## The output of `--json`",
+        "Each command has a JSON Schema (draft 2020-12). Any validator checks output against it: `python -m jsonschema "
+        "-i report.json docs/reference/schemas/findings.json`. A command that is refused prints what `error.json` "
+        "describes instead of its result, and exits with `error.exit`. `error.code` is stable: "
+        "[messages.md](messages.md) has cause and cure of each. A wrong option has the code `usage`.",
+        table(
+            ("schema", "what it describes"),
+            [(f"[{n}.json](schemas/{n}.json)", s["description"]) for n, s in told.items()],
+        ),
+        *(
+            f"## {title}\n\n{table(('key', 'what it holds'), list(keys(told[name], told[name]['$defs'])))}"
+            for name, title in (("findings", "Findings"), ("study", "Study"))
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def keys(data: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every key of JSON data, and of what kind its value is; of a list the keys of its first element."""
-    if isinstance(data, dict) and path.rpartition(".")[2] not in BY_NAME:
-        for key, value in data.items():
-            yield from keys(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(data, list) and data and isinstance(data[0], dict):
-        yield from keys(data[0], f"{path}[]")
+def keys(schema: Mapping[str, Any], named: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of a schema, and of what kind its value is."""
+    while "$ref" in schema:
+        schema = named[schema["$ref"].rpartition("/")[2]]
+    if "properties" in schema:
+        for key, value in schema["properties"].items():
+            yield from keys(value, named, f"{path}.{key}" if path else key)
+    elif schema.get("type") == "array" and {"properties", "$ref"} & set(schema.get("items", ())):
+        yield from keys(schema["items"], named, f"{path}[]")
     else:
-        yield f"`{path}`", _kind(data)
+        yield f"`{path}`", _kind(schema)
 
 
-def _kind(value: Any) -> str:
-    names = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null or a value"}
-    if isinstance(value, dict):
-        first = next(iter(value.values()), "")
-        return f"{' and '.join(first) if isinstance(first, dict) else _kind(first)}, by unit or name"
-    if isinstance(value, list):
-        return "list" if not value else f"list of {_kind(value[0])}"
-    return names[type(value)]
-
-
-def _findings() -> dict[str, Any]:
-    """A run with something in every key."""
-    site = Site("net.1@train.py:8", "Net", "1", "nn.ReLU", "train.py", 8, "relu", {"p": 1.0}, "0", 1, 3, False, 0)
-    record = SiteRecord.new(site)
-    fired = np.array([0, 5, 500])
-    record.total = record.window = Count(20, 1000, 1000, fired, np.zeros(3, np.int64), fired.astype(float))
-    record.first_fired, record.last_fired = np.array([3, 0, 0]), np.array([9, 99, 99])
-    record.events, record.statistics = [(0, 10, "died")], {"rms": 1.0}
-    record.non_finite_since = np.array([-1, -1, 50])
-    record.slope = np.array([0.0, 0.0, 0.0])
-    meta = {"script": "train.py", "argv": ["--fast"], "exit": 0, "overhead": 0.02, "torch": "2.13", "finished": True}
-    windows = [Window(0, 0, 49, 10), Window(0, 50, 99, 10)]
-    rates, losses = [Rates(0, 0, (0.1,))], [LossPoint(0, 3, 3, 1, 2.0, 2.0, 2.0, 0, -1)]
-    clock = Clock(0, "SGD", "optimizer", 100, 20)
-    unseen = [("F.mish", "train.py:9", "it is not watched")]
-    return diagnose(Recording(meta, [clock], [record], windows, [(0, 50, 1, 500)], unseen, rates, losses)).to_dict()
-
-
-def _study() -> dict[str, Any]:
-    """A study of one run."""
-    key = TrialKey("elu", 0, 1.0, "confirm")
-    trial = Trial(key, "finished", {"accuracy": ((0.0, 0.9),)}, dead_share=0.0)
-    verdict = Verdict(
-        "elu", "undecided", 2, 0.9, 0.1, 0.1, (0.0, 0.2), (-0.1, 0.3), 0.2, 0.2, 1.0, 0.0, 0.1, (9, 14), 2, 0,
-        (0.0, 0.6), 1.0, 1.0, False, {"activation": {"seconds": 1.0}, "baseline": {"seconds": 1.0}}, baseline_mean=0.8,
-        baseline_sd=0.1, look=1, level=0.03, notes=("a note",),
-    )  # fmt: skip
-    design = Design((Contender("elu", "elu"),), metric="accuracy", delta=0.1)
-    subject = Subject("train.py", ("--fast",), {}, {"python": "3.11"}, settings={"only": ""})
-    left = (("F.mish", "train.py:9", "relume does not know this activation"),)
-    told = StudyFindings("study", design, subject, (verdict,), (trial,), {key: 0.9}, not_swapped=left)
-    return told.to_dict()
+def _kind(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        return f"`{schema['$ref'].rpartition('/')[2]}`"
+    if "prefixItems" in schema:
+        return f"list of {len(schema['prefixItems'])}: {_kind(schema['prefixItems'][0])}"
+    if "anyOf" in schema:
+        return " or ".join(map(_kind, schema["anyOf"]))
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema['items'])}" if "items" in schema else "list"
+    if isinstance(of := schema.get("additionalProperties"), dict):
+        return f"{_kind(of)}, by unit or name"
+    names = {"boolean": "true or false", "integer": "whole number", "number": "number", "string": "text"}
+    return names.get(schema.get("type", ""), schema.get("type", "any"))
 
 
 # ---- published numbers ---------------------------------------------------------------------------------------------

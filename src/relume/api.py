@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from relume.artifacts.difference import Difference
 from relume.artifacts.findings import Findings
+from relume.artifacts.json_types import FindingsJson
 from relume.artifacts.study import Study
 from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import Design
@@ -73,7 +74,7 @@ class Watch:
             self._observer.write()
         return diagnose(self._writer.read())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FindingsJson:
         """The same shape as ``relume report FILE --json``."""
         return self.findings().to_dict()
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from helpers import commands
+from helpers import commands, schemas
 from torch import nn
 
 from relume.cli import Exit
@@ -45,6 +45,7 @@ def test_dead_units_are_told_with_their_evidence_and_the_next_command(relume, ch
 
 def test_json_has_the_keys_of_a_run(relume, checkpoint, tmp_path):
     told = json.loads(relume("audit", checkpoint, "--json")[1])
+    schemas.fits("findings", told)
     commands.write(tmp_path / "run.relume")
     run = json.loads(relume("report", tmp_path / "run.relume", "--json")[1])
     assert set(told) == set(run)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import schemas
 
 SCRIPT = Path(__file__).with_name("compared.py")
 
@@ -86,6 +87,7 @@ def test_the_users_files_are_as_they_were(home, study):
 
 def test_the_json_has_the_shape_of_the_contract(home, study):
     data = told(home)
+    schemas.fits("study", data)
     assert set(data) >= {"schema", "study", "verdicts", "trials", "not_swapped"}
     assert set(data["study"]) >= {"script", "argv", "metric", "mode", "baseline", "threads"}
     assert (data["study"]["metric"], data["study"]["mode"], data["study"]["script"]) == ("score", "max", "train.py")
@@ -194,6 +196,7 @@ def test_a_run_that_ends_with_a_dead_layer_is_a_failure_and_its_curve_counts_epo
     status, out, err = compare(tmp_path, *plain, "--json", "train.py")
     assert status == 0, err
     data = json.loads(out)
+    schemas.fits("study", data)
     runs = {trial["activation"]: trial for trial in data["trials"]}
     assert (runs["baseline"]["dead_layers"], runs["leaky_relu"]["dead_layers"]) == (1, 0)
     assert (data["as_it_stands"]["runs"], data["as_it_stands"]["failed"]) == (2, 2)

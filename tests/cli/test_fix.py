@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from helpers import commands
+from helpers import commands, schemas
 
 from relume.cli import Exit
 
@@ -85,6 +85,7 @@ def test_a_cure_that_does_nothing_is_not_called_one(relume, script):
     status, out, _ = relume("fix", "--seeds", 6, "--try", "clip:1e9", "--max-dead", "100%", "--json", "train.py")
     assert status == Exit.CHECK_FAILED
     told = json.loads(out)
+    schemas.fits("fix", told)
     (tried,) = told["tried"]
     assert tried["outcome"] == "no effect"
     assert tried["dead"][1] > 0.1
@@ -143,6 +144,7 @@ def test_a_script_without_a_metric_is_judged_by_its_training_loss(relume, script
     status, out, _ = relume("fix", *FEWER, "--try", "lr:1/16", "--json", "train.py")
     assert status == Exit.DONE
     told = json.loads(out)
+    schemas.fits("fix", told)
     assert (told["metric"], told["mode"], told["cure"]) == ("training_loss", "min", "lr:1/16")
 
 

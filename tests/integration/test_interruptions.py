@@ -62,3 +62,31 @@ def test_a_disturbed_training_ends_as_under_python_and_its_recording_is_whole(tm
     if name not in KILLED:
         assert found.clocks[0].steps == STEPS
         assert found.sites[0].total.looks >= 1
+
+
+FULL = """
+    if step == 100:
+        time.sleep(1.5)  # what was seen so far is written within a second
+    if step == 150:
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
+"""
+
+
+def test_a_disk_that_fills_ends_the_watching_and_neither_the_training_nor_what_was_written(tmp_path):
+    said = both(tmp_path, "", FULL)
+    assert said.count("the watching has ended; the training continues unchanged: Cannot write the recording") == 1
+    assert "[recording-not-writable]" in said
+    assert "bug" not in said
+    found = read(tmp_path / "t.relume")
+    assert 100 <= found.clocks[0].steps < STEPS
+    assert found.sites[0].total.looks >= 1
+
+
+def test_a_disk_that_is_full_at_the_start_is_a_refusal(tmp_path):
+    (tmp_path / "x.py").write_text("print('started')")
+    command = f"ulimit -f 1; exec {' '.join(map(str, RELUME))} t.relume x.py"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("relume: Cannot write the recording ")
+    assert done.stderr.count("\n") == 1

@@ -105,7 +105,7 @@ def test_provisional_counts_are_marked_and_strike_nothing_out():
 def test_a_run_that_was_cut_off_a_fault_and_the_files_of_the_run_are_told():
     said = markdown(site(), meta={"finished": False, "fault": "E: x|y", "parts": ["a.relume", "a.rank1.relume"]})
     assert "**The run is not finished, or it was cut off.**" in said
-    assert "**A bug in relume ended the watching early:** `E: x|y`." in said
+    assert "**The watching ended early:** `E: x|y`." in said
     assert "Recordings of this run: `a.relume`, `a.rank1.relume`." in said
 
 

@@ -54,6 +54,22 @@ def test_a_code_is_counted_by_its_values_and_indices(dense, dtype):
     assert site["dead"] == [UNITS - 2, UNITS - 1]
 
 
+def test_tokens_outside_a_mask_are_no_samples():
+    fired, kept = torch.zeros(UNITS, dtype=torch.long), []
+
+    def step():
+        values, indices = code()
+        mask = torch.rand(TOKENS) < 0.5
+        kept.append(int(mask.sum()))
+        for token in mask.nonzero().flatten():
+            fired[indices[token][values[token] != 0]] += 1
+        relume.tap("sae", values[mask], indices[mask], units=UNITS)
+
+    (site,) = train(step)["sites"]
+    assert [round(rate * site["samples"]) for rate in site["firing_rate"]] == fired.tolist()
+    assert site["samples"] == sum(kept) < TOKENS * STEPS
+
+
 def test_negative_indices_are_padding():
     def step():
         values, indices = code()

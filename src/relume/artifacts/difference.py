@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from relume.artifacts.json_types import DiffJson, ShiftJson, SideJson
 from relume.artifacts.recording import Site
 
 SCHEMA = 1
@@ -28,7 +28,7 @@ class Side:
         """Dead units of all; 0 if there are none."""
         return self.dead / self.units if self.units else 0.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> SideJson:
         """The side's entry in the JSON."""
         return {
             "script": self.script,
@@ -66,7 +66,7 @@ class Shift:
     largest: float
     provisional: bool
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ShiftJson:
         """The site's entry in the JSON."""
         return {
             "id": self.site.key,
@@ -101,7 +101,7 @@ class Difference:
         """Whether the runs have a site in common."""
         return bool(self.shifts)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> DiffJson:
         """The JSON of ``relume diff --json``."""
         return {
             "schema": SCHEMA,

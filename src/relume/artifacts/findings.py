@@ -7,15 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from relume.artifacts.curve import LossPoint
 from relume.artifacts.history import Band, History
+from relume.artifacts.json_types import FindingsJson, RunJson, Severity, SiteJson, SpanJson, TimelineJson
 from relume.artifacts.recording import Site
 
 SCHEMA = 1
-
-Severity = Literal["error", "warning", "info"]
 
 
 class Advised(NamedTuple):
@@ -105,7 +104,7 @@ class Timeline:
         """The first step with a loss that was NaN or infinite."""
         return next((point.non_finite_since for point in self.losses if point.non_finite), None)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> TimelineJson:
         """The clock's entry in the JSON."""
         return {
             "id": self.clock,
@@ -113,17 +112,25 @@ class Timeline:
             "kind": self.kind,
             "steps": self.steps,
             "looked": self.looked,
-            "spans": [span._asdict() for span in self.spans],
+            "spans": [
+                SpanJson(first_step=span.first_step, last_step=span.last_step, looked=span.looked, dead=span.dead)
+                for span in self.spans
+            ],
             "rates": [{"step": step, "rates": [_known(rate) for rate in rates]} for step, rates in self.rates],
             "losses": [
-                {name: _known(value) for name, value in point._asdict().items() if name not in _NOT_OF_A_LOSS}
+                {
+                    "first_step": point.first_step,
+                    "last_step": point.last_step,
+                    "number": point.number,
+                    "mean": _known(point.mean),
+                    "low": _known(point.low),
+                    "high": _known(point.high),
+                    "non_finite": point.non_finite,
+                }
                 for point in self.losses
             ],
             "loss_non_finite_since": self.loss_non_finite_since,
         }
-
-
-_NOT_OF_A_LOSS = ("clock", "non_finite_since")  # the timeline tells both
 
 
 @dataclass(frozen=True)
@@ -205,7 +212,7 @@ class Judged:
         """The first step with an output that was not finite, if that is known."""
         return min(self.non_finite_since.values(), default=None)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> SiteJson:
         """The site's entry in the JSON."""
         s = self.site
         return {
@@ -329,11 +336,11 @@ class Findings:
             told |= {f"relume/{name}/{what}": number for what, number in _numbers(judged).items()}
         return told
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FindingsJson:
         """The JSON of ``relume report --json``; numbers and strings only."""
         return {
             "schema": SCHEMA,
-            "run": dict(self.run),
+            "run": cast(RunJson, dict(self.run)),
             "sites": [site.to_dict() for site in self.sites],
             "timelines": [timeline.to_dict() for timeline in self.timelines],
             "findings": [
@@ -345,7 +352,10 @@ class Findings:
                     "units": list(f.units),
                     "evidence": f.evidence,
                     "advice": f.advice,
-                    "cures": [{**cure._asdict(), "evidence": list(cure.evidence)} for cure in f.cures],
+                    "cures": [
+                        {"cure": c.cure, "changes": c.changes, "units": c.units, "evidence": list(c.evidence)}
+                        for c in f.cures
+                    ],
                 }
                 for f in self.findings
             ],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from relume.artifacts.json_types import AskedJson, TrialJson
 from relume.artifacts.subject import Subject
 from relume.artifacts.trial import BASELINE, Design, InterimAnalysis, Trial, TrialKey, Verdict
 
@@ -159,14 +160,17 @@ class StudyFindings:
                 "schema": SCHEMA,
                 "study": self._study(),
                 "as_it_stands": asdict(self.as_it_stands),
-                "verdicts": [_verdict(verdict) for verdict in self.verdicts],
+                "verdicts": [
+                    asdict(verdict) | {"equal_time": verdict.equal_time and verdict.equal_time._asdict()}
+                    for verdict in self.verdicts
+                ],
                 "trials": [self._trial(trial) for trial in self.trials],
                 "not_swapped": [{"what": what, "where": where, "why": why} for what, where, why in self.not_swapped],
             }
         )
         return told
 
-    def _study(self) -> dict[str, Any]:
+    def _study(self) -> AskedJson:
         asked, of = self.design, self.subject
         return {
             "name": self.name,
@@ -195,10 +199,13 @@ class StudyFindings:
             "notes": list(self.notes),
         }
 
-    def _trial(self, trial: Trial) -> dict[str, Any]:
+    def _trial(self, trial: Trial) -> TrialJson:
         """``metrics``: the last value of each; ``curve``: that of the metric by which is compared."""
         return {
-            **trial.key._asdict(),
+            "activation": trial.key.activation,
+            "seed": trial.key.seed,
+            "lr_factor": trial.key.lr_factor,
+            "stage": trial.key.stage,
             "status": trial.status,
             "error": trial.error,
             "value": self.values.get(trial.key, math.nan),
@@ -212,19 +219,6 @@ class StudyFindings:
             "dead_layers": trial.dead_layers,
             "sites": trial.sites,
         }
-
-
-_VERDICT = (
-    "activation", "baseline", "n", "mean", "sd", "baseline_mean", "baseline_sd", "difference", "ci", "ci_simultaneous",
-    "p_holm", "p_sign_flip", "p_better", "correlation", "mdd", "verdict", "seeds_needed", "runs", "failed", "failed_ci",
-    "baseline_failed", "lr_factor", "baseline_lr_factor", "at_edge", "cost", "look", "level", "dropped", "equal_time",
-    "notes",
-)  # fmt: skip
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    told = {name: getattr(verdict, name) for name in _VERDICT}
-    return told | {"equal_time": verdict.equal_time and verdict.equal_time._asdict()}
 
 
 def _plain(value: Any) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from relume.artifacts.json_types import CheckJson
 from relume.artifacts.recording import Site
 
 SCHEMA = 1
@@ -68,7 +68,7 @@ class CheckResult:
         """Dead units of the judged ones; 0 where none was judged."""
         return self.dead / self.judged if self.judged else 0.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CheckJson:
         """The JSON of ``relume check --json``."""
         return {
             "schema": SCHEMA,

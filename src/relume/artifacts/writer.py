@@ -120,26 +120,36 @@ class RecordingWriter:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything written inside is committed, or nothing is."""
-        with _busy:
+        """Everything written inside is committed, or nothing is.
+
+        Raises: RecordingError: it cannot be written.
+        """
+        with self._writing():
             self._db.execute("BEGIN")
+            yield
+            self._db.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with _busy:
             try:
                 yield
-            except BaseException:
+            except BaseException as error:
                 if self._db.in_transaction:  # a full disk has rolled back already
                     self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise _not_writable(self.path, error) from error
                 raise
-            self._db.execute("COMMIT")
 
     def settle(self) -> None:
         """Bring what was committed from the log into the file itself, which may be copied without its log."""
-        with _busy:
+        with self._writing():
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def meta(self, **values: Any) -> None:
         """Set facts of the run."""
         rows = [(key, json.dumps(value)) for key, value in values.items()]
-        with _busy:
+        with self._writing():
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     def clock(self, clock: Clock) -> None:
@@ -242,7 +252,7 @@ class RecordingWriter:
 
     def not_observed(self, what: str, place: str, why: str) -> None:
         """Append what could not be watched."""
-        with _busy:
+        with self._writing():
             self._db.execute("INSERT INTO not_observed VALUES (?, ?, ?)", (what, place, why))
 
     def read(self) -> Recording:
@@ -306,6 +316,6 @@ def _demand_ours(path: Path) -> None:
 
 def _not_writable(path: Path | None, why: object) -> RecordingError:
     return RecordingError(
-        f"Cannot write the recording {path}: {why}. Give a file in a folder that exists and is writable (--out FILE).",
+        f"Cannot write the recording {path}: {why}. Give a file in a writable folder that has room (--out FILE).",
         slug="recording-not-writable",
     )

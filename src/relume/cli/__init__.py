@@ -7,14 +7,20 @@ library: ``relume --help`` must answer within 0.2 s.
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import sys
 import traceback
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import click
 
 from relume.errors import NothingToCompare, RelumeError
 from relume.version import __version__
+
+if TYPE_CHECKING:
+    from relume.artifacts.json_types import RefusedJson
 
 COMMANDS = (
     "run",
@@ -80,19 +86,28 @@ def main() -> None:
         sys.exit(relume.main(standalone_mode=False) or Exit.DONE)
     except click.UsageError as error:
         error.show()
-        sys.exit(Exit.USAGE)
+        sys.exit(_refused("usage", error.format_message(), Exit.USAGE))
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("relume: interrupted. Give the same command to start again.", err=True)
-        sys.exit(Exit.INTERRUPTED)
+        sys.exit(_refused("interrupted", "Give the same command to start again.", Exit.INTERRUPTED))
     except BrokenPipeError:
         sys.stderr.close()  # the reader closed the pipe
         sys.exit(Exit.DONE)
     except RelumeError as error:
         click.echo(f"relume: {error}", err=True)
-        sys.exit(Exit.NOTHING_TO_COMPARE if isinstance(error, NothingToCompare) else Exit.USAGE)
+        status = Exit.NOTHING_TO_COMPARE if isinstance(error, NothingToCompare) else Exit.USAGE
+        sys.exit(_refused(error.slug, str(error).removesuffix(f" [{error.slug}]"), status))
     except Exception:  # noqa: BLE001 - a bug of ours; a report of it needs the traceback
         traceback.print_exc()
         click.echo("relume: this is a bug in relume. Please report it with the lines above. [own-fault]", err=True)
-        sys.exit(Exit.OUR_FAULT)
+        sys.exit(_refused("own-fault", traceback.format_exc(limit=0).strip(), Exit.OUR_FAULT))
+
+
+def _refused(code: str, message: str, status: Exit) -> Exit:
+    """Where JSON was asked for, print the error as such on stdout, where the result would be. Returns: the status."""
+    if re.search(r"^(?!run ).* --(json|format[ =]json)( |$)", " ".join(sys.argv[1:])):
+        error: RefusedJson = {"error": {"code": code, "message": message, "exit": status.value}}
+        click.echo(json.dumps(error))
+    return status

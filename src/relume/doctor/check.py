@@ -142,7 +142,7 @@ def _notes(findings: Findings) -> list[str]:
     if run.get("script") and not run.get("finished"):
         notes.append("the run is not finished, or it was cut off; this is its last saved state")
     if run.get("fault"):
-        notes.append(f"a bug in relume ended the watching early: {run['fault']}")
+        notes.append(f"the watching ended early: {run['fault']}")
     if findings.not_observed:
         number = len(findings.not_observed)
         notes.append(f"{number} thing{'s' * (number > 1)} could not be observed; see the report")

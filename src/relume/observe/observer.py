@@ -13,7 +13,7 @@ from typing import Any
 from relume.artifacts.curve import LossCurve
 from relume.artifacts.recording import Clock, Rates, Site, SiteRecord, Window
 from relume.artifacts.writer import RecordingWriter
-from relume.errors import WatchError
+from relume.errors import RecordingError, WatchError
 from relume.framework import FRAMEWORKS, Framework, Look, Phase, Plan, Probe, Steps, now_ns
 from relume.observe.budget import Budget
 from relume.observe.tracks import ClockTrack, SiteTrack
@@ -119,13 +119,13 @@ class Observer:
         if self.failed:
             return
         self.failed = True
-        frames = traceback.extract_tb(error.__traceback__)
-        where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
-        text = f"{type(error).__name__}: {error}{where}"
-        said = (
-            f"relume: a bug in relume ended the watching; the training continues unchanged ({text}). "
-            "Please report it with this line. [own-fault]"
-        )
+        if isinstance(error, RecordingError):
+            text, slug = str(error).removesuffix(f" [{error.slug}]"), error.slug
+        else:
+            frames = traceback.extract_tb(error.__traceback__)
+            where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+            text, slug = f"a bug in relume, please report it: {type(error).__name__}: {error}{where}", "own-fault"
+        said = f"relume: the watching has ended; the training continues unchanged: {text} [{slug}]"
         works: list[Callable[[], Any]] = [
             lambda: self._complain(said),
             *(probe.stop for probe in reversed(self._probes)),

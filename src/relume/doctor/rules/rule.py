@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relume.artifacts.findings import Finding, Judged, Severity
+from relume.artifacts.findings import Finding, Judged
+from relume.artifacts.json_types import Severity
 
 Check = Callable[[Judged], tuple[tuple[int, ...], str, str] | None]
 """Judged site → (units, evidence, advice), or None if the rule finds nothing."""

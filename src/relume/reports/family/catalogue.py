@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from math import isfinite
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from rich import box
@@ -20,6 +20,7 @@ from rich.text import Text
 
 from relume import activations
 from relume.activations import ACTIVATIONS, FLAT_SLOPE, NUMPY, Activation
+from relume.artifacts.json_types import ActivationJson, ExplainJson, ListJson
 from relume.errors import UnknownName
 from relume.reports.family import braille
 from relume.reports.family.braille import signed
@@ -173,19 +174,19 @@ def backward_needs(a: Activation) -> str:
     return "output" if tells and not a.learnable else "input"
 
 
-def family_dict() -> dict[str, Any]:
+def family_dict() -> ListJson:
     """All activations as plain data, for ``--json``."""
     return {"schema": SCHEMA, "activations": [_activation_dict(a) for a in ACTIVATIONS.values()]}
 
 
-def entry_dict(found: Activation | RulePage) -> dict[str, Any]:
+def entry_dict(found: Activation | RulePage) -> ExplainJson:
     """One entry as plain data, for ``--json``."""
     if isinstance(found, Activation):
         return {"schema": SCHEMA, "activation": _activation_dict(found)}
     return {"schema": SCHEMA, "rule": {"code": found.code, "name": found.name, "page": found.page}}
 
 
-def _activation_dict(a: Activation) -> dict[str, Any]:
+def _activation_dict(a: Activation) -> ActivationJson:
     settled = a.defaults()
     return {
         "name": a.name,

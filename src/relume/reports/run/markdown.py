@@ -40,7 +40,7 @@ def _summary(findings: Findings, rest: str) -> str:
     if run.get("parts"):
         sentences.append(f"Recordings of this run: {', '.join(code(name) for name in run['parts'])}.")
     if run.get("fault"):
-        sentences.append(f"**A bug in relume ended the watching early:** {code(run['fault'])}.")
+        sentences.append(f"**The watching ended early:** {code(run['fault'])}.")
     return " ".join(sentences)
 
 

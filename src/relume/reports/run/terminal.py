@@ -189,7 +189,7 @@ def _foot(findings: Findings) -> list[RenderableType]:
     if findings.sites and (overhead := wording.overhead(findings.run)):
         parts.append(Text(f"{overhead}.", style="dim"))
     if findings.run.get("fault"):
-        parts.append(Text(f"A bug in relume ended the watching early: {findings.run['fault']}", style="red"))
+        parts.append(Text(f"The watching ended early: {findings.run['fault']}", style="red"))
     if findings.not_observed:
         parts.append(Text("Not observed:", style="dim"))
         rows = findings.not_observed

@@ -169,7 +169,7 @@ def _cautions(findings: Findings) -> tuple[str, ...]:
     if assumed:
         said.append(f"The unit axis is assumed at {assumed:,} sites, because the layer before them is unknown.")
     if run.get("fault"):
-        said.append(f"A bug in relume ended the watching early: {shown(run['fault'], 400)}")
+        said.append(f"The watching ended early: {shown(run['fault'], 400)}")
     return tuple(said)
 
 
