@@ -19,6 +19,7 @@ import numpy as np
 from relume.artifacts.recording import Site
 from relume.framework import Listener, Look, Phase, Plan, Rows, Seen, Steps
 from relume.watching.bounds import Bounds
+from relume.watching.guard import Guard
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,16 @@ class CountedSite:
         rows, self.rows = self.rows, []
         steps, examples, samples, fired, flat, magnitude = (np.array(column) for column in zip(*rows, strict=True))
         has_flat = self.bounds.flat_below is not None or self.bounds.flat_above is not None
+        steps, examples, samples = (numbers.astype(np.int64) for numbers in (steps, examples, samples))
+        return self.seen(Rows(steps, examples, samples, fired, flat if has_flat else None, magnitude))
+
+    def seen(self, rows: Rows) -> Seen:
+        """These rows, for the listener."""
         assert self.clock is not None
-        counted = Rows(
-            steps.astype(np.int64),
-            examples.astype(np.int64),
-            samples.astype(np.int64),
-            fired,
-            flat if has_flat else None,
-            magnitude,
-        )
         slope = None if self.where.slope is None else np.asarray(self.where.slope(), np.float64).ravel()
         if slope is not None:
             slope = np.broadcast_to(slope, (self.units,)) if len(slope) in (1, self.units) else None
-        return Seen(self.number, self.clock.number, counted, slope)
+        return Seen(self.number, self.clock.number, rows, slope)
 
 
 _probes: weakref.WeakSet[CountingProbe] = weakref.WeakSet()
@@ -109,7 +107,7 @@ class CountingProbe:
     """The part of a :class:`~relume.framework.Probe` that knows no framework.
 
     Attributes:
-        looking: whether the steps under way are counted. ``cost``: nanoseconds of own work so far.
+        looking: whether the steps under way are counted. ``guarded``: does own work inside the user's.
         clocks, sites: in the order in which they were met.
         applying: activations and optimizers whose own calls are under way.
     """
@@ -120,7 +118,7 @@ class CountingProbe:
         _probes.add(self)
         self.listener = listener
         self.phase = phase
-        self.cost = 0
+        self.guarded = Guard(listener.fault, perf_counter_ns)
         self.running = False
         self.looking = True
         self.applying = 0
@@ -132,6 +130,11 @@ class CountingProbe:
         self._ahead: list[tuple[Look, int]] = []  # the plan: each entry for a number of steps
         self._timed = False
         self._said: set[tuple[str, str]] = set()
+
+    @property
+    def cost(self) -> int:
+        """Nanoseconds of own work so far."""
+        return self.guarded.cost
 
     def kept(self) -> int:
         """How many numbers are kept until :meth:`drain`."""
@@ -146,17 +149,6 @@ class CountingProbe:
         if (what, where) not in self._said:
             self._said.add((what, where))
             self.listener.not_observed(what, where, why)
-
-    def guarded(self, work: Callable[..., Any], *what: Any) -> Any:
-        """Do own work inside the user's; an error ends the watching, not the training."""
-        began = perf_counter_ns()
-        try:
-            return work(*what)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training continues
-            self.listener.fault(error)
-            return None
-        finally:
-            self.cost += perf_counter_ns() - began
 
     # ---- what Keras's probe calls -----------------------------------------------------------------------------
 

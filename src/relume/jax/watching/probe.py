@@ -164,14 +164,14 @@ class JaxProbe(CountingProbe):
         began = perf_counter_ns()
         if timed:
             jax.block_until_ready(leaves)
-            self.cost -= perf_counter_ns() - began  # it is the step before that was waited for
+            self.guarded.cost -= perf_counter_ns() - began  # it is the step before that was waited for
             began = perf_counter_ns()
         rows = program(*leaves)
         if timed:
             jax.block_until_ready(rows)
             self._price = perf_counter_ns() - began
         else:
-            self.cost += max(self._price - (perf_counter_ns() - began), 0)
+            self.guarded.cost += max(self._price - (perf_counter_ns() - began), 0)
         assert jitted.clock is not None
         done = jitted.clock.steps + jitted.clock.pending
         self._pending.append((jitted, done, reading, rows))

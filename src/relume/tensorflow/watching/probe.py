@@ -336,7 +336,7 @@ class TensorFlowProbe(CallCountingProbe):
             fired, magnitude, *flat = row[:end].reshape(-1, site.units)
             examples, samples = row[end + 1], calls * np.prod(row[end + 1 :] / calls) / site.units
             site.rows.append((step, min(examples, samples), samples, fired, sum(flat, 0.0 * fired), magnitude))
-            self.cost += int(SITE_NS + ELEMENT_NS * samples * site.units)
+            self.guarded.cost += int(SITE_NS + ELEMENT_NS * samples * site.units)
 
     def _losses(self, log: Any, clock: StepClock, number: int) -> list[float | None]:
         """The loss of each step; None if it is not known, as after the rows are full or under a loss scale."""

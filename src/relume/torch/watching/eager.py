@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from relume.framework import Listener, Look, Phase
+from relume.framework import Listener, Look, Phase, Seen
+from relume.torch.watching.counts.counting import Accumulator
 from relume.torch.watching.probe import TorchProbe
 from relume.torch.watching.schedule import taps
+from relume.torch.watching.units.axes import Tag
 from relume.watching.bounds import bounds_on_output
 from relume.watching.counted import CallCountingProbe, CountedSite, Where
 
@@ -25,8 +27,6 @@ class EagerProbe(CallCountingProbe):
         super().__init__(listener, phase, thorough=thorough)
         self.version = str(torch.__version__)
         self._thread = threading.get_ident()
-        self._seen: list[tuple[CountedSite, int, int, Any]] = []  # site, examples, samples, counts of the step
-        self._waiting: list[tuple[CountedSite, int, int, int, Any]] = []  # the same with the step, on the device
 
     def start(self, model: Any | None) -> None:
         """Wait for an optimizer of Keras: a model of Keras's that PyTorch's own trains is left to PyTorch's probe."""
@@ -57,23 +57,16 @@ class EagerProbe(CallCountingProbe):
         place = where()
         if place is None or not isinstance(y, torch.Tensor) or y.device.type == "meta" or y.ndim < 2:
             return
-        axis, units = place.axis % y.ndim, int(y.shape[place.axis])
-        key = (place.model, place.module, place.call, place.file, place.line, place.place, units, name)
+        tag = Tag(place.axis % y.ndim, int(y.shape[place.axis]))
+        key = (place.model, place.module, place.call, place.file, place.line, place.place, tag.units, name)
         if key not in self.sites:
-            self.sites[key] = CountedSite(
-                place, name, dict(parameters), units, bounds_on_output(name, parameters), rank=y.ndim
-            )
-        site, others = self.sites[key], [i for i in range(y.ndim) if i != axis]
-        bounds, y = site.bounds, y.detach()
-        source = y if bounds.by_output else torch.as_tensor(x).detach()
-        parts = [(source > bounds.fires_above).sum(others), y.abs().sum(others, dtype=torch.float32)]
-        if bounds.flat_below is not None:
-            parts.append((source < bounds.flat_below).sum(others))
-        if bounds.flat_above is not None:
-            parts.append((source >= bounds.flat_above).sum(others))
-        counts = torch.stack([part.to(torch.float32) for part in parts])
-        samples = y.numel() // units
-        self._seen.append((site, min(len(y), samples), samples, counts))
+            bounds = bounds_on_output(name, parameters)
+            counts = Accumulator(tag.units, bounds, whole=True)
+            self.sites[key] = CountedSite(place, name, dict(parameters), tag.units, bounds, rank=y.ndim, state=counts)
+        site = self.sites[key]
+        step = 0 if site.clock is None else site.clock.steps + site.clock.pending
+        site.state.input(torch.as_tensor(x), tag, step)
+        site.state.output(y, tag, step)
 
     def stepped(self, optimizer: Any) -> None:
         """An optimizer has stepped."""
@@ -83,12 +76,9 @@ class EagerProbe(CallCountingProbe):
         clock = self.optimizer_clock(optimizer)
         if clock.number < 0:
             clock.number = self.listener.new_clock(clock.name, clock.kind)
-        for site, *seen in self._seen:
+        for site in self.sites.values():
             if site.clock is None:
                 self.announce(site, self.clock_of(site))
-            assert site.clock is not None
-            self._waiting.append((site, site.clock.steps + site.clock.pending, *seen))
-        self._seen.clear()
         clock.pending += 1
         self.left -= 1
         if self.left <= 0:
@@ -96,15 +86,19 @@ class EagerProbe(CallCountingProbe):
             self.ask(clock)
 
     def _settle(self) -> None:
-        """Take over what was counted, which waits for a device, and tell the listener of the steps."""
-        for site, step, examples, samples, counts in self._waiting:
-            fired, magnitude, *flat = counts.cpu().numpy()
-            site.rows.append((step, examples, samples, fired, sum(flat, 0.0 * fired), magnitude))
-        self._waiting.clear()
+        """Tell the listener of the steps."""
         for clock in [clock for clock in self.clocks if clock.pending]:
             number, clock.pending = clock.pending, 0
             rate = (float(clock.source.learning_rate),) if self.look is Look.WIDE else ()
             self.steps_over(clock, number, (), rate)
+
+    def kept(self) -> int:
+        """How many numbers are kept until :meth:`drain`."""
+        return sum(site.state.kept for site in self.sites.values())
+
+    def drain(self) -> list[Seen]:
+        """Return the counts since the last call; waits for a device."""
+        return [site.seen(site.state.rows()) for site in self.sites.values() if site.clock and site.state.has_rows]
 
 
 ENGINE = EagerProbe

@@ -7,7 +7,6 @@ the call observer hands each call to the sites, whose counts stay on the device 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
-from relume.framework import Listener, Look, Phase, Plan, Seen, now_ns
+from relume.framework import Listener, Look, Phase, Plan, Seen
 from relume.tapped import takers
 from relume.torch.watching.calls.tapped import Tapped
 from relume.torch.watching.schedule import taps
@@ -23,6 +22,7 @@ from relume.torch.watching.schedule.clocks import KINDS, Clocks, OptimizerClock,
 from relume.torch.watching.schedule.looking import Looking, State, compiles
 from relume.torch.watching.where import places
 from relume.torch.watching.where.sites import Sites
+from relume.watching.guard import Guard
 
 _FOLLOWED = 8  # steps for which a clock follows the one that began a look: a GAN's generator steps as seldom as that
 _SEEN_NS = 6_000  # what an operation of ours in a compiled graph costs, also in a step that is passed over
@@ -34,6 +34,7 @@ class TorchProbe:
     def __init__(self, listener: Listener, phase: Phase = "train", *, thorough: bool = True) -> None:
         self.version = str(torch.__version__)
         self.listener = listener
+        self.guarded = Guard(listener.fault)
         self._clocks = Clocks(listener.new_clock)
         self.countdowns = self._clocks.by_optimizer
         self.sites = Sites(listener, self._clocks, phase, whole=thorough)
@@ -43,7 +44,6 @@ class TorchProbe:
         self._owner: OptimizerClock | None = None  # whose row the look under way is
         self._owner_step = 0  # its step when another clock asked last
         self._attention = (False, False)  # what the taps tell besides the ends of steps
-        self._own_cost = 0
         self._running = False
         self._compiled_at: places.Place | None = None
         self._forwards: Any = None
@@ -51,7 +51,7 @@ class TorchProbe:
     @property
     def cost(self) -> int:
         """Nanoseconds of own work so far, as seen from inside."""
-        return self._own_cost + self._looking.cost
+        return self.guarded.cost
 
     # ---- start and stop ---------------------------------------------------------------------------------------
 
@@ -99,21 +99,12 @@ class TorchProbe:
         """Switch off: the user's code is running, and goes on."""
         self.listener.fault(error)
 
-    def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        began = now_ns()
-        try:
-            work(*what)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            self.fail(error)
-        finally:
-            self._own_cost += now_ns() - began
-
     # ---- steps ------------------------------------------------------------------------------------------------
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimizer was constructed: training is near, and its first step is looked at."""
         if self._running:
-            self._guarded(self._begin_with, optimizer)
+            self.guarded(self._begin_with, optimizer)
 
     def _begin_with(self, optimizer: Optimizer) -> None:
         if not any(self._clocks):
@@ -130,7 +121,7 @@ class TorchProbe:
     def optimizer_steps(self, closure: bool) -> None:
         """A step begins: its forwards are over, and the optimizer's own arithmetic is not looked at."""
         if self._looking.stays and not closure and self._concerns():
-            self._guarded(self._rest)
+            self.guarded(self._rest)
 
     def _rest(self) -> None:
         self._looking.rest()
@@ -140,17 +131,17 @@ class TorchProbe:
     def optimizer_stepped(self, optimizer: Optimizer, loss: float | None) -> None:
         """The end of a step after which there is something to do."""
         if self._concerns():
-            self._guarded(self._end_step, self._clocks.of(optimizer), optimizer, loss)
+            self.guarded(self._end_step, self._clocks.of(optimizer), optimizer, loss)
 
     def backward_ended(self, loss: float | None) -> None:
         """The end of a step, if there is no optimizer."""
         if self._clocks.best > KINDS.index("optimizer") and self._concerns():
-            self._guarded(self._end_pass, "backward", loss)
+            self.guarded(self._end_pass, "backward", loss)
 
     def _forward_ended(self, module: nn.Module, args: Any, output: Any) -> None:
         """The end of a step, if there is neither optimizer nor backward."""
         if module is self.sites.trees.model and self._concerns():
-            self._guarded(self._end_pass, "forward", None)
+            self.guarded(self._end_pass, "forward", None)
 
     def _end_pass(self, kind: str, loss: float | None) -> None:
         clock = self._clocks.passes(kind)
@@ -247,7 +238,7 @@ class TorchProbe:
         at, self._compiled_at = self._compiled_at, None
         if at is not None and not self.sites.graphs:
             why = "it was compiled before the watching began; start watching before its first call"
-            self._guarded(self.sites.say, "torch.compile", at, why)
+            self.guarded(self.sites.say, "torch.compile", at, why)
         self._looking.show()
 
     def compiling(self) -> None:
@@ -270,14 +261,14 @@ class TorchProbe:
             from relume.torch.watching.calls.compiled import count_in
         except ImportError:  # an older PyTorch without effects in its graphs
             return
-        self._guarded(count_in, graph, inputs, self)
+        self.guarded(count_in, graph, inputs, self)
         self.sites.graphs += 1
 
     def seen_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
         """Compiled code has come to an activation, has applied it, or both."""
-        self._own_cost += _SEEN_NS
+        self.guarded.cost += _SEEN_NS
         if self._looking.state is not State.OFF and self._concerns():
-            self._guarded(self.sites.count_in_graph, slot, x, y)
+            self.guarded(self.sites.count_in_graph, slot, x, y)
 
     @property
     def look_cap(self) -> float:
@@ -291,13 +282,13 @@ class TorchProbe:
     def tapped(self, name: str, values: Any, indices: Any, units: Any) -> None:
         """The script has called ``relume.tap``."""
         if self._looking.state is not State.OFF and self._concerns():
-            self._guarded(self._tapped.take, name, values, indices, units, sys._getframe(2))
+            self.guarded(self._tapped.take, name, values, indices, units, sys._getframe(2))
 
     # ---- counts -----------------------------------------------------------------------------------------------
 
     def kept(self) -> int:
         """How many numbers are kept until :meth:`drain`."""
-        return self.sites.kept.numbers
+        return sum(site.accumulator.kept for site in self.sites)
 
     def drain(self) -> list[Seen]:
         """Hand over what was counted since the last time; waits for a device."""

@@ -8,7 +8,6 @@ Eager calls and compiled graphs are read by the same code; what differs is how a
 from __future__ import annotations
 
 import operator
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from relume.torch.watching.calls.functions import Applied
 from relume.torch.watching.units.axes import Tag
 from relume.torch.watching.units.following import Follower
-from relume.torch.watching.units.values import Values
+from relume.torch.watching.units.values import Values, nothing, reference
 
 WHY = "it is written as arithmetic that is not a ReLU; a single call, such as F.leaky_relu(x), would be judged"
 
@@ -55,10 +54,6 @@ class _Note(NamedTuple):
     of: Callable[[], Any]
     sign: int = 0
     at_zero: bool = True
-
-
-def _nothing() -> None:
-    """A note of no tensor."""
 
 
 _UP, _DOWN = ("gt", "ge", "greater", "greater_equal"), ("lt", "le", "less", "less_equal")
@@ -120,16 +115,16 @@ class Forms(Values):
         known = self.of(first)
         note: _Note | None = None
         if name in _ZEROS:
-            note = _Note("zeros", weakref.ref(first) if self._has_units(first) else _nothing)
+            note = _Note("zeros", reference(first if self._has_units(first) else None))
         elif name in _UP or name in _DOWN:
             note = self._comparison(args, 1 if name in _UP else -1)
         elif name in _ABSOLUTE and self._has_units(first):
-            note = _Note("magnitude", weakref.ref(first))
+            note = _Note("magnitude", reference(first))
         elif known is not None and known.kind in ("comparison", "gate"):
             note = known if name in _CASTS else known._replace(sign=-known.sign) if name in _OPPOSITE else None
         elif name in _PRODUCTS and len(args) > 1 and sum(self._is_tensor(x) for x in args[:2]) == 1:
             scaled = args[0] if self._is_tensor(args[0]) else args[1]
-            note = _Note("multiple", weakref.ref(scaled)) if self._has_units(scaled) else None
+            note = _Note("multiple", reference(scaled)) if self._has_units(scaled) else None
         if note is not None and self._is_tensor(out):
             self.put(out, note)
 
@@ -144,16 +139,16 @@ class Forms(Values):
         known = self.of(x)
         if known is not None and known.kind == "magnitude":  # |x| > t
             return _Note("comparison", known.of, sign, at_zero=False)
-        return _Note("comparison", weakref.ref(x), sign, self.is_zero(bound))
+        return _Note("comparison", reference(x), sign, self.is_zero(bound))
 
     def is_like_units(self, x: Any) -> bool:
         """Whether a tensor is of zeros, made like one that has units."""
         note = self.of(x)
-        return note is not None and note.kind == "zeros" and note.of is not _nothing
+        return note is not None and note.kind == "zeros" and note.of is not nothing
 
     def gate(self, mask: Any) -> None:
         """Remember that a tensor is a mask of the units which a sparse code keeps."""
-        self.put(mask, _Note("gate", _nothing, 1, at_zero=False))
+        self.put(mask, _Note("gate", nothing, 1, at_zero=False))
 
     def is_zero(self, x: Any) -> bool:
         """Whether a value is 0 everywhere; a tensor on an accelerator is not read, as that would wait for it."""

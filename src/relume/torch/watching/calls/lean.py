@@ -35,17 +35,11 @@ class LeanHook:
         self._known: dict[int, KnownCall] = {}
         self._made_for = -1
         self._visited: set[WatchedSite] = set()
+        self._guard = probe.guarded
         self._opened_at = 0
         self._depth = 0  # frames from here to the caller, as found the last time
-        self._own = 0
-        self._calls = 0
         self._thread = 0
         self._fits = probe.sites.fits_phase
-
-    @property
-    def cost(self) -> int:
-        """Nanoseconds of own work so far."""
-        return self._own + _CALLED_NS * self._calls
 
     def may_serve(self) -> bool:
         """Whether each known site is a module of its own."""
@@ -57,7 +51,7 @@ class LeanHook:
 
     def open(self) -> None:
         """Begin a row of looks."""
-        self._opened_at, self._thread = self.cost, get_ident()
+        self._opened_at, self._thread = self._guard.cost, get_ident()
         self._visited.clear()
 
     def enter(self) -> None:
@@ -69,7 +63,7 @@ class LeanHook:
         modules._global_forward_hooks.pop(self, None)
 
     def _called(self, module: nn.Module, args: Any, y: Any) -> None:
-        self._calls += 1
+        self._guard.cost += _CALLED_NS
         met = self._known.get(id(module))
         if met is None:
             return
@@ -79,7 +73,7 @@ class LeanHook:
                 self._count(met, args, y)
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             self._probe.fail(error)
-        self._own += now_ns() - began
+        self._guard.cost += now_ns() - began
 
     def _count(self, met: KnownCall, args: Any, y: Any) -> None:
         site = met.site
@@ -88,7 +82,7 @@ class LeanHook:
         if (y.shape != met.shape and not met.fits(y)) or not self._is_called_at(met.at):
             self._probe.sites.meet_unknown()
             return
-        if site in self._visited and self.cost - self._opened_at > self._probe.look_cap:
+        if site in self._visited and self._guard.cost - self._opened_at > self._probe.look_cap:
             self._probe.visited_again()
         self._visited.add(site)
         step = site.clock.step

@@ -16,7 +16,6 @@ from torch.nn.parameter import Parameter
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 
-from relume.framework import now_ns
 from relume.torch.watching.calls import arithmetic
 from relume.torch.watching.calls.codes import CODE, SCATTER_CALLS, TOPK_CALLS, Codes
 from relume.torch.watching.calls.exported import ORIGINAL, with_exported
@@ -49,7 +48,7 @@ class CallObserver(TorchFunctionMode):
 
     def __init__(self, probe: TorchProbe) -> None:
         self._probe = probe
-        self.cost = 0
+        self._guarded = probe.guarded
         self._opened_at = 0
         self._seen: set[int] = set()
         self._entered = False
@@ -69,7 +68,7 @@ class CallObserver(TorchFunctionMode):
     def open(self) -> None:
         """Begin a look; the mode is not on the stack yet."""
         self._blind = False
-        self._opened_at = self.cost
+        self._opened_at = self._guarded.cost
         self._seen.clear()
 
     def shut(self) -> None:
@@ -126,7 +125,7 @@ class CallObserver(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.cost += _PASS_THROUGH_NS
+        self._guarded.cost += _PASS_THROUGH_NS
         if self._blind or torch._C._get_tracing_state() is not None:
             return func(*args, **(kwargs or {}))
         handler = self._handlers.get(func)
@@ -136,24 +135,9 @@ class CallObserver(TorchFunctionMode):
         if type(out) is Tensor:
             try:
                 self.tags.carry(args, out)
-            except Exception as error:  # noqa: BLE001 - as in _guarded, without its clock
-                self._fail(error)
+            except Exception as error:  # noqa: BLE001 - as a guard does, without its clock
+                self._probe.fail(error)
         return out
-
-    def _guarded(self, work: Callable[..., Any], *what: Any) -> Any:
-        """Do work of ours: timed, and its errors kept from the user."""
-        began = now_ns()
-        try:
-            return work(*what)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            self._fail(error)
-            return None
-        finally:
-            self.cost += now_ns() - began
-
-    def _fail(self, error: Exception) -> None:
-        self.blind()
-        self._probe.fail(error)
 
     def _table(self) -> dict[Any, Callable[..., Any]]:
         ways: dict[Any, Follow] = {
@@ -177,11 +161,11 @@ class CallObserver(TorchFunctionMode):
 
         def handler(func: Any, args: Any, kwargs: Any) -> Any:
             out = func(*args, **kwargs)
-            self.cost += _TAGGED_NS
+            self._guarded.cost += _TAGGED_NS
             try:
                 way(func, args, kwargs, out)
-            except Exception as error:  # noqa: BLE001 - as in _guarded, without its clock
-                self._fail(error)
+            except Exception as error:  # noqa: BLE001 - as a guard does, without its clock
+                self._probe.fail(error)
             return out
 
         return handler
@@ -248,7 +232,7 @@ class CallObserver(TorchFunctionMode):
         if found is None:
             return None
         site, tag = found
-        if site.number in self._seen and self.cost - self._opened_at > self._probe.look_cap:
+        if site.number in self._seen and self._guarded.cost - self._opened_at > self._probe.look_cap:
             self._probe.visited_again()
         self._seen.add(site.number)
         if not is_countable(x):

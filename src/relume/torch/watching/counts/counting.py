@@ -26,12 +26,6 @@ MOST_UNITS = 1 << 15
 FEWEST_EXAMPLES = 8  # in such a slice, however large an example is: 300 of them must be seen before a unit is dead
 
 
-class Kept:
-    """How many numbers the accumulators of one probe keep."""
-
-    numbers = 0
-
-
 class Accumulator:
     """The running counts of one site, on its device: vectors of shape (units,), a row of them for each look.
 
@@ -39,23 +33,20 @@ class Accumulator:
     has left the caches since the last look.
     """
 
-    def __init__(self, units: int, bounds: Bounds, kept: Kept, *, whole: bool) -> None:
+    def __init__(self, units: int, bounds: Bounds, *, whole: bool) -> None:
         """``whole``: of large tensors, too, everything is counted."""
         self.units = units
         self.bounds = bounds
-        self._kept = kept
         self._whole = whole
         self.retired = False
         self._shape: Any = None  # of the latest look's tensor,
         self._sliced: int | None = None  # how many of its examples are counted, None: all,
         self._extent = (0, 0)  # and the examples and samples of that
         self._inputs, self._outputs = StagingBuffer(), StagingBuffer()
-        self._own = 0  # how many of the kept numbers are this one's
         self._begin()
 
     def _begin(self) -> None:
-        self._kept.numbers -= self._own
-        self._own = 0
+        self.kept = 0  # how many numbers
         self._entries: list[tuple[Tensor, Tensor]] = []  # of a code: times fired, and Σ |value|, of each unit
         self._visits: list[tuple[int, int, int]] = []  # step, examples, samples
         self._fired: list[Vector] = []  # arrays of shape (rows, units), or tensors on a device
@@ -98,8 +89,7 @@ class Accumulator:
             else:
                 self._visits.append((step, samples, samples))
                 self._entries.append((sizes.new_zeros(self.units), sizes.new_zeros(self.units)))
-            self._kept.numbers += min(self.units, MOST_UNITS)
-            self._own += min(self.units, MOST_UNITS)
+            self.kept += min(self.units, MOST_UNITS)
             fired, magnitude = self._entries[-1]
             fired.scatter_add_(0, units.reshape(-1), (sizes > 0).float())  # 16.8 million units: 3.4 ms for
             magnitude.scatter_add_(0, units.reshape(-1), sizes)  # 131,072 entries; index_add_ takes 10.7
@@ -110,8 +100,7 @@ class Accumulator:
             if x.shape != self._shape:
                 self._take_shape(x, tag)
             self._visits.append((step, *self._extent))
-            self._kept.numbers += self.units
-            self._own += self.units
+            self.kept += self.units
         if (part := self._sliced) is not None:
             x = x.detach().narrow(0, len(self._visits) * part % (len(x) - part + 1), part)
         if not batch.put(x, tag.axis, tag.inner):

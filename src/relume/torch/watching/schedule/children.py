@@ -6,7 +6,7 @@ Most children do not train. So they have no probe, only an ear for the first sig
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -18,7 +18,7 @@ from relume.torch.watching.schedule.clocks import living_optimizers
 def when_training(begin: Callable[[], None]) -> None:
     """Call ``begin`` once, when an optimizer is constructed, a backward pass ends or a step begins."""
     taps.forget()
-    first = cast(taps.Subscriber, _FirstSign(begin))
+    first: Any = _FirstSign(begin)
     taps.subscribe(first)
     taps.attend(first, begins=True, backwards=True)
 
@@ -37,14 +37,14 @@ class _FirstSign:
     def __init__(self, begin: Callable[[], None]) -> None:
         self._begin = begin
         self._stepped_by_one: bool | None = None
-        self.countdowns: dict[int, taps.Countdown] = {}
+        self.countdowns: dict[int, Any] = {}
 
     def __getattr__(self, news: str) -> Callable[..., None]:
-        """Any other news of :class:`~.taps.Subscriber` is no concern yet, and there is nothing to hide."""
+        """Any other news that a probe is told is no concern yet, and there is nothing to hide."""
         return lambda *what: None
 
     def _break(self) -> None:
-        taps.unsubscribe(cast(taps.Subscriber, self))
+        taps.unsubscribe(self)
         self._begin()
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
@@ -67,4 +67,4 @@ class _FirstSign:
 
     def fail(self, error: Exception) -> None:
         """This process is not watched, and goes on."""
-        taps.unsubscribe(cast(taps.Subscriber, self))
+        taps.unsubscribe(self)

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.modules import module as modules
 from torch.nn.modules.loss import _Loss
 
-from relume.framework import Look, now_ns
+from relume.framework import Look
 from relume.torch.watching.calls.lean import LeanHook
 from relume.torch.watching.calls.observer import CallObserver
 from relume.torch.watching.where import places
@@ -63,13 +63,12 @@ class Looking:
         self._way: CallObserver | LeanHook = self._observer
         self.stays = False  # the mode is on the stack until an optimizer's step begins
         self._sites = probe.sites
-        self._fail = probe.fail
+        self._guarded = probe.guarded
         self._thorough = thorough
         self._before_hiding = State.OFF
         self._has_modules = False  # the script has called one; until then the mode does not wait for one
         self._hooked: tuple[dict[Any, Any], ...] = ()  # where this object is a key; PyTorch's own handles cost more
         self._react: Callable[[nn.Module], None] = self._enter
-        self._hook_cost = 0
         self._thread = threading.get_ident()
 
     def take_thread(self) -> None:
@@ -79,11 +78,6 @@ class Looking:
     def is_here(self) -> bool:
         """Whether the calling thread is the one that is looked at."""
         return threading.get_ident() == self._thread
-
-    @property
-    def cost(self) -> int:
-        """Nanoseconds of own work so far."""
-        return self._hook_cost + self._observer.cost + self._lean.cost
 
     @property
     def has_mode(self) -> bool:
@@ -175,14 +169,6 @@ class Looking:
 
     def _module_called(self, module: nn.Module, args: Any) -> None:
         self._guarded(self._react, module)
-
-    def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        began = now_ns()
-        try:
-            work(*what)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-            self._fail(error)
-        self._hook_cost += now_ns() - began
 
     def _unhook(self) -> None:
         for hooks in self._hooked:

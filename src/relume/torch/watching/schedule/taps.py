@@ -9,67 +9,19 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+if TYPE_CHECKING:
+    from relume.torch.watching.probe import TorchProbe
 
-class Countdown(Protocol):
-    """The steps of an optimizer up to the one at whose end there is something to do; ``left``: how many."""
-
-    left: int
-
-    def count(self, optimizer: Optimizer, loss: float | None) -> None:
-        """Count a step before that one."""
-
-
-class Subscriber(Protocol):
-    """What a probe is told."""
-
-    @property
-    def countdowns(self) -> Mapping[int, Countdown]:
-        """By an optimizer's id: its steps that need not be told."""
-
-    def optimizer_made(self, optimizer: Optimizer) -> None:
-        """An optimizer was constructed."""
-
-    def optimizer_steps(self, closure: bool) -> None:
-        """Its ``step()`` begins; ``closure``: a forward pass runs inside it."""
-
-    def optimizer_stepped(self, optimizer: Optimizer, loss: float | None) -> None:
-        """Its ``step()`` is over; ``loss``: of the backward pass before it, None if that is not known."""
-
-    def backward_ended(self, loss: float | None) -> None:
-        """A backward pass is over."""
-
-    def hide(self) -> bool:
-        """Go out of the way: PyTorch is about to do something that must not see the mode. False: was not there."""
-
-    def show(self) -> None:
-        """Come back after a hide."""
-
-    def forked(self) -> None:
-        """This process is a forked child: forget the watching."""
-
-    def compiling(self) -> None:
-        """``torch.compile`` was called."""
-
-    def fail(self, error: Exception) -> None:
-        """An error of the subscriber's own: the user's code is running, and goes on."""
-
-    def graph_traced(self, graph: Any, inputs: Any) -> None:
-        """``torch.compile`` is about to compile a graph."""
-
-    def compiled_code_begins(self) -> None:
-        """Code of ``torch.compile`` is entered: hide."""
-
-
-_subscribers: tuple[Subscriber, ...] = ()
+_subscribers: tuple[TorchProbe, ...] = ()
 _attentive: set[int] = set()  # the subscribers that are told when an optimizer's step begins
 _without_optimizer: set[int] = set()  # and those that are told when a backward pass ends
 _undo: list[Callable[[], None]] = []
@@ -78,7 +30,7 @@ _undo_attention: list[Callable[[], None]] = []
 _loss: float | None = None  # of the latest backward pass, until an optimizer has stepped
 
 
-def subscribe(subscriber: Subscriber) -> None:
+def subscribe(subscriber: TorchProbe) -> None:
     """Tell this probe from now on."""
     global _subscribers
     first = not _subscribers
@@ -87,12 +39,12 @@ def subscribe(subscriber: Subscriber) -> None:
         _install()
 
 
-def subscribers() -> tuple[Subscriber, ...]:
+def subscribers() -> tuple[TorchProbe, ...]:
     """Those that are told now."""
     return _subscribers
 
 
-def unsubscribe(subscriber: Subscriber) -> None:
+def unsubscribe(subscriber: Any) -> None:
     """Tell it no more."""
     global _subscribers
     _subscribers = tuple(other for other in _subscribers if other is not subscriber)
@@ -101,7 +53,7 @@ def unsubscribe(subscriber: Subscriber) -> None:
         _undo.pop()()
 
 
-def attend(subscriber: Subscriber, *, begins: bool, backwards: bool) -> None:
+def attend(subscriber: TorchProbe, *, begins: bool, backwards: bool) -> None:
     """Tell this probe when optimizers' steps and compiled code begin, and when backward passes end, or not.
 
     Most steps must cost little: every optimizer's step asks dynamo twice, whether anything is compiled or not.
@@ -116,7 +68,7 @@ def attend(subscriber: Subscriber, *, begins: bool, backwards: bool) -> None:
 
 
 def tell(news: str, *what: Any) -> list[Any]:
-    """Tell every subscriber; returns what each answered. An error in one of them never reaches the user."""
+    """Call this method of every subscriber; returns what each answered. An error in one never reaches the user."""
     answers = []
     for subscriber in _subscribers:
         try:

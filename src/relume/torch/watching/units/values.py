@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
+
+
+def reference(thing: Any) -> Callable[[], Any]:
+    """A weak reference to an object; for None what gives None."""
+    return nothing if thing is None else weakref.ref(thing)
+
+
+def nothing() -> None:
+    """There was no object."""
 
 
 class Values:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from relume.torch.watching.units.axes import Tag
+from relume.torch.watching.units.values import nothing, reference
 from relume.torch.watching.where import places
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class KnownCall:
 
     def is_gone(self) -> bool:
         """Whether its module or its layer is."""
-        return any(thing is not _nothing and thing() is None for thing in (self._module, self._layer))
+        return any(thing is not nothing and thing() is None for thing in (self._module, self._layer))
 
     def fits(self, x: Tensor) -> bool:
         """Whether a tensor has as many axes and units."""
@@ -51,12 +50,3 @@ class KnownCall:
     def module(self) -> nn.Module | None:
         """Its module, while it is alive."""
         return self._module()
-
-
-def reference(thing: Any) -> Callable[[], Any]:
-    """A weak reference to an object; for None what gives None."""
-    return _nothing if thing is None else weakref.ref(thing)
-
-
-def _nothing() -> None:
-    """There was no object."""

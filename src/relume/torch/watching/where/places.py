@@ -9,6 +9,7 @@ import inspect
 import os
 import weakref
 from collections.abc import Iterator
+from functools import cache
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -58,17 +59,10 @@ class Place(NamedTuple):
         return self._replace(module=owner(self.frame), alone=False)
 
 
-_plumbing: dict[CodeType, bool] = {}
-
-
+@cache
 def _is_plumbing(code: CodeType) -> bool:
     """Whether a frame of this code is torch's way from the caller to the operation, or ours."""
-    known = _plumbing.get(code)
-    if known is None:
-        name = code.co_filename
-        known = name in _PLUMBING_FILES or name.startswith(_OURS)
-        _plumbing[code] = known
-    return known
+    return code.co_filename in _PLUMBING_FILES or code.co_filename.startswith(_OURS)
 
 
 def _own_module(frame: FrameType) -> nn.Module | None:
@@ -87,18 +81,13 @@ def _own_module(frame: FrameType) -> nn.Module | None:
     return None
 
 
-_classes: dict[CodeType, str] = {}
-
-
+@cache
 def _class_of(code: CodeType) -> str:
     """The class in whose body a function was defined; "" for one that cannot be a method."""
-    known = _classes.get(code)
-    if known is None:
-        known = code.co_qualname.rpartition(".")[0]
-        if known.endswith("<locals>") or not known:
-            known = "self" if code.co_varnames[:1] == ("self",) else ""  # a function may be bound to a module later
-        _classes[code] = known
-    return known
+    defined_in = code.co_qualname.rpartition(".")[0]
+    if defined_in and not defined_in.endswith("<locals>"):
+        return defined_in
+    return "self" if code.co_varnames[:1] == ("self",) else ""  # a function may be bound to a module later
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
@@ -119,7 +108,7 @@ def find(start: FrameType) -> Place:
         elif code is _CALL:
             if inside_activation:
                 activation, inside_activation = _own_module(frame), False
-        elif not inside_activation and not (_plumbing[code] if code in _plumbing else _is_plumbing(code)):
+        elif not inside_activation and not _is_plumbing(code):
             kind = None if activation is None else type(activation)
             return Place(activation or owner(frame), code, frame.f_lasti, frame, activation is not None, kind)
         frame = frame.f_back

@@ -17,13 +17,14 @@ from relume.framework import Listener, Look, Phase, Seen
 from relume.torch.watching.calls.functions import Applied
 from relume.torch.watching.causes.death_terms import DeathTerms
 from relume.torch.watching.causes.layer_statistics import LayerStatistics
-from relume.torch.watching.counts.counting import Accumulator, Kept
+from relume.torch.watching.counts.counting import Accumulator
 from relume.torch.watching.schedule.clocks import KINDS, Clocks, OptimizerClock, rate_of
 from relume.torch.watching.units.axes import Tag, fitting
 from relume.torch.watching.units.following import is_countable
+from relume.torch.watching.units.values import reference
 from relume.torch.watching.where import places
 from relume.torch.watching.where.copies import Copies
-from relume.torch.watching.where.known_calls import KnownCall, reference
+from relume.torch.watching.where.known_calls import KnownCall
 from relume.torch.watching.where.naming import CallSite, layer_name, scripted_parts, site_of, written
 from relume.watching.bounds import bounds_of
 
@@ -88,7 +89,6 @@ class Sites:
         """``whole``: of large tensors too, everything is counted."""
         self._listener = listener
         self._whole = whole
-        self.kept = Kept()
         self._clocks = clocks
         self._phase = phase
         self._known: dict[Any, KnownCall] = {}  # by objects that may go
@@ -357,7 +357,7 @@ class Sites:
             slope = None
         bounds = bounds_of(applied.name, applied.parameters)
         bounds = bounds.of_code() if applied.code else bounds
-        counts = Accumulator(tag.units, bounds, self.kept, whole=self._whole)
+        counts = Accumulator(tag.units, bounds, whole=self._whole)
         site = self._numbered[number] = WatchedSite(number, clock, counts, tag.layer, slope)
         return site
 
