@@ -1,8 +1,7 @@
 """Units that are killed at random steps of 5,000, at the default budget: all are reported, and dated to 2 % of the run.
 
-On steps of half a millisecond the budget pays for a look at one step in ten or more on a fast machine. On a slow one
-it pays for as little as a look in each 1 % of the run, of 32 examples; a death is seen on 300. So a unit that is
-killed in the last tenth may be silent on too few to be called dead. Units that fire on 1 % of the examples never die.
+On steps of half a millisecond the budget pays for a look at one step in ten or more. Units that fire on 1 % of the
+examples never die.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import relume
 
 STEPS = 5_000
 NEAR = STEPS // 50  # 2 % of the run
-LAST = STEPS - STEPS // 10
+LAST = STEPS - NEAR  # what dies later is not seen for so long
 RARE = 4  # units that fire on 1 % of the examples, the first ones
 
 
