@@ -118,6 +118,22 @@ def _messages(file: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, node.value
 
 
+NAME = re.compile(
+    r"^what\b|\b(is|are) (told|said(?! to be)|none|no)\b|\b(tells|whatever|anew|alone)\b|\b(goes|go|left) on$|those of$"
+)
+"""Tells in the name of a test, which is read as a sentence."""
+
+
+def test_names_of_tests_are_in_plain_english():
+    found = []
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        for name in re.findall(r"^ *(?:async )?def test_(\w+)", file.read_text("utf-8"), re.MULTILINE):
+            sentence = name.replace("_", " ")
+            if NAME.search(sentence) or TELL.search(sentence):
+                found.append(f"{file.relative_to(ROOT).as_posix()}: {sentence}")
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("text", "line", "word"),
     [
@@ -127,6 +143,6 @@ def _messages(file: Path) -> Iterator[tuple[int, str]]:
         ("Read are the counts.", 1, "Read are"),
     ],
 )
-def test_a_tell_is_found_with_its_line(text, line, word):
+def test_a_tell_of_translated_english_is_found_with_its_line(text, line, word):
     [found] = tells("page.md", text)
     assert found.startswith(f"page.md:{line}: {word!r} (")

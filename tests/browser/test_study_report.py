@@ -45,7 +45,7 @@ def live(opened, written):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_stands_where_it_should(live, misplaced, violations, width, scheme):
+def test_the_report_fits_the_page_and_axe_finds_no_violation(live, misplaced, violations, width, scheme):
     page = live("seven", width=width, scheme=scheme)
     assert page.told.errors == []
     assert page.told.requests == []
@@ -87,7 +87,7 @@ def test_the_forest_has_two_intervals_and_a_point_for_each_contender(live):
     assert sorted(groups) == [6, 60]  # the means, and a ring for each pair of seeds
 
 
-def test_nothing_is_cut_off_on_paper(live, cut_on_paper):
+def test_paper_shows_whole_charts(live, cut_on_paper):
     assert cut_on_paper(live("seven")) == []
 
 

@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("what", TEXTS)
-def test_what_is_taken(folder, what):
+def test_accepted_targets(folder, what):
     text, expected = TEXTS[what]
     (folder / "train.py").write_text(textwrap.dedent(text))
     assert first_imports(Script("train.py", (), False, str(folder))) == expected
@@ -52,11 +52,11 @@ def test_what_is_taken(folder, what):
         ("package/__main__.py", "package", True),
     ],
 )
-def test_it_is_found_wherever_python_would_find_it(folder, file, script, is_module):
+def test_a_module_is_found_on_pythons_path(folder, file, script, is_module):
     (folder / file).write_text("import json\n")
     assert first_imports(Script(script, (), is_module, str(folder))) == ("json",)
 
 
-def test_what_cannot_be_found_begins_with_nothing(folder):
+def test_a_target_that_cannot_be_found_is_recorded_as_absent(folder):
     assert first_imports(Script("absent.py", (), False, str(folder))) == ()
     assert first_imports(Script("json.tool", (), True, str(folder))) == ()

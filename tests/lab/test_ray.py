@@ -101,7 +101,7 @@ def compare(top, rows, expected):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_trials_on_ray_are_those_of_this_machine(top, monkeypatch):
+def test_trials_on_ray_equal_local_trials(top, monkeypatch):
     (top / "home" / "project" / "data").mkdir()
     (top / "home" / "project" / "weights.bin").write_bytes(bytes(1_000_001))
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # another cluster, which "local" is not
@@ -115,7 +115,7 @@ def test_trials_on_ray_are_those_of_this_machine(top, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_node_that_is_lost_midway_changes_no_trial(top, monkeypatch):
+def test_a_lost_node_changes_no_trial(top, monkeypatch):
     with start(CLUSTER) as cluster:
         address = cluster.stdout.readline().strip()
         with start(RUN, top, address, 12, "0.2", "") as run:
@@ -132,7 +132,7 @@ def test_a_node_that_is_lost_midway_changes_no_trial(top, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_nothing_runs_on_when_the_driver_is_killed(top):
+def test_no_trial_outlives_a_killed_driver(top):
     with start(CLUSTER) as cluster:
         address = cluster.stdout.readline().strip()
         with start(RUN, top, address, 3, "100", "") as run:
@@ -193,7 +193,7 @@ def test_a_folder_that_is_too_large_is_not_uploaded(top, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_cluster_that_is_not_there_is_said(top):
+def test_a_missing_cluster_is_an_error_that_says_so(top):
     code = """
         import sys
         import trials

@@ -76,7 +76,7 @@ def test_both_intervals_are_there_and_named(page):
     assert len(chart.rows) == 6
 
 
-def test_the_methods_paragraph_and_the_data_are_those_of_the_other_formats(page):
+def test_the_methods_paragraph_and_the_data_equal_those_of_the_other_formats(page):
     assert paragraph(made.study()) in page.text
     data = json.loads(page.scripts["data"], parse_constant=pytest.fail)
     assert data == made.study().to_dict()
@@ -89,7 +89,7 @@ def test_large_data_are_packed_and_complete(monkeypatch):
     assert data_of(found) == made.troubled().to_dict()
 
 
-def test_what_went_wrong_is_told():
+def test_problems_are_reported():
     found = Page(study_page([made.troubled()]))
     assert "Runs that did not finish" in found.text
     assert "loss is nan" in found.text
@@ -98,7 +98,7 @@ def test_what_went_wrong_is_told():
     assert "9/10" in found.text
 
 
-def test_of_a_study_that_still_runs_the_waiting_runs_and_the_curves_are_shown():
+def test_a_running_study_shows_the_waiting_runs_and_the_curves():
     running = replace(made.waiting(), left={BASELINE: 8, "elu": 10})
     running = replace(
         running, verdicts=tuple(replace(v, baseline_lr_factor=math.nan, lr_factor=math.nan) for v in running.verdicts)
@@ -129,7 +129,7 @@ def test_a_study_of_one_trial_is_readable():
     assert "svg" in found.tags
 
 
-def test_several_studies_are_told_one_after_the_other():
+def test_several_studies_are_reported_one_after_the_other():
     found = Page(study_page([made.study(name="first"), made.troubled()]))
     assert "2 studies, corrected together" in found.text
     assert found.text.count("Paired seeds") == 2
@@ -168,7 +168,7 @@ def test_names_of_any_kind_stay_text_and_short():
         ({"elu": (0.0, 2.5, 1.0, "undecided")}, "No difference from the script's ReLU is shown"),
     ],
 )  # fmt: skip
-def test_the_headline_claims_what_the_verdicts_say(told, expected):
+def test_the_headline_agrees_with_the_verdicts(told, expected):
     assert headline(made.study(told)) == expected
 
 
