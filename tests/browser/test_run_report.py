@@ -40,7 +40,7 @@ def written(folder):
 def live(opened, written):
     def open_live(name, **keywords):
         page = opened(written(name), **keywords)
-        page.wait_for_selector("html.live")
+        page.wait_for_selector("html[data-charts=drawn]")
         return page
 
     return open_live
@@ -65,7 +65,7 @@ def test_other_runs_are_readable_too(opened, written, misplaced, violations, nam
     page = opened(written(name), width=390)
     page.on("dialog", lambda dialog: page.told.errors.append(dialog.message))
     if name != "empty":
-        page.wait_for_selector("html.live")
+        page.wait_for_selector("html[data-charts=drawn]")
     assert page.told.errors == []
     assert page.told.requests == []
     assert misplaced(page) == []
