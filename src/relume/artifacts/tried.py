@@ -22,7 +22,7 @@ class Tried:
         pairs: runs of the unchanged script and of the cure, on the same seeds.
         dead: mean dead share before and after. ``metric``: mean before and after, NaN if no run gave one.
         p_dead: one-sided p that no fewer units die. ``p_metric``: that the metric is worse by delta or more.
-        cost: median time of its runs ÷ that of the script's. ``failed``: runs without a value.
+        cost: median time of its runs ÷ median time of the script's. ``failed``: runs without a value.
     """
 
     cure: str
@@ -43,7 +43,7 @@ class SourceEdit:
     """The change of the user's source that does what a cure did.
 
     Attributes:
-        diff: a unified diff, "" if there is none. ``why``: why there is none, "" otherwise.
+        diff: a unified diff, "" if there is no edit. ``why``: why not, else "".
         sources: the whole new text of each file that it changes, by its path.
         proof: how a run of the edited script compares with a run of the cure; "" without an edit.
     """

@@ -18,7 +18,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 def strict_json(text: str) -> Any:
     """JSON as its standard has it: no NaN, no number that is infinite.
 
-    Raises: ValueError: it is none, or nested too deep.
+    Raises: ValueError: it is not strict JSON, or nested too deep.
     """
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)

@@ -225,7 +225,7 @@ class RecordingWriter:
         )
 
     def losses(self, curve: LossCurve) -> None:
-        """Write what is new of a loss curve since the last time."""
+        """Write the new part of a loss curve."""
         points, start = curve.points, curve.changed_from
         if start < len(points):
             self._db.execute(

@@ -207,7 +207,7 @@ def _named_apart(record: SiteRecord, taken: set[str]) -> SiteRecord:
 
 
 def _append(whole: Recording, other: Recording, child: str) -> None:
-    """Put a child's sites and clocks behind those that are there, under the child's name."""
+    """Append a child's sites and clocks, under the child's name."""
     sites, clocks = len(whole.sites), 1 + max((clock.id for clock in whole.clocks), default=-1)
     prefix = f"{child}/" if child else ""
     whole.clocks += [replace(c, id=c.id + clocks, name=prefix + c.name) for c in other.clocks]

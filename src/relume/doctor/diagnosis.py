@@ -63,7 +63,7 @@ def _findings(sites: Sequence[Judged], *, audits: bool) -> tuple[Finding, ...]:
     asked = [rule for rule in RULES if rule.audits is audits]
     findings = [_with_cures(found, site) for site in sites for rule in asked if (found := rule.check(site)) is not None]
     severities = ("error", "warning", "info")
-    follows = {site.site.key for site in sites if site.broken_by is not None}  # what it follows from is told first
+    follows = {site.site.key for site in sites if site.broken_by is not None}  # its cause comes first
     return tuple(sorted(findings, key=lambda f: (severities.index(f.severity), f.rule, f.site in follows)))
 
 

@@ -119,7 +119,7 @@ class Session:
     def _guarded(self, what: str, work: Callable[[], object]) -> bool:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training continues
+        except Exception as error:  # noqa: BLE001 - the training continues after any error
             said = f"relume: {what} failed; the training continues without it"
             print(f"{said} ({type(error).__name__}: {error}) [callback-failed]", file=sys.stderr)
             return False

@@ -147,7 +147,7 @@ def _kinks(curve: Curve) -> list[float]:
 def points(curve: Curve, part: str, between: tuple[float, float]) -> list[dict[str, Any]]:
     """Sample ``value`` or ``slope`` as rows of x, y, low, high, curve, piece and dot.
 
-    From ``low`` to ``high`` a random slope spreads; elsewhere both are y. A new ``piece`` starts behind a
+    From ``low`` to ``high`` a random slope spreads; elsewhere both are y. A new ``piece`` starts after a
     jump; the value at the jump itself is a row with ``dot`` True.
     """
     kinks = [k for k in _kinks(curve) if between[0] < k < between[1]]
@@ -254,10 +254,10 @@ def save(picture: Any, path: Path, width: float | None = None) -> None:
     Args:
         picture: from :func:`chart`.
         path: of the file.
-        width: of the whole picture in centimeters, as it will stand in a column; letters grow and shrink with it, and
+        width: of the whole picture in centimeters, as printed in a column; letters grow and shrink with it, and
             a PNG has 300 points an inch. None: 1 cm for each 28.3 points, and a PNG of three times the points.
 
-    Raises: RelumeError: an ending that is none of :data:`ENDINGS`, or a file that cannot be written.
+    Raises: RelumeError: an ending that is not in :data:`ENDINGS`, or a file that cannot be written.
     """
     check_ending(path)
     try:

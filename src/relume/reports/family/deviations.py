@@ -22,7 +22,7 @@ WORDS = {"forward_gradient": "slope, forward mode", "second_gradient": "second d
 
 
 def table(rows: Sequence[Deviation]) -> RenderableType:
-    """All rows, those of an activation together, the frameworks within."""
+    """All rows, grouped by activation, then by framework."""
     shown = Table(box=box.SIMPLE_HEAD, leading=0)
     for header, ratio in (("Framework", 7), ("What", 6), ("It gives", 4), ("relume gives", 4), ("", 9)):
         shown.add_column(header, ratio=ratio, overflow="fold")

@@ -21,7 +21,7 @@ _MOST = 30  # sites in full; the rest are counted
 def render(difference: Difference, names: tuple[str, str]) -> RenderableType:
     """Both runs as a whole, a line per common site, its units that changed, and the sites of only one run.
 
-    ``names``: those of the two files.
+    ``names``: of the two files.
     """
     parts: list[RenderableType] = [_sides(difference, names), Text()]
     if not difference.comparable:

@@ -160,7 +160,7 @@ def _advised(f: Finding) -> tuple[str, ...]:
 def _advice(f: Finding, evident: set[str]) -> RenderableType:
     """An arrow and the advice next to it at any width; of cures each, with what speaks for it elsewhere.
 
-    ``evident``: the cures whose evidence this report has told. This run's evidence is above, with the causes.
+    ``evident``: the cures whose evidence was printed above. This run's evidence is above, with the causes.
     """
     grid = Table.grid(padding=(0, 1, 0, 0))
     for cure in f.cures:

@@ -140,12 +140,12 @@ AS_IT_STANDS = "script as it stands"
 
 
 def has_own_row(findings: StudyFindings) -> bool:
-    """Whether the script as it stands has a row of its own: the baseline's best rate is another than the script's."""
+    """Whether the unchanged script has its own row: the baseline's best rate is not the script's."""
     return findings.as_it_stands.runs > 0 and findings.baseline_factor != 1.0
 
 
 def calls(findings: StudyFindings) -> list[str]:
-    """The verdict of each row, "" of those of the script."""
+    """The verdict of each row, "" for rows of the script."""
     return [*[""] * (1 + has_own_row(findings)), *(verdict.verdict for verdict in rows(findings))]
 
 
@@ -155,7 +155,7 @@ def rows(findings: StudyFindings) -> list[Verdict]:
 
 
 def names(findings: StudyFindings) -> list[str]:
-    """The first column: the script as it stands if that is not the baseline, the baseline, then the contenders."""
+    """The first column: the script as it stands if it is not the baseline, the baseline, the contenders."""
     one = [_title(name) for name in findings.replaces] or [findings.own_baseline]
     first = f"{BASELINE} ({short(one[0])})" if len(one) == 1 and one[0] else BASELINE
     own = [AS_IT_STANDS] * has_own_row(findings)
@@ -264,7 +264,7 @@ def learning_rate(findings: StudyFindings, factor: float) -> str:
 
 
 def tables(findings: StudyFindings) -> list[tuple[str, list[Column]]]:
-    """The tables of a report with their titles; those of the verdicts once there is one."""
+    """The tables of a report with their titles: of the verdicts, or of the progress before any verdict."""
     told = [("progress", progress(findings))]
     if findings.confirmed:
         times = ("at equal time", equal_time(findings))

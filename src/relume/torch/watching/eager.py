@@ -96,7 +96,7 @@ class EagerProbe(CallCountingProbe):
             self.ask(clock)
 
     def _settle(self) -> None:
-        """Take over what was counted, which waits for a device, and tell the listener of the steps."""
+        """Collect the counts, which waits for a device, and report the steps to the listener."""
         for site, step, examples, samples, counts in self._waiting:
             fired, magnitude, *flat = counts.cpu().numpy()
             site.rows.append((step, examples, samples, fired, sum(flat, 0.0 * fired), magnitude))

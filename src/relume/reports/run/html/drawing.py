@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from relume.reports.run.states import HEALTHY, STATES, ranges
 
 MOST_CELLS = 4096
-"""A grid of more units has several in a cell: more cells could not be told apart."""
+"""A grid of more units has several in a cell: more cells could not be distinguished."""
 
 COLUMNS = ((128, 16), (512, 32), (2048, 64), (MOST_CELLS, 96))
 """(cells, cells per row): the first entry with enough cells counts."""

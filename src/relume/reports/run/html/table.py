@@ -13,7 +13,7 @@ MOST_BYTES = 1_480_000
 """Of a whole report: it can be mailed, and opens at once."""
 
 REPEATED = (2, 3)
-"""Cells whose text is often that of other rows: the call, and the file."""
+"""Columns whose text often repeats: the call, and the file."""
 
 
 class Column(NamedTuple):

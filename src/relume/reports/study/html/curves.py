@@ -15,7 +15,7 @@ from relume.reports.study.html.charts import MOST_ROWS, TITLE, Rows, cell, metri
 from relume.theme import Chart, color, dash
 
 MOST_CURVES = 12
-"""Charts of learning curves, one a contender: those of the best, in the order of the table."""
+"""Charts of learning curves, one for each of the best contenders, in the order of the table."""
 
 MOST_SEEDS = 20
 """Thin lines of a contender; the thick one is the mean of all."""
@@ -113,7 +113,7 @@ def _curve_chart(
 
 
 def mean_curve(told: Sequence[Curve]) -> Curve:
-    """The mean at each step that all of the runs told.
+    """The mean at each step that all runs logged.
 
     Example:
         >>> mean_curve([[(0, 1.0), (1, 2.0)], [(0, 3.0)]])

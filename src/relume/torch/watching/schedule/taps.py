@@ -29,11 +29,11 @@ class Countdown(Protocol):
 
 
 class Subscriber(Protocol):
-    """What a probe is told."""
+    """The events that a probe receives."""
 
     @property
     def countdowns(self) -> Mapping[int, Countdown]:
-        """By an optimizer's id: its steps that need not be told."""
+        """By an optimizer's id: its steps that are not reported."""
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimizer was constructed."""
@@ -60,7 +60,7 @@ class Subscriber(Protocol):
         """``torch.compile`` was called."""
 
     def fail(self, error: Exception) -> None:
-        """An error of the subscriber's own: the user's code is running, and goes on."""
+        """An error in the subscriber: the user's code is running, and continues."""
 
     def graph_traced(self, graph: Any, inputs: Any) -> None:
         """``torch.compile`` is about to compile a graph."""
@@ -70,8 +70,8 @@ class Subscriber(Protocol):
 
 
 _subscribers: tuple[Subscriber, ...] = ()
-_attentive: set[int] = set()  # the subscribers that are told when an optimizer's step begins
-_without_optimizer: set[int] = set()  # and those that are told when a backward pass ends
+_attentive: set[int] = set()  # subscribers to the starts of optimizer steps
+_without_optimizer: set[int] = set()  # and to the ends of backward passes
 _undo: list[Callable[[], None]] = []
 _undo_attention: list[Callable[[], None]] = []
 
@@ -79,7 +79,7 @@ _loss: float | None = None  # of the latest backward pass, until an optimizer ha
 
 
 def subscribe(subscriber: Subscriber) -> None:
-    """Tell this probe from now on."""
+    """Report events to this probe from now on."""
     global _subscribers
     first = not _subscribers
     _subscribers = (*_subscribers, subscriber)  # before installing: the garbage collector may end another watch there
@@ -88,12 +88,12 @@ def subscribe(subscriber: Subscriber) -> None:
 
 
 def subscribers() -> tuple[Subscriber, ...]:
-    """Those that are told now."""
+    """The current subscribers."""
     return _subscribers
 
 
 def unsubscribe(subscriber: Subscriber) -> None:
-    """Tell it no more."""
+    """Stop reporting to it."""
     global _subscribers
     _subscribers = tuple(other for other in _subscribers if other is not subscriber)
     attend(subscriber, begins=False, backwards=False)
@@ -116,12 +116,12 @@ def attend(subscriber: Subscriber, *, begins: bool, backwards: bool) -> None:
 
 
 def tell(news: str, *what: Any) -> list[Any]:
-    """Tell every subscriber; returns what each answered. An error in one of them never reaches the user."""
+    """Notify every subscriber; returns their answers. An error in one of them never reaches the user."""
     answers = []
     for subscriber in _subscribers:
         try:
             answers.append(getattr(subscriber, news)(*what))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+        except Exception as error:  # noqa: BLE001 - the training continues after any error
             subscriber.fail(error)
     return answers
 
@@ -180,7 +180,7 @@ def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
                 subscriber.optimizer_stepped(optimizer, loss)
             else:
                 countdown.count(optimizer, loss)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+        except Exception as error:  # noqa: BLE001 - the training continues after any error
             subscriber.fail(error)
 
 
