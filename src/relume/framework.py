@@ -141,7 +141,7 @@ class Listener(Protocol):
         """Something that could not be watched was met."""
 
     def fault(self, error: BaseException) -> None:
-        """An error of ours: it is reported once and the watching ends; the training continues."""
+        """An error in relume: it is reported once and the watching ends; the training continues."""
 
 
 class Probe(Protocol):

@@ -69,7 +69,7 @@ class Span(NamedTuple):
 
 
 Change = tuple[int, tuple[float, ...]]
-"""From this step on, the learning rate of each parameter group."""
+"""A step, and the learning rate of each parameter group from it on."""
 
 
 class Point(NamedTuple):

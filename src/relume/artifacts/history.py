@@ -11,7 +11,7 @@ MOST_STRETCHES = 64
 """A curve with this many points shows when a unit fell."""
 
 MOST_BYTES = 1 << 15
-"""Of a site in the recording, where a unit and a stretch take one byte; wider sites have fewer stretches."""
+"""Bytes per site in the recording, one for each unit and stretch; wider sites have fewer stretches."""
 
 FEWEST_STRETCHES = 8
 

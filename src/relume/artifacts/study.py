@@ -46,7 +46,7 @@ _OLD = 3600.0
 """Seconds after which a temporary file is no longer being written."""
 
 _FIXED = ("metric", "mode", "at", "tune_metric", "delta", "alpha")
-"""Of the design: what may not change once a verdict was printed."""
+"""Fields of the design that may not change after a verdict was printed."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Subject:
         )
 
     def differences(self, other: Subject) -> tuple[str, ...]:
-        """What of it is not as in the other, in words."""
+        """The differences from the other subject, in words."""
         found = [
             f"{word} {name}"
             for word, mine, theirs in (

@@ -92,7 +92,7 @@ def main() -> None:
     except RelumeError as error:
         click.echo(f"relume: {error}", err=True)
         sys.exit(Exit.NOTHING_TO_COMPARE if isinstance(error, NothingToCompare) else Exit.USAGE)
-    except Exception:  # noqa: BLE001 - a bug of ours; a report of it needs the traceback
+    except Exception:  # noqa: BLE001 - a bug in relume; a report of it needs the traceback
         traceback.print_exc()
         click.echo("relume: this is a bug in relume. Please report it with the lines above. [own-fault]", err=True)
         sys.exit(Exit.OUR_FAULT)

@@ -169,7 +169,7 @@ def _earliest(steps: Sequence[Integers]) -> Any:
 
 
 def _recent(records: Sequence[SiteRecord]) -> Recent | None:
-    """The firings of all ranks on the examples of all, and silent for as many examples a rank as the latest to fire."""
+    """The sum of firings and examples of all ranks; silent: of the rank that fired last, times the ranks."""
     known = [record.recent for record in records if record.recent is not None and record.total.looks]
     if not known:
         return None

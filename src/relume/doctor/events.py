@@ -19,7 +19,7 @@ Event = tuple[int, int, str]
 Bucket = tuple[int, int, int]
 """(first step, last step, examples) of a closed bucket."""
 Stretch = tuple[int, int | None]
-"""From a step on and up to another, which is not in it; None: to the end."""
+"""From a step up to another, exclusive; None: to the end."""
 
 
 @dataclass

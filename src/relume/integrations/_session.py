@@ -87,7 +87,7 @@ class Session:
         return None if self._watch is None else self._watch.findings()
 
     def log(self, sink: Sink, step: int, *, last: bool = False) -> None:
-        """Log what was found up to a step, once; a step that would cost too much is passed over, but for the last."""
+        """Log what was found up to a step, once; a step that would cost too much is skipped, except the last."""
         began = perf_counter()
         dear = self._spent > _FREE_SECONDS + self._budget * (began - self._began)
         if self._logging and step != self._logged and (last or not dear):

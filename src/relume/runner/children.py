@@ -73,7 +73,7 @@ class Children:
         return self._started
 
     def pack(self) -> tuple[Any, ...]:
-        """What the passenger is pickled as: a call that cannot fail, and gives the child's own passenger."""
+        """The pickled form of the passenger: a call that cannot fail and returns the child's own passenger."""
         number = self.number()
         if number is None:
             return (type(None), ())

@@ -294,7 +294,7 @@ def _continuous(x: Any, alpha: float) -> Any:
 
 
 def _expm1(x: Any) -> Any:
-    """With the digits of our own, and the derivatives of TensorFlow's."""
+    """The value of our function with the derivatives of TensorFlow's."""
     rough = tf.math.expm1(x)
     return rough + tf.stop_gradient(expm1(x, _NAMESPACE) - rough)
 

@@ -1,6 +1,6 @@
 """A survey, a trial's treatment and a run's changes for frameworks whose activations are Python calls.
 
-What differs between such frameworks is one :class:`Kit` each.
+Each framework has a :class:`Kit` for the differences.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ class JaxProbe(CountingProbe):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Apply an activation in a scope of ours: by its name the program finds what it is, and where."""
+        """Apply an activation in a named scope, by which the program finds which it is and where."""
         place = self.guarded(where)
         scope: Any = contextlib.nullcontext()
         if place is not None:

@@ -21,7 +21,7 @@ SPAN = (-4.0, 4.0)
 """x, if nothing else is asked for; a kink further out gets 2 beyond it."""
 
 WIDTH, HEIGHT = 300, 230
-"""Of a panel, in points: two of them fill the text width of a one-column paper."""
+"""Width of a panel in points: two of them fill the text width of a one-column paper."""
 
 AXIS = {
     "labelFontSize": 11,
@@ -48,7 +48,7 @@ JUMP = 1e-3
 CM_PER_INCH = 2.54
 
 PPI = 300
-"""Of a PNG whose width was asked for: what journals want of pictures with lines."""
+"""Resolution of a PNG with a given width: journals ask for it in line art."""
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 """Metric-compatible; the first is inside vl-convert, so that the picture is the same on every machine."""
@@ -291,7 +291,7 @@ def _sized(picture: Any, ending: str, width: float) -> bytes:
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file name that does not say which kind of picture it is to be."""
+    """Refuse a file name whose ending is not a kind of picture."""
     if path.suffix.lower() not in ENDINGS:
         raise RelumeError(
             f"{path.name!r} does not end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}: the ending selects the format.",

@@ -41,7 +41,7 @@ def table(rows: Sequence[Deviation]) -> RenderableType:
 
 
 def _asked(row: Deviation) -> str:
-    """What was asked: ``slope at −20, float32, alpha=2``."""
+    """The question: ``slope at −20, float32, alpha=2``."""
     if row.quantity == "default":
         return f"default of {row.arguments['parameter']}"
     at = f" at {_numbers(row.x)}" if row.x and row.quantity not in ("error", "dtype") else ""

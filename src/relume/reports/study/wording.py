@@ -30,7 +30,7 @@ _ORDER = ("better", "equivalent", "undecided", "worse")
 
 
 def spread(findings: StudyFindings) -> float:
-    """By whose digits all differences of a study are shown: the shortest half of an interval."""
+    """The spread that sets the digits of all differences of a study: the shortest half of an interval."""
     return _least((verdict.ci[1] - verdict.ci[0]) / 2 for verdict in findings.verdicts)
 
 
@@ -39,7 +39,7 @@ def _least(spreads: Iterable[float]) -> float:
 
 
 def baseline(findings: StudyFindings) -> str:
-    """What the contenders replace: ``the script's ReLU``; of a function, the activation that they are compared with."""
+    """The activation that contenders replace, such as ``the script's ReLU``; for a function, the one it names."""
     if findings.own_baseline:
         return short(findings.own_baseline)
     names = [_title(name) for name in findings.replaces]
@@ -163,7 +163,7 @@ def names(findings: StudyFindings) -> list[str]:
 
 
 def quality(findings: StudyFindings) -> list[Column]:
-    """What each contender buys: the metric, the difference, how sure it is."""
+    """The quality of each contender: the metric, the difference, how certain it is."""
     told = rows(findings)
     if not told:
         return []
@@ -215,7 +215,7 @@ def _call(verdict: Verdict) -> str:
 
 
 def progress(findings: StudyFindings) -> list[Column]:
-    """Of the baseline and each contender, the runs that have ended and those that wait; nothing if none waits."""
+    """The ended and the waiting runs of the baseline and each contender; nothing if none waits."""
     if not findings.left:
         return []
     ended = Counter(trial.key.activation for trial in findings.trials)
@@ -324,7 +324,7 @@ def _share(value: float | None) -> str:
 
 
 def notes(findings: StudyFindings) -> list[str]:
-    """What a reader must know: of the study, then of the verdicts, each said once with the names it holds for."""
+    """Notes on the study, then on the verdicts; each appears once, with the names of its contenders."""
     told = list(findings.notes)
     by_note: dict[str, list[str]] = {}
     for verdict in rows(findings):
@@ -374,7 +374,7 @@ def looks(findings: StudyFindings) -> str:
 
 
 def rests_on(findings: StudyFindings) -> str:
-    """In a sentence, how many places, rates and runs the verdicts rest on."""
+    """How many places, rates and runs the verdicts rest on, in a sentence."""
     parts = []
     if findings.sites is not None:
         parts.append(f"{findings.sites} activation{'s' * (findings.sites != 1)} replaced")

@@ -31,13 +31,13 @@ WIDE = 1_000
 """Losses that differ by more than this factor are drawn on a log scale; otherwise the curve would lie on the axis."""
 
 EXTENT = 64
-"""Of the axes at the left, in points, so that charts under each other have their steps under each other."""
+"""Width of the left axes in points, so that the steps of all charts line up."""
 
 Rows = list[dict[str, Any]]
 
 
 def timeline(clock: Timeline, sites: Sequence[Judged], names: Mapping[str, str], of: str = "") -> list[Chart]:
-    """What happened over the steps of a clock and at its sites: dead units, learning rates that change, loss.
+    """The charts over the steps of a clock: dead units of its sites, learning rates that change, loss.
 
     ``of``: what the clock steps, for the titles, if there are several.
     """

@@ -10,7 +10,7 @@ from relume.reports.run.html.contents import PAGE, Row, RunReport
 from relume.reports.run.states import STATES
 
 MOST_BYTES = 1_480_000
-"""Of a whole report: it can be mailed, and opens at once."""
+"""Bytes of a whole report: it can be mailed, and opens at once."""
 
 REPEATED = (2, 3)
 """Columns whose text often repeats: the call, and the file."""

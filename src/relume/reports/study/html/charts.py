@@ -23,10 +23,10 @@ CALLS = {
 """Color and shape of a verdict."""
 
 ROW, REST = 34, 90
-"""Height of a contender in a chart that has one a row, and of everything around them."""
+"""Height of a contender's row in a chart, and of everything around the rows."""
 
 TITLE = 280
-"""Of an axis, in points: as much as a narrow window has."""
+"""Length of an axis title in points: a narrow window has no more."""
 
 MOST_ROWS = 40
 """Contenders in a chart; the table has all."""
@@ -212,7 +212,7 @@ def cell(value: float) -> str:
 
 
 def cost(findings: StudyFindings, prefix: str) -> Chart | None:
-    """What a run costs in time, and what it buys."""
+    """Time of a run against quality."""
     if not findings.confirmed:
         return None
     found = []

@@ -1,4 +1,4 @@
-"""What the HTML report of studies shows: the verdict first, then what it rests on."""
+"""The content of the HTML report of studies: the verdict first, then its evidence."""
 
 from __future__ import annotations
 

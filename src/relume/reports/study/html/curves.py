@@ -24,7 +24,7 @@ MOST_TICKS = 6
 """Epochs up to which each has its tick."""
 
 MOST_POINTS = 6000
-"""Of all thin lines together: a report is to be mailed."""
+"""Points of all thin lines together: a report should be small enough to mail."""
 
 
 _STEPS = {"": "value, in the order of logging", "global_step": "step", "globalstep": "step", "iter": "iteration"}
@@ -135,7 +135,7 @@ def thinned(curve: Sequence[T], most: int) -> list[T]:
 
 
 def rates(findings: StudyFindings, prefix: str) -> Chart | None:
-    """What each contender reached at each learning rate, on the seeds used only for this choice."""
+    """The metric of each contender at each learning rate, on the seeds used only for this choice."""
     found = _means(findings)
     factors = sorted({factor for _, factor in found})
     if len(factors) < 2:
@@ -218,7 +218,7 @@ def _tuned_by(findings: StudyFindings) -> str:
 
 
 def _means(findings: StudyFindings) -> dict[tuple[str, float], float]:
-    """By contender and factor, the mean over the runs that tuned."""
+    """The mean over the tuning runs, by contender and factor."""
     found: dict[tuple[str, float], list[float]] = {}
     for name, factor, value in _tried(findings):
         found.setdefault((name, factor), []).append(value)
