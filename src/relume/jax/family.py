@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import pi, sqrt
 from typing import Any
 
@@ -35,34 +36,53 @@ class JaxActivation:
     natives: tuple[Any, ...] = ()
 
 
-def _held(value: Callable[[Any], Any], slope: Callable[[Any], Any], far: float) -> Callable[[Any], Any]:
-    """``value`` with the slope taken at most ``far`` out: the limits at ±inf, where the chain rule has inf · 0."""
+def _held(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``value`` with ``slope`` in both modes, where the chain rule has inf · 0."""
     curve = jax.custom_jvp(value)
+    curve.defjvp(lambda primals, tangents: (curve(*primals), slope(*primals) * tangents[0]))
+    return curve
+
+
+def _gated(value: Callable[[Any], Any], parts: Callable[[Any], tuple[Any, Any]], far: float) -> Callable[[Any], Any]:
+    """``value``, which is ``x · gate(x)``; ``parts`` gives the gate and the slope, which have much in common.
+
+    They are taken at most ``far`` out, where they are at their limits: at ±inf the chain rule has inf · 0.
+    """
+    curve, parts = jax.custom_jvp(value), jax.jit(parts, inline=True)
 
     @curve.defjvp
     def _jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
         (x,) = primals
-        near = jnp.where(jnp.abs(x) > far, jnp.sign(x) * far, x)
-        return curve(x), slope(near) * tangents[0]
+        gate, slope = parts(jnp.clip(x, -far, far))
+        return x * gate, slope * tangents[0]
 
     return curve
 
 
-def _silu_slope(x: jax.Array) -> jax.Array:
-    s = jax.nn.sigmoid(x)
-    return s + x * s * jax.nn.sigmoid(-x)
+def _silu_parts(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    least = -np.floor(np.log(jnp.finfo(x.dtype).max))  # below it exp(−x) is inf, and s is 0
+    e = jnp.exp(-jnp.maximum(x, least))
+    s = jnp.where(x < least, 0, 1 / (1 + e))
+    return s, s + x * s * (e * s)  # e s is 1 − s, to the last digit
 
 
-def _gelu_slope(x: jax.Array) -> jax.Array:
-    return 0.5 * erfc(-x * sqrt(0.5)) + x * jnp.exp(-0.5 * x * x) / sqrt(2 * pi)
+def _gelu_parts(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    z = -x * sqrt(0.5)
+    gate = 0.5 * erfc(z)
+    return gate, gate + x * jnp.exp(-(z * z)) * (1 / sqrt(2 * pi))  # erfc has this exp, too: XLA computes it once
 
 
-def _gelu_tanh_slope(x: jax.Array) -> jax.Array:
-    return ACTIVATIONS["gelu"].slope(x, jnp, approximate="tanh")
+def _gelu_tanh_parts(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    square = x * x
+    bent = jnp.tanh(sqrt(2 / pi) * x * (1 + 0.044715 * square))
+    inner = sqrt(2 / pi) * (1 + 3 * 0.044715 * square)
+    gate = 0.5 * (1 + bent)
+    return gate, gate + 0.5 * x * (1 - bent * bent) * inner
 
 
-_gelu = _held(lambda x: jax.nn.gelu(x, approximate=False), _gelu_slope, GELU_FAR)
-_gelu_tanh = _held(lambda x: ACTIVATIONS["gelu"].value(x, jnp, approximate="tanh"), _gelu_tanh_slope, GELU_FAR)
+_silu = _gated(jax.nn.silu, _silu_parts, SILU_FAR)
+_gelu = _gated(partial(jax.nn.gelu, approximate=False), _gelu_parts, GELU_FAR)
+_gelu_tanh = _gated(partial(jax.nn.gelu, approximate=True), _gelu_tanh_parts, GELU_FAR)
 
 
 def _made(name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +99,8 @@ def _made(name: str, compute: Callable[..., Any]) -> Callable[..., Any]:
 def _defined(name: str) -> Callable[[Any], Any]:
     """The definition, with its own slope in both modes."""
     activation = ACTIVATIONS[name]
-    return _held(lambda x: activation.value(x, jnp), lambda x: activation.slope(x, jnp), np.inf)
+    value, slope = partial(activation.value, xp=jnp), partial(activation.slope, xp=jnp)
+    return _held(jax.jit(value, inline=True), jax.jit(slope, inline=True))
 
 
 def _softplus(x: jax.Array, beta: Any) -> jax.Array:
@@ -104,7 +125,7 @@ FAMILY: dict[str, JaxActivation] = {
     "gelu": JaxActivation(
         _made("gelu", lambda x, approximate: (_gelu_tanh if approximate == "tanh" else _gelu)(x)), (jax.nn.gelu,)
     ),
-    "silu": JaxActivation(_made("silu", _held(jax.nn.silu, _silu_slope, SILU_FAR)), (jax.nn.silu,)),
+    "silu": JaxActivation(_made("silu", _silu), (jax.nn.silu,)),
     "mish": JaxActivation(_made("mish", _defined("mish")), (jax.nn.mish,)),
     "hardswish": JaxActivation(_made("hardswish", _defined("hardswish")), (jax.nn.hard_swish, jax.nn.hard_silu)),
     "softplus": JaxActivation(_made("softplus", _softplus), (jax.nn.softplus,)),
