@@ -1,4 +1,4 @@
-"""What the documentation shows holds: examples in docstrings, and every block of README.md and docs/.
+"""The documentation is true: examples in docstrings, and every block of README.md and docs/.
 
 ``run_page.py`` does what a page shows, in a folder and a process of its own.
 """

@@ -1,4 +1,4 @@
-"""What a person reads has none of the tells of translated English: help, docs, rules, messages, HTML templates."""
+"""No text for people has the tells of translated English: help, docs, rules, messages, HTML templates, names of tests."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A study as each format tells it: gold files for the whole, and what names of any kind must not do.
 
-A gold file is made anew with ``RELUME_GOLD=write``; read its difference before it is committed.
+Write the gold files with ``RELUME_GOLD=write``; read its difference before it is committed.
 """
 
 from __future__ import annotations

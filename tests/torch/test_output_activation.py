@@ -1,4 +1,4 @@
-"""An activation on the network's output that its loss does not expect is found, and other outputs are left alone."""
+"""An activation on the network's output that its loss does not expect is found, and other outputs are not reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a contender learns lies where the script's own parameters lie."""
+"""Learned slopes of a contender are stored with the script's own parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing is left behind, and what PyTorch does by other ways than its functions goes the same way."""
+"""A stopped treatment leaves no hook, and code paths that bypass PyTorch's functions are treated too."""
 
 from __future__ import annotations
 

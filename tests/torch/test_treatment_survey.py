@@ -1,4 +1,4 @@
-"""What a survey finds: what can be replaced, what is left alone, and what acts as an activation and cannot be."""
+"""What a survey finds: activations that can be replaced, others that are listed, and calls that are not touched."""
 
 from __future__ import annotations
 
