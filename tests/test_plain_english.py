@@ -1,4 +1,4 @@
-"""No text for people has the tells of translated English: help, docs, rules, messages, HTML templates, names of tests."""
+"""Texts for people have none of the tells of translated English: help, docs, rules, messages, templates, test names."""
 
 from __future__ import annotations
 
@@ -62,12 +62,13 @@ def tells(place: str, text: str, first: int = 1) -> list[str]:
 
 
 def pages() -> Iterator[Path]:
-    """Pages that are written by hand, and the templates."""
+    """Pages that are written by hand, templates, and the READMEs of folders."""
     yield from (ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/README.md"))
     yield from (
         page for page in sorted((ROOT / "docs").rglob("*.md")) if GENERATED not in page.read_text("utf-8")[:200]
     )
     yield from sorted((ROOT / "src").rglob("*.html"))
+    yield from (page for folder in ("src", "tests") for page in sorted((ROOT / folder).rglob("README.md")))
 
 
 @pytest.mark.parametrize("page", list(pages()), ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -143,6 +144,6 @@ def test_names_of_tests_are_in_plain_english():
         ("Read are the counts.", 1, "Read are"),
     ],
 )
-def test_a_tell_of_translated_english_is_found_with_its_line(text, line, word):
+def test_a_phrase_to_avoid_is_found_with_its_line(text, line, word):
     [found] = tells("page.md", text)
     assert found.startswith(f"page.md:{line}: {word!r} (")

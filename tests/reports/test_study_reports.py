@@ -1,6 +1,6 @@
 """A study as each format tells it: gold files for the whole, and what names of any kind must not do.
 
-Write the gold files with ``RELUME_GOLD=write``; read its difference before it is committed.
+Write the gold files with ``RELUME_GOLD=write``; read the difference before you commit it.
 """
 
 from __future__ import annotations
