@@ -228,9 +228,12 @@ def cost(findings: StudyFindings, prefix: str) -> Chart | None:
         for v, time in found
     ]  # fmt: skip
     base: Rows = [{"name": BASELINE, "time": 1.0, "difference": 0.0}]
+    low, high = min(1.0, *(time for _, time in found)), max(1.0, *(time for _, time in found))
+    wide = max(high - low, 0.05)
     x = {
         "field": "time", "type": "quantitative", "title": "time of a run, times the baseline's",
-        "scale": {"zero": False, "nice": True, "padding": 24}, "axis": {"tickCount": 6, "format": ".3~g"},
+        "scale": {"domain": [low - 0.1 * wide, high + 0.3 * wide], "nice": False},  # names are to the right of the dots
+        "axis": {"tickCount": 6, "format": ".3~g"},
     }  # fmt: skip
     y = _x("difference", f"difference in {metric(findings)}") | {
         "axis": {"tickCount": 5, "format": ".3~g", "titleLimit": TITLE}
