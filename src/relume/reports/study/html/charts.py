@@ -232,7 +232,7 @@ def cost(findings: StudyFindings, prefix: str) -> Chart | None:
     wide = max(high - low, 0.05)
     x = {
         "field": "time", "type": "quantitative", "title": "time of a run, times the baseline's",
-        "scale": {"domain": [low - 0.1 * wide, high + 0.3 * wide], "nice": False},  # names are to the right of the dots
+        "scale": {"domain": [low - 0.2 * wide, high + 0.2 * wide], "nice": False},
         "axis": {"tickCount": 6, "format": ".3~g"},
     }  # fmt: skip
     y = _x("difference", f"difference in {metric(findings)}") | {
@@ -240,7 +240,9 @@ def cost(findings: StudyFindings, prefix: str) -> Chart | None:
     }
     shade, shape = _verdicts()["color"], _shapes()
     below: dict[str, Any] = {"align": "center", "dx": 0, "dy": 20}
-    label: dict[str, Any] = {"type": "text", "align": "left", "dx": 9, "dy": -9, "fontSize": 13, "color": token("ink")}
+    right = f"datum.time > {(low + high) / 2}"  # there a name is to the left of its dot, or it would be cut
+    label: dict[str, Any] = {"type": "text", "dy": -9, "fontSize": 13, "color": token("ink")}
+    label |= {"align": {"expr": f"{right} ? 'right' : 'left'"}, "dx": {"expr": f"{right} ? -9 : 9"}}
     point: dict[str, Any] = {"type": "point", "filled": True, "size": 110, "opacity": 1}
     whole = {"x": x, "y": y}
     spec = {
