@@ -42,7 +42,7 @@ BETTER = {
     r"\b[Ll]eft alone\b": "not changed",
     r"\b(colour|behaviour|neighbour|favour|honour)\w*": "American spelling: -or",
     r"\b(centre|metre|centimetre|grey|licence|judgement)s?\b": "American spelling: center, meter, gray, …",
-    r"\b(normal|initial|optim|quant|regular|vector|general|random)is(e|ed|es|ers?|ing|ation)\b": "American: -iz-",
+    r"\b(normal|initial|optim|quant|regular|vector|general|random|standard)is(e|ed|es|ers?|ing|ation)\b": "-iz-",
 }
 """Tells that are wrong nearly everywhere, and the better words."""
 

@@ -27,7 +27,7 @@ def test_two_runs_are_shown_side_by_side(relume, runs):
     assert (status, stderr) == (0, "")
     assert "6 of 200" in stdout
     assert "4 of 200" in stdout
-    assert "act0 (train.py:12) dead in B, not in A: units 4" in stdout
+    assert "act0 (train.py:12) dead in B, not in A: unit 4" in stdout
     assert "act0 (train.py:12) dead in A, not in B: units 1, 2" in stdout
     assert "3 %" in stdout
     assert "Next: relume report b.relume" in stdout

@@ -91,7 +91,7 @@ def test_two_runs_are_shown_side_by_side():
     assert found[4].split() == "site source units dead died lived fires shift".split()
     assert found[5].split() == "relu1 train.py:8 4 1 → 1 1 1 25 % → 60 % 0: +70 %".split()
     text = squeezed(found)
-    assert "relu1 (train.py:8) dead in B, not in A: units 1 relu1 (train.py:8) dead in A, not in B: units 0" in text
+    assert "relu1 (train.py:8) dead in B, not in A: unit 1 relu1 (train.py:8) dead in A, not in B: unit 0" in text
     assert "Units correspond only if both runs started from the same weights" in text
     assert "Only in A, a.relume: old (1 unit)" in text
     assert "Only in B, b.relume: new (2 units)" in text

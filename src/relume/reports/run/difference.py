@@ -174,7 +174,7 @@ def _units(shift: Shift, name: str) -> list[Text]:
     lines = []
     for said, units in (("dead in B, not in A", shift.died), ("dead in A, not in B", shift.lived)):
         if units:
-            where = f" ({wording.short_source(shift.site)}) {said}: units {wording.some(units)}"
+            where = f" ({wording.short_source(shift.site)}) {said}: unit{'s' * (len(units) > 1)} {wording.some(units)}"
             lines.append(Text(name, style="bold").append(where, style="not bold"))
     return lines
 

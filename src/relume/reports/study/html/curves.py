@@ -67,6 +67,25 @@ def _curve_chart(
         for number, curve in enumerate(runs[who][:MOST_SEEDS]):
             thin += [{"s": s, "v": v, "w": place, "r": f"{place}.{number}"} for s, v in thinned(curve, most)]
         thick += [{"s": s, "v": v, "w": place} for s, v in thinned(mean_curve(runs[who]), most)]
+    means = {who: dict(mean_curve(runs[who])) for who, _ in told}
+    steps = thinned([(step, 0.0) for step in sorted({step for known in means.values() for step in known})], 60)
+    return Chart(
+        name=key,
+        title="baseline" if name == BASELINE else f"{name_of(name)} and the baseline",
+        description=f"{len(runs[name])} runs of {name_of(name)} thin, their mean thick.",
+        spec=_curve_spec(findings, thin, thick, domain),
+        columns=(_STEPS.get(findings.counter, findings.counter), *(f"mean of {name_of(who)}" for who, _ in told)),
+        rows=[
+            (f"{step:g}", *(cell(means[who][step]) if step in means[who] else "" for who, _ in told))
+            for step, _ in steps
+        ],
+        height=240,
+        width=400,
+    )
+
+
+def _curve_spec(findings: StudyFindings, thin: Rows, thick: Rows, domain: list[float]) -> dict[str, Any]:
+    """Thin lines of the seeds and thick ones of the means, in the colors of baseline and contender."""
     counted = sorted({point["s"] for point in thick})
     few: dict[str, Any] = (
         {"values": counted} if 0 < len(counted) <= MOST_TICKS else {"tickCount": 5}
@@ -81,7 +100,7 @@ def _curve_chart(
     scale = {"domain": [0, 1], "range": [color(0), color(1)]}
     shade = {"field": "w", "type": "nominal", "scale": scale, "legend": None}
     dashes = {"field": "w", "type": "nominal", "scale": {"domain": [0, 1], "range": [dash(0), dash(1)]}, "legend": None}
-    spec = {
+    return {
         "layer": [
             {
                 "data": {"values": thin},
@@ -95,21 +114,6 @@ def _curve_chart(
             },
         ]
     }
-    means = {who: dict(mean_curve(runs[who])) for who, _ in told}
-    steps = thinned([(step, 0.0) for step in sorted({step for known in means.values() for step in known})], 60)
-    return Chart(
-        name=key,
-        title="baseline" if name == BASELINE else f"{name_of(name)} and the baseline",
-        description=f"{len(runs[name])} runs of {name_of(name)} thin, their mean thick.",
-        spec=spec,
-        columns=(_STEPS.get(findings.counter, findings.counter), *(f"mean of {name_of(who)}" for who, _ in told)),
-        rows=[
-            (f"{step:g}", *(cell(means[who][step]) if step in means[who] else "" for who, _ in told))
-            for step, _ in steps
-        ],
-        height=240,
-        width=400,
-    )
 
 
 def mean_curve(told: Sequence[Curve]) -> Curve:
