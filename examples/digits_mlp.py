@@ -34,7 +34,7 @@ class MLP(nn.Module):
 
 
 def load_data() -> tuple[TensorDataset, TensorDataset]:
-    """Split the digits into 1347 training and 450 test images and standardise each pixel."""
+    """Split the digits into 1347 training and 450 test images and standardize each pixel."""
     digits = load_digits()
     x_train, x_test, y_train, y_test = train_test_split(
         digits.data, digits.target, test_size=0.25, random_state=0, stratify=digits.target

@@ -1,4 +1,4 @@
-"""Does what a page of the documentation shows, block by block, as a reader would: ``python run_page.py PAGE``.
+"""Runs the blocks of a documentation page in order, as a reader would: ``python run_page.py PAGE``.
 
 The blocks of a page share their names, files and folder. What is shown beneath a command must be what it says; numbers
 may be others (:func:`form`).

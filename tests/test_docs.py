@@ -1,4 +1,4 @@
-"""What the documentation shows holds: examples in docstrings, and every block of README.md and docs/.
+"""The documentation is true: examples in docstrings, and every block of README.md and docs/.
 
 ``run_page.py`` does what a page shows, in a folder and a process of its own.
 """
@@ -65,7 +65,7 @@ def modules():
 
 
 @pytest.mark.parametrize("name", modules())
-def test_examples_in_docstrings_hold(name):
+def test_examples_in_docstrings_work(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
@@ -93,7 +93,7 @@ def run(page, tmp_path):
         if "\n```" in page.read_text(encoding="utf-8")
     ],
 )
-def test_what_a_page_shows_runs_and_gives_what_it_says(page, tmp_path):
+def test_examples_of_a_page_run_and_give_the_output_shown(page, tmp_path):
     done = run(page, tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
@@ -107,7 +107,7 @@ Next: relume
 ```"""
 
 
-def test_numbers_and_the_breaks_of_lines_may_be_others(tmp_path):
+def test_numbers_and_line_breaks_may_differ(tmp_path):
     assert show(TABLE, tmp_path).returncode == 0
     assert show(TABLE.replace("relu1    55\n\n", "…\n"), tmp_path).returncode == 0
 
@@ -123,7 +123,7 @@ def test_numbers_and_the_breaks_of_lines_may_be_others(tmp_path):
         ("Next: relume\n`", "`"),
     ],
 )
-def test_output_that_is_shown_otherwise_fails(was, becomes, tmp_path):
+def test_output_in_another_form_fails(was, becomes, tmp_path):
     done = show(TABLE.replace(was, becomes), tmp_path)
     assert done.returncode == 1
     assert "is shown to say" in done.stderr
@@ -158,7 +158,7 @@ def show(block, tmp_path):
     return run(page, tmp_path)
 
 
-def test_what_is_to_be_installed_is_an_extra():
+def test_install_commands_name_existing_extras():
     """pip itself only warns of one that is not known."""
     known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     named = [extra for page in PAGES for names in EXTRAS.findall(page.read_text("utf-8")) for extra in names.split(",")]
@@ -174,7 +174,7 @@ def test_links_between_pages_lead_somewhere():
     assert broken == []
 
 
-def test_the_reference_is_what_the_code_says():
+def test_the_generated_reference_is_current():
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/reference/generate.py")
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)

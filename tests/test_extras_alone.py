@@ -79,7 +79,7 @@ def run(python: str | Path, code: str, **environment: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_a_folder_works_where_the_other_frameworks_are_absent(name):
+def test_a_folder_works_without_the_other_frameworks(name):
     present, code, environment = ALONE[name]
     if missing := [package for package in present if importlib.util.find_spec(package) is None]:
         pytest.skip(f"{', '.join(missing)} is not installed")
@@ -87,7 +87,7 @@ def test_a_folder_works_where_the_other_frameworks_are_absent(name):
     run(sys.executable, BLOCK.format(absent=absent) + code, **environment)
 
 
-def test_a_package_that_is_blocked_is_absent():
+def test_a_blocked_package_is_absent():
     with pytest.raises(AssertionError, match="No module named 'jax'"):
         run(sys.executable, BLOCK.format(absent=("jax",)) + "import relume.jax")
 
@@ -113,7 +113,7 @@ for package, extra in extras.items():
 @pytest.mark.parametrize(
     ("extra", "code"), [("torch", TORCH), ("keras", TENSORFLOW + KERAS), ("jax", JAX), ("onnx", ONNX)]
 )
-def test_an_extra_installs_alone_in_a_fresh_environment(extra, code, tmp_path):
+def test_a_single_extra_installs_in_a_fresh_environment(extra, code, tmp_path):
     """Half a minute to a minute each, from the index that pip is configured for."""
     source = tmp_path / "source"
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))

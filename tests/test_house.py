@@ -74,7 +74,7 @@ def test_every_file_of_the_command_line_is_listed():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_says_what_it_does_and_describes_its_options(name):
+def test_a_command_has_help_and_describes_its_options(name):
     command = importlib.import_module(f"relume.cli.{name}").command
     assert isinstance(command, click.Command)
     assert command.help
@@ -104,7 +104,7 @@ def named_together(path):
         yield node, {names[word] for word in words if word in names}
 
 
-def test_the_family_is_listed_once_a_framework_and_nowhere_else():
+def test_the_family_is_listed_once_per_framework_and_nowhere_else():
     found = {}
     for path in sorted(SRC.rglob("*.py")):
         own = path.name in LISTS or path.parent.name == "activations"
@@ -169,7 +169,7 @@ def loaded(module):
 
 
 @pytest.mark.parametrize("name", PUBLIC[1:])
-def test_importing_a_public_module_loads_no_framework_and_no_extra(name):
+def test_importing_a_public_module_loads_neither_a_framework_nor_an_extra(name):
     assert loaded(name) & HEAVY == set()
 
 
@@ -188,7 +188,7 @@ def told_apart_by_its_module(path, name):
     return name in {a.title for a in ACTIVATIONS.values()} or (public and path.parent.name == "integrations")
 
 
-def test_a_class_name_is_that_of_one_class():
+def test_a_class_name_is_used_once():
     files = {}
     for path in sorted(SRC.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -198,7 +198,7 @@ def test_a_class_name_is_that_of_one_class():
     assert twice == {}, "name each by the field's word for what it is, or make them one"
 
 
-def test_every_share_is_written_by_the_one_helper():
+def test_every_share_is_written_by_the_same_function():
     found = [
         f"{path.relative_to(SRC)}:{node.lineno}"
         for path in sorted(SRC.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""What a person reads has none of the tells of translated English: help, docs, rules, messages, HTML templates."""
+"""Texts for people have none of the tells of translated English: help, docs, rules, messages, templates, test names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BETTER = {
     r"\b[Ll]eft alone\b": "not changed",
     r"\b(colour|behaviour|neighbour|favour|honour)\w*": "American spelling: -or",
     r"\b(centre|metre|centimetre|grey|licence|judgement)s?\b": "American spelling: center, meter, gray, …",
-    r"\b(normal|initial|optim|quant|regular|vector|general|random)is(e|ed|es|ers?|ing|ation)\b": "American: -iz-",
+    r"\b(normal|initial|optim|quant|regular|vector|general|random|standard)is(e|ed|es|ers?|ing|ation)\b": "-iz-",
 }
 """Tells that are wrong nearly everywhere, and the better words."""
 
@@ -62,12 +62,13 @@ def tells(place: str, text: str, first: int = 1) -> list[str]:
 
 
 def pages() -> Iterator[Path]:
-    """Pages that are written by hand, and the templates."""
+    """Pages that are written by hand, templates, and the READMEs of folders."""
     yield from (ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/README.md"))
     yield from (
         page for page in sorted((ROOT / "docs").rglob("*.md")) if GENERATED not in page.read_text("utf-8")[:200]
     )
     yield from sorted((ROOT / "src").rglob("*.html"))
+    yield from (page for folder in ("src", "tests") for page in sorted((ROOT / folder).rglob("README.md")))
 
 
 @pytest.mark.parametrize("page", list(pages()), ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -118,6 +119,22 @@ def _messages(file: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, node.value
 
 
+NAME = re.compile(
+    r"^what\b|\b(is|are) (told|said(?! to be)|none|no)\b|\b(tells|whatever|anew|alone)\b|\b(goes|go|left) on$|those of$"
+)
+"""Tells in the name of a test, which is read as a sentence."""
+
+
+def test_names_of_tests_are_in_plain_english():
+    found = []
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        for name in re.findall(r"^ *(?:async )?def test_(\w+)", file.read_text("utf-8"), re.MULTILINE):
+            sentence = name.replace("_", " ")
+            if NAME.search(sentence) or TELL.search(sentence):
+                found.append(f"{file.relative_to(ROOT).as_posix()}: {sentence}")
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("text", "line", "word"),
     [
@@ -127,6 +144,6 @@ def _messages(file: Path) -> Iterator[tuple[int, str]]:
         ("Read are the counts.", 1, "Read are"),
     ],
 )
-def test_a_tell_is_found_with_its_line(text, line, word):
+def test_a_phrase_to_avoid_is_found_with_its_line(text, line, word):
     [found] = tells("page.md", text)
     assert found.startswith(f"page.md:{line}: {word!r} (")

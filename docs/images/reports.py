@@ -60,7 +60,7 @@ def draw(page: Path, out: Path, part: str | None = None) -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         shown = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce")
         shown.goto(page.as_uri())
-        shown.wait_for_selector("html.live")
+        shown.wait_for_selector("html[data-charts=drawn]")
         if part is None:
             shown.screenshot(path=out)
         else:

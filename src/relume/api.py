@@ -55,7 +55,7 @@ class Watch:
         return self
 
     def stop(self) -> None:
-        """Stop watching; no hook, mode or patch is left behind. What was seen stays."""
+        """Stop watching; no hook, mode or patch remains. The counts stay."""
         if self._state == "watching":
             self._observer.pause()
             self._state = "stopped"

@@ -36,7 +36,7 @@ reading costs 0.33 µs (the wall's 0.07). Windows counts a thread's time in tick
 
 
 class Look(Enum):
-    """What is seen of a step."""
+    """How much of a step is seen."""
 
     OFF = "nothing: the step is skipped"
     LEAN = "fired counts at known sites"
@@ -141,7 +141,7 @@ class Listener(Protocol):
         """Something that could not be watched was met."""
 
     def fault(self, error: BaseException) -> None:
-        """An error of ours: it is reported once and the watching ends; the training continues."""
+        """An error in relume: it is reported once and the watching ends; the training continues."""
 
 
 class Probe(Protocol):
@@ -225,7 +225,7 @@ class Surgery(Protocol):
     """How the models of one framework are altered; a module with these functions, behind ``relume.cures``."""
 
     def refuse_model(self, model: Any) -> None:
-        """Raises: CureError: the model is none that a cure can alter in place; called before all others."""
+        """Raises: CureError: a cure cannot change this model in place; called before all others."""
 
     def revive(self, model: Any, findings: Findings, batch: Any, *, optimizer: Any = None) -> Change:
         """See :func:`relume.revive`."""

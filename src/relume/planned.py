@@ -75,7 +75,7 @@ _DOES: dict[str, Callable[[_Work, Action], Change]] = {
     "lower_rate": _Work.lower,
     "spare_from_decay": _Work.spare,
 }
-"""By cure, in this order: a revival finds out whether the plan is of this model before anything is changed."""
+"""The cures in order: a revival first checks that the plan is of this model, before anything is changed."""
 
 
 def apply(surgery: Surgery, model: Any, plan: Any, *, batch: Any, optimizer: Any) -> Change:

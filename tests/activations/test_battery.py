@@ -98,7 +98,7 @@ def assert_close(got, expected, scale, context):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("activation", "parameters"), CASES)
-def test_value_at_ordinary_points_is_torchs(activation, parameters, dtype):
+def test_value_at_ordinary_points_equals_torchs(activation, parameters, dtype):
     x = points(dtype)
     expected, _ = theirs(activation, x, parameters)
     scale = np.abs(x) if activation.name in CANCELS else 0
@@ -108,7 +108,7 @@ def test_value_at_ordinary_points_is_torchs(activation, parameters, dtype):
 @pytest.mark.parametrize(("activation", "parameters"), CASES)
 @given(number=st.floats(width=32, allow_nan=False, allow_infinity=False))
 @example(number=2e38)  # twice it overflows
-def test_value_of_any_number_is_torchs(activation, parameters, number):
+def test_value_of_any_number_equals_torchs(activation, parameters, number):
     x = np.array([number], np.float32)
     expected, _ = theirs(activation, x, parameters)
     scale = np.abs(x) if activation.name in CANCELS else 0
@@ -117,7 +117,7 @@ def test_value_of_any_number_is_torchs(activation, parameters, number):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("activation", "parameters"), CASES)
-def test_value_at_inf_and_nan_is_torchs(activation, parameters, dtype):
+def test_value_at_inf_and_nan_equals_torchs(activation, parameters, dtype):
     x = np.array([-np.inf, np.inf, np.nan], dtype)
     expected, _ = theirs(activation, x, parameters)
     assert_close(ours(activation.value, x, parameters), expected, 0, x)
@@ -153,7 +153,7 @@ def test_slope_at_infinity_is_the_limit(name):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("activation", "parameters"), CASES)
-def test_slope_at_nan_is_as_stated_which_is_torchs_for_one_element(activation, parameters, dtype):
+def test_slope_at_nan_is_the_stated_one_and_equals_torchs_for_one_element(activation, parameters, dtype):
     names = {"SCALE": selu.SCALE, "nan": np.nan} | activation.check(**parameters)
     stated = np.array([eval(activation.slope_at_nan, {}, names)], dtype)
     x = np.array([np.nan], dtype)
@@ -267,14 +267,14 @@ def test_gain_by_quadrature_is_exact_where_the_answer_is_known():
     assert ACTIVATIONS["selu"].gain() == pytest.approx(1, rel=1e-13)
 
 
-def test_gain_is_torchs_where_torch_measures():
+def test_gain_equals_the_one_that_torch_measured():
     for name, extra in (("relu", None), ("leaky_relu", 0.2)):
         given = {} if extra is None else {"negative_slope": extra}
         assert ACTIVATIONS[name].gain(**given) == pytest.approx(torch.nn.init.calculate_gain(name, extra))
 
 
 @pytest.mark.parametrize(("name", "figure"), [("selu", 0.75), ("tanh", 5 / 3), ("sigmoid", 1.0)])
-def test_gain_note_tells_torchs_figure_where_it_differs(name, figure):
+def test_gain_note_gives_torchs_figure_if_it_differs(name, figure):
     note = ACTIVATIONS[name].gain_note
     assert torch.nn.init.calculate_gain(name) == pytest.approx(figure)
     assert {"selu": "0.75", "tanh": "5/3", "sigmoid": "gives 1 "}[name] in note

@@ -165,7 +165,7 @@ def test_file_is_named_as_its_activation_and_says_all(name):
 
 
 @pytest.mark.parametrize("name", list(ACTIVATIONS))
-def test_text_of_a_definition_asks_its_namespace_for_known_functions_only(name):
+def test_a_definition_calls_only_functions_that_its_namespace_has(name):
     """Other frameworks and the page's JavaScript are made from the same text."""
     module = importlib.import_module(f"relume.activations.{name}")
     allowed = {"where", "exp", "expm1", "tanh", "minimum", "maximum", "abs", "sqrt", "log", "log1p", "erf", "ones_like"}
@@ -179,7 +179,7 @@ def test_text_of_a_definition_asks_its_namespace_for_known_functions_only(name):
 @pytest.mark.parametrize(
     "name", ["relume.numpy.functional", "relume.numpy", *(f"relume.activations.{m}" for m in MODULES)]
 )
-def test_examples_in_docstrings_hold(name):
+def test_examples_in_docstrings_work(name):
     result = doctest.testmod(importlib.import_module(name))
     assert result.failed == 0
     assert result.attempted > 0 or name.endswith("definition")
@@ -199,7 +199,7 @@ def test_get_forgives_spelling(spelled, name):
     assert get(spelled).name == name
 
 
-def test_get_of_an_unknown_name_tells_the_nearest_and_all():
+def test_get_of_an_unknown_name_lists_the_nearest_and_all_names():
     with pytest.raises(
         UnknownName, match=r"no activation 'leeky_relu'. Did you mean 'leaky_relu'.*tanh.*unknown-activation"
     ):

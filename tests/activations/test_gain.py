@@ -42,7 +42,7 @@ FAMILY = [case for case in CASES if ACTIVATIONS[case[0]].rectifier and "squared"
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu"])
-def test_gain_is_pytorchs_where_pytorch_has_it_from_the_same_paper(name):
+def test_gain_equals_pytorchs_when_both_come_from_the_same_paper(name):
     assert relume.gain(name) == pytest.approx(nn.init.calculate_gain(name))
     assert relume.gain("leaky_relu", negative_slope=0.2) == pytest.approx(nn.init.calculate_gain("leaky_relu", 0.2))
 
@@ -67,14 +67,14 @@ def scale_after(name, parameters, gain, seed):
 
 
 @pytest.mark.parametrize(("name", "parameters"), FAMILY)
-def test_gain_keeps_the_scale_through_twenty_layers_where_one_does_not(name, parameters):
+def test_gain_keeps_the_scale_through_twenty_layers_and_a_gain_of_one_does_not(name, parameters):
     gain = relume.gain(name, **parameters)
     scales = [scale_after(name, parameters, gain, seed) for seed in (0, 1)]
     assert 0.7 < np.mean(scales) < 1.4
     assert not 0.5 < scale_after(name, parameters, 0.85 * gain, 0) < 2
 
 
-def test_pytorchs_initialisers_take_it_and_keep_the_scale():
+def test_pytorchs_initializers_accept_the_gain_and_keep_the_scale():
     torch.manual_seed(0)
     layers = []
     for _ in range(DEPTH):
@@ -98,13 +98,13 @@ print(float(w.std() * 1024**0.5))
 """
 
 
-def test_keras_initialisers_take_its_square():
+def test_keras_initializers_accept_the_square_of_the_gain():
     environment = os.environ | {"KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-c", KERAS], env=environment, capture_output=True, text=True, check=True)
     assert float(done.stdout) == pytest.approx(relume.gain("relu"), rel=0.01)
 
 
-def test_what_has_no_gain_is_refused():
+def test_an_activation_without_a_gain_is_refused():
     with pytest.raises(ParameterError, match=r"Softmax has no gain.*\[no-gain\]"):
         relume.gain("softmax")
     with pytest.raises(ParameterError, match="negative_slope = nan"):

@@ -44,7 +44,7 @@ def test_check_takes_a_watch_its_findings_or_a_file(tmp_path, what):
     assert not relume.check(run, fail_on=["born_dead"]).holds
 
 
-def test_check_and_diff_give_what_the_commands_give(tmp_path):
+def test_check_and_diff_give_the_same_as_the_commands(tmp_path):
     for name, dead in (("a", 1), ("b", 3)):
         watched(dead).save(tmp_path / f"{name}.relume")
     a, b = (tmp_path / f"{name}.relume" for name in "ab")
@@ -57,7 +57,7 @@ def test_check_and_diff_give_what_the_commands_give(tmp_path):
     assert relume.diff(watched(1), b).to_dict()["sites"] == difference.to_dict()["sites"]
 
 
-def test_what_cannot_be_checked_is_refused(tmp_path):
+def test_an_object_that_cannot_be_checked_is_refused(tmp_path):
     with pytest.raises(ParameterError, match=r"max_dead is 5; expected a share of the units in \[0, 1\]"):
         relume.check(tmp_path / "x.relume", max_dead=5)
     with pytest.raises(RecordingError, match="There is no recording"):

@@ -56,7 +56,7 @@ def test_a_long_curve_has_few_points_that_sum_up_all_losses(reads):
     assert_sums_up(points, losses)
 
 
-def test_steps_far_apart_are_points_of_their_own():
+def test_steps_far_apart_are_separate_points():
     points = curve_of([(1_000_000 * n, 1.0) for n in range(10)]).points
     assert len(points) == 10
 
@@ -68,7 +68,7 @@ def test_the_first_step_that_is_not_finite_is_exact_however_coarse_the_curve():
     assert next(p.non_finite_since for p in points if p.non_finite) == 40_001
 
 
-def test_curves_of_ranks_become_one_of_the_mean_of_all():
+def test_curves_of_several_ranks_are_averaged_into_one():
     one, two = ([(step, float(step + add)) for step in range(3_000)] for add in (0, 10))
     points = merged([*curve_of(one).points, *curve_of(two).points])
     assert_sums_up(points, [pair for pairs in zip(one, two, strict=True) for pair in pairs])
@@ -76,7 +76,7 @@ def test_curves_of_ranks_become_one_of_the_mean_of_all():
     assert len(points) <= MOST_POINTS
 
 
-def test_a_rank_that_is_nan_weighs_nothing_and_is_counted():
+def test_a_rank_that_is_nan_has_no_weight_and_is_counted():
     points = merged([*curve_of([(0, 2.0)]).points, *curve_of([(0, math.nan)]).points])
     assert points == [LossPoint(0, 0, 0, 2, 2.0, 2.0, 2.0, 1, 0)]
 

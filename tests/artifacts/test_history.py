@@ -8,7 +8,7 @@ import pytest
 from relume.artifacts.history import FEWEST_STRETCHES, MOST_BYTES, MOST_STRETCHES, MOST_UNITS, SCALE, Firings
 
 
-def test_few_stretches_are_kept_as_they_are():
+def test_few_stretches_are_stored_unchanged():
     firings = Firings(3)
     for last, fired in ((9, [0, 1, 10]), (19, [10, 0, 5])):
         firings.add(last, np.array(fired), 10)
@@ -38,7 +38,7 @@ def test_the_size_is_bounded_and_no_firing_is_lost(units):
     assert mean == pytest.approx(fired.mean() / 10, abs=1 / SCALE)
 
 
-def test_nothing_is_kept_of_what_saw_nothing_or_is_too_wide():
+def test_a_site_that_saw_nothing_or_is_too_wide_stores_no_history():
     for units, samples in ((4, 0), (MOST_UNITS + 1, 10)):
         firings = Firings(units)
         firings.add(5, np.zeros(units, np.int64), samples)

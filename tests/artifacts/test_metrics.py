@@ -41,7 +41,7 @@ def watched(net, batch=32, steps=20, **options):
     return watch
 
 
-def test_names_are_short_apart_and_fit_for_loggers():
+def test_names_are_short_distinct_and_fit_for_loggers():
     torch.manual_seed(0)
     watch = watched(Net())
     assert watch.findings().names == ("act", "act-2", "c.relu", "d.relu", "block.my_act_1")
@@ -66,13 +66,13 @@ def test_dead_units_and_shares_of_each_site_and_of_all():
     assert metrics["relume/overhead"] == watch.to_dict()["run"]["overhead"] > 0
 
 
-def test_sites_that_were_seen_too_little_tell_their_rates_alone():
+def test_sites_that_were_seen_too_little_give_only_their_rates():
     metrics = watched(nn.Sequential(nn.Linear(8, 4), nn.ReLU()), batch=4, steps=5).to_metrics()
     assert set(metrics) - {"relume/overhead"} == {"relume/1/firing_rate", "relume/1/examples"}
     assert metrics["relume/1/examples"] == 20
 
 
-def test_nothing_watched_and_nan_give_finite_numbers_only():
+def test_an_empty_watch_and_nan_give_only_finite_numbers():
     assert relume.watch(nn.Linear(2, 2)).to_metrics().keys() <= {"relume/overhead"}
     net = nn.Sequential(nn.Linear(8, 4), nn.ReLU())
     with torch.no_grad():
@@ -82,6 +82,6 @@ def test_nothing_watched_and_nan_give_finite_numbers_only():
     assert all(math.isfinite(number) for number in metrics.values())
 
 
-def test_names_are_those_of_the_next_run():
+def test_names_do_not_change_from_run_to_run():
     one, other = (watched(Net(), steps=3 + i).findings().names for i in range(2))
     assert one == other

@@ -84,7 +84,7 @@ def test_a_plan_of_a_newer_relume_is_refused(file):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null"])
-def test_what_is_no_plan_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_plan_is_refused(tmp_path, content):
     (tmp_path / "a.json").write_text(content, encoding="utf-8")
     with pytest.raises(PlanError, match=r"a\.json cannot be read as a plan"):
         read_plan(tmp_path / "a.json")

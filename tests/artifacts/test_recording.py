@@ -163,7 +163,7 @@ def test_a_loss_curve_that_grows_and_is_halved_is_in_the_file_as_it_is_in_memory
     writer.close()
 
 
-def test_what_is_not_finite_in_rates_and_losses_comes_back_as_nan(path):
+def test_rates_and_losses_that_are_not_finite_are_read_back_as_nan(path):
     writer, curve = RecordingWriter(path), LossCurve(0)
     curve.add(4, [math.inf])
     writer.losses(curve)
@@ -199,7 +199,7 @@ def test_a_recording_of_version_2_is_read_with_the_rates_and_losses_of_its_windo
     assert got.sites[0].surely_silent().shape == (3,)
 
 
-def test_a_site_is_written_anew_and_keeps_its_events(path, rng):
+def test_a_site_is_written_again_and_keeps_its_events(path, rng):
     writer = RecordingWriter(path)
     first = a_record(a_site(), rng)
     fill(writer, [first])
@@ -232,7 +232,7 @@ def test_a_recording_in_memory_that_nobody_closes_closes_its_connection():
         connection.execute("SELECT 1")
 
 
-def test_save_overwrites_nothing_of_anothers(tmp_path, rng):
+def test_save_does_not_overwrite_files_of_other_programs(tmp_path, rng):
     writer = RecordingWriter(None)
     (tmp_path / "notes.txt").write_text("precious")
     with pytest.raises(RecordingError, match=r"notes\.txt exists and is not a recording.*\[recording-in-the-way\]"):
@@ -288,7 +288,7 @@ def test_a_transaction_is_all_or_nothing(path):
     writer.close()
 
 
-def test_schema_number_stands_in_the_file_and_a_newer_one_is_refused(path):
+def test_schema_number_is_in_the_file_and_a_newer_one_is_refused(path):
     RecordingWriter(path).close()
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (5,)
@@ -318,7 +318,7 @@ def test_a_finished_recording_is_read_from_a_folder_that_nobody_may_write_to(pat
         path.parent.chmod(0o755)
 
 
-def test_a_place_of_somebody_elses_is_an_error_that_says_so(tmp_path):
+def test_a_path_that_belongs_to_another_program_is_an_error_that_says_so(tmp_path):
     if os.getuid() != 0:
         pytest.skip("only root can become somebody else")
     code = """
@@ -364,7 +364,7 @@ def test_two_recordings_at_once_stay_apart(tmp_path, rng):
         assert read(writer.path).meta == {"number": n, "step": 19}
 
 
-def test_a_file_that_is_being_written_is_not_taken_away(path):
+def test_a_file_that_is_being_written_is_not_replaced(path):
     first = RecordingWriter(path)
     first.meta(number=1)
     with pytest.raises(RecordingError, match=r"is being written by another run.*\[recording-in-use\]"):
@@ -403,7 +403,7 @@ def test_it_can_be_read_while_it_is_written(path, rng):
     writer.close()
 
 
-def test_a_forked_child_that_ends_takes_nothing_along(path):
+def test_a_forked_child_that_ends_removes_nothing(path):
     """It inherits the connection, and closes it."""
     code = """
 import os, sys

@@ -96,7 +96,7 @@ def test_a_recorded_trial_is_never_written_again(tmp_path, project):
     assert [trial.status for trial in study.trials()] == ["diverged"]
 
 
-def test_trials_that_differ_in_one_part_of_the_key_have_files_of_their_own(tmp_path, project):
+def test_trials_that_differ_in_one_part_of_the_key_have_separate_files(tmp_path, project):
     study = begun(tmp_path, project)
     keys = {
         TrialKey(activation, seed, factor, stage)
@@ -130,7 +130,7 @@ def test_the_same_command_resumes(tmp_path, project):
         (lambda p: (p / "model.py").unlink(), "model.py"),
     ],
 )
-def test_a_changed_source_begins_a_generation_and_its_return_takes_up_the_old_one(tmp_path, project, change, said):
+def test_a_changed_source_begins_a_generation_and_the_old_source_resumes_the_old_one(tmp_path, project, change, said):
     before = {path.name: path.read_text() for path in project.iterdir()}
     study = begun(tmp_path, project)
     study.save(full_trial())
@@ -156,12 +156,12 @@ def test_a_changed_source_begins_a_generation_and_its_return_takes_up_the_old_on
         ({"settings": {"only": "relu"}}, "setting only"),
     ],
 )
-def test_whatever_else_a_trials_numbers_depend_on_begins_a_generation(tmp_path, project, other, said):
+def test_any_other_change_that_affects_a_trials_numbers_begins_a_generation(tmp_path, project, other, said):
     begun(tmp_path, project)
     assert Study.open(tmp_path / "study").begin(DESIGN, subject(project, **other)) == ("changed", (said,))
 
 
-def test_arguments_count_with_their_folders_but_are_kept_without(tmp_path, project):
+def test_arguments_are_compared_with_their_folders_but_stored_without(tmp_path, project):
     study = begun(tmp_path, project)
     one, other = subject(project, "--data=/secret/one/train"), subject(project, "--data=/secret/two/train")
     study.begin(DESIGN, one)
@@ -180,7 +180,7 @@ def test_the_modules_of_the_last_survey_are_known_before_the_next(tmp_path, proj
 # ---- looks ---------------------------------------------------------------------------------------------------------
 
 
-def test_looks_are_kept_by_generation(tmp_path, project):
+def test_looks_are_stored_by_generation(tmp_path, project):
     study = begun(tmp_path, project)
     study.add_look(InterimAnalysis(1, 4))
     Study.open(tmp_path / "study").add_look(InterimAnalysis(2, 8))  # another process
@@ -279,7 +279,7 @@ for seed in itertools.count(first):
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(60, marks=pytest.mark.slow)])
-def test_what_a_killed_process_recorded_is_whole(tmp_path, project, times):
+def test_records_of_a_killed_process_are_complete(tmp_path, project, times):
     study = begun(tmp_path, project)
     draw = random.Random(times)
     for _ in range(times):
@@ -294,7 +294,7 @@ def test_what_a_killed_process_recorded_is_whole(tmp_path, project, times):
     assert {len(trial.metrics["loss"]) for trial in study.trials()} == {3000}
 
 
-def test_what_a_killed_process_left_half_written_goes_in_time(tmp_path, project):
+def test_half_written_files_of_a_killed_process_are_removed_in_time(tmp_path, project):
     study = begun(tmp_path, project)
     for age in (0, 4000):
         left = study.folder / "trials" / f".x.json.{age}.tmp"
@@ -305,7 +305,7 @@ def test_what_a_killed_process_left_half_written_goes_in_time(tmp_path, project)
     assert [path.name for path in (study.folder / "trials").iterdir()] == [".x.json.0.tmp"]
 
 
-def test_shards_share_the_trials_without_rest():
+def test_shards_split_all_trials_between_them():
     keys = [TrialKey(a, s, 1.0, "confirm") for a in ("elu", "gelu", "relu6") for s in range(40)]
     shards = [{key for key in keys if in_shard(key, shard, 4)} for shard in (1, 2, 3, 4)]
     assert sorted(key for shard in shards for key in shard) == sorted(keys)
@@ -342,7 +342,7 @@ def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path, project):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"\xff\xfe", b'{"schema":1,"is":"trial","generation":1}'])
-def test_a_damaged_trial_is_named_and_the_way_on_told(tmp_path, project, content):
+def test_a_damaged_trial_is_named_with_what_to_do(tmp_path, project, content):
     study = begun(tmp_path, project)
     study.save(full_trial())
     study.save(Trial(KEY._replace(seed=1), "finished"))
@@ -364,7 +364,7 @@ def test_a_damaged_trial_is_named_and_the_way_on_told(tmp_path, project, content
         lambda told: told["design"].update(contenders=3),
     ],
 )
-def test_a_damaged_study_is_refused_and_nothing_of_it_altered(tmp_path, project, damage):
+def test_a_damaged_study_is_refused_and_not_altered(tmp_path, project, damage):
     study = begun(tmp_path, project)
     file = study.folder / "study.json"
     told = json.loads(file.read_text())
@@ -377,7 +377,7 @@ def test_a_damaged_study_is_refused_and_nothing_of_it_altered(tmp_path, project,
     assert file.read_bytes() == before
 
 
-def test_what_a_newer_relume_wrote_is_refused(tmp_path, project):
+def test_a_study_of_a_newer_relume_is_refused(tmp_path, project):
     study = begun(tmp_path, project)
     study.save(full_trial())
     for path in (*(study.folder / "trials").iterdir(), study.folder / "study.json"):
@@ -386,7 +386,7 @@ def test_what_a_newer_relume_wrote_is_refused(tmp_path, project):
             Study.read(study.folder).trials()
 
 
-def test_a_key_that_a_later_relume_adds_within_the_schema_is_passed_over(tmp_path, project):
+def test_a_key_that_a_later_relume_adds_within_the_schema_is_skipped(tmp_path, project):
     study = begun(tmp_path, project)
     study.save(full_trial())
     for path in (*(study.folder / "trials").iterdir(), study.folder / "study.json"):
@@ -394,7 +394,7 @@ def test_a_key_that_a_later_relume_adds_within_the_schema_is_passed_over(tmp_pat
     assert len(Study.read(study.folder).trials()) == 1
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_a_study_is_not_changed(tmp_path):
     (tmp_path / "trials").mkdir()
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(StudyError, match=r"is not empty and is not a study.*\[study-foreign\]"):
@@ -408,17 +408,17 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["study.json", "thesis.tex", "trials"]
 
 
-def test_an_absent_study_is_told_with_the_command_that_makes_one(tmp_path):
+def test_an_absent_study_is_an_error_that_names_the_command_to_make_one(tmp_path):
     with pytest.raises(StudyError, match=r"There is no study in .*relume compare --study.*\[study-absent\]"):
         Study.read(tmp_path / "nowhere")
 
 
-def test_a_first_start_that_was_killed_goes_on(tmp_path, project):
+def test_a_first_start_that_was_killed_is_resumed(tmp_path, project):
     Study.open(tmp_path / "study")  # the folders, and no study.json yet
     assert begun(tmp_path, project).generation == 1
 
 
-def test_a_study_that_another_process_is_just_beginning_is_not_taken_for_something_else(tmp_path, project, monkeypatch):
+def test_a_study_that_another_process_is_just_creating_is_recognized(tmp_path, project, monkeypatch):
     """It has its folders, and perhaps a file under way; its study.json may come while one looks."""
     theirs = (begun(tmp_path / "theirs", project).folder / "study.json").read_text()
     folder = tmp_path / "study"

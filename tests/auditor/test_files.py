@@ -65,7 +65,7 @@ def test_archives_of_numpy_are_read_to_the_bit(tmp_path, save):
     assert (found["count"], found["name"]) == (9, None)
 
 
-def test_what_a_file_is_called_does_not_matter(tmp_path, arrays):
+def test_the_name_of_a_file_does_not_matter(tmp_path, arrays):
     torch.save(arrays, tmp_path / "a.weights")
     safetensors.torch.save_file(arrays, tmp_path / "b.pt")
     assert same(read(tmp_path / "a.weights"), arrays)
@@ -121,13 +121,13 @@ def test_an_archive_that_would_unpack_to_much_is_refused(tmp_path):
         relume.audit(tmp_path / "a.pt")
 
 
-def test_a_number_that_is_spread_over_a_terabyte_is_no_weight(tmp_path):
+def test_a_number_that_is_expanded_to_a_terabyte_is_not_a_weight(tmp_path):
     torch.save({"a.weight": torch.ones(1).expand(1 << 20, 1 << 20)}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match="has no weights"):
         relume.audit(tmp_path / "a.pt")
 
 
-def test_a_tree_that_holds_itself_is_walked_once(tmp_path):
+def test_a_tree_that_contains_itself_is_walked_once(tmp_path):
     tree = {"a.weight": torch.ones(3, 3)}
     tree["again"] = tree
     doubled = [tree]
@@ -199,7 +199,7 @@ def test_a_file_cut_off_or_overwritten_anywhere_is_read_or_refused(tmp_path, kin
 @pytest.mark.parametrize(
     "content", [b"", b"PK", b"\x80", b"hello", b"\x89HDF\r\n\x1a\n" + b"\0" * 99, b"SQLite format 3\0"]
 )
-def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, content):
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"a\.pt"):
         relume.audit(tmp_path / "a.pt")
@@ -215,7 +215,7 @@ def test_a_file_of_pytorch_without_pytorch_names_the_extra(tmp_path, arrays, mon
         read(tmp_path / "a.pt")
 
 
-def test_what_is_not_there_is_refused(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"Cannot read.*gone\.pt"):
         relume.audit(tmp_path / "gone.pt")
     with pytest.raises(CheckpointError, match=r"Cannot read.*too long"):
@@ -250,7 +250,7 @@ def test_20_gb_of_a_format_that_cannot_be_mapped_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "axis"), [((600, 700), 0), ((600, 700), 1), ((3, 3, 64, 900), -1), ((5, 300_000), 0)]
 )
-def test_sums_in_slabs_are_those_of_the_whole(shape, axis):
+def test_sums_in_slabs_equal_the_sum_of_the_whole(shape, axis):
     from relume.artifacts.tensor import largest, squares, sums
 
     numbers = np.random.default_rng(0).normal(size=shape).astype(np.float32)

@@ -65,7 +65,7 @@ def _sequential(*layers):
     return {"class_name": "Sequential", "config": {"name": "s", "layers": entries}}
 
 
-def test_a_normalization_after_an_activation_is_of_no_layer():
+def test_a_normalization_after_an_activation_belongs_to_no_layer():
     linear = _sequential(("Dense", {"activation": "linear"}), ("BatchNormalization", {}))
     assert layout(linear).follows == {"batchnormalization": "dense"}
     after = _sequential(("Dense", {"activation": "relu"}), ("BatchNormalization", {}))

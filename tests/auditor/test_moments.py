@@ -47,7 +47,7 @@ def test_deaths_of_100_to_800_steps_are_dated_within_20(planted):
     assert max(errors) <= 20
 
 
-def test_what_is_longer_ago_than_moments_last_is_only_said_to_be_longer(planted):
+def test_a_death_older_than_the_memory_of_the_moments_is_only_dated_as_older(planted):
     site, ages = planted
     dated = {unit for unit, _, _ in site.events}
     old = [unit for unit in range(KILLED) if ages[unit] > 1000]
@@ -96,7 +96,7 @@ def test_moments_that_vanished_in_a_long_run_do_not_say_that_there_never_was_a_g
     assert "for more than 809 steps" in site.cause[4].says
 
 
-def test_of_too_few_steps_nothing_is_said(tmp_path):
+def test_too_few_steps_give_no_verdict(tmp_path):
     torch.manual_seed(6)
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
@@ -106,7 +106,7 @@ def test_of_too_few_steps_nothing_is_said(tmp_path):
 
 
 @pytest.mark.parametrize("betas", [(0.9, 0.95), (0.95, 0.999), (0.8, 0.99)])
-def test_decay_rates_are_those_of_the_file(tmp_path, betas):
+def test_decay_rates_come_from_the_file(tmp_path, betas):
     torch.manual_seed(7)
     model = network()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, betas=betas)
@@ -145,7 +145,7 @@ def test_a_layer_whose_units_have_a_gradient_now_and_then_is_not_dead_between_tw
     assert relume.audit(tmp_path / "a.pt").sites[0].dead == (11,)
 
 
-def test_batches_of_one_with_gaps_between_gradients_are_no_deaths(tmp_path):
+def test_batches_of_one_with_gaps_between_gradients_are_not_deaths(tmp_path):
     torch.manual_seed(9)
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)

@@ -37,7 +37,7 @@ def test_channels_that_a_batch_norm_shuts_fire_on_no_input(tmp_path):
     assert {f.slug for f in findings.findings} == {"shut_unit"}
 
 
-def test_the_bound_is_that_of_the_furthest_value_of_a_batch(tmp_path):
+def test_the_bound_is_set_by_the_furthest_value_of_a_batch(tmp_path):
     """One value apart from n − 1 equal ones is √(n − 1) standard deviations from the mean: the bound is reached."""
     norm = nn.BatchNorm1d(1, eps=1e-12)
     n = 4096
@@ -71,7 +71,7 @@ def test_the_smallest_number_of_a_dtype_is_not_zero(tmp_path, dtype):
     assert saved(model, tmp_path).sites[0].dead == (1,)
 
 
-def test_filters_and_transposed_filters_have_their_units_where_their_bias_says(tmp_path):
+def test_the_bias_shows_the_unit_axis_of_filters_and_transposed_filters(tmp_path):
     model = nn.Sequential(
         nn.Conv1d(3, 7, 5), nn.ReLU(), nn.ConvTranspose1d(7, 5, 3), nn.ReLU(), nn.Conv1d(5, 5, 3, groups=5)
     )
@@ -100,7 +100,7 @@ def test_the_last_normalization_of_a_shortcut_is_not_judged(tmp_path):
     assert [site.dead for site in saved(model, tmp_path).sites] == [()]
 
 
-def test_numbers_that_are_not_finite_are_an_error_and_no_deaths(tmp_path):
+def test_numbers_that_are_not_finite_are_an_error_and_not_deaths(tmp_path):
     model = nn.Sequential(nn.Linear(10, 6), nn.BatchNorm1d(6))
     with torch.no_grad():
         model[0].weight[1, 3] = float("nan")
@@ -113,7 +113,7 @@ def test_numbers_that_are_not_finite_are_an_error_and_no_deaths(tmp_path):
     assert [(f.slug, f.severity) for f in findings.findings] == [("broken_weight", "error")]
 
 
-def test_rows_of_an_embedding_are_no_units(tmp_path):
+def test_rows_of_an_embedding_are_not_units(tmp_path):
     model = nn.ModuleDict({"embedding": nn.Embedding(50, 8, padding_idx=0), "fc": nn.Linear(8, 4)})
     findings = saved(model, tmp_path)
     assert [site.site.module for site in findings.sites] == ["fc"]

@@ -39,7 +39,7 @@ def test_a_unit_without_a_gradient_between_two_checkpoints_is_proven(run):
     assert "proven" not in site.cause[5].says  # it had gradients after step 400
 
 
-def test_the_order_of_the_files_is_that_of_their_steps_and_the_longest_proof_is_told(run):
+def test_files_are_ordered_by_their_steps_and_the_longest_proof_is_reported(run):
     files = [run / f"step-{step}.pt" for step in (1000, 400, 700)]
     site = relume.audit(*files).sites[0]
     assert "600 steps since step-400.pt" in site.cause[3].says

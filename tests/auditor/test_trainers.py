@@ -94,7 +94,7 @@ def test_groups_with_and_without_decay(tmp_path, net):
     assert dead(relume.audit(tmp_path / "a.pt")) == EXPECTED
 
 
-def test_an_optimizer_that_holds_a_part_of_the_network(tmp_path, net):
+def test_an_optimizer_of_only_part_of_the_network(tmp_path, net):
     net.body[0].requires_grad_(False)
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad])
     step(net, [optimizer])

@@ -24,7 +24,7 @@ def page_file(tmp_path_factory):
 
 @pytest.mark.parametrize("width", [390, 820, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_stands_where_it_should(opened, page_file, misplaced, violations, width, scheme):
+def test_the_page_fits_and_axe_finds_no_violation(opened, page_file, misplaced, violations, width, scheme):
     page = opened(page_file, width=width, scheme=scheme)
     assert page.told.errors == []
     assert page.told.requests == []
@@ -33,7 +33,7 @@ def test_the_page_stands_where_it_should(opened, page_file, misplaced, violation
     assert violations(page) == []
 
 
-def test_a_unit_is_told_in_each_run(opened, page_file):
+def test_a_unit_is_described_in_each_run(opened, page_file):
     page = opened(page_file, width=1440)
     first, second = page.locator("#site-1 .units").all()
     for place, said in ((first, "Unit 1: dead"), (second, "Unit 1: healthy")):

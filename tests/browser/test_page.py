@@ -47,7 +47,7 @@ def settled(shown):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_opens_without_an_error_or_a_request_and_all_lies_in_its_place(shown, violations, misplaced, width):
+def test_it_opens_without_an_error_or_a_request_and_everything_is_in_its_place(shown, violations, misplaced, width):
     found = shown(width=width, scheme="light")
     assert found.locator(".drawing .live svg").count() == 5
     for scheme in ("light", "dark"):
@@ -74,7 +74,7 @@ def test_the_first_drawing_is_there_within_two_seconds(shown):
     assert 0 < painted < 2000
 
 
-def test_without_scripts_the_pictures_and_tables_are_there_and_no_control_is(opened, page_file, misplaced):
+def test_without_scripts_the_pictures_and_tables_are_there_and_the_controls_are_not(opened, page_file, misplaced):
     found = opened(page_file, scripts=False, width=820)
     assert found.locator(".drawing > svg:visible").count() == 5
     for name in page.STILLS:

@@ -153,7 +153,7 @@ def test_a_unit_is_chosen_by_a_click_by_arrow_keys_and_in_the_plane_on_both_side
     addressed(found, "unit=8")
 
 
-def test_time_is_scrubbed_by_the_slider_and_by_dragging_and_nothing_is_lost(shown):
+def test_scrubbing_by_the_slider_or_by_dragging_loses_nothing(shown):
     found = shown("#guide=5")
     end = loss(found)
     slide(found, "#scrub", 110)
@@ -173,7 +173,7 @@ def test_time_is_scrubbed_by_the_slider_and_by_dragging_and_nothing_is_lost(show
     addressed(found, f"at={CHAPTERS[-1].end - 1}")
 
 
-def test_a_learning_rate_too_high_kills_on_the_left_alone_and_what_was_to_come_is_dropped(shown):
+def test_a_learning_rate_too_high_kills_only_on_the_left_and_drops_the_recorded_future(shown):
     found = shown("#net=healthy&at=100")
     assert dead(found) == 0
     slide(found, "#lr", 0.3)
@@ -213,7 +213,7 @@ def test_dead_units_get_no_gradient_and_live_ones_do(shown):
     assert any(not same for state, same in told if state == "fires")
 
 
-def test_the_left_network_takes_the_rights_activation_and_its_dead_wake(shown):
+def test_given_the_rights_activation_the_dead_units_of_the_left_network_recover(shown):
     found = shown("#net=dying&at=200")
     stuck = loss(found)
     found.locator("#swap").click()
@@ -224,7 +224,7 @@ def test_the_left_network_takes_the_rights_activation_and_its_dead_wake(shown):
     addressed(found, "200.act.leaky_relu~0.2")
 
 
-def test_each_side_takes_any_of_the_family_from_the_first_step_and_stays_finite(shown):
+def test_each_side_accepts_any_activation_of_the_family_from_the_first_step_and_stays_finite(shown):
     found = shown("#net=dying&at=150")
     found.locator("#right").select_option(label="GELU")
     assert step(found) == 150
@@ -283,7 +283,7 @@ def test_each_link_of_the_docs_ends_as_it_says(shown):
     assert found.told.errors == []
 
 
-def test_the_presets_are_those_of_the_links(shown):
+def test_the_presets_match_the_links(shown):
     found = shown()
     for preset in found.locator("#preset option").evaluate_all("(all) => all.map(({ value }) => value)"):
         found.locator("#preset").select_option(preset)
@@ -308,7 +308,7 @@ def test_a_link_brings_back_all_that_was_done(shown):
     assert found.evaluate("relume.page.state.left") == "elu~2"
 
 
-def test_play_goes_on_pause_stops_and_start_over_begins_anew(shown):
+def test_play_continues_pause_stops_and_start_over_begins_again(shown):
     found = shown("#net=healthy")
     start = loss(found)
     found.locator("#play").click()
@@ -326,7 +326,7 @@ def test_play_goes_on_pause_stops_and_start_over_begins_anew(shown):
     found.wait_for_function("!location.hash.includes('at=')")
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_says_so(shown):
+def test_a_loss_that_is_not_a_number_ends_the_run_and_says_so(shown):
     found = shown("#net=healthy&left=elu~1e300&at=2000")
     assert found.evaluate("relume.page.session.broken")
     assert "NaN or infinite" in found.locator("#ended").inner_text()
@@ -339,7 +339,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_says_so(shown):
     assert found.told.errors == []
 
 
-def test_the_tables_behind_the_lesson_say_what_is_drawn(shown):
+def test_the_data_tables_of_the_lesson_say_what_is_drawn(shown):
     found = shown("#guide=4")
     each = "[...document.querySelector(name).tBodies[0].rows]"
     cells = f"(name) => {each}.map((row) => [...row.cells].map((cell) => cell.textContent))"
@@ -354,7 +354,7 @@ def test_the_tables_behind_the_lesson_say_what_is_drawn(shown):
     assert (steps[-1][2], steps[-1][4]) == ("6", "0")
 
 
-def test_the_states_of_units_are_told_by_shape_too(shown):
+def test_the_states_of_units_are_shown_by_shape_too(shown):
     found = shown("#guide=4")
     marks = found.locator("#lamps-left button").all_inner_texts()
     assert [mark == "✕" for mark in marks] == [name == "dead" for name in lamps(found, "left")]

@@ -38,7 +38,7 @@ def shown(opened_once, page_file):
 
 
 @pytest.mark.parametrize(("a", "parameters"), CASES)
-def test_values_and_slopes_are_those_of_the_definition(shown, a, parameters):
+def test_values_and_slopes_equal_the_definition(shown, a, parameters):
     kinks = [float(kink.at) for kink in a.kinks]
     x = np.concatenate([X, kinks])
     for part in ("value", "slope"):
@@ -49,7 +49,7 @@ def test_values_and_slopes_are_those_of_the_definition(shown, a, parameters):
         np.testing.assert_allclose(computed, getattr(a, part)(x, NUMPY, **parameters), rtol=1e-12, atol=1e-14)
 
 
-def test_a_drawn_slope_is_that_of_the_definition(shown):
+def test_a_drawn_slope_equals_the_definition(shown):
     a = ACTIVATIONS["rrelu"]
     for part in ("value", "slope"):
         computed = shown.evaluate(
@@ -83,7 +83,7 @@ def test_the_picture_was_drawn_from_the_rows_that_the_page_draws(shown, name):
 
 
 @pytest.mark.parametrize("a", SHOWN, ids=lambda a: a.name)
-def test_the_moments_are_those_of_python_and_the_gain_that_of_the_definition(shown, a):
+def test_the_moments_equal_pythons_and_the_gain_equals_the_definition(shown, a):
     told = shown.evaluate("([name, p]) => relume.family.moments(name, p)", [a.name, a.defaults()])
     for key, expected in normal.moments(a).items():
         assert told[key] == pytest.approx(expected, abs=1e-9), key
@@ -95,7 +95,7 @@ def test_the_moments_are_those_of_python_and_the_gain_that_of_the_definition(sho
     np.testing.assert_allclose(shares, [row["share"] for row in normal.shares(a)], atol=1e-6)
 
 
-def test_the_moments_of_another_normal_input_are_those_of_many_draws(shown):
+def test_the_moments_of_another_normal_input_equal_those_of_many_draws(shown):
     z = -1.2 + 0.7 * np.random.default_rng(0).standard_normal(4_000_000)
     for name in ("relu", "elu", "gelu"):
         a = ACTIVATIONS[name]
@@ -120,7 +120,7 @@ def test_signal_and_gradient_travel_as_in_numpy(shown, a, init):
     np.testing.assert_allclose(told["backward"], backward, rtol=1e-6)
 
 
-def test_the_inits_on_offer_are_those_that_are_computed(shown):
+def test_every_offered_init_is_computed(shown):
     assert shown.evaluate("relume.depth.INITS") == list(depth.INITS)
 
 
@@ -222,7 +222,7 @@ def same(side, learned):
 
 
 @pytest.mark.parametrize("name", [a.name for a in SHOWN])
-def test_a_hundred_steps_of_the_network_are_pytorchs(shown, name):
+def test_a_hundred_steps_of_the_network_equal_pytorchs(shown, name):
     told = shown.evaluate(LESSON, [[name, "relu"], 100])
     side = told["sides"][0]
     losses, _, learned, _ = in_pytorch(told, side, name)
@@ -235,7 +235,7 @@ def test_a_hundred_steps_of_the_network_are_pytorchs(shown, name):
     assert losses[-1] < losses[0]
 
 
-def test_the_whole_lesson_is_pytorchs_from_the_first_step_to_the_cure(shown):
+def test_the_whole_lesson_equals_pytorchs_from_the_first_step_to_the_cure(shown):
     told = shown.evaluate(LESSON, [["relu", "leaky_relu~0.2"], CHAPTERS[-1].end])
     acts = {"relu": F.relu, "leaky_relu": lambda z: F.leaky_relu(z, 0.2)}
     for side, (name, act) in zip(told["sides"], acts.items(), strict=True):

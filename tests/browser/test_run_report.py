@@ -40,7 +40,7 @@ def written(folder):
 def live(opened, written):
     def open_live(name, **keywords):
         page = opened(written(name), **keywords)
-        page.wait_for_selector("html.live")
+        page.wait_for_selector("html[data-charts=drawn]")
         return page
 
     return open_live
@@ -48,7 +48,7 @@ def live(opened, written):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_stands_where_it_should_and_axe_finds_nothing(live, misplaced, violations, width, scheme):
+def test_the_report_fits_the_page_and_axe_finds_no_violation(live, misplaced, violations, width, scheme):
     page = live("small", width=width, scheme=scheme)
     assert page.told.errors == []
     assert page.told.requests == []
@@ -65,7 +65,7 @@ def test_other_runs_are_readable_too(opened, written, misplaced, violations, nam
     page = opened(written(name), width=390)
     page.on("dialog", lambda dialog: page.told.errors.append(dialog.message))
     if name != "empty":
-        page.wait_for_selector("html.live")
+        page.wait_for_selector("html[data-charts=drawn]")
     assert page.told.errors == []
     assert page.told.requests == []
     assert misplaced(page) == []
@@ -103,7 +103,7 @@ def test_charts_are_vegas_when_they_are_seen(live):
     assert page.told.errors == []
 
 
-def test_the_numbers_behind_a_chart_are_those_of_the_run(live):
+def test_the_data_table_of_a_chart_has_the_numbers_of_the_run(live):
     page = live("small")
     page.locator("#deaths-0 details summary").click()
     rows = [row.all_inner_texts()[0].split() for row in page.locator("#deaths-0 tbody tr").all()]
@@ -218,7 +218,7 @@ def test_without_scripts_a_state_names_its_units(opened, written):
 
 
 @pytest.mark.parametrize("name", ["small", "sixty"])
-def test_nothing_is_cut_off_on_paper(live, cut_on_paper, name):
+def test_paper_shows_whole_charts(live, cut_on_paper, name):
     assert cut_on_paper(live(name)) == []
 
 

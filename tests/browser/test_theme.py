@@ -98,7 +98,7 @@ def test_a_table_sorts_numbers_by_size_and_words_by_the_alphabet(ready):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_sticks_out(ready, violations, misplaced, scheme):
+def test_axe_finds_no_violation_and_nothing_overflows(ready, violations, misplaced, scheme):
     shown = ready(scheme=scheme, width=390)
     assert violations(shown) == []
     assert misplaced(shown) == []

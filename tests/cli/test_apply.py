@@ -42,7 +42,7 @@ def plan(tmp_path):
     return write
 
 
-def test_every_action_of_a_plan_is_done_to_the_model(plan):
+def test_every_action_of_a_plan_is_applied_to_the_model(plan):
     model, optimizer = model_and_optimizer()
     before = model(X)
     file = plan(
@@ -81,7 +81,7 @@ def test_a_plan_of_another_model_is_refused_and_the_model_stays(plan, made, slug
     assert optimizer.param_groups[0]["lr"] == 0.1
 
 
-def test_reviving_without_a_batch_is_left_and_says_so(plan):
+def test_reviving_without_a_batch_is_skipped_with_the_reason(plan):
     model, _ = model_and_optimizer()
     change = library.apply(model, plan(action("revive_units", rule="gaps"), action("swap_activation", to="elu")))
     assert "needs a batch" in change.left[0].what

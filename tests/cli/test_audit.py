@@ -32,7 +32,7 @@ def checkpoint(tmp_path):
     return tmp_path / "last.pt"
 
 
-def test_dead_units_are_told_with_their_evidence_and_the_next_command(relume, checkpoint):
+def test_dead_units_are_reported_with_their_evidence_and_the_next_command(relume, checkpoint):
     status, out, _ = relume("audit", checkpoint)
     assert status == Exit.DONE
     assert "2 of 14 units are dead, all in layer 0 of last.pt; judged from the checkpoint only, at step 120" in out
@@ -80,11 +80,11 @@ def test_annotations_name_the_file_without_a_line(relume, checkpoint):
     ]
 
 
-def test_forms_exclude_each_other(relume, checkpoint):
+def test_formats_exclude_each_other(relume, checkpoint):
     assert relume("audit", checkpoint, "--json", "--md")[0] == Exit.USAGE
 
 
-def test_a_file_that_is_no_checkpoint_is_a_usage_error_with_its_slug(relume, tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_a_usage_error_with_its_slug(relume, tmp_path):
     (tmp_path / "a.pt").write_text("hello")
     status, out, said = relume("audit", tmp_path / "a.pt")
     assert (status, out) == (Exit.USAGE, "")

@@ -51,7 +51,7 @@ def settings(folder, text):
     ],
     ids=str,
 )
-def test_status_says_whether_it_holds(relume, options, status):
+def test_the_exit_status_says_whether_the_check_passes(relume, options, status):
     got, stdout, stderr = relume("check", "run.relume", *options)
     assert (got, stderr) == (status, "")
     assert stdout.startswith("FAIL  " if status else "PASS  ")
@@ -63,7 +63,7 @@ def test_the_command_as_a_process(folder):
     assert "FAIL  10 of 200 units dead (5 %, limit 1 %)" in done.stdout
 
 
-def test_what_failed_and_the_next_command_are_told(relume):
+def test_the_failure_and_the_next_command_are_printed(relume):
     _, stdout, _ = relume("check", "run.relume", "--per-site", "--max-dead", "1%", "--fail-on", "RLM001")
     assert "max_dead" in stdout
     assert "train.py:12" in stdout
@@ -81,7 +81,7 @@ def test_sites_that_were_seen_too_little_do_not_pass(relume, folder):
     assert "dead_unit" not in stdout.partition("Next")[0].replace("no RLM001", "")
 
 
-def test_a_run_of_which_nothing_was_watched_fails(relume, folder):
+def test_a_run_in_which_nothing_was_watched_fails(relume, folder):
     write(folder / "none.relume", lines=())
     status, stdout, _ = relume("check", "none.relume")
     assert status == 1
@@ -91,7 +91,7 @@ def test_a_run_of_which_nothing_was_watched_fails(relume, folder):
 @pytest.mark.parametrize(
     ("content", "slug"), [(None, "recording-absent"), (b"", "recording-empty"), (b"x" * 200, "recording-damaged")]
 )
-def test_a_file_that_cannot_be_read_is_no_verdict(relume, folder, content, slug):
+def test_a_file_that_cannot_be_read_gives_no_verdict(relume, folder, content, slug):
     if content is not None:
         (folder / "bad.relume").write_bytes(content)
     status, stdout, stderr = relume("check", "bad.relume")
@@ -100,13 +100,13 @@ def test_a_file_that_cannot_be_read_is_no_verdict(relume, folder, content, slug)
 
 
 @pytest.mark.parametrize("share", ["1", "1.0", "2", "-1%", "101%", "many", "", "%", "nan", "inf"])
-def test_a_share_that_is_none_or_unclear_is_refused(relume, share):
+def test_an_invalid_or_unclear_share_is_refused(relume, share):
     status, stdout, stderr = relume("check", "run.relume", "--max-dead", share)
     assert (status, stdout) == (4, "")
     assert "--max-dead" in stderr
 
 
-def test_an_unknown_rule_is_told_the_nearest_and_the_list(relume):
+def test_an_unknown_rule_lists_the_nearest_and_all_rules(relume):
     status, _, stderr = relume("check", "--fail-on", "deadunit")
     assert status == 4
     assert "Did you mean 'dead_unit'?" in stderr
@@ -117,7 +117,7 @@ def test_an_unknown_rule_is_told_the_nearest_and_the_list(relume):
 # ---- forms ---------------------------------------------------------------------------------------------------------
 
 
-def test_json_has_all_and_the_status_stays(relume):
+def test_json_is_complete_and_the_exit_status_stays(relume):
     status, stdout, _ = relume("check", "--json", "--fail-on", "dead_unit")
     told = json.loads(stdout)
     assert status == 1
@@ -174,7 +174,7 @@ def test_rules_and_per_site_come_from_pyproject(relume, folder):
     assert (told["per_site"], told["fail_on"], told["max_dead"]) == (True, ["RLM001", "RLM002"], 0.0)
 
 
-def test_the_environment_goes_before_pyproject_and_flags_before_both(relume, folder, monkeypatch):
+def test_the_environment_overrides_pyproject_and_flags_override_both(relume, folder, monkeypatch):
     settings(folder, '[tool.relume.check]\nmax-dead = "1%"\nfail-on = ["RLM001"]')
     monkeypatch.setenv("RELUME_MAX_DEAD", "7%")
     monkeypatch.setenv("RELUME_FAIL_ON", "non_finite RLM007")
@@ -228,12 +228,12 @@ def test_a_setting_that_is_wrong_is_named_with_its_file(relume, folder, text, wo
     assert "--max-dead" in stdout
 
 
-def test_other_commands_mind_no_settings(relume, folder):
+def test_other_commands_ignore_settings(relume, folder):
     settings(folder, "[tool.relume.check")
     assert relume("report")[0] == 0
 
 
-def test_settings_are_not_looked_for_where_only_help_is_asked():
+def test_help_does_not_look_for_settings():
     code = "import sys, relume.cli; relume.cli.main()"
     env = {**os.environ}
     done = subprocess.run(

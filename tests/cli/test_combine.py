@@ -63,13 +63,13 @@ def test_check_and_diff_take_them_along_too(relume, run):
     assert told["lost"] == ["child2/Net.act0@train.py:30"]
 
 
-def test_a_rank_alone_is_told_alone(relume, run):
+def test_a_single_rank_is_reported_as_a_single_rank(relume, run):
     found, told = dead(relume, "run.rank1.relume")
     assert list(found.values()) == [[2, 3], [2, 3]]
     assert "parts" not in told["run"]
 
 
-def test_what_an_earlier_run_left_is_not_taken_and_said(relume, run):
+def test_recordings_of_an_earlier_run_are_skipped_with_a_note(relume, run):
     write(run / "run.rank1.relume", dead=[9], run_id="earlier")
     found, told = dead(relume)
     assert found["Net.act0@train.py:12"] == [1, 2]
@@ -78,7 +78,7 @@ def test_what_an_earlier_run_left_is_not_taken_and_said(relume, run):
     assert "its recording is missing" in rows["this run"]
 
 
-def test_a_part_that_cannot_be_read_is_said_and_the_rest_is_told(relume, run):
+def test_a_part_that_cannot_be_read_is_named_and_the_rest_is_reported(relume, run):
     (run / "run.rank1.relume").write_bytes(b"x" * 3000)
     (run / "run.rank2.relume").touch()
     found, told = dead(relume)
@@ -100,7 +100,7 @@ def test_a_part_of_a_newer_relume_is_refused_as_the_first_would_be(relume, run):
     assert "[recording-newer]" in stderr
 
 
-def test_names_tell_the_roles_and_only_whole_names_belong(tmp_path):
+def test_names_give_the_roles_and_only_whole_names_match(tmp_path):
     first = tmp_path / "run.relume"
     names = ["run.rank10.relume", "run.rank2.relume", "run.child1.relume", "run.rank2.child1.relume"]
     strangers = ["run.rank.relume", "xrun.rank1.relume", "run.rank1.relume-wal", "run.rank1.db", "run2.rank1.relume"]
@@ -120,7 +120,7 @@ def test_names_tell_the_roles_and_only_whole_names_belong(tmp_path):
 # ---- combine -------------------------------------------------------------------------------------------------------
 
 
-def test_the_files_named_become_one(relume, run):
+def test_the_named_files_become_one(relume, run):
     status, stdout, stderr = relume(
         "combine", "run.relume", "run.rank1.relume", "run.child2.relume", "-o", "all.relume"
     )
@@ -135,12 +135,12 @@ def test_the_files_named_become_one(relume, run):
     assert dead(relume, "all.relume") == dead(relume, "run.relume")
 
 
-def test_the_first_alone_brings_the_others_along(relume, run):
+def test_the_first_file_brings_the_others_along(relume, run):
     assert relume("combine", "run.relume", "-o", "all.relume")[0] == 0
     assert dead(relume, "all.relume")[0] == WHOLE
 
 
-def test_files_whose_names_tell_nothing_are_ranks_in_their_order(relume, run):
+def test_files_with_unknown_names_are_ranks_in_their_order(relume, run):
     for name, source in (("x.relume", "run.relume"), ("y.relume", "run.rank1.relume")):
         shutil.copy(source, name)
     status, stdout, _ = relume("combine", "x.relume", "y.relume", "-o", "all.relume")
@@ -149,7 +149,7 @@ def test_files_whose_names_tell_nothing_are_ranks_in_their_order(relume, run):
     assert dead(relume, "all.relume")[0] == {key: [2] for key in WHOLE if "child" not in key}
 
 
-def test_a_combined_recording_may_be_combined_no_further_into_itself(relume, run):
+def test_a_combined_recording_is_not_combined_into_itself(relume, run):
     before = (run / "run.relume").read_bytes()
     status, _, stderr = relume("combine", "run.relume", "run.rank1.relume", "-o", "./run.relume")
     assert status == 4
@@ -167,7 +167,7 @@ def test_recordings_of_different_runs_are_refused(relume, run, facts):
     assert not (run / "all.relume").exists()
 
 
-def test_a_file_of_anothers_is_not_overwritten(relume, run):
+def test_a_file_of_another_program_is_not_overwritten(relume, run):
     (run / "notes.txt").write_text("precious")
     status, _, stderr = relume("combine", "run.relume", "-o", "notes.txt")
     assert status == 4
@@ -179,7 +179,7 @@ def test_a_file_of_anothers_is_not_overwritten(relume, run):
     assert relume("combine", "run.relume", "-o", "no/such/x.relume")[0] == 4
 
 
-def test_what_was_left_out_is_said_and_kept(relume, run):
+def test_skipped_files_are_named_in_the_output_and_in_the_recording(relume, run):
     (run / "run.rank1.relume").write_bytes(b"x" * 3000)
     status, _, stderr = relume("combine", "run.relume", "-o", "all.relume")
     assert status == 0

@@ -69,7 +69,7 @@ def test_a_contender_that_breaks_the_script_is_not_tried_to_the_end(home, study)
     assert 2 <= len(failed) < 6  # those that had begun when the second failed
 
 
-def test_the_same_command_runs_nothing_anew(home, study):
+def test_the_same_command_runs_no_trial_again(home, study):
     files = {path: path.stat().st_mtime_ns for path in (home / "relume-study" / "trials").glob("*.json")}
     assert 15 <= len(files) < 19  # two on six seeds, the first once more, and those of the one that cannot run
     status, out, err = compare(home, *PLAIN, "train.py", "--lr", "0.02")
@@ -78,7 +78,7 @@ def test_the_same_command_runs_nothing_anew(home, study):
     assert {path: path.stat().st_mtime_ns for path in (home / "relume-study" / "trials").glob("*.json")} == files
 
 
-def test_the_users_files_are_as_they_were(home, study):
+def test_the_users_files_are_unchanged(home, study):
     assert (home / "weights.pt").read_text() == "the user's own"
     assert {path.name for path in home.iterdir()} <= {
         "train.py", "weights.pt", "tests_own.py", "relume-study", "__pycache__"
@@ -133,7 +133,7 @@ def test_a_seed_without_effect_is_refused(home, tmp_path):
     assert "[seed-without-effect]" in err
 
 
-def test_noise_that_no_seed_fixes_is_said(home, tmp_path, study):
+def test_noise_that_no_seed_fixes_is_reported(home, tmp_path, study):
     assert "Run-to-run noise" not in study[1]
     arguments = ("--with", "elu", "--seeds", "2", "--lr-factors", "1", "--study", str(tmp_path / "s"))
     status, out, _ = compare(home, *arguments, "train.py", "--noisy")
@@ -166,7 +166,7 @@ def test_a_script_that_crashes_is_not_compared(tmp_path):
         (("--with", "elu", "absent.py"), "absent.py"),
     ],
 )
-def test_what_is_asked_wrongly_is_said_before_anything_runs(home, tmp_path, arguments, says):
+def test_wrong_usage_is_reported_before_anything_runs(home, tmp_path, arguments, says):
     status, _, err = compare(home, "--study", str(tmp_path / "s"), *arguments)
     assert status in (4, 5)
     assert says in err
@@ -211,7 +211,7 @@ def test_a_run_that_ends_with_a_dead_layer_is_a_failure_and_its_curve_counts_epo
 
 
 @pytest.mark.parametrize("time", ["0", "-3s", "soon", "3x"])
-def test_a_time_that_is_none_is_refused(home, time):
+def test_an_invalid_time_is_refused(home, time):
     status, _, err = compare(home, "--at-time", time, "train.py")
     assert status == 4
     assert "no time, such as 60s" in err

@@ -22,12 +22,12 @@ def runs(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_two_runs_are_told_side_by_side(relume, runs):
+def test_two_runs_are_shown_side_by_side(relume, runs):
     status, stdout, stderr = relume("diff", "a.relume", "b.relume")
     assert (status, stderr) == (0, "")
     assert "6 of 200" in stdout
     assert "4 of 200" in stdout
-    assert "act0 (train.py:12) dead in B, not in A: units 4" in stdout
+    assert "act0 (train.py:12) dead in B, not in A: unit 4" in stdout
     assert "act0 (train.py:12) dead in A, not in B: units 1, 2" in stdout
     assert "3 %" in stdout
     assert "Next: relume report b.relume" in stdout
@@ -48,7 +48,7 @@ def test_json_has_all(relume, runs):
     assert (told["before"]["overhead"], told["after"]["overhead"]) == (0.01, 0.03)
 
 
-def test_runs_without_a_common_site_are_nothing_to_compare(relume, runs):
+def test_runs_without_a_common_site_cannot_be_compared(relume, runs):
     write(runs / "none.relume", lines=())
     for other, word in (("none.relume", "no activation was watched in B"),):
         status, stdout, _ = relume("diff", "a.relume", other)

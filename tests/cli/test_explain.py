@@ -45,7 +45,7 @@ def test_explain_json_is_the_same_entry():
     assert json.loads(explain("RLM001", "--json").stdout)["rule"]["name"] == "dead_unit"
 
 
-def test_explain_an_unknown_name_tells_the_nearest_and_all():
+def test_explain_an_unknown_name_lists_the_nearest_and_all_names():
     with pytest.raises(UnknownName, match=r"'\[red\]elu'\. Did you mean 'relu'\? Activations: relu, .* Rules: RLM001"):
         explain("[red]elu")
 

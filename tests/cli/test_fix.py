@@ -44,7 +44,7 @@ def script(tmp_path, monkeypatch):
     return tmp_path / "train.py"
 
 
-def test_the_first_cure_that_holds_is_shown_proven_and_written(relume, script):
+def test_the_first_cure_that_works_is_shown_proven_and_written(relume, script):
     status, out, said = relume("fix", *FEWER, "--try", "clip:1e9,lr:1/16,elu", "train.py")
     assert status == Exit.DONE, said
     assert "Cured by lr:1/16: multiply the learning rate by 0.0625." in out
@@ -61,7 +61,7 @@ def test_the_first_cure_that_holds_is_shown_proven_and_written(relume, script):
     assert kept == {file: file.stat().st_mtime_ns for file in script.parent.glob("relume-fix/trials/*.json")}
 
 
-def test_a_search_killed_in_a_trial_and_while_its_edit_is_proven_goes_on_where_it_was(script):
+def test_a_search_killed_in_a_trial_or_during_the_proof_of_its_edit_resumes_there(script):
     script.write_text(script.read_text().replace("range(150)", "range(500)"))
     command = [sys.executable, "-m", "relume", "fix", *map(str, FEWER), "--jobs", "1", "--try", "lr:1/16", "train.py"]
     trials = script.parent / "relume-fix" / "trials"
@@ -81,7 +81,7 @@ def test_a_search_killed_in_a_trial_and_while_its_edit_is_proven_goes_on_where_i
     assert kept == {file: file.stat().st_mtime_ns for file in kept}
 
 
-def test_a_cure_that_does_nothing_is_not_called_one(relume, script):
+def test_a_cure_that_does_nothing_is_not_accepted(relume, script):
     status, out, _ = relume("fix", "--seeds", 6, "--try", "clip:1e9", "--max-dead", "100%", "--json", "train.py")
     assert status == Exit.CHECK_FAILED
     told = json.loads(out)
@@ -109,7 +109,7 @@ SLOW = dict.fromkeys(("clip:0.5", "normalize", "leaky_relu:0.1"), pytest.mark.sl
 
 
 @pytest.mark.parametrize("cure", [pytest.param(cure, marks=SLOW.get(cure, ())) for cure in CURABLE])
-def test_every_edit_does_to_the_bit_what_its_cure_did(relume, script, cure):
+def test_every_edit_equals_its_cure_to_the_last_bit(relume, script, cure):
     start = "net[0].bias.data -= 5\n" if cure == "init" else ""
     text = SCRIPT.replace("opt = OPT", f"{start}opt = {CURABLE[cure]}")
     script.write_text(text.replace("(64, 8)", "(64, 8) + 9") if cure == "normalize" else text)
@@ -126,7 +126,7 @@ def test_every_edit_does_to_the_bit_what_its_cure_did(relume, script, cure):
         (SCRIPT.replace("OPT", ADAM).replace("nn.ReLU()", "nn.Identity()"), "nothing-watched"),
     ],
 )
-def test_where_there_is_nothing_to_cure_it_says_so(relume, script, text, slug):
+def test_without_anything_to_cure_it_says_so(relume, script, text, slug):
     script.write_text(text)
     status, _, said = relume("fix", "train.py")
     assert status == Exit.NOTHING_TO_COMPARE
@@ -154,7 +154,7 @@ if SEEDED:
 """
 
 
-def test_a_script_that_fails_at_some_seeds_is_judged_on_the_others_and_told_so(relume, script):
+def test_a_script_that_fails_at_some_seeds_is_judged_on_the_others_and_the_report_says_so(relume, script):
     text = script.read_text() + FAILS_AT_SOME_SEEDS
     script.write_text(text.replace("SEEDED", "torch.initial_seed() == 1"))
     status, out, said = relume("fix", *FEWER, "--seeds", 7, "--try", "lr:1/16", "train.py")

@@ -70,7 +70,7 @@ def test_list_into_a_pipe_has_100_columns_and_no_color():
     assert done.stderr == b""
 
 
-def test_list_respects_no_color_where_color_is_forced():
+def test_list_respects_no_color_even_if_color_is_forced():
     environment = os.environ | {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm-256color"}
     command = [sys.executable, "-m", "relume", "explain", "elu"]
     plain = subprocess.run(command, env=environment, capture_output=True, check=True).stdout

@@ -12,7 +12,7 @@ def relume(*arguments, cwd):
     )
 
 
-def test_the_page_is_written_where_it_was_asked_for(tmp_path):
+def test_the_page_is_written_to_the_given_path(tmp_path):
     done = relume("page", "-o", "activations.html", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "Wrote activations.html. Open it in a browser.\n"
@@ -21,7 +21,7 @@ def test_the_page_is_written_where_it_was_asked_for(tmp_path):
     assert text.rstrip().endswith("</html>")
 
 
-def test_a_place_that_cannot_be_written_is_a_fault_of_usage(tmp_path):
+def test_a_path_that_cannot_be_written_is_a_usage_error(tmp_path):
     done = relume("page", "-o", "no/such/page.html", cwd=tmp_path)
     assert done.returncode == 4
     assert "[cannot-write]" in done.stderr

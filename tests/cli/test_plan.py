@@ -36,12 +36,12 @@ def test_a_plan_is_written_edited_and_shown_again(relume, run, tmp_path):
     assert "use elu here instead" in shown
 
 
-def test_json_is_what_is_written(relume, run, tmp_path):
+def test_json_equals_the_written_file(relume, run, tmp_path):
     relume("plan", run, "-o", tmp_path / "plan.json")
     assert relume("plan", run, "--json")[1] == (tmp_path / "plan.json").read_text(encoding="utf-8")
 
 
-def test_a_run_without_dead_units_needs_nothing(relume, tmp_path):
+def test_a_run_without_dead_units_needs_no_cure(relume, tmp_path):
     commands.write(tmp_path / "run.relume", dead=())
     assert "Nothing to do: no unit is dead." in relume("plan", tmp_path / "run.relume")[1]
 

@@ -31,7 +31,7 @@ def test_plot_without_slope_has_one_panel(tmp_path):
     assert "f′(x)" not in path.read_text()
 
 
-def test_plot_refuses_a_wrong_ending_before_anything_else(tmp_path):
+def test_plot_refuses_a_wrong_file_ending_first(tmp_path):
     with pytest.raises(RelumeError, match=r"'a\.jpg' does not end in"):
         plot("nix", "-o", str(tmp_path / "a.jpg"))
 

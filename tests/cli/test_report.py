@@ -72,7 +72,7 @@ def refused(path, *words):
     return stderr
 
 
-def test_a_recording_is_told(recording):
+def test_a_recording_is_reported(recording):
     status, stdout, stderr = report(recording)
     assert (status, stderr) == (0, "")
     assert "2 of 128 units are dead" in stdout
@@ -154,7 +154,7 @@ def test_a_page_that_cannot_be_written_is_one_sentence(recording, tmp_path):
 
 
 @pytest.mark.parametrize("options", [["--json", "--md"], ["--md", "--github"], ["--json", "--html", "a.html"]])
-def test_one_form_at_a_time(recording, options):
+def test_one_format_at_a_time(recording, options):
     status, stdout, stderr = report(recording, *options)
     assert (status, stdout) == (4, "")
     assert "cannot be combined" in stderr
@@ -178,13 +178,13 @@ def test_odd_names_are_read(recording, tmp_path, name):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_a_stdout_of_few_letters_is_no_failure(recording, options):
+def test_a_stdout_with_few_characters_is_not_a_failure(recording, options):
     status, stdout, stderr = report(recording, *options, PYTHONIOENCODING="ascii")
     assert (status, stderr) == (0, "")
     assert "net.act0" in stdout or "act0" in stdout
 
 
-def test_a_reader_that_goes_away_is_no_failure(recording):
+def test_a_reader_that_goes_away_is_not_a_failure(recording):
     done = subprocess.run(["sh", "-c", f"{RELUME} report {recording} --json | true"], capture_output=True, text=True)
     assert "Traceback" not in done.stderr
 
@@ -266,7 +266,7 @@ def in_process(path):
     return 0, ""
 
 
-def test_recording_with_a_flipped_bit_is_told_or_refused_but_never_a_crash(recording, tmp_path, capsys):
+def test_a_recording_with_a_flipped_bit_is_reported_or_refused_without_a_crash(recording, tmp_path, capsys):
     whole = recording.read_bytes()
     rng = np.random.default_rng(1)
     places = [*range(110), *rng.integers(0, len(whole), 500).tolist()]

@@ -41,7 +41,7 @@ def make(folder, *, better=3.0, seeds=SEEDS):
     return folder
 
 
-def test_a_study_is_told_in_a_sentence_and_tables(study, relume):
+def test_a_study_is_reported_in_a_sentence_and_tables(study, relume):
     status, out, err = relume("report", study)
     assert (status, err) == (0, "")
     first = " ".join(out.splitlines()[:3])
@@ -58,7 +58,7 @@ def test_the_next_command_is_one_line_at_any_width(tmp_path, relume):
     assert out.splitlines()[-1] == f"Next: relume report {os.path.relpath(folder)} --html study.html"
 
 
-def test_what_is_told_is_a_look_and_kept_once(tmp_path, relume):
+def test_a_reported_verdict_is_stored_as_one_look(tmp_path, relume):
     folder = make(tmp_path / "looked")
     assert Study.read(folder).looks == ()
     first = relume("report", folder)
@@ -77,7 +77,7 @@ def test_a_study_that_is_not_complete_has_no_verdict_and_no_look(tmp_path, relum
     assert Study.read(folder).looks == ()
 
 
-def test_the_forms_of_a_study(study, relume):
+def test_the_formats_of_a_study(study, relume):
     status, out, _ = relume("report", study, "--json")
     told = json.loads(out)
     assert (status, told["schema"], told["study"]["name"]) == (0, 1, "first")
@@ -113,7 +113,7 @@ def test_several_studies_are_corrected_together(study, tmp_path, relume):
         (["--no-source"], "needs --html"),
     ],
 )
-def test_forms_that_make_no_sense_are_refused(study, relume, options, said):
+def test_formats_that_make_no_sense_are_refused(study, relume, options, said):
     status, out, err = relume("report", study, *options)
     assert (status, out) == (4, "")
     assert said in " ".join(err.split())
@@ -130,7 +130,7 @@ def test_studies_and_recordings_are_not_mixed(study, tmp_path, relume):
     assert "--csv is for studies" in err
 
 
-def test_a_folder_of_which_the_comparison_has_not_begun_is_told(tmp_path, relume):
+def test_a_study_that_has_not_begun_is_reported_as_such(tmp_path, relume):
     Study.open(tmp_path / "s")
     status, out, err = relume("report", tmp_path / "s")
     assert (status, out) == (4, "")

@@ -67,7 +67,7 @@ def test_folder_without_main(tmp_path):
         (b"if 1:\nx\n", "line 2"),
     ],
 )
-def test_what_is_not_python(tmp_path, content, word):
+def test_file_that_is_not_python(tmp_path, content, word):
     text = refused(run(tmp_path, script(tmp_path, content)), "x.py is not valid Python", word, "[script-not-python]")
     assert text.count("\n") == 1
     assert not (tmp_path / "run.relume").exists()
@@ -130,7 +130,7 @@ def test_option_out_of_range(tmp_path, options):
 
 
 @pytest.mark.parametrize("option", ["--budjet", "--no-such", "-z"])
-def test_option_that_is_not_ours_is_named(tmp_path, option):
+def test_unknown_option_is_named(tmp_path, option):
     script(tmp_path, "print('never')\n")
     refused(run(tmp_path, option, "x.py"), "No such option", option)
 
@@ -154,7 +154,7 @@ def test_dead_after_is_a_number_of_examples(tmp_path, text, number):
     assert read(tmp_path / "run.relume").meta["dead_after"] == number
 
 
-def test_options_are_kept_in_the_recording(tmp_path):
+def test_options_are_stored_in_the_recording(tmp_path):
     script(tmp_path, "")
     run(tmp_path, "-q", "--window", "7", "--every", "3", "x.py")
     meta = read(tmp_path / "run.relume").meta
@@ -186,7 +186,7 @@ def test_out_with_a_name_longer_than_the_system_takes(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"precious", b"x" * 100, b"SQLite format 3\0 but not really", b"\0" * 4096])
-def test_out_that_names_a_file_of_anothers(tmp_path, content):
+def test_out_that_names_a_file_of_another_program(tmp_path, content):
     script(tmp_path, "print('never')\n")
     (tmp_path / "notes.txt").write_bytes(content)
     refused(
@@ -201,7 +201,7 @@ def test_out_that_names_the_script_itself(tmp_path):
     assert (tmp_path / "x.py").read_text() == "print('never')\n"
 
 
-def test_out_that_names_a_database_of_anothers(tmp_path):
+def test_out_that_names_a_database_of_another_program(tmp_path):
     script(tmp_path, "print('never')\n")
     db = sqlite3.connect(tmp_path / "other.db")
     db.execute("CREATE TABLE t (x)")
@@ -226,7 +226,7 @@ def test_old_recording_and_empty_file_are_overwritten(tmp_path):
     assert read(tmp_path / "run.relume").meta["argv"] == ["second"]
 
 
-def test_old_recording_stays_where_the_script_cannot_be_started(tmp_path):
+def test_old_recording_stays_if_the_script_cannot_be_started(tmp_path):
     script(tmp_path, "")
     run(tmp_path, "-q", "x.py", "first")
     for arguments in (["absent.py"], ["--budget", "0", "x.py"], ["-m", "absent"]):
@@ -234,7 +234,7 @@ def test_old_recording_stays_where_the_script_cannot_be_started(tmp_path):
     assert read(tmp_path / "run.relume").meta["argv"] == ["first"]
 
 
-def test_recording_that_another_run_is_writing_is_left_alone(tmp_path):
+def test_recording_that_another_run_is_writing_is_not_touched(tmp_path):
     script(tmp_path, "import sys\nprint('ready', flush=True)\nsys.stdin.read()\n", "slow.py")
     script(tmp_path, "print('never')\n")
     first = subprocess.Popen(
@@ -293,7 +293,7 @@ def test_script_that_trains_without_an_activation(tmp_path):
     assert "No activation was watched. relume saw training, but no supported activation" in done.stderr
 
 
-def test_script_that_trains_in_jax_without_jit_is_told_what_is_watched(tmp_path):
+def test_script_that_trains_in_jax_without_jit_is_warned_about_what_is_watched(tmp_path):
     pytest.importorskip("jax")
     text = """
         import jax, jax.numpy as jnp
@@ -382,7 +382,7 @@ def test_settings_of_a_run_come_from_pyproject_the_environment_and_flags_in_this
         ("[tool.relume.run]\nevery = 0", ["every", "[settings]"]),
     ],
 )
-def test_a_setting_that_is_none_is_refused_before_the_script_runs(tmp_path, text, words):
+def test_an_invalid_setting_is_refused_before_the_script_runs(tmp_path, text, words):
     script(tmp_path, "print('ran')")
     (tmp_path / "pyproject.toml").write_text(text)
     refused(run(tmp_path, "x.py"), *words)

@@ -78,7 +78,7 @@ class Stream(io.StringIO):
         return self.tty
 
 
-def test_it_is_shown_to_a_person_at_a_terminal_and_to_nobody_else():
+def test_it_is_shown_only_to_a_person_at_a_terminal():
     there = {"TERM": "xterm-256color"}
     assert wanted(Stream(True), there)
     assert not wanted(Stream(False), there)
@@ -95,7 +95,7 @@ def test_it_is_shown_to_a_person_at_a_terminal_and_to_nobody_else():
 # ---- what it says --------------------------------------------------------------------------------------------------
 
 
-def test_it_tells_step_dead_units_and_the_worst_site(pty):
+def test_it_shows_step_dead_units_and_the_worst_site(pty):
     status = Status(pty.slave)
     records = [site("relu1", (5, 0), 31), site("relu2", (0, 0, 0), 32), site("leaky", (0, 0), activation="leaky_relu")]
     assert status.text(1234, records) == (
@@ -104,7 +104,7 @@ def test_it_tells_step_dead_units_and_the_worst_site(pty):
     assert status.text(5, [site(fired=(5, 6))]) == "relume: step 5, 0 of 2 units dead"
 
 
-def test_nan_is_told_first_in_red_with_its_step_and_its_first_site(pty):
+def test_nan_comes_first_in_red_with_its_step_and_its_first_site(pty):
     records = [site(f"relu{n}", (5, 0), 30 + n, examples=20) for n in range(3)]
     for record, since in zip(records[1:], (947, 946), strict=True):
         record.total.magnitude[1] = np.nan
@@ -121,13 +121,13 @@ def test_nan_is_told_first_in_red_with_its_step_and_its_first_site(pty):
     assert b"\x1b[0;1;31m" not in os.read(pty.master, 65536)
 
 
-def test_sites_that_were_seen_too_little_are_not_told_of(pty):
+def test_sites_that_were_seen_too_little_are_not_mentioned(pty):
     few = site("few", (0, 0), examples=299)
     assert Status(pty.slave).text(5, [few]) == "relume: step 5, too little seen so far"
     assert Status(pty.slave).text(5, [few, site(fired=(5, 0))]).startswith("relume: step 5, 1 of 2 units dead")
 
 
-def test_windows_of_a_set_length_are_taken_at_their_word(pty):
+def test_windows_of_a_set_length_keep_that_length(pty):
     record = site(fired=(0, 500))
     record.first_fired[:] = 0
     record.total = replace(record.total, examples=4 * N, samples=4 * N, fired=np.array([20, 2000]))
@@ -135,7 +135,7 @@ def test_windows_of_a_set_length_are_taken_at_their_word(pty):
     assert " 1 of 2 units dead" in Status(pty.slave, literal=True).text(5, [record])
 
 
-def test_it_stands_in_the_last_row_and_is_erased(pty):
+def test_it_is_in_the_last_row_and_is_erased(pty):
     status = Status(pty.slave)
     pty.write("one\ntwo")
     status(10, [site()])
@@ -153,7 +153,7 @@ def test_it_stands_in_the_last_row_and_is_erased(pty):
     assert pty.read().seen() == ["one", "two"]
 
 
-def test_names_of_the_script_bring_no_sequences_and_no_wide_letters_along(pty):
+def test_names_of_the_script_cannot_add_escape_sequences_or_wide_letters(pty):
     status = Status(pty.slave)
     status(10, [site("\x1b[2Jnätz\n层", (0,))])
     line = pty.read().line(ROWS - 1)
@@ -197,12 +197,12 @@ def looks_alike(pty, pieces):
 
 
 @pytest.mark.parametrize("pieces", PIECES.values(), ids=PIECES)
-def test_what_the_script_writes_looks_as_without_the_line(pty, pieces):
+def test_output_of_the_script_looks_as_without_the_line(pty, pieces):
     looks_alike(pty, pieces)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_the_script_writes_looks_as_without_the_line(pty, seed):
+def test_any_output_of_the_script_looks_as_without_the_line(pty, seed):
     rng = np.random.default_rng(seed)
     atoms = ["word ", "\n", "\r", "\t", "x" * 37, "\x1b[K", "\x1b[32m", "\b"]
     pieces = ["".join(rng.choice(atoms, rng.integers(0, 9))) for _ in range(40)]
@@ -241,13 +241,13 @@ def test_a_terminal_that_is_resized_gets_its_rows_back(pty):
 
 
 @pytest.mark.parametrize("size", [(9, 80), (24, 39), (0, 0)])
-def test_a_terminal_without_room_is_left_alone(pty, size):
+def test_a_terminal_without_room_shows_no_line(pty, size):
     pty.resize(*size)
     Status(pty.slave)(1, [site()])
     assert select.select([pty.master], [], [], 0)[0] == []
 
 
-def test_a_terminal_whose_output_is_stopped_holds_nobody_up(pty):
+def test_a_terminal_whose_output_is_stopped_blocks_nobody(pty):
     termios.tcflow(pty.slave, termios.TCOOFF)
     Status(pty.slave)(1, [site()])
     termios.tcflow(pty.slave, termios.TCOON)
@@ -264,7 +264,7 @@ def test_a_full_screen_program_has_the_terminal_for_itself(pty, monkeypatch):
     assert pty.read().seen() == []
 
 
-def test_an_error_takes_the_line_away_and_goes_no_further(pty):
+def test_an_error_removes_the_line_and_does_not_reach_the_script(pty):
     status = Status(pty.slave)
     status(1, [site()])
     status(2, [None])
@@ -374,7 +374,7 @@ def test_the_line_does_not_reach_a_redirected_stdout(pty, script):
 
 
 @pytest.mark.parametrize(("options", "environment"), [(["-q"], {}), ([], {"CI": "1"})], ids=["quiet", "CI"])
-def test_a_run_shows_no_line_where_it_is_not_wanted(pty, script, options, environment):
+def test_a_run_shows_no_line_if_it_is_not_wanted(pty, script, options, environment):
     status, written = under_a_terminal(pty, [RELUME, "run", *options, "train.py", "1.5"], script, **environment)
     assert status == 0
     assert "relume: step" not in written

@@ -1,4 +1,4 @@
-"""What every framework is asked: activations, parameters, dtypes and inputs.
+"""The cases of every framework: activations, parameters, dtypes and inputs.
 
 An input is an array of the dtype in question (bfloat16 by ml_dtypes) and any layout; its name says why it is there.
 """

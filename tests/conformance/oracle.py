@@ -1,4 +1,4 @@
-"""What is right: the definitions in extended precision, and how far from it a result is, in ulp.
+"""The oracle: the definitions in extended precision, and the distance of a result from it in ulp.
 
 The definitions are ``relume.activations``'; ``test_oracle.py`` holds them against mpmath and the textbook's formulas.
 """

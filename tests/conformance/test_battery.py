@@ -14,7 +14,7 @@ CASES = [pytest.param(name, p, id="-".join(filter(None, (name, cases.written(p))
 @pytest.mark.parametrize("part", ["value", "gradient", "forward_gradient"])
 @pytest.mark.parametrize(("activation", "parameters"), CASES)
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_result_is_the_oracles(adapter, activation, parameters, part):
+def test_result_equals_the_oracle(adapter, activation, parameters, part):
     if not hasattr(adapter, part):
         assert part == "forward_gradient" or adapter.inference, f"{adapter.name} has no {part}"
         return

@@ -82,7 +82,7 @@ def name(row: Deviation) -> str:
 
 
 @pytest.mark.parametrize("i", range(len(ROWS)), ids=[name(row) for row in ROWS])
-def test_a_row_is_what_the_installed_framework_and_relume_give(i):
+def test_a_row_equals_what_the_installed_framework_and_relume_give(i):
     row, result = ROWS[i], computed()[i]
     if isinstance(result, str):
         pytest.skip(result)
@@ -116,7 +116,7 @@ def test_a_row_is_a_deviation_of_a_known_activation(row):
     [row for row in ROWS if row.quantity in ("value", *SLOPES) and not isinstance(row.relume_gives[0], str)],
     ids=name,
 )
-def test_what_relume_gives_is_the_definition_unless_the_row_says_that_it_is_not(row):
+def test_relume_equals_the_definition_unless_the_row_says_otherwise(row):
     arguments = dict(row.arguments if row.ours_arguments is None else row.ours_arguments)
     known = {p.name for p in activations.ACTIVATIONS[row.activation].parameters}
     parameters = {k: np.asarray(v) if isinstance(v, list) else v for k, v in arguments.items() if k in known}
@@ -134,7 +134,7 @@ def numpy_dtype(dtype: str) -> Any:
     return getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype
 
 
-def test_a_row_that_is_stale_or_wrong_fails_with_what_is_given_now():
+def test_a_row_that_is_stale_or_wrong_fails_with_the_current_values():
     row = Deviation("torch", "elu", "torch.nn.functional.elu", "value", "", (0.0,), (-1.0,), (-1.0,))
     [[native, ours]] = run([row], "torch", "")
     with pytest.raises(AssertionError, match=r"the framework now gives \[-0\.632.*; the row says \(0\.0,\)"):

@@ -46,7 +46,7 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("tensorflow", marks=SLOW), pytest.param("jax", marks=SLOW)])
-def test_layers_go_round_from_torch_through_keras_and_jax_to_onnx_with_equal_outputs(backend):
+def test_layers_converted_from_torch_through_keras_and_jax_to_onnx_have_equal_outputs(backend):
     assert len(rows(backend)) >= 20
     for row in rows(backend):
         bent = any(word in row["layer"] for word in ("ELU(alpha", "CELU", "SELU", "GELU", "SiLU"))
@@ -121,7 +121,7 @@ def test_torch_layers_are_described_with_what_they_compute():
     assert weight.requires_grad
 
 
-def test_what_is_no_activation_layer_is_refused():
+def test_a_layer_that_is_not_an_activation_is_refused():
     class Mine(nn.ReLU):
         def forward(self, x):
             return -x

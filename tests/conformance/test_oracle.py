@@ -55,7 +55,7 @@ def test_oracle_is_the_textbooks_formula_in_more_digits_than_float64_has(activat
             assert off <= abs(right) * mp.mpf(2) ** -ROUNDED.get(activation, 57) + mp.mpf(2) ** -1075, (part, number)
 
 
-def test_ulps_counts_the_last_place_and_tells_signs_of_zero_and_infinities():
+def test_ulps_counts_the_last_place_and_distinguishes_signs_of_zero_and_infinities():
     one = np.array([1.0], np.float32)
     up = np.nextafter(one, np.float32(2))
     assert oracle.ulps(up, one.astype(oracle.Wide), "float32").tolist() == [1.0]

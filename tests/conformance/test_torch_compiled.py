@@ -74,7 +74,7 @@ def compiled() -> Compiled:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("activation", "parameters"), COMPILED, ids=[name + cases.written(p) for name, p in COMPILED])
-def test_compiled_result_is_the_oracles(compiled, activation, parameters, dtype):
+def test_compiled_result_equals_the_oracle(compiled, activation, parameters, dtype):
     for place, part in enumerate(("value", "gradient")):
         for name, x in cases.inputs(dtype, INPUTS):
             got = compiled.results[activation, cases.written(parameters), dtype, x.tobytes()][place]

@@ -58,7 +58,7 @@ def test_pytorchs_inputs_are_there_for_all_of_the_family():
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_sample_inputs_give_what_pytorch_gives(name, dtype):
+def test_sample_inputs_give_the_same_as_pytorch(name, dtype):
     op, ours = OPERATIONS[name], getattr(rf, name)
     for sample in samples(op, dtype, requires_grad=True):
         if is_random(sample):
@@ -128,7 +128,7 @@ def test_sample_inputs_pass_gradcheck_and_gradgradcheck(name):
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if hasattr(rf, name + "_")])
-def test_in_place_sample_inputs_give_what_out_of_place_gives_and_pass_gradcheck(name):
+def test_in_place_sample_inputs_equal_out_of_place_ones_and_pass_gradcheck(name):
     in_place, ours = getattr(rf, name + "_"), getattr(rf, name)
     for sample in samples(OPERATIONS[name], torch.float64, requires_grad=True):
         if not sample.input.numel():
@@ -176,7 +176,7 @@ def test_module_inputs_give_pytorchs_reference(name, training):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_modules_take_device_and_dtype_where_pytorchs_do_and_keep_memory_formats(name):
+def test_modules_accept_device_and_dtype_as_pytorchs_do_and_keep_memory_formats(name):
     module = getattr(rt, name)(**({"device": "cpu", "dtype": torch.float64} if name == "PReLU" else {}))
     assert all(p.dtype is torch.float64 for p in module.parameters())
     x = torch.randn(2, 3, 4, 5, dtype=torch.float64).to(memory_format=torch.channels_last)
@@ -197,7 +197,7 @@ def test_a_negative_slope_in_place_raises_in_backward(in_place):
         out.backward(torch.ones_like(out))
 
 
-def test_slope_zero_in_place_is_no_error_and_gives_gradient_zero_below():
+def test_slope_zero_in_place_is_allowed_and_gives_gradient_zero_below():
     x = torch.tensor([-2.0, 0.0, 2.0], requires_grad=True)
     rf.leaky_relu_(x * 1, 0.0).sum().backward()
     assert x.grad.tolist() == [0, 0, 1]

@@ -32,7 +32,7 @@ X = torch.tensor([[-20.0, -1.0, -0.0, 0.0], [6.0, 7.0, 0.5, -1e-8]], dtype=torch
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_vmap_and_functorch_give_what_plain_calls_give(name):
+def test_vmap_and_functorch_give_the_same_as_plain_calls(name):
     f = getattr(rf, name)
     x = X.clone().requires_grad_()
     (slopes,) = torch.autograd.grad(f(x).sum(), x)
@@ -48,7 +48,7 @@ def test_vmap_and_functorch_give_what_plain_calls_give(name):
 
 
 @pytest.mark.parametrize("name", [*FAMILY, "prelu"])
-def test_second_derivative_is_zero_where_the_curve_is_straight_and_at_its_kinks(name):
+def test_second_derivative_is_zero_at_straight_parts_and_at_kinks(name):
     x = torch.tensor([-2.0, -0.0, 0.0, 6.0, 7.0], dtype=torch.float64, requires_grad=True)
     given = (torch.full((1,), 0.25, dtype=x.dtype, requires_grad=True),) if name == "prelu" else ()
     (first,) = torch.autograd.grad(getattr(rf, name)(x, *given).sum(), x, create_graph=True)
@@ -103,7 +103,7 @@ def test_autocast_leaves_or_lowers_the_dtype_as_pytorch_does(name):
             assert rt.PReLU((2, 3), axis=(0, 1))(x.bfloat16()).dtype == torch.bfloat16
 
 
-def test_export_holds_pytorchs_own_operations_and_gives_the_same():
+def test_export_contains_only_pytorchs_operations_and_gives_the_same():
     net = nn.Sequential(*(getattr(rt, name)() for name in CLASSES)).eval()
     x = torch.randn(3, 4)
     with warnings.catch_warnings():
@@ -141,7 +141,7 @@ def test_fx_traces_a_function_as_one_call():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_bytes_kept_for_backward(dtype):
+def test_bytes_saved_for_backward(dtype):
     """Elements of the input's size: what PyTorch keeps, and less where it keeps noise or more than it needs."""
     most = {"relu": 1, "leaky_relu": 1, "rrelu": 1, "elu": 1, "celu": 1, "selu": 1}
     n = 1000
@@ -202,7 +202,7 @@ def test_celu_with_such_an_alpha_is_right_in_the_second_derivative_and_at_its_ed
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_what_pytorchs_operation_takes_besides_plain_tensors_ours_takes(name):
+def test_ours_accepts_every_kind_of_tensor_that_pytorchs_operation_accepts(name):
     """Jagged tensors, meta tensors, quantized ones, sparse ones: the same result, or the same class of error."""
     ours, native = getattr(rf, name), getattr(nn.functional, name)
 
@@ -255,7 +255,7 @@ def test_rrelu_keeps_channels_last_and_half_precision_in_training():
             assert out.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_rrelu_draws_as_many_numbers_whatever_the_data_are_and_none_in_evaluation():
+def test_rrelu_draws_the_same_number_of_slopes_for_any_data_and_none_in_evaluation():
     states = []
     for x in (torch.ones(50), -torch.ones(50), torch.zeros(50)):
         generator = torch.Generator().manual_seed(3)
@@ -291,7 +291,7 @@ def test_rrelu_in_training_has_the_drawn_slope_at_zero_and_at_nan_too():
 
 
 @pytest.mark.parametrize("name", [name for name in CLASSES if name != "PReLU"])
-def test_a_modules_in_place_flag_is_heeded(name):
+def test_the_in_place_flag_of_a_module_is_respected(name):
     module = getattr(rt, name)(inplace=True)
     assert "inplace=True" in repr(module)
     for x in (torch.randn(3), torch.randn(3, requires_grad=True) * 1):
@@ -309,7 +309,7 @@ def test_rrelu_with_a_generator_repeats_itself_after_pickle_and_copy():
     assert not torch.equal(layer(x), first)
 
 
-def test_rrelu_draws_anew_in_every_call_and_the_calls_are_independent():
+def test_rrelu_draws_again_in_every_call_and_the_calls_are_independent():
     generator, n = torch.Generator().manual_seed(11), 40_000
     calls = torch.stack([rf.rrelu(-torch.ones(n), training=True, generator=generator) for _ in range(4)])
     correlated = torch.corrcoef(calls.double()) - torch.eye(4)
@@ -340,7 +340,7 @@ def test_rrelu_compiled_and_recomputed_has_the_gradient_of_its_own_sample():
 # ---- PReLU ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_old_checkpoint_and_an_old_pickle_are_taken():
+def test_an_old_checkpoint_and_an_old_pickle_are_loaded():
     native = nn.PReLU(5, init=0.1)
     ours = rt.PReLU(5)
     ours.load_state_dict(native.state_dict())
@@ -355,7 +355,7 @@ def test_an_old_checkpoint_and_an_old_pickle_are_taken():
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), shape=arrays.array_shapes(min_dims=1, max_dims=5, max_side=4))
-def test_prelu_of_any_shape_and_axes_is_the_definitions(data, shape):
+def test_prelu_of_any_shape_and_axes_equals_the_definition(data, shape):
     axes = sorted(data.draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, max_size=3, unique=True)))
     signed = tuple(a - len(shape) if data.draw(st.booleans()) else a for a in axes)
     rng = np.random.default_rng(len(shape))
@@ -377,7 +377,7 @@ def test_prelu_of_any_shape_and_axes_is_the_definitions(data, shape):
     slope=st.floats(-4, 4),
     name=st.sampled_from(["leaky_relu", "elu", "celu"]),
 )
-def test_any_number_and_slope_gives_what_pytorch_or_the_definition_gives(x, slope, name):
+def test_any_number_and_slope_equals_pytorch_or_the_definition(x, slope, name):
     given = torch.from_numpy(x) if x.ndim else torch.tensor(x)
     parameter = slope if name == "leaky_relu" else max(abs(slope), 1e-3)
     native = getattr(nn.functional, name)(given, parameter)
@@ -419,7 +419,7 @@ def test_parameters_outside_their_bounds_are_refused_at_construction_and_call(ma
             make()
 
 
-def test_kerass_name_of_the_slope_gets_the_name_of_ours():
+def test_kerass_name_of_the_slope_becomes_ours():
     for call in (lambda: rf.leaky_relu(X, alpha=0.1), lambda: rt.LeakyReLU(alpha=0.1)):
         with pytest.raises(ParameterError, match=r"no parameter 'alpha'.* It is called negative_slope"):
             call()
@@ -435,7 +435,7 @@ def test_sizes_and_axes_of_a_module_that_do_not_match_are_refused_at_constructio
         rt.PReLU(3, axis=1.5)
 
 
-def test_numbers_of_numpy_are_taken_as_by_pytorch():
+def test_numpy_numbers_are_accepted_as_by_pytorch():
     x = torch.linspace(-2, 2, 7)
     for name in ("elu", "celu", "leaky_relu"):
         ours, native = getattr(rf, name), getattr(nn.functional, name)
@@ -465,7 +465,7 @@ def test_slopes_that_do_not_fit_are_refused(shape, weight, axis, words):
             rf.prelu(torch.ones(shape), torch.ones(weight), axis)
 
 
-def test_slopes_of_another_dtype_and_what_is_no_tensor_are_refused():
+def test_slopes_of_another_dtype_and_slopes_that_are_not_tensors_are_refused():
     with pytest.raises(RuntimeError, match="Type promoting not supported"):
         rf.prelu(torch.ones(2, 3).half(), torch.ones(3))
     with pytest.raises(TypeError, match=r"relu\(\): argument 'input' .* must be Tensor, not list"):

@@ -42,14 +42,14 @@ def record(death, *, first=0, last=43):
         (DEATH._replace(path=float("nan")), {}, "non-finite"),
     ],
 )
-def test_only_what_the_terms_saw_is_claimed(death, seen, kind):
+def test_a_cause_claims_only_what_its_terms_saw(death, seen, kind):
     site = record(death, **seen)
     (cause,) = causes(site, [1], [site]).values()
     assert cause.kind == kind
     assert cause.says
 
 
-def test_why_a_cause_is_not_known_is_told_as_it_is():
+def test_the_reason_for_an_unknown_cause_is_given():
     far, unlike = record(None), record(None)
     far.statistics = {"offset": 1.0}
     assert "--every 1" in causes(far, [1], [far])[1].says
@@ -77,7 +77,7 @@ def test_parameters_that_moved_no_further_than_usual_made_no_large_update():
     assert explain(changed(by_weight=0.0, by_input=-1.9)).kind == "input change"
 
 
-def test_what_two_batches_of_the_same_data_differ_by_is_no_change_of_the_input():
+def test_the_difference_between_two_batches_of_the_same_data_is_not_a_change_of_the_input():
     by_luck = changed(leap=1.0, by_weight=-0.5, by_bias=0.0, by_input=-1.5)
     assert explain(by_luck._replace(luck=0.3)).kind == "input change"
     assert explain(by_luck._replace(luck=0.4)).kind == "weight drift"
@@ -90,7 +90,7 @@ def test_a_unit_is_frozen_if_its_weights_never_moved_or_nothing_moves_them():
     assert explain(by_input._replace(trained=False)).kind == "frozen"
 
 
-def test_the_evidence_says_what_took_how_much_and_leaves_out_what_took_nothing():
+def test_the_evidence_gives_each_terms_amount_and_omits_zero_terms():
     says = explain(changed(leap=1.0, by_weight=-3.4, by_bias=-0.01, by_input=1.4)).says
     assert says == (
         "from step 40 to 44 its largest pre-activations fell from 1 to −1: −3.4 by its weights, +1.4 by its input"
@@ -98,7 +98,7 @@ def test_the_evidence_says_what_took_how_much_and_leaves_out_what_took_nothing()
 
 
 @pytest.mark.parametrize(("leap", "told"), [(7.6, " 7.6 times"), (1151.0, " 1,151 times")])
-def test_how_large_an_update_was_is_a_number_that_reads_well(leap, told):
+def test_the_size_of_an_update_is_a_readable_number(leap, told):
     assert told in explain(changed(leap=leap)).says
 
 
@@ -107,7 +107,7 @@ def test_a_large_update_names_the_learning_rates_on_both_sides_of_it():
     assert "between two looks at learning rate 0.1 to 1.5;" in explain(changed(rate_after=1.5)).says
 
 
-def test_what_theory_says_of_a_wide_layer_is_not_a_number_with_a_hundred_zeros():
+def test_the_number_from_theory_for_a_wide_layer_is_readable():
     born = DEATH._replace(before=-1)
     assert "below 0.001 for layers this wide" in explain(born, chance=1e-121).says
     assert "up to 0.12 for layers this narrow" in explain(born, chance=0.1234).says

@@ -40,7 +40,7 @@ def whats(verdict):
     ("dead", "most", "holds"),
     [(1, 0.01, True), (2, 0.01, False), (0, 0.0, True), (1, 0.0, False), (29, 0.29, True), (30, 0.29, False)],
 )
-def test_a_run_holds_up_to_the_share_and_not_beyond_it(dead, most, holds):
+def test_a_run_passes_up_to_the_share_and_fails_above_it(dead, most, holds):
     verdict = check(run(site("a", dead, 60), site("b", 0, 40)), max_dead=most)
     assert verdict.holds is holds
     assert (verdict.dead, verdict.judged) == (dead, 100)
@@ -48,7 +48,7 @@ def test_a_run_holds_up_to_the_share_and_not_beyond_it(dead, most, holds):
 
 
 @pytest.mark.parametrize("units", [3, 7, 100, 144, 1000])
-def test_a_share_that_is_met_exactly_holds(units):
+def test_a_share_that_is_met_exactly_passes(units):
     for dead in range(0, units + 1, max(units // 50, 1)):
         share = float(Fraction(dead, units))
         assert check(run(site("a", dead, units)), max_dead=share).holds
@@ -56,7 +56,7 @@ def test_a_share_that_is_met_exactly_holds(units):
             assert not check(run(site("a", dead, units)), max_dead=float(Fraction(dead - 1, units))).holds
 
 
-def test_per_site_each_site_is_held_to_the_share():
+def test_per_site_each_site_is_checked_against_the_share():
     findings = run(site("a", 3, 10), site("b", 0, 1000), site("c", 1, 10))
     assert check(findings, max_dead=0.1).holds
     assert whats(check(findings, max_dead=0.1, per_site=True)) == [("max_dead", "a", 3)]
@@ -68,13 +68,13 @@ def test_without_a_share_and_a_rule_it_is_one_percent_of_all_units():
     assert not check(run(site("a", 2, 100))).holds
 
 
-def test_with_a_rule_alone_no_share_is_asked():
+def test_a_rule_without_a_share_checks_no_share():
     verdict = check(run(site("a", 50, 100)), fail_on=["non_finite"])
     assert verdict.holds
     assert verdict.max_dead is None
 
 
-def test_a_provisional_site_beside_a_judged_one_fails_nothing_and_is_no_part_of_the_share():
+def test_a_provisional_site_next_to_a_judged_one_does_not_fail_and_is_not_counted_in_the_share():
     few = site("few", 10, 10, examples=299)
     verdict = check(run(site("a", 0, 90), few), max_dead=0.0, fail_on=["RLM001", "RLM002"])
     assert verdict.holds
@@ -126,7 +126,7 @@ def test_share_and_rules_may_both_fail():
     assert whats(verdict) == [("max_dead", None, 5), ("RLM002", "a", 5)]
 
 
-def test_a_run_of_which_nothing_was_watched_does_not_hold():
+def test_a_run_in_which_nothing_was_watched_does_not_pass():
     assert whats(check(run())) == [("judged", None, 0)]
     assert whats(check(run(), fail_on=["non_finite"])) == [("judged", None, 0)]
 
@@ -140,7 +140,7 @@ def test_the_worst_site_comes_first():
     ("meta", "word"),
     [({"finished": False}, "not finished, or it was cut off"), ({"fault": "E: x"}, "ended the watching early")],
 )
-def test_what_weakens_the_verdict_is_noted(meta, word):
+def test_notes_say_what_weakens_the_verdict(meta, word):
     assert any(word in note for note in check(run(site("a", 0, 10), meta=meta)).notes)
     assert check(run(site("a", 0, 10))).notes == ()
     assert "2 things" in check(run(site("a", 0, 10), not_observed=[("x", "y", "z")] * 2)).notes[0]
@@ -157,7 +157,7 @@ def test_rules_are_named_by_code_or_name_in_any_writing():
 @pytest.mark.parametrize(
     ("wrong", "near"), [("deadunit", "'dead_unit'"), ("RLM0001", "'RLM001'"), ("non-finit", "'non_finite'")]
 )
-def test_an_unknown_rule_is_told_the_nearest_and_all(wrong, near):
+def test_an_unknown_rule_lists_the_nearest_and_all_rules(wrong, near):
     with pytest.raises(UnknownName, match=f"no rule '{wrong}'. Did you mean {near}") as caught:
         rules_named([wrong])
     assert caught.value.slug == "unknown-rule"

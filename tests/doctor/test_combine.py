@@ -102,7 +102,7 @@ def test_counts_of_the_ranks_add_up(recorded):
     assert record.window.fired.tolist() == (a.sites[0].window.fired + b.sites[0].window.fired).tolist()
 
 
-def test_first_fired_is_the_earliest_and_last_fired_the_latest(recorded):
+def test_first_fired_is_the_earliest_and_last_fired_is_the_latest(recorded):
     one = silenced((0, 0, 200), (1, 0, 400), (2, 100, 400), (3, 0, 400))
     two = silenced((0, 0, 100), (1, 0, 300), (2, 300, 400), (3, 0, 400))
     a, b = recorded(one)[0], recorded(two)[0]
@@ -112,7 +112,7 @@ def test_first_fired_is_the_earliest_and_last_fired_the_latest(recorded):
     assert record.last_fired.tolist() == [399, 399, 299, -1]
 
 
-def test_a_rank_that_never_visited_the_site_says_nothing_of_it(recorded):
+def test_a_rank_that_never_visited_the_site_has_no_part_in_its_verdict(recorded):
     a = recorded(silenced((0, 100, 400), (1, 100, 200)))[0]
     b = recorded(alive())[0]
     b.sites[0].total = Count.zero(UNITS)
@@ -124,7 +124,7 @@ def test_a_rank_that_never_visited_the_site_says_nothing_of_it(recorded):
     assert sorted(site.events) == sorted(a.sites[0].events)
 
 
-def test_steps_of_the_run_are_those_of_a_rank_and_not_their_sum(recorded):
+def test_steps_of_the_run_are_the_steps_of_one_rank_and_not_the_sum(recorded):
     a, b = recorded(alive(), every=2)[0], recorded(alive(), every=3)[0]
     findings = diagnose(combine(ranks(a, b)))
     assert (findings.run["steps"], findings.run["looked"]) == (STEPS, STEPS // 2)
@@ -135,7 +135,7 @@ def test_steps_of_the_run_are_those_of_a_rank_and_not_their_sum(recorded):
 # ---- dead only where it is silent on all ---------------------------------------------------------------------------
 
 
-def test_a_unit_is_dead_only_where_it_is_silent_on_all_ranks(recorded):
+def test_a_unit_is_dead_only_if_it_is_silent_on_all_ranks(recorded):
     a = recorded(silenced((0, 100, 400), (1, 100, 400), (2, 0, 400)))[0]
     b = recorded(silenced((0, 150, 400), (2, 0, 400)))[0]
     assert the_site(a).dead == (0, 1, 2)
@@ -160,7 +160,7 @@ def test_a_unit_that_revives_on_one_rank_has_revived(recorded):
     assert in_its_bucket(revived[1], 300)
 
 
-def test_a_silence_shared_for_too_few_examples_is_no_death(recorded):
+def test_a_silence_shared_for_too_few_examples_is_not_a_death(recorded):
     a = recorded(silenced((0, 100, 118)))[0]  # buckets of 4 steps
     b = recorded(silenced((0, 110, 300)), every=3)[0]  # buckets of 12, looked at in 108 and 111
     assert [step for _, step, _ in the_site(a).events] == [100, 118]
@@ -176,7 +176,7 @@ def test_units_are_silent_since_the_last_rank_fell_silent(recorded):
     assert since[1:].tolist() == [-1, -1, -1]
 
 
-def test_what_no_rank_alone_has_seen_enough_of_is_judged_on_all_together(recorded):
+def test_a_site_that_no_single_rank_saw_enough_is_judged_on_all_ranks_together(recorded):
     few = silenced((0, 0, 4), steps=4)
     parts = [recorded(few)[0] for _ in range(2)]
     assert the_site(parts[0]).provisional
@@ -187,14 +187,14 @@ def test_what_no_rank_alone_has_seen_enough_of_is_judged_on_all_together(recorde
     assert (site.dead, site.events) == ((0,), ((0, 0, "died"),))
 
 
-def test_windows_of_a_set_length_are_taken_at_their_word(recorded):
+def test_windows_of_a_set_length_keep_that_length(recorded):
     a = recorded(silenced((0, 100, 104), (1, 100, 110)), window=2)[0]
     b = recorded(silenced((0, 102, 108)), window=2)[0]
     assert combine(ranks(a, b)).sites[0].events == [(0, 102, "died"), (0, 104, "revived")]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_every_death_holds_against_the_histories_of_all_ranks(recorded, seed):
+def test_every_death_agrees_with_the_histories_of_all_ranks(recorded, seed):
     rng = np.random.default_rng(seed)
     histories = []
     for _ in range(int(rng.integers(2, 4))):
@@ -219,7 +219,7 @@ def test_every_death_holds_against_the_histories_of_all_ranks(recorded, seed):
 # ---- sites and clocks that differ ----------------------------------------------------------------------------------
 
 
-def test_a_site_of_one_rank_alone_stands_behind_the_others(recorded):
+def test_a_site_of_a_single_rank_comes_after_the_others(recorded):
     a, b = recorded(alive())[0], recorded(silenced((1, 0, 400)), sites=2)[0]
     whole = combine(ranks(a, b))
     assert [record.site.key for record in whole.sites] == ["s0", "s1"]
@@ -230,7 +230,7 @@ def the_keys_dead(recording):
     return {site.site.key: site.dead for site in diagnose(recording).sites if site.dead}
 
 
-def test_a_shard_of_another_width_is_a_site_of_its_own(recorded):
+def test_a_shard_of_another_width_is_a_separate_site(recorded):
     a, b = recorded(alive())[0], recorded(alive(units=6))[0]
     whole = combine(ranks(a, b))
     assert [(record.site.key, record.site.units) for record in whole.sites] == [("s0", 4), ("s0@other1", 6)]
@@ -246,7 +246,7 @@ def test_learned_slopes_that_differ_keep_the_one_with_which_a_unit_cannot_die(re
     assert combine(ranks(a, b)).sites[0].slope.tolist() == [0.0, 0.0, -0.3, 0.1]
 
 
-def test_a_clock_of_one_rank_alone_comes_with_its_windows(recorded):
+def test_the_clock_of_a_single_rank_comes_with_its_windows(recorded):
     a, b = recorded(alive())[0], recorded(alive(), kind="backward")[0]
     whole = combine(ranks(a, b))
     assert [(clock.id, clock.kind) for clock in whole.clocks] == [(0, "optimizer"), (1, "backward")]
@@ -254,7 +254,7 @@ def test_a_clock_of_one_rank_alone_comes_with_its_windows(recorded):
     assert len([w for w in whole.windows if w.clock == 1]) == len(b.windows)
 
 
-def test_windows_and_timeline_are_those_of_the_first_rank(recorded):
+def test_windows_and_timeline_come_from_the_first_rank(recorded):
     a, b = recorded(alive())[0], recorded(alive(200))[0]
     whole = combine(ranks(a, b))
     assert whole.windows == a.windows
@@ -289,7 +289,7 @@ def test_the_death_that_counts_is_the_one_on_the_rank_that_fell_silent_last(reco
 # ---- children ------------------------------------------------------------------------------------------------------
 
 
-def test_children_stand_beside_the_first_under_their_own_name(recorded):
+def test_children_are_listed_after_the_first_under_their_own_name(recorded):
     first, child = recorded(silenced((0, 0, 400)))[0], recorded(silenced((3, 0, 300), steps=300), sites=2)[0]
     child.sites[1].deaths = {3: death(3, 10, 20, upstream=0)}
     whole = combine([Part("run.relume", 0, "", first), Part("run.child2.relume", 0, "child2", child)])
@@ -320,7 +320,7 @@ def test_the_same_child_of_several_ranks_is_one(recorded):
 # ---- facts ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_facts_are_the_first_ranks_and_the_worst_of_all(recorded):
+def test_facts_come_from_the_first_rank_and_the_worst_state_of_any_rank(recorded):
     a = recorded(alive(), facts={"exit": 0})[0]
     b = recorded(alive(), facts={"exit": 3, "fault": "broken"})[0]
     a.meta["overhead"], b.meta["overhead"] = 0.01, 0.04
@@ -339,7 +339,7 @@ def test_a_rank_whose_recording_is_absent_is_listed(recorded):
     assert whole.meta["ranks"] == 3
 
 
-def test_what_several_ranks_could_not_observe_is_listed_once(recorded):
+def test_a_gap_of_several_ranks_is_listed_once(recorded):
     a, b = recorded(alive())[0], recorded(alive())[0]
     a.not_observed, b.not_observed = [("gelu", "x:1", "w")], [("gelu", "x:1", "w"), ("mish", "x:2", "w")]
     assert combine(ranks(a, b), [("a recording", "f", "why")]).not_observed == [
@@ -360,7 +360,7 @@ def equal(one, two):
     return one == two
 
 
-def test_one_recording_alone_stays_as_it_is(recorded):
+def test_a_single_recording_is_not_changed(recorded):
     recording = recorded(alive())[0]
     assert combine(ranks(recording)) is recording
 

@@ -27,7 +27,7 @@ def run(*records, overhead=0.02, steps=100):
     return diagnose(Recording(meta, [clock], list(records), [], [], []))
 
 
-def test_units_that_died_and_lived_are_told_apart():
+def test_units_that_died_and_units_that_lived_are_distinguished():
     (shift,) = differ(run(site("a", [0, 0, 500, N])), run(site("a", [0, 400, 0, N]))).shifts
     assert (shift.dead, shift.died, shift.lived) == ((2, 2), (2,), (1,))
 
@@ -40,7 +40,7 @@ def test_firing_rates_are_compared_by_the_median_and_by_the_unit_that_shifted_mo
     assert (same.most_shifted, same.largest) == (None, 0.0)
 
 
-def test_sites_of_one_run_alone_are_lost_or_new():
+def test_sites_in_only_one_run_are_lost_or_new():
     difference = differ(run(site("a", [1]), site("b", [1])), run(site("c", [1]), site("b", [1])))
     assert [shift.site.key for shift in difference.shifts] == ["b"]
     assert [s.key for s in difference.lost] == ["a"]
@@ -87,7 +87,7 @@ def test_a_site_that_is_provisional_in_one_run_is_marked():
     assert not shift.provisional
 
 
-def test_both_runs_are_told_as_a_whole():
+def test_both_runs_are_summed_up():
     difference = differ(run(site("a", [0, N]), site("b", [0, 0]), overhead=0.01), run(overhead=None, steps=7))
     before, after = difference.before, difference.after
     assert (before.sites, before.units, before.dead, before.share, before.overhead) == (2, 4, 3, 0.75, 0.01)

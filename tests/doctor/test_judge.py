@@ -91,13 +91,13 @@ def test_gelu_and_silu_units_without_slope_are_dead_and_none_is_always_on(activa
     assert judged.always_on == ()
 
 
-def test_a_unit_that_is_not_finite_is_nothing_else():
+def test_a_unit_that_is_not_finite_has_no_other_state():
     judged = judge(record(magnitude=(np.nan, np.inf, 500, N)), CLOCK)
     assert judged.non_finite == (0, 1)
     assert judged.dead == ()
 
 
-def test_dormant_units_are_told_by_redos_score():
+def test_dormant_units_are_found_by_redos_score():
     judged = judge(record(fired=(N, N, N, N), magnitude=(1000.0, 1000.0, 1000.0, 18.0)), CLOCK)
     assert judged.dormant == (3,)  # 18 is 0.024 of the mean, 754.5
     judged = judge(record(fired=(N, N, N, N), magnitude=(1000.0, 1000.0, 1000.0, 20.0)), CLOCK)
@@ -131,7 +131,7 @@ def test_a_site_that_was_never_looked_at_is_left_out():
     assert diagnose(Recording({}, [CLOCK], [unseen], [], [], [])).sites == ()
 
 
-def test_one_look_proves_what_is_not_finite_and_the_first_such_site_is_named():
+def test_one_look_proves_values_that_are_not_finite_and_the_first_such_site_is_named():
     sound, first, second = (record(magnitude=(m, 1, 1, 1), examples=100) for m in (1.0, np.nan, np.inf))
     for number, made in enumerate((sound, first, second)):
         made.last_fired = np.array([40, 50, 50, 50])
@@ -144,7 +144,7 @@ def test_one_look_proves_what_is_not_finite_and_the_first_such_site_is_named():
     assert errors[1].advice == "fix relu1 first: this one follows from it"
 
 
-def test_it_began_at_the_site_with_the_earliest_step_and_the_rates_around_it_are_said():
+def test_the_first_site_that_broke_is_named_with_the_learning_rates_around_that_step():
     sites = [record(magnitude=[np.nan] * 4) for _ in range(3)]
     for number, (made, since) in enumerate(zip(sites, (947, 946, 946), strict=True)):
         made.site = replace(made.site, key=f"{number}", module=f"relu{number}", line=number)
@@ -161,7 +161,7 @@ def test_it_began_at_the_site_with_the_earliest_step_and_the_rates_around_it_are
     assert findings.to_dict()["sites"][0]["non_finite_since"] == {"0": 947, "1": 947, "2": 952, "3": 947}
 
 
-def test_a_death_lies_between_the_last_step_seen_firing_and_the_first_seen_silent():
+def test_a_death_is_dated_between_the_last_firing_step_and_the_first_silent_step():
     made = record(fired=(0, 0, 0, 500))
     made.total = Count(200, 10_000, 10_000, np.array([500, 500, 0, 5_000]), made.window.flat, made.window.magnitude)
     made.first_fired, made.last_fired = np.array([0, 0, -1, 0]), np.array([4, 90, -1, 999])

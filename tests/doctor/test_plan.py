@@ -66,7 +66,7 @@ def test_a_cause_has_its_cures_and_no_others(kind):
     assert [entry.units for entry in made.open] == ([] if FOR[kind] else [(0,)])
 
 
-def test_a_cure_is_for_the_units_of_its_cause_alone():
+def test_a_cure_covers_only_the_units_of_its_cause():
     made = planned(judged(["born dead", "large update", "upstream cascade", "large update"]))
     units = {action.cure: action.units for action in made.actions}
     assert units == {
@@ -78,7 +78,7 @@ def test_a_cure_is_for_the_units_of_its_cause_alone():
     assert [(entry.units, entry.why) for entry in made.open] == [((2,), "their input is dead: cure that site first")]
 
 
-def test_an_action_has_the_runs_own_evidence_first_then_what_is_known_elsewhere():
+def test_an_action_lists_the_runs_evidence_first_and_then_published_evidence():
     action = planned(judged(["large update", "weight drift"])).actions[0]
     assert action.evidence[0] == "unit 0: evidence 0"
     assert len(action.evidence) > 1
@@ -92,11 +92,11 @@ def test_the_command_runs_the_script_with_its_arguments():
     assert swap.check == "relume compare --with leaky_relu:0.1,elu --only t.py:3 'my train.py' --lr 1"
 
 
-def test_a_site_that_is_no_relu_is_not_swapped():
+def test_a_site_that_is_not_a_relu_is_not_swapped():
     assert [action.cure for action in planned(judged(["unknown"], "prelu")).actions] == []
 
 
-def test_an_input_far_off_its_mean_asks_for_a_normalization_where_no_cause_is_known():
+def test_an_input_far_off_its_mean_asks_for_a_normalization_if_no_cause_is_known():
     made = planned(judged(["unknown", "large update"], statistics={"offset": 8.0}))
     assert next(action.units for action in made.actions if action.cure == "normalize_input") == (0,)
 
@@ -106,7 +106,7 @@ def test_the_site_that_lost_most_comes_first():
     assert [action.site for action in planned(small, judged(["large update"] * 3)).actions][:3] == ["Net.a@t.py:3"] * 3
 
 
-def test_of_a_checkpoint_only_what_its_weights_tell_has_a_cure():
+def test_a_checkpoint_gets_only_the_cures_that_its_weights_support():
     made = planned(judged([SHUT, ZERO, NO_GRADIENT], activation=""), audited=["a.pt"])
     assert [(action.cure, action.units) for action in made.actions] == [("spare_from_decay", (0,))]
     assert made.actions[0].check == "relume audit CHECKPOINT"
@@ -125,7 +125,7 @@ def test_settings_are_named_in_the_sentence_that_says_what_to_do(cure):
     assert all(f"{{{name}}}" in cure.changes for name in found[0].settings)
 
 
-def test_a_run_does_what_a_plan_says_and_names_what_it_leaves():
+def test_a_run_applies_a_plan_and_names_the_actions_that_it_skips():
     made = planned(judged(["large update", "weight decay"]))
     swaps, treatments, left = in_a_run(made, "plan.json")
     assert swaps == ["Net.a@t.py:3=leaky_relu:0.1"]
@@ -133,7 +133,7 @@ def test_a_run_does_what_a_plan_says_and_names_what_it_leaves():
     assert left == []
 
 
-def test_settings_that_a_person_changed_are_what_is_done():
+def test_settings_that_a_person_changed_are_applied():
     lower, *_ = planned(judged(["large update"])).actions
     made = replace(planned(judged([])), actions=(replace(lower, settings={"factor": 0.25}),))
     assert in_a_run(made, "plan.json")[1] == ["lr:0.25"]
@@ -145,7 +145,7 @@ def test_a_plan_of_another_script_is_refused():
     demand_script(planned(judged(["unknown"])), "plan.json", "elsewhere/my train.py")
 
 
-def test_a_plan_of_which_a_run_can_do_nothing_is_refused():
+def test_a_plan_that_a_run_cannot_apply_is_refused():
     lower, *_ = planned(judged(["born dead"])).actions
     with pytest.raises(PlanError, match=r"By hand: initialize the layer.*\[plan-without-actions\]"):
         in_a_run(replace(planned(judged([])), actions=(lower,)), "plan.json")

@@ -60,7 +60,7 @@ def test_a_gradient_that_is_a_ten_thousandth_of_the_largest_vanishes():
     assert "vanishing_gradient" not in found(record("a", gradient=0.0))
 
 
-def test_a_small_gradient_is_made_up_for_by_an_optimiser_that_scales_it_down_to_its_epsilon():
+def test_a_small_gradient_is_excused_if_the_optimizer_scales_by_it_down_to_its_epsilon():
     for gradient, optimizer, vanishes in ((1e-6, "SGD", True), (1e-6, "Adam#2", False), (9e-9, "Adam#2", True)):
         records = record("a", gradient=gradient), record("b", gradient=1.0)
         assert ("vanishing_gradient" in found_with((), *records, optimizer=optimizer)) is vanishes
@@ -69,7 +69,7 @@ def test_a_small_gradient_is_made_up_for_by_an_optimiser_that_scales_it_down_to_
 @pytest.mark.parametrize(
     ("offset", "advice"), [(20.0, "center the input"), (1.0, "lower or warm up the learning rate")]
 )
-def test_deaths_that_nothing_else_explains_are_blamed_on_an_input_far_from_zero(offset, advice):
+def test_deaths_without_another_cause_are_attributed_to_an_input_far_from_zero(offset, advice):
     finding = found(record(now=(0, 500, 500, 500), offset=offset))["dead_unit"]
     assert advice in finding.advice
 
@@ -100,7 +100,7 @@ def test_a_site_beyond_a_threshold_is_found_and_one_before_it_is_not(slug, beyon
     assert slug not in found(record())
 
 
-def test_a_gradient_that_is_mostly_noise_is_no_finding_while_the_loss_falls():
+def test_a_gradient_that_is_mostly_noise_is_not_a_finding_while_the_loss_falls():
     noisy = record(noise=1.0, gradients=200.0)
     assert "noisy_gradient" not in found_with((2.0, 1.9, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3), noisy)
     assert "noisy_gradient" not in found_with((), noisy)
@@ -117,7 +117,7 @@ def test_a_gain_that_fits_one_way_is_enough():
     assert "init_gain" in found(record(activation="tanh", init_gain=5.0, init_gain_back=50.0))
 
 
-def test_a_sigmoid_is_no_layer_that_keeps_a_scale():
+def test_a_sigmoid_is_not_expected_to_keep_the_scale():
     assert "init_gain" not in found(record(activation="sigmoid", init_gain=0.58))
 
 
@@ -131,12 +131,12 @@ def test_a_sigmoid_is_no_layer_that_keeps_a_scale():
         ((0.50, 0.51, 0.515, 0.5), "all alike"),
     ],
 )
-def test_what_a_prelu_learned_is_called_what_it_is(slopes, says):
+def test_a_learned_prelu_is_described_by_its_shape(slopes, says):
     assert says in found(record(activation="prelu", slope=slopes))["learned_slope"].evidence
 
 
 @pytest.mark.parametrize("slopes", [(0.25,) * 4, (0.1, 0.4, 0.3, 0.9)])
-def test_a_prelu_that_is_one_is_left_alone(slopes):
+def test_a_prelu_that_is_still_a_prelu_is_not_reported(slopes):
     assert "learned_slope" not in found(record(activation="prelu", slope=slopes))
 
 
@@ -144,12 +144,12 @@ def test_a_layer_that_collapsed_is_not_wide_by_the_peak_of_its_better_days():
     assert "wide_range" not in found(record(peak=40.0, rms=0.01, rms_first=1.0))
 
 
-def test_a_site_whose_units_are_all_dead_is_not_said_to_shrink():
+def test_a_site_whose_units_are_all_dead_is_not_reported_as_shrinking():
     assert "vanishing_activation" not in found(record(now=(0,) * 4, rms_first=1.0, rms=1e-9))
     assert "vanishing_activation" not in found(record(rms_first=1.0, rms=0.0))
 
 
-def test_what_is_dead_is_told_before_what_may_die_and_each_in_the_order_of_the_network():
+def test_dead_units_come_before_dying_ones_and_both_in_the_order_of_the_network():
     dying = record("a", earlier=(400,) * 4, now=(10,) * 4)
     dead = [record(key, earlier=(400,) * 4, now=(0, 400, 400, 10)) for key in ("b", "c")]
     recording = Recording({}, [Clock(0, "SGD", "optimizer", 100, 40)], [dying, *dead], [], [], [])

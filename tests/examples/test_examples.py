@@ -222,7 +222,7 @@ def test_the_digits_mlp_loses_units_to_the_learning_rate_its_docstring_names(run
     assert sum(dead_units(example, weights)) >= 0.10 * 192
 
 
-def test_fashion_784_reads_idx_files_where_debian_puts_them(load_example, monkeypatch, tmp_path, capsys):
+def test_fashion_784_reads_idx_files_from_debians_folder(load_example, monkeypatch, tmp_path, capsys):
     example = load_example("fashion_784.py")
     pixels = np.random.default_rng(0).integers(0, 256, size=(3, 28, 28), dtype=np.uint8)
     labels = np.array([7, 0, 9], dtype=np.uint8)
@@ -277,5 +277,5 @@ def test_the_residual_block_calls_one_relu_twice(load_example):
         ("super_resolution.py", r"gain (\S+) dB", 5.0),
     ],
 )
-def test_the_default_settings_give_what_the_readme_says(name, pattern, least, run):
+def test_the_default_settings_give_the_figures_of_the_readme(name, pattern, least, run):
     assert float(re.findall(pattern, run(name))[-1]) >= least

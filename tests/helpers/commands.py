@@ -1,4 +1,4 @@
-"""Commands as a user types them, without a process of their own; and recordings made by the real writer."""
+"""Commands as a user types them, run in this process; and recordings made by the real writer."""
 
 from __future__ import annotations
 

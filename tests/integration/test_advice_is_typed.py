@@ -144,7 +144,7 @@ def next_commands(text):
 
 
 @pytest.mark.parametrize(("rule", "text"), CASES)
-def test_what_the_report_says_to_type_next_works(rule, text, tmp_path):
+def test_the_next_command_of_a_report_works(rule, text, tmp_path):
     (tmp_path / "train.py").write_text(text)
     said = typed("relume run train.py", tmp_path).stderr
     assert rule in {f["slug"] for f in json.loads(typed("relume report --json", tmp_path).stdout)["findings"]}, said
@@ -178,7 +178,7 @@ torch.save({"model": net.state_dict(), "optimizer": opt.state_dict()}, "last.pt"
 
 
 @pytest.mark.parametrize("rule", CHECKPOINTS)
-def test_what_the_report_of_a_checkpoint_says_to_type_next_works(rule, tmp_path):
+def test_the_next_command_of_a_checkpoint_report_works(rule, tmp_path):
     norm, plant = CHECKPOINTS[rule]
     made = SAVED.replace("NORM", norm).replace("PLANT", plant).replace("last.pt", str(tmp_path / "last.pt"))
     exec(HEAD + made, {})

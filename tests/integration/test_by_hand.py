@@ -24,7 +24,7 @@ for step in range(60):
 """
 
 
-def test_steps_by_hand_are_seen_and_their_losses_kept(tmp_path):
+def test_steps_by_hand_are_seen_and_their_losses_are_recorded(tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT)
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "relume"]

@@ -53,7 +53,7 @@ def relume(tmp_path):
     return call
 
 
-def test_the_users_own_activation_may_apply_what_it_replaces(relume, tmp_path):
+def test_the_users_own_activation_may_call_the_one_that_it_replaces(relume, tmp_path):
     own = "import torch.nn.functional as F\n\ndef act(x):\n    return F.relu(x) - 0.01 * F.relu(-x)\n"
     (tmp_path / "mine.py").write_text(own)
     ended = relume("run", "--swap", "relu=mine:act", "-q", "train.py")
@@ -141,7 +141,7 @@ def test_a_module_and_a_call_are_swapped_as_by_hand_to_the_bit_and_slopes_do_not
     assert ran.stdout == by_hand.stdout
 
 
-def test_an_activation_that_is_no_call_of_its_own_is_listed_as_not_swapped(relume, tmp_path):
+def test_an_activation_that_is_not_a_separate_call_is_listed_as_not_swapped(relume, tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT.replace("self.act(self.a(x))", "self.a(x).clamp(min=0)"))
     ran = relume("run", "--swap", "relu=elu", "train.py")
     assert "Not changed: Net@train.py:16: relu: Tensor.clamp is not replaced." in ran.stderr
@@ -209,7 +209,7 @@ def test_a_plan_is_run_again_after_it_was_edited(relume, tmp_path):
         (("--plan", "gone.json"), "plan-damaged"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_the_script_starts(relume, tmp_path, options, slug):
+def test_options_that_make_no_sense_are_refused_before_the_script_starts(relume, tmp_path, options, slug):
     refused = relume("run", *options, "train.py")
     assert refused.returncode == Exit.USAGE
     assert f"[{slug}]" in refused.stderr

@@ -54,7 +54,7 @@ def test_the_headline_says_since_which_step_and_where_it_began(watched):
     assert "Warning" not in watched.stderr
 
 
-def test_with_warnings_as_errors_the_watching_goes_on_and_finds_the_same(folder, watched):
+def test_with_warnings_as_errors_the_watching_continues_and_finds_the_same(folder, watched):
     strict = python(folder, "-W", "error", "-m", "relume", "run", "--every", "1", "--out", "strict.relume", "train.py")
     assert (strict.returncode, strict.stdout) == (0, "nan\n"), strict.stderr
     told = [

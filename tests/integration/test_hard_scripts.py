@@ -49,7 +49,7 @@ def test_the_planted_units_are_dead_and_no_others(name, tmp_path):
     assert not any("frozen" in str(site["cause"]) for site in data["sites"])
 
 
-def test_every_step_that_is_said_to_be_looked_at_is_counted_outside_modules_too(tmp_path):
+def test_every_looked_at_step_is_counted_outside_modules_too(tmp_path):
     data = watch(tmp_path, "no_modules")
     assert data["run"]["looked"] > 100
     assert data["run"]["samples"] == 16 * data["run"]["looked"]
@@ -62,7 +62,7 @@ def test_deaths_late_in_a_run_are_dated(tmp_path):
         assert site["died_at"][unit] - site["died_after"][unit] <= 120  # 2 % of the run
 
 
-def test_a_slope_that_weight_decay_drags_to_zero_is_said_to_be_so(tmp_path):
+def test_a_slope_that_weight_decay_drags_to_zero_is_reported(tmp_path):
     (finding,) = (found for found in watch(tmp_path, "slope_decays")["findings"] if found["rule"] == "RLM017")
     assert "weight decay of 0.15" in finding["evidence"]
     assert "exempt" in finding["advice"]

@@ -74,7 +74,7 @@ def test_cells_that_watch_one_after_the_other_each_see_their_own(cell):
     assert "act" in names["w"]._repr_html_()
 
 
-def test_cell_that_fails_keeps_what_was_seen_and_the_next_watches_again(cell):
+def test_a_cell_that_fails_keeps_its_counts_and_the_next_one_watches_again(cell):
     with pytest.raises(ValueError, match="in the cell"):
         cell("with relume.watch(net, every=1) as w: train(10, fails_at=6)")
     assert cell("found = seen(w)")["found"] == [96]

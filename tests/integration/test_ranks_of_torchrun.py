@@ -102,7 +102,7 @@ def test_training_is_the_same_bit_by_bit(ran):
         assert torch.equal(ends[0][2], ends[1][2])
 
 
-def test_each_rank_counts_what_brute_force_counts(ran):
+def test_each_rank_counts_the_same_as_brute_force(ran):
     (bare, _), (watched, _) = ran
     for rank, name in enumerate(("run.relume", "run.rank1.relume")):
         (record,) = read(watched / name).sites
@@ -112,7 +112,7 @@ def test_each_rank_counts_what_brute_force_counts(ran):
     assert whole.total.examples == 2 * STEPS * BATCH
 
 
-def test_unit_is_dead_only_where_it_is_silent_on_all_ranks(ran):
+def test_unit_is_dead_only_if_it_is_silent_on_all_ranks(ran):
     _, (watched, _) = ran
     alone = [diagnose(read(watched / name)).sites[0].dead for name in ("run.relume", "run.rank1.relume")]
     assert [set(dead) & {2, 5, 6} for dead in alone] == [{2, 6}, {5, 6}]
@@ -120,7 +120,7 @@ def test_unit_is_dead_only_where_it_is_silent_on_all_ranks(ran):
     assert 6 in findings(watched).sites[0].dead
 
 
-def test_one_summary_tells_of_both_ranks(ran):
+def test_one_summary_covers_both_ranks(ran):
     _, (watched, done) = ran
     assert done.stderr.count("relume →") == 1
     assert "on each of 2 ranks" in done.stderr

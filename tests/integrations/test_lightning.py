@@ -126,7 +126,7 @@ def test_a_fit_that_fails_leaves_its_recording(tmp_path):
     assert read(tmp_path / "run.relume").clocks[0].steps == 15
 
 
-def test_what_fails_in_logging_and_saving_is_said_once_and_the_training_goes_on(tmp_path, capsys):
+def test_an_error_in_logging_or_saving_is_reported_once_and_the_training_continues(tmp_path, capsys):
     def log(metrics):
         raise ConnectionError("no server")
 

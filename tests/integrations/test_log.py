@@ -48,7 +48,7 @@ def test_a_loop_is_logged_every_n_steps_and_at_the_last_and_saved(tmp_path, kept
     assert kept[-1][0] == 30
 
 
-def test_a_function_of_the_numbers_alone_does(kept):
+def test_a_function_that_takes_only_the_numbers_is_accepted(kept):
     net, optimizer = net_and_optimizer()
     numbers = {}
     with WatchLog(net, numbers.update, every_n_steps=20, budget=1.0) as log:
@@ -66,7 +66,7 @@ def test_a_loop_that_fails_logs_no_last_step_and_keeps_its_recording(tmp_path, k
     assert read(tmp_path / "run.relume").clocks[0].steps == 4
 
 
-def test_what_cannot_be_watched_is_said_once_and_the_loop_goes_on(kept, capsys):
+def test_a_model_that_cannot_be_watched_is_reported_once_and_the_loop_continues(kept, capsys):
     with WatchLog(lambda x: x, kept, every_n_steps=1) as log:
         for _ in range(3):
             log.step()
@@ -75,7 +75,7 @@ def test_what_cannot_be_watched_is_said_once_and_the_loop_goes_on(kept, capsys):
     assert kept == []
 
 
-def test_an_error_of_the_watching_is_said_once_and_ends_the_logging(kept, capsys):
+def test_an_error_in_the_watching_is_reported_once_and_ends_the_logging(kept, capsys):
     net, optimizer = net_and_optimizer()
     with WatchLog(net, kept, every_n_steps=5, budget=1.0) as log:
         train(net, optimizer, steps=5, after=log.step)

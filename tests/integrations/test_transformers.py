@@ -122,7 +122,7 @@ def test_after_a_training_that_fails_the_watching_ends_and_is_saved(way, tmp_pat
     assert read(tmp_path / "run.relume").clocks[0].steps == 10
 
 
-def test_what_fails_in_logging_is_said_once_and_the_training_goes_on(tmp_path, capsys):
+def test_an_error_in_logging_is_reported_once_and_the_training_continues(tmp_path, capsys):
     def log(metrics):
         raise ConnectionError("no server")
 

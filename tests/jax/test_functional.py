@@ -32,7 +32,7 @@ def slopes(f, x):
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_values_at_the_special_points_are_the_definition_eager_and_compiled(name):
+def test_values_at_the_special_points_equal_the_definition_eager_and_compiled(name):
     f, expected = getattr(ours, name), getattr(oracle, name)(POINTS)
     for got in (f(POINTS), jax.jit(f)(POINTS), jax.vmap(f)(POINTS)):
         np.testing.assert_allclose(got, expected, rtol=2e-6, atol=1e-37)
@@ -40,7 +40,7 @@ def test_values_at_the_special_points_are_the_definition_eager_and_compiled(name
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_slopes_are_the_convention_in_forward_and_reverse_mode_eager_and_compiled(name):
+def test_slopes_follow_the_convention_in_forward_and_reverse_mode_eager_and_compiled(name):
     expected = oracle.slope(name, POINTS)
     absolute = 3e-7 if name in ("sigmoid", "tanh") else 1e-37  # natively from the output, in every framework
     for got in slopes(getattr(ours, name), jnp.asarray(POINTS)):
@@ -72,7 +72,7 @@ def test_celu_has_slope_one_at_zero_for_every_alpha_and_a_gradient_in_alpha(alph
     assert jax.jvp(jax.jit(ours.celu), (-INF, alpha), (1.0, 1.0)) == (-alpha, -1.0)
 
 
-def test_subnormals_pass_through_what_does_not_calculate():
+def test_subnormals_pass_through_activations_that_copy_their_input():
     tiny = np.array([1e-40, -1e-40], np.float32)
     for f in (ours.relu, ours.relu6):
         assert f(tiny).tolist() == [tiny[0], 0.0]
@@ -94,7 +94,7 @@ def test_functions_run_in_a_scan_and_a_loop():
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("name", [*ELEMENTWISE, "softmax"])
-def test_shape_and_dtype_are_kept_also_where_there_is_nothing(name, dtype):
+def test_shape_and_dtype_are_kept_even_for_empty_arrays(name, dtype):
     f = getattr(ours, name)
     for shape in ((), (2, 0, 3), (2, 3, 4)):
         x = jnp.ones(shape, dtype)
@@ -107,7 +107,7 @@ def test_shape_and_dtype_are_kept_also_where_there_is_nothing(name, dtype):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, 3, -1, -3])
-def test_prelu_runs_along_its_axis_where_all_sizes_are_the_same(axis):
+def test_prelu_uses_its_axis_even_if_all_sizes_are_the_same(axis):
     x = np.random.default_rng(0).normal(size=(3, 3, 3, 3)).astype(np.float32)
     weight = np.array([0.1, 0.2, 0.4], np.float32)
     laid = np.expand_dims(weight, tuple(i for i in range(4) if i != axis % 4))
@@ -127,7 +127,7 @@ def test_prelu_takes_shared_per_unit_and_laid_out_slopes():
     np.testing.assert_array_equal(ours.prelu(x, weight[:, 0, 0], 1)[0, :, 0, 0], -weight[:, 0, 0])
 
 
-def test_prelu_is_one_function_per_example_under_vmap():
+def test_prelu_works_per_example_under_vmap():
     x = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
     weight = jnp.array([0.1, 0.2, 0.4])
     per_example = jax.vmap(jax.grad(lambda w, v: ours.prelu(v, w).sum()), (None, 0))(weight, x)
@@ -143,7 +143,7 @@ def test_prelu_is_one_function_per_example_under_vmap():
         ((5, 3, 2), 1, r"weight of shape \(5, 3, 2\) does not fit"),
     ],
 )
-def test_prelu_names_both_shapes_where_they_do_not_fit(weight, axis, match):
+def test_prelu_names_both_shapes_if_they_do_not_fit(weight, axis, match):
     for f in (ours.prelu, jax.jit(ours.prelu, static_argnums=2)):
         with pytest.raises(ShapeError, match=match):
             f(jnp.ones((2, 3, 5)), jnp.ones(weight), axis)
@@ -177,7 +177,7 @@ def test_rrelu_draws_within_its_bounds_and_its_gradient_uses_the_same_sample():
     np.testing.assert_array_equal(y, jax.jit(f)(x))
 
 
-def test_rrelu_draws_for_every_element_whatever_its_sign():
+def test_rrelu_draws_for_every_element_of_either_sign():
     key, x = jax.random.key(0), np.random.default_rng(4).normal(size=100).astype(np.float32)
     all_below = ours.rrelu(-np.ones(100, np.float32), training=True, key=key)
     got = ours.rrelu(x, training=True, key=key)
@@ -195,7 +195,7 @@ def test_rrelu_at_evaluation_is_its_mean_and_needs_no_key():
 
 @pytest.mark.parametrize("dtype", ["int32", "bool", "complex64", "float8_e4m3fn"])
 @pytest.mark.parametrize("name", list(ACTIVATIONS))
-def test_what_is_no_floating_number_is_refused_but_for_integers_in_relu(name, dtype):
+def test_inputs_that_are_not_floating_point_are_refused_except_integers_in_relu(name, dtype):
     x = jnp.zeros((2, 3), dtype)
     if dtype == "int32" and name in ("relu", "relu6"):
         got = getattr(ours, name)(jnp.array([-3, 2, 9], dtype))
@@ -223,7 +223,7 @@ def test_a_parameter_out_of_its_bounds_is_refused_eager_and_compiled(call):
             f(jnp.ones(3))
 
 
-def test_softmax_is_jaxs_own_along_every_axis_and_refuses_others():
+def test_softmax_equals_jaxs_along_every_axis_and_refuses_invalid_axes():
     x = np.random.default_rng(5).normal(size=(2, 3, 4)).astype(np.float32)
     for axis in (-3, -1, 0, 2):
         np.testing.assert_array_equal(ours.softmax(x, axis), jax.nn.softmax(x, axis))
@@ -233,7 +233,7 @@ def test_softmax_is_jaxs_own_along_every_axis_and_refuses_others():
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_softplus_where_beta_x_overflows_is_x(compiled):
+def test_softplus_is_x_if_beta_x_overflows(compiled):
     f = lambda x: ours.softplus(x, beta=2.0)  # noqa: E731
     value, slope = (jax.jit(f), jax.jit(jax.grad(f))) if compiled else (f, jax.grad(f))
     assert float(value(jnp.float32(2e38))) == float(np.float32(2e38))

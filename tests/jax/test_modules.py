@@ -33,7 +33,7 @@ MODULES = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "function"), MODULES, ids=lambda v: v if isinstance(v, str) else "")
-def test_a_module_is_its_function(name, arguments, function):
+def test_a_module_equals_its_function(name, arguments, function):
     flax_module, equinox_module = getattr(ours_flax, name)(**arguments), getattr(ours_equinox, name)(**arguments)
     expected = jax.jit(function)(X)
     np.testing.assert_array_equal(nnx.jit(lambda m, x: m(x))(flax_module, X), expected)
@@ -49,7 +49,7 @@ def test_parameters_are_checked_at_construction(library):
             getattr(library, name)(**arguments)
 
 
-def test_the_slopes_are_what_a_library_trains():
+def test_libraries_see_the_slopes_as_trainable():
     expected = np.where(X > 0, 0, X).sum(0)
     module = ours_flax.PReLU(3)
     got = nnx.grad(lambda m: m(X).sum())(module)
@@ -67,7 +67,7 @@ def test_prelu_of_equinox_runs_along_the_channels_of_an_image_of_equal_sizes():
     assert eqx.nn.Sequential([eqx.nn.Identity(), module])(image)[:, 1, 0].tolist() == [-0.5, -1.0, -2.0]
 
 
-def test_rrelu_of_flax_draws_anew_at_each_call_and_is_its_mean_after_eval():
+def test_rrelu_of_flax_draws_again_at_each_call_and_is_its_mean_after_eval():
     model = nnx.Sequential(ours_flax.RReLU(0.1, 0.3, rngs=nnx.Rngs(0)))
     x = -jnp.ones(200)
     run = nnx.jit(lambda m, v: m(v))
@@ -93,7 +93,7 @@ def test_rrelu_of_equinox_draws_by_its_key_and_is_its_mean_in_inference_mode():
 
 
 @pytest.mark.parametrize("module", [relume.jax, relume.jax.functional])
-def test_examples_in_the_docstrings_hold(module):
+def test_examples_in_the_docstrings_work(module):
     result = doctest.testmod(module)
     assert result.attempted > 0
     assert result.failed == 0

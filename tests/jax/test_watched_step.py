@@ -49,7 +49,7 @@ def trained(step, **named):
     ],
     ids=["plain", "jitted", "donated", "static", "jitted with static"],
 )
-def test_counts_are_numpy_s_and_the_weights_as_without(function, options, named):
+def test_counts_equal_numpys_and_weights_are_unchanged(function, options, named):
     expected, _ = trained(jax.jit(step))
     other = jax.jit(step)
     watched = relume.jax.watch(function, every=1, **options)
@@ -67,7 +67,7 @@ def test_counts_are_numpy_s_and_the_weights_as_without(function, options, named)
     watched.stop()
 
 
-def test_after_stop_it_is_called_as_before_and_saved(tmp_path):
+def test_after_stop_the_step_is_called_as_before_and_the_recording_is_saved(tmp_path):
     watched = relume.jax.watch(step, every=1)
     trained(watched)
     watched.stop()
@@ -77,7 +77,7 @@ def test_after_stop_it_is_called_as_before_and_saved(tmp_path):
     assert (tmp_path / "run.relume").exists()
 
 
-def test_what_is_no_function_is_refused():
+def test_an_object_that_is_not_a_function_is_refused():
     with pytest.raises(WatchError, match=r"given a dict.*\[not-a-step\]"):
         relume.jax.watch({})
     with pytest.raises(WatchError, match="budget"):

@@ -48,7 +48,7 @@ def watched(folder, script, *args):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_counts_equal_numpy_s_and_weights_are_as_without(tmp_path, kind):
+def test_counts_equal_numpys_and_weights_are_unchanged(tmp_path, kind):
     if KINDS[kind] and importlib.util.find_spec(KINDS[kind]) is None:
         pytest.skip(f"{KINDS[kind]} is not installed")
     bare = python(tmp_path, PLANTED, kind)

@@ -263,7 +263,7 @@ def test_a_model_trains_saves_and_loads(policy, tmp_path):
     assert (again.lower, again.upper, again.seed) == (0.5, 0.7, 1)
 
 
-def test_a_file_and_weights_of_kerass_own_layers_go_on_in_ours(tmp_path):
+def test_files_and_weights_of_kerass_layers_load_into_ours(tmp_path):
     theirs = (
         keras.layers.ReLU(6.0),
         keras.layers.LeakyReLU(),
@@ -287,7 +287,7 @@ def test_a_file_and_weights_of_kerass_own_layers_go_on_in_ours(tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if hasattr(keras.layers, name)])
-def test_arguments_and_defaults_are_kerass(name):
+def test_arguments_and_defaults_equal_kerass(name):
     own, theirs = (inspect.signature(getattr(where, name).__init__) for where in (relume.keras, keras.layers))
     assert [(p.name, p.default) for p in own.parameters.values()] == [
         (p.name, p.default) for p in theirs.parameters.values()
@@ -331,7 +331,7 @@ def test_bad_input_is_refused_at_construction_or_call(make, error, match):
 
 
 @pytest.mark.parametrize("dtype", ["int32", "bool", "complex64"])
-def test_other_dtypes_are_refused_but_integers_by_relu(dtype):
+def test_other_dtypes_are_refused_except_integers_in_relu(dtype):
     x = np.array([-1, 2]).astype(dtype)
     for name in ("leaky_relu", "elu", "celu", "selu", "rrelu"):
         with pytest.raises(DtypeError, match=f"got {dtype}"):
@@ -344,7 +344,7 @@ def test_other_dtypes_are_refused_but_integers_by_relu(dtype):
             functional.relu(x)
 
 
-def test_relu_with_a_threshold_is_kerass_away_from_the_kinks():
+def test_relu_with_a_threshold_equals_kerass_away_from_the_kinks():
     x = np.linspace(-4, 9, 57, dtype="float32")
     for keywords in (
         {"threshold": 1.1},
@@ -363,6 +363,6 @@ def test_relu_with_a_threshold_is_kerass_away_from_the_kinks():
 
 
 @pytest.mark.parametrize("module", [relume.keras, functional], ids=lambda module: module.__name__)
-def test_examples_in_the_docstrings_hold(module):
+def test_examples_in_the_docstrings_work(module):
     result = doctest.testmod(module)
     assert (result.attempted > 0, result.failed) == (True, 0)

@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_layers_hold_the_convention_and_planted_faults_are_caught(backend, folder):
+def test_layers_follow_the_convention_and_planted_faults_are_caught(backend, folder):
     ours, _ = output(backend, folder)
     assert re.search(r"^[4-9]\d passed", ours, re.MULTILINE), ours
     assert "failed" not in ours, ours

@@ -58,7 +58,7 @@ def each(*cases, slow=()):
         slow=[("tensorflow", "plain", 1), ("tensorflow", "eager", 1)],
     ),
 )
-def test_counts_equal_numpy_s_and_weights_and_losses_are_as_without(tmp_path, backend, how, steps_per_execution):
+def test_counts_equal_numpys_and_weights_and_losses_are_unchanged(tmp_path, backend, how, steps_per_execution):
     bare = python(tmp_path, backend, PLANTED, how, steps_per_execution)
     seen = watched(tmp_path, backend, "--every", 1, PLANTED, how, steps_per_execution)
     assert seen.stdout == bare.stdout
@@ -112,7 +112,7 @@ print(int(model.optimizer.iterations))
 
 
 @pytest.mark.parametrize("backend", each(("tensorflow",), slow=[("jax",), ("torch",)]))
-def test_within_the_budget_every_step_is_told_to_the_last(tmp_path, backend):
+def test_within_the_budget_every_step_is_recorded_up_to_the_last(tmp_path, backend):
     (tmp_path / "train.py").write_text(SHORT, encoding="utf-8")
     assert watched(tmp_path, backend, "train.py").stdout == "303\n"
     recording = read(tmp_path / "run.relume")

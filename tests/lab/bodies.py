@@ -1,4 +1,4 @@
-"""What trials of these tests run: scripts as the runner runs them, without treatment, capture or watch."""
+"""The bodies of trials in these tests: scripts as the runner runs them, without treatment, capture or watch."""
 
 from __future__ import annotations
 

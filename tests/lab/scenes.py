@@ -1,4 +1,4 @@
-"""The worlds in which studies are simulated: what is true there, and what is asked."""
+"""The simulated worlds: the truth in each, and the question of its studies."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_the_better_one_is_found_at_its_own_rate_and_the_equal_one_is_not(tmp_pa
     assert found.to_dict()["study"]["metric"] == "accuracy"
 
 
-def test_asked_again_it_runs_nothing_and_says_the_same(tmp_path):
+def test_a_repeated_command_runs_nothing_and_says_the_same(tmp_path):
     first, second = Counting(), Counting()
     said = compare(tmp_path / "study", first)
     again = compare(tmp_path / "study", second)
@@ -64,7 +64,7 @@ def test_asked_again_it_runs_nothing_and_says_the_same(tmp_path):
     assert len(again.findings.looks) == 1
 
 
-def test_an_interrupted_study_goes_on_where_it_stopped(tmp_path):
+def test_an_interrupted_study_resumes_where_it_stopped(tmp_path):
     first, second, whole = Counting(stop_after=25), Counting(), Counting()
     with pytest.raises(KeyboardInterrupt):
         compare(tmp_path / "study", first)
@@ -88,7 +88,7 @@ def test_seeds_between_two_looks_are_refused(tmp_path):
         compare(tmp_path / "study", seeds=3)
 
 
-def test_until_decided_goes_to_the_last_look_and_no_further(tmp_path):
+def test_until_decided_ends_at_the_last_look(tmp_path):
     found = compare(tmp_path / "study", seeds=3, until_decided=True)
     assert [look.seeds for look in found.findings.looks] == [3, 6, 12]
     assert found.verdicts == {"elu": "better", "gelu": "undecided"}
@@ -106,7 +106,7 @@ def test_a_trial_that_fails_is_an_outcome(tmp_path):
     assert [t.error for t in found.findings.trials if t.status == "failed"] == ["ZeroDivisionError: once"]
 
 
-def test_what_ends_in_nan_has_diverged(tmp_path):
+def test_a_run_that_ends_in_nan_has_diverged(tmp_path):
     def steep(activation, seed, lr_factor, log):
         log(accuracy=math.nan if activation == "gelu" and lr_factor > 2 else 1 + random.random())
 
@@ -138,7 +138,7 @@ def test_two_different_activations_are_expected(tmp_path, given):
         compare(tmp_path / "study", activations=given)
 
 
-def test_what_is_returned_is_a_metric(tmp_path):
+def test_a_returned_number_is_a_metric(tmp_path):
     found = compare(
         tmp_path / "study",
         lambda activation, seed, lr_factor, log: {
@@ -173,7 +173,7 @@ def test_two_shards_share_the_work_and_come_to_one_verdict(tmp_path):
     assert campaigns[0].judge() == campaigns[1].judge()
 
 
-def test_when_the_time_is_over_what_is_done_is_kept(tmp_path):
+def test_finished_trials_are_kept_when_the_time_is_over(tmp_path):
     study = Study.open(tmp_path / "study")
     call = FunctionCall(train, activations_of(["relu", "elu"]))
     campaign = campaign_of(call, Design((), seeds=4), study, Terms(until=0.0))
@@ -196,7 +196,7 @@ class Telling(Quiet):
         self.verdicts.append((verdict.activation, verdict.verdict, runs, waiting))
 
 
-def test_the_first_verdict_is_told_while_the_others_still_run(tmp_path):
+def test_the_first_verdict_is_printed_while_the_others_still_run(tmp_path):
     study, told, calls = Study.open(tmp_path / "study"), Telling(), Counting()
     call = FunctionCall(calls, activations_of(["relu", "gelu", "elu"]))
     campaign = campaign_of(call, Design((), seeds=6), study, Terms())
@@ -210,7 +210,7 @@ def test_the_first_verdict_is_told_while_the_others_still_run(tmp_path):
     assert told.stages[0][2] == 9 + 3 * 3 * 6 - 1  # the whole study, without the first run
 
 
-def test_a_study_that_still_runs_reports_what_waits(tmp_path):
+def test_a_running_study_reports_the_waiting_trials(tmp_path):
     stopped = Counting(stop_after=9 + 2 * 3 * 6)
     with pytest.raises(KeyboardInterrupt):
         compare(tmp_path / "study", stopped, seeds=6)

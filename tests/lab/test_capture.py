@@ -171,7 +171,7 @@ WRITTEN = {
 }
 
 
-def test_tensorboards_scalars_are_caught_and_written_as_without_us(server, tmp_path):
+def test_tensorboards_scalars_are_captured_and_still_written(server, tmp_path):
     body = "import torch\nfrom torch.utils.tensorboard import SummaryWriter" + WRITES
     assert loggers(server, tmp_path, body) == WRITTEN
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -181,7 +181,7 @@ def test_tensorboards_scalars_are_caught_and_written_as_without_us(server, tmp_p
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(5, 2), (6, 2)]
 
 
-def test_a_writer_that_the_script_imports_itself_is_heard_too(tmp_path):
+def test_a_writer_that_the_script_imports_itself_is_captured_too(tmp_path):
     body = "import sys, torch\nfrom torch.utils.tensorboard import SummaryWriter" + WRITES
     body += "global extra\nextra = [sys.modules.get(name) is not None for name in ('tensorflow', 'tensorboard')]\n"
     found = caught(fresh, tmp_path, body)
@@ -189,7 +189,7 @@ def test_a_writer_that_the_script_imports_itself_is_heard_too(tmp_path):
     assert found["extra"] == [False, True], "TensorFlow takes seconds, and hinders forking"
 
 
-def test_two_writers_of_one_name_are_told_apart_by_their_folders(server, tmp_path):
+def test_two_writers_with_the_same_name_are_distinguished_by_their_folders(server, tmp_path):
     body = """
     from torch.utils.tensorboard import SummaryWriter
     train, test = SummaryWriter("runs/x/train"), SummaryWriter("runs/x/test")
@@ -199,7 +199,7 @@ def test_two_writers_of_one_name_are_told_apart_by_their_folders(server, tmp_pat
     assert loggers(server, tmp_path, body) == {"train/loss": [[0, 1], [1, 4]], "test/loss": [[0, 2]], "acc": [[0, 3]]}
 
 
-def test_metrics_of_add_hparams_are_caught_once(server, tmp_path):
+def test_metrics_of_add_hparams_are_captured_once(server, tmp_path):
     body = """
     from torch.utils.tensorboard import SummaryWriter
     SummaryWriter("runs").add_hparams({"lr": 0.1}, {"accuracy": 0.5})
@@ -222,7 +222,7 @@ class SummaryWriter:
 """
 
 
-def test_tensorboardx_is_caught_as_tensorboard(tmp_path):
+def test_tensorboardx_is_captured_as_tensorboard(tmp_path):
     run = with_package(
         tmp_path, tensorboardX____init__="from .writer import SummaryWriter", tensorboardX__writer=TENSORBOARDX
     )
@@ -230,7 +230,7 @@ def test_tensorboardx_is_caught_as_tensorboard(tmp_path):
     assert loggers(run, tmp_path, body) == WRITTEN
 
 
-def test_what_relumes_own_callbacks_log_is_no_metric(server, tmp_path):
+def test_numbers_of_relumes_callbacks_are_not_metrics(server, tmp_path):
     body = """
     from torch.utils.tensorboard import SummaryWriter
     SummaryWriter("runs").add_scalar("relume/dead", 3, 0)
@@ -276,7 +276,7 @@ LOGGER = {
 
 @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
 @pytest.mark.parametrize("with_logger", [True, False], ids=["loggers", "no logger"])
-def test_lightnings_metrics_are_caught_once_with_loggers_and_without(package, with_logger, server, tmp_path):
+def test_lightnings_metrics_are_captured_once_with_or_without_loggers(package, with_logger, server, tmp_path):
     logger = LOGGER[package.partition(".")[0]] if with_logger else False
     found = loggers(server, tmp_path, FIT.format(package=package, logger=logger))
     assert set(found) - {"epoch"} == {"train_loss_step", "train_loss_epoch", "val_acc", "shown"}
@@ -285,7 +285,7 @@ def test_lightnings_metrics_are_caught_once_with_loggers_and_without(package, wi
     assert [value for _, value in found["shown"]] == [7]
 
 
-def test_a_logger_of_the_users_own_is_heard(server, tmp_path):
+def test_a_custom_logger_is_captured(server, tmp_path):
     body = """
     from lightning.pytorch.loggers.logger import Logger
     class Mine(Logger):
@@ -307,7 +307,7 @@ def test_a_logger_of_the_users_own_is_heard(server, tmp_path):
 # ---- servers -------------------------------------------------------------------------------------------------------
 
 
-def test_mlflow_is_heard_and_its_server_never_contacted(tmp_path):
+def test_mlflow_is_captured_and_its_server_is_never_contacted(tmp_path):
     body = """
     import socket
     def refuse(*_, **__):
@@ -354,7 +354,7 @@ def init(project=None, mode=None, **_):
 """
 
 
-def test_wandbs_runs_are_disabled_and_heard(tmp_path):
+def test_wandb_runs_are_disabled_and_captured(tmp_path):
     body = """
     import os, wandb
     run = wandb.init(project="x", mode="online")
@@ -371,7 +371,7 @@ def test_wandbs_runs_are_disabled_and_heard(tmp_path):
 # ---- Hugging Face --------------------------------------------------------------------------------------------------
 
 
-def test_hugging_faces_trainer_is_heard(server, tmp_path):
+def test_hugging_faces_trainer_is_captured(server, tmp_path):
     body = """
     import torch
     from transformers import Trainer, TrainingArguments
@@ -407,7 +407,7 @@ PRINTS = "import relume\nrelume.log(acc=1.0)\nprint('val accuracy: 0.5')\nprint(
         ("regex=r'(?P<at>[0-9]+) points', metric='at'", {"relume.log": ["acc"], "--metric": ["at"]}),
     ],
 )
-def test_what_is_printed_is_read_where_the_metric_is_not_known_from_elsewhere(options, sources, server, tmp_path):
+def test_printed_numbers_are_used_if_no_logger_has_the_metric(options, sources, server, tmp_path):
     found = caught(server, tmp_path, PRINTS, options)["sources"]
     assert {source: list(curves) for source, curves in found.items()} == sources
 
@@ -415,7 +415,7 @@ def test_what_is_printed_is_read_where_the_metric_is_not_known_from_elsewhere(op
 # ---- ends ----------------------------------------------------------------------------------------------------------
 
 
-def test_everything_is_as_it_was_after_the_end(server, tmp_path):
+def test_everything_is_restored_at_the_end(server, tmp_path):
     body = """
     import lightning.pytorch.loggers as l, mlflow, relume
     from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry as registry
@@ -460,7 +460,7 @@ def test_a_loss_that_stays_not_finite_ends_the_script(losses, ends_at, server, t
     assert caught(server, tmp_path, body)["extra"] == expected
 
 
-def test_a_fault_of_the_catching_is_said_once_and_the_script_goes_on(capsys):
+def test_an_error_in_the_capture_is_reported_once_and_the_script_continues(capsys):
     from relume.lab.capture.recorder import Recorder
 
     recorder = Recorder()

@@ -45,7 +45,7 @@ def test_a_contender_is_read(text, read):
         ("prelu:both", ParameterError, "'both' is not a number for weight"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(text, error, match):
+def test_contenders_that_cannot_be_compared_are_refused(text, error, match):
     with pytest.raises(error, match=match):
         parse_contender(text)
 
@@ -56,7 +56,7 @@ def test_a_list_keeps_its_order():
 
 
 @pytest.mark.parametrize(("text", "match"), [("", "names no activation"), ("elu,ELU", "names 'elu' twice")])
-def test_a_list_names_something_and_each_once(text, match):
+def test_a_list_is_not_empty_and_names_each_contender_once(text, match):
     with pytest.raises(StudyError, match=match):
         parse_contenders(text)
 

@@ -42,7 +42,7 @@ def outcome(after, values, base=None, **other):
     return tried(CURE, base, runs("clip:1", after, values), terms(**other), 8)
 
 
-def test_a_cure_that_leaves_no_unit_dead_and_the_metric_as_it_was_holds():
+def test_a_cure_that_leaves_no_unit_dead_and_the_metric_unchanged_passes():
     found = outcome([0.0] * 8, ACCURACY)
     assert (found.outcome, found.why, found.pairs) == ("cured", "", 8)
     assert found.dead == (pytest.approx(np.mean(BEFORE)), 0.0)
@@ -65,7 +65,7 @@ def test_of_an_activation_whose_units_cannot_die_the_metric_is_the_proof():
     assert "leaky_relu:0.1: 25 % of its units are below 0 on all data." in text
 
 
-def test_a_cure_that_does_nothing_is_never_called_one():
+def test_a_cure_that_does_nothing_is_never_accepted():
     found = outcome(BEFORE, ACCURACY, max_dead=0.9)
     assert found.outcome == "no effect"
     assert found.p_dead == 1.0
@@ -75,12 +75,12 @@ def test_a_cure_that_costs_quality_is_worse():
     assert outcome([0.0] * 8, [v - 0.1 for v in ACCURACY]).outcome == "worse"
 
 
-def test_less_is_better_where_the_metric_is_a_loss():
+def test_less_is_better_if_the_metric_is_a_loss():
     assert outcome([0.0] * 8, [v - 0.1 for v in ACCURACY], mode="min").outcome == "cured"
     assert outcome([0.0] * 8, [v + 0.1 for v in ACCURACY], mode="min").outcome == "worse"
 
 
-def test_units_that_stay_dead_are_fewer_at_best():
+def test_a_cure_that_leaves_units_dead_is_at_best_a_reduction():
     found = outcome([0.05] * 8, ACCURACY)
     assert found.outcome == "fewer"
     assert found.why == "5 % of the units are still dead; --max-dead 5% would accept that"
@@ -122,7 +122,7 @@ def test_a_script_that_fails_at_too_many_seeds_is_refused_with_the_error_and_the
         demand_pairs(crashed(base, *range(8)), 1)
 
 
-def test_without_a_delta_the_scripts_own_spread_is_what_matters():
+def test_without_a_delta_the_scripts_own_spread_is_the_limit():
     base = runs(BASELINE, BEFORE, ACCURACY)
     assert delta_of(base, terms(delta=None)) == pytest.approx(np.std(ACCURACY, ddof=1))
 
@@ -134,7 +134,7 @@ def test_a_metric_without_spread_does_not_forbid_every_cure():
     assert outcome([0.0] * 8, [0.98] * 8, base, delta=None).outcome == "worse"
 
 
-def test_failed_runs_are_told_with_their_reason():
+def test_failed_runs_are_reported_with_their_reason():
     cured, broken = runs("clip:1", [0.0] * 8, ACCURACY), runs("clip:1", [None], [math.nan], "failed")
     broken = [replace(broken[0], error="NameError: name 'loss' is not defined")]
     found = tried(CURE, runs(BASELINE, BEFORE, ACCURACY), [*broken, *cured[1:]], terms(), 8)
@@ -151,12 +151,12 @@ def test_a_cure_is_given_up_only_after_two_runs_that_show_it_hopeless():
     assert (found.outcome, found.pairs) == ("given up", 2)
 
 
-def test_the_default_seeds_are_enough_for_all_cures_there_are():
+def test_the_default_seeds_are_enough_for_all_cures():
     assert least_seeds(12) <= 8
     assert least_seeds(1) == 5
 
 
-def test_in_searches_among_cures_that_do_nothing_one_in_twenty_finds_a_cure_at_most():
+def test_at_most_one_in_twenty_searches_accepts_a_cure_that_does_nothing():
     """The dead share varies from run to run whatever is done; 2,000 searches through 6 cures, two standard errors."""
     rng = np.random.default_rng(0)
     found = 0

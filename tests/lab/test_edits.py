@@ -61,13 +61,13 @@ def added(made):
     return [line[1:] for line in made.diff.splitlines() if line.startswith("+") and not line.startswith("+++")]
 
 
-def test_a_rate_is_multiplied_where_it_is_written(tmp_path):
+def test_an_edit_multiplies_the_learning_rate_in_its_line(tmp_path):
     assert added(edited(tmp_path, "lr:1/4")) == [
         "opt = torch.optim.SGD(net.parameters(), lr=(0.1 + 0.1) * 0.25)  # the rate"
     ]
 
 
-def test_a_rate_that_is_not_written_is_put_there(tmp_path):
+def test_an_edit_adds_a_learning_rate_that_is_not_written(tmp_path):
     script = SCRIPT.replace(", lr=0.1 + 0.1", "")
     plan = SwapPlan(optimizers=(OptimizerRates("SGD", (0.001,)),))
     assert added(edited(tmp_path, "lr:1/4", script, plan)) == [
@@ -89,7 +89,7 @@ def test_weight_decay_is_set_to_0_in_the_optimizer_and_in_its_groups(tmp_path):
     assert "lr=0.1, weight_decay=0.0)" in added(edited(tmp_path, "no_decay", written))[0]
 
 
-def test_calls_within_calls_are_each_replaced(tmp_path):
+def test_nested_calls_are_each_replaced(tmp_path):
     (line,) = added(edited(tmp_path, "leaky_relu:0.1", plan=SwapPlan(sites=FUNCTIONS)))
     assert line.strip() == (
         "x = F.leaky_relu(self.b(torch.nn.functional.leaky_relu(self.a(x), negative_slope=0.1)), "
@@ -99,7 +99,7 @@ def test_calls_within_calls_are_each_replaced(tmp_path):
     assert line.strip() == "x = torch.nn.functional.elu(F.elu(self.b(torch.nn.functional.elu(self.a(x)))))"
 
 
-def test_a_module_is_made_anew_with_its_own_inplace(tmp_path):
+def test_a_replaced_module_keeps_its_inplace(tmp_path):
     lines = added(edited(tmp_path, "elu", plan=SwapPlan(sites=(PLAN.sites[2],))))
     assert lines == ["        self.a, self.act = nn.Linear(4, 8), nn.ELU(inplace=True)"]
 
@@ -149,7 +149,7 @@ def test_lines_come_after_the_optimizer_with_the_import_that_they_need(tmp_path)
         ("prelu", "", "", "needs sizes"),
     ],
 )
-def test_what_is_not_written_out_gets_no_edit_and_a_reason(tmp_path, cure, old, new, why):
+def test_an_optimizer_that_is_not_written_out_gets_a_reason_instead_of_an_edit(tmp_path, cure, old, new, why):
     made = edited(tmp_path, cure, SCRIPT.replace(old, new) if old else SCRIPT)
     assert made.diff == ""
     assert why in made.why

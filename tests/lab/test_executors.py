@@ -59,7 +59,7 @@ def test_a_script_that_ends_well_is_finished_with_its_metrics(run):
     assert trial.metrics == {"loss": ((0.0, 0.5), (1.0, 0.25))}
 
 
-def test_what_it_says_is_in_its_log_whoever_says_it(run):
+def test_the_log_of_a_trial_has_all_its_output(run):
     text = """
         import os, subprocess, sys
         print("out", flush=True)
@@ -70,7 +70,7 @@ def test_what_it_says_is_in_its_log_whoever_says_it(run):
     assert run(text)[1] == "out\ndescriptor\nchild\nerr\n"  # stderr comes last
 
 
-def test_what_a_killed_trial_said_is_in_its_log(run):
+def test_the_log_of_a_killed_trial_has_its_output(run):
     text = """
         import os, sys
         print("out", flush=True)
@@ -84,7 +84,7 @@ def test_what_a_killed_trial_said_is_in_its_log(run):
 @pytest.mark.parametrize(
     ("regex", "source"), [("", "stdout"), (r"loss (\S+)", "--metric"), (r"bar (\S+)", "--metric"), (r"no (\d)", "")]
 )
-def test_metrics_stand_on_stdout_and_stderr_is_for_what_is_nowhere_else(tmp_path, folder, regex, source):
+def test_metrics_are_read_from_stdout_and_stderr_is_only_a_fallback(tmp_path, folder, regex, source):
     """By the body of ``relume compare``."""
     text = """
         import sys
@@ -131,7 +131,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_trial_is_told_as_it_ended(run, end):
+def test_a_trial_is_reported_as_it_ended(run, end):
     code, status, error = ENDS[end]
     trial, said = run(code)
     assert trial.status == status, said
@@ -139,7 +139,7 @@ def test_a_trial_is_told_as_it_ended(run, end):
     assert (trial.error == "") == (error == "")
 
 
-def test_a_script_that_is_not_there_fails_with_the_reason(warm, tmp_path, folder):
+def test_a_missing_script_fails_with_the_reason(warm, tmp_path, folder):
     (outcome,) = warm[0].run([trials.order(folder, script="nowhere.py")])
     assert outcome.trial.status == "failed"
     assert "There is no script nowhere.py" in outcome.trial.error
@@ -162,7 +162,7 @@ def test_a_script_that_hangs_is_ended_at_its_timeout_with_all_its_children(run, 
     assert trials.processes(mark) == []
 
 
-def test_a_trial_that_is_killed_is_begun_again_and_then_failed(run, tmp_path):
+def test_a_trial_that_is_killed_is_started_again_once_and_then_failed(run, tmp_path):
     text = f"""
         import os, signal
         tries = os.open({str(tmp_path / "tries")!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -203,7 +203,7 @@ def test_a_script_that_ends_by_os_exit_is_finished_with_what_it_logged(tmp_path,
     assert "plan" in good.found
 
 
-def test_a_trial_that_fails_on_a_full_disk_is_not_told_as_its_failure(tmp_path, folder, monkeypatch):
+def test_a_trial_that_fails_on_a_full_disk_is_not_recorded_as_failed(tmp_path, folder, monkeypatch):
     """Every disk is full where ten petabytes must be free."""
     monkeypatch.setattr(local, "LEAST_ROOM", 10**16)
     orders = [trials.order(folder, "import sys; sys.exit(int(sys.argv[1]))", s, args=("{seed}",)) for s in (0, 1)]
@@ -256,7 +256,7 @@ LEAVES = {
 
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("leaves", LEAVES)
-def test_what_a_finished_trial_leaves_running_is_ended(tmp_path, leaves, jobs, folder):
+def test_processes_of_a_finished_trial_are_ended(tmp_path, leaves, jobs, folder):
     """Also while another trial runs, whose own children live on."""
     text = f"""
         import multiprocessing, os, subprocess, sys, time
@@ -336,7 +336,7 @@ def test_as_many_trials_run_at_a_time_as_there_are_jobs(tmp_path, folder):
     assert {o.trial.status for o in outcomes} == {"finished"}
 
 
-def test_an_order_is_taken_only_when_it_can_be_begun(tmp_path, folder):
+def test_a_trial_is_accepted_only_if_it_can_start(tmp_path, folder):
     orders = [trials.order(folder, "", seed) for seed in range(4)]
     taken = []
     with trials.executor(tmp_path / "out", jobs=1) as executor:
@@ -355,7 +355,7 @@ def test_the_modules_of_the_first_trial_are_imported_for_the_others(tmp_path, fo
     assert "installed" not in outcomes[1].found
 
 
-def test_a_survey_tells_the_modules_of_the_user(warm, tmp_path, folder):
+def test_a_survey_lists_the_users_modules(warm, tmp_path, folder):
     (folder / "net").mkdir()
     (folder / "net" / "__init__.py").write_text("from . import parts\n")
     (folder / "net" / "parts.py").write_text("")
@@ -390,7 +390,7 @@ def test_once_a_trial_was_seen_to_use_a_gpu_each_gets_one_of_its_own(tmp_path, f
     assert [trials.said(tmp_path / "out", seed).strip() for seed in range(3)] == ["-", seen, seen]
 
 
-def test_when_the_time_is_over_what_runs_is_ended_and_not_told(tmp_path, folder):
+def test_running_trials_are_ended_and_not_recorded_when_the_time_is_over(tmp_path, folder):
     text = "import sys, time\nif sys.argv[1] == '1':\n    time.sleep(1000)\n"
     orders = [trials.order(folder, text, seed, args=("{seed}",)) for seed in range(3)]
     with trials.executor(tmp_path / "out") as executor:
@@ -405,7 +405,7 @@ def test_when_the_time_is_over_what_runs_is_ended_and_not_told(tmp_path, folder)
     assert trials.processes(str(tmp_path)) == []
 
 
-def test_closing_ends_what_runs(tmp_path, folder):
+def test_closing_ends_running_trials(tmp_path, folder):
     text = "import sys, time\nprint('begun', flush=True)\nif sys.argv[1] == '1':\n    time.sleep(1000)\n"
     orders = [trials.order(folder, text, seed, args=("{seed}",)) for seed in range(2)]
     executor = trials.executor(tmp_path / "out", jobs=2)
@@ -431,7 +431,7 @@ with trials.executor(folder + "/out", jobs=2) as executor:
 """
 
 
-def test_ctrl_c_ends_everything_and_what_had_ended_was_told(tmp_path):
+def test_ctrl_c_ends_everything_and_finished_trials_are_recorded(tmp_path):
     driver = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=trials.HERE
     )

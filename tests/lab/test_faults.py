@@ -167,7 +167,7 @@ def test_killing_any_process_at_any_moment_loses_nothing_that_was_recorded(top, 
 
 
 @pytest.mark.parametrize("kind", ["server", "above the server", "trial"])
-def test_the_driver_goes_on_when_one_of_its_processes_is_killed(top, kind):
+def test_the_driver_continues_when_one_of_its_processes_is_killed(top, kind):
     draw = random.Random(kind)
     with start(top, 4) as driver:
         trials.wait_until(lambda: any(is_sleep(pid) for pid in trials.processes(str(top))))
@@ -189,7 +189,7 @@ def test_two_drivers_of_one_study_share_its_trials(top):
     assert set(begun(top).values()) == {1}
 
 
-def test_a_full_disk_is_said_and_the_study_goes_on_when_there_is_room(top):
+def test_a_full_disk_is_reported_and_the_study_continues_when_there_is_room(top):
     """The limit is of a file's size: a write fails in the same way, with nobody's disk filled."""
     code = (
         "import resource, runpy, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import drive; "

@@ -47,7 +47,7 @@ def lacking(way, tmp_path, folder):
 
 
 @pytest.mark.parametrize("way", BODIES)
-def test_what_a_way_cannot_do_is_said_with_the_reason(tmp_path, folder, way):
+def test_an_isolation_that_is_not_available_gives_the_reason(tmp_path, folder, way):
     """A way that this kernel lacks is a reason too: then the next one is gone, and says so."""
     ahead = isolation.WAYS[: isolation.WAYS.index(way)]
     reasons = [f"{each.__name__}: no kernel has that" for each in ahead]
@@ -66,13 +66,13 @@ def _impossible(way):
     return type(way.__name__, (way,), {"enter": enter})
 
 
-def test_a_machine_that_lets_go_no_way_runs_no_trial(tmp_path, folder):
+def test_a_machine_without_any_isolation_runs_no_trial(tmp_path, folder):
     made = Isolation([_impossible(Overlay), _impossible(Mirror)])
     with pytest.raises(OSError, match="Overlay: no kernel has that; Mirror: no kernel has that"):
         made.sandbox(tmp_path / "1", folder, (), "")
 
 
-def test_an_attempt_that_is_killed_decides_nothing(tmp_path, folder):
+def test_a_killed_attempt_decides_nothing(tmp_path, folder):
     class KilledOnce(Mirror):
         def enter(self):
             if not (tmp_path / "tried").exists():
@@ -106,7 +106,7 @@ def test_an_overlay_takes_no_privilege(tmp_path, folder):
     assert all(part in " ".join(outcome.found["remarks"]) for part in reason.split(": ")[:1])
 
 
-def test_a_folder_of_another_name_is_as_any_other(tmp_path, monkeypatch):
+def test_a_folder_with_another_name_works_as_well(tmp_path, monkeypatch):
     """Commas and colons separate the options of a mount; ``upper`` and ``work`` are folders of an overlay's."""
     for name in ("a,b:c\\d e", "own", "upper", "work", "mirror"):
         folder = tmp_path / name / name
@@ -129,7 +129,7 @@ def in_namespace(folder, text, mounted, size, body="bodies", **environment):
     return json.loads(done.stdout)
 
 
-def test_what_is_mounted_in_the_folder_is_seen_and_protected_too(folder, tmp_path):
+def test_mounts_in_the_folder_are_seen_and_protected_too(folder, tmp_path):
     text = "open('data/x', 'a').write('2')\nopen('data/y', 'w')\nprint(open('data/x').read())\n"
     told = in_namespace(folder, text, folder / "data", 1_000_000)
     if "lacking" in told:  # then nothing of this machine is mounted by a user either
@@ -139,7 +139,7 @@ def test_what_is_mounted_in_the_folder_is_seen_and_protected_too(folder, tmp_pat
 
 
 @pytest.mark.parametrize("body", BODIES.values())
-def test_a_full_disk_alters_nothing_of_the_users(folder, tmp_path, body):
+def test_a_full_disk_does_not_change_the_users_files(folder, tmp_path, body):
     (folder / "log.txt").write_bytes(bytes(3_000_000))
     (tmp_path / "small").mkdir()
     text = "with open('log.txt', 'r+b') as file:\n    file.write(b'x' * 3_000_000)\n"

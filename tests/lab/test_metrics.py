@@ -54,7 +54,7 @@ def test_the_only_metric_of_the_first_source_that_has_one_is_compared(sources, c
         ("f(x)", {"loggers": ["f(x)", "loss"]}, Metric("f(x)")),
     ],
 )
-def test_what_was_asked_for_is_compared_wherever_it_was_found(asked, sources, chosen):
+def test_the_requested_metric_is_compared_from_any_source(asked, sources, chosen):
     assert choose(found(**sources), asked) == chosen
 
 
@@ -86,18 +86,18 @@ def test_many_metrics_and_long_names_are_cut():
 
 
 @pytest.mark.parametrize("sources", [{}, {"loggers": ["epoch", "lr"]}])
-def test_without_a_metric_it_is_said_how_one_is_shown(sources):
+def test_without_a_metric_the_error_says_how_to_log_one(sources):
     with pytest.raises(NothingToCompare, match=r"relume\.log\(step, test_accuracy=value\).*\[no-metric\]"):
         choose(found(**sources))
 
 
 @pytest.mark.parametrize("asked", ["val_acc", r"val acc: (\S+)"])
-def test_a_metric_that_is_not_there_is_refused_with_those_that_are(asked):
+def test_an_unknown_metric_is_refused_with_the_list_of_metrics(asked):
     with pytest.raises(NothingToCompare, match=r"Found: test_acc\..*\[metric-not-found\]"):
         choose(found(printed=["test_acc"]), asked)
 
 
-def test_an_expression_that_is_none_is_a_wrong_usage_and_not_an_absent_metric():
+def test_an_invalid_expression_is_a_usage_error():
     with pytest.raises(StudyError, match=r"\[bad-metric-regex\]") as error:
         choose(found(loggers=["acc"]), "acc: (")
     assert not isinstance(error.value, NothingToCompare)
@@ -123,7 +123,7 @@ def test_a_name_that_does_not_say_asks_for_the_mode(name):
         infer_mode(name)
 
 
-def test_the_curves_of_a_trial_are_those_of_the_first_source_and_the_regexs_before_all():
+def test_the_curves_of_a_trial_come_from_the_first_source_and_before_it_from_the_regex():
     curves = {
         LOGGERS: {"acc": [(0.0, 1.0)]},
         REGEX: {"acc": [(0.0, 2.0)]},
@@ -132,7 +132,7 @@ def test_the_curves_of_a_trial_are_those_of_the_first_source_and_the_regexs_befo
     assert RunCurves(curves).curves() == {"acc": ((0.0, 2.0),), "loss": tuple(CURVE)}
 
 
-def test_long_curves_are_thinned_but_for_those_by_which_is_judged():
+def test_long_curves_are_thinned_except_the_judged_ones():
     curve = [(float(step), float(step)) for step in range(10_001)]
     kept = RunCurves({LOGGED: {"acc": curve, "other": curve}}).curves(["acc"])
     assert kept["acc"] == tuple(curve)

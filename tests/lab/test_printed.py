@@ -138,17 +138,17 @@ def test_a_regular_expression_finds_the_number_in_its_group(regex, expected):
     assert repr(matched(text, regex)) == repr({n: [(float(s), float(v)) for s, v in c] for n, c in expected.items()})
 
 
-def test_what_is_no_regular_expression_is_refused():
+def test_an_invalid_regular_expression_is_refused():
     with pytest.raises(StudyError, match="is not a regular expression: missing \\), unterminated subpattern"):
         matched("x", "acc: (")
 
 
-def test_a_line_counts_as_it_stands_at_its_end():
+def test_a_rewritten_line_counts_in_its_last_form():
     assert list(lines("a\rb\r\nc\n\r\r\n\x1b[1md\x1b[0m")) == ["b", "c", "d"]
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.2.3", "0x10", None, "--1"])
-def test_what_is_no_number_is_none(text):
+def test_words_are_not_numbers(text):
     assert to_number(text) is None
 
 

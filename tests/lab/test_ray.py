@@ -97,7 +97,7 @@ def compare(top, rows, expected):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_trials_on_ray_are_those_of_this_machine(top, monkeypatch):
+def test_trials_on_ray_equal_local_trials(top, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # another cluster, which "local" is not
     with start(RUN, top, "local", 4, "0", "") as run:
         said, _ = run.communicate(timeout=120)
@@ -108,7 +108,7 @@ def test_trials_on_ray_are_those_of_this_machine(top, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_node_that_is_lost_midway_changes_no_trial(top, monkeypatch):
+def test_a_lost_node_changes_no_trial(top, monkeypatch):
     with start(CLUSTER) as cluster:
         address = cluster.stdout.readline().strip()
         with start(RUN, top, address, 12, "0.2", "") as run:
@@ -124,7 +124,7 @@ def test_a_node_that_is_lost_midway_changes_no_trial(top, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_nothing_runs_on_when_the_driver_is_killed(top):
+def test_no_trial_outlives_a_killed_driver(top):
     with start(CLUSTER) as cluster:
         address = cluster.stdout.readline().strip()
         with start(RUN, top, address, 3, "100", "") as run:
@@ -161,7 +161,7 @@ def test_a_node_that_does_not_see_the_folder_says_so(top, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_cluster_that_is_not_there_is_said(top):
+def test_a_missing_cluster_is_an_error_that_says_so(top):
     code = """
         import sys
         import trials

@@ -125,7 +125,7 @@ def refused(ran):
 # ---- what it sees --------------------------------------------------------------------------------------------------
 
 
-def test_a_trial_sees_the_files_beside_it_and_above_it(project, good, way):
+def test_a_trial_sees_the_files_next_to_it_and_above_it(project, good, way):
     (project / "helper.py").write_text("from pathlib import Path\nhere = Path(__file__).resolve().parent\n")
     script = """
         import json, os, sys
@@ -158,7 +158,7 @@ def test_large_files_and_folders_of_many_files_are_linked_and_the_script_is_a_co
 
 
 @pytest.mark.parametrize(("at_least", "copied"), [(0, 2), (60, 1)])
-def test_what_is_copied_for_a_trial_is_bounded(tmp_path, project, at_least, copied):
+def test_copies_for_a_trial_are_bounded_in_size(tmp_path, project, at_least, copied):
     for number in range(5):
         (project / f"{number}.bin").write_bytes(bytes(40))
     code = f"""
@@ -175,7 +175,7 @@ print(sum(not os.path.islink(name) for name in os.listdir() if name.endswith(".b
     assert done.stdout == f"{copied}\n"
 
 
-def test_what_an_earlier_run_wrote_is_not_there(project, good):
+def test_files_of_an_earlier_trial_are_not_there(project, good):
     (project / "runs" / "a").mkdir(parents=True)
     (project / "runs" / "a" / "last.pt").write_text("x")
     (project / "runs" / "a" / "config").write_text("x")
@@ -188,7 +188,7 @@ def test_what_an_earlier_run_wrote_is_not_there(project, good):
     good(script, written=("model.pt", "runs/a/last.pt"))
 
 
-def test_the_study_itself_is_not_seen(project, executors, way):
+def test_a_trial_does_not_see_the_study(project, executors, way):
     study = project / "relume-study"
     (study / "trials").mkdir(parents=True)
     (project / "train.py").write_text("import os\nprint(sorted(os.listdir()))\n")
@@ -203,7 +203,7 @@ def test_the_study_itself_is_not_seen(project, executors, way):
     assert outcome.found["written"] == []
 
 
-def test_what_is_protected_is_the_project_from_its_root(project):
+def test_the_project_is_protected_from_its_root(project):
     (project.parent / "pyproject.toml").write_text("")
     deep = project / "scripts" / "deep"
     deep.mkdir(parents=True)
@@ -213,7 +213,7 @@ def test_what_is_protected_is_the_project_from_its_root(project):
     assert root_of(Path.home()) == Path.home()
 
 
-def test_a_script_in_a_folder_beside_writes_beside_itself(project, good):
+def test_a_script_in_a_sibling_folder_writes_next_to_itself(project, good):
     (project.parent / "pyproject.toml").write_text("")
     other = project.parent / "tools"
     other.mkdir()
@@ -227,11 +227,11 @@ def test_a_script_in_a_folder_beside_writes_beside_itself(project, good):
     assert ran.found["written"] == ["../tools/there", "here"]
 
 
-def test_a_script_in_the_folder_above_is_not_taken_for_written(project, good):
+def test_a_script_in_the_folder_above_is_not_reported_as_written(project, good):
     assert good("print(1)", at=project.parent).found["written"] == []
 
 
-def test_a_script_that_was_given_by_its_absolute_path_writes_beside_itself_too(project, good):
+def test_a_script_with_an_absolute_path_writes_next_to_itself_too(project, good):
     script = """
         from pathlib import Path
         (Path(__file__).parent / "log.txt").write_text("by its own path")
@@ -333,7 +333,7 @@ def plain():
 
 
 @pytest.mark.parametrize("writes", WRITES)
-def test_writing_in_every_way_leaves_the_users_files_as_they_are(project, good, plain, writes):
+def test_every_way_of_writing_leaves_the_users_files_unchanged(project, good, plain, writes):
     """The files' contents in the trial are those of the same script in a copy of the folder."""
     code, written = WRITES[writes]
     ending = """
@@ -369,7 +369,7 @@ LARGE = {
 
 @LINKED
 @pytest.mark.parametrize("writes", LARGE)
-def test_a_large_file_that_python_alters_is_put_in_the_links_place(good, writes):
+def test_a_large_file_that_python_changes_replaces_its_link(good, writes):
     code, content = LARGE[writes]
     ran = good(f"import json, os\n{code}\nprint(json.dumps(open('log.txt').read()))\n")
     assert ran.told == content
@@ -386,7 +386,7 @@ DENIED = {
 
 @LINKED
 @pytest.mark.parametrize("writes", DENIED)
-def test_what_else_would_write_through_a_link_is_denied_by_the_kernel(good, writes):
+def test_other_writes_through_a_link_are_denied_by_the_kernel(good, writes):
     assert good(f"import json, os\n{DENIED[writes]}\n").told == -1
 
 
@@ -414,7 +414,7 @@ ABSOLUTE = {
 
 @OVERLAY
 @pytest.mark.parametrize("writes", ABSOLUTE)
-def test_an_absolute_path_of_the_users_is_as_any_other(project, good, writes):
+def test_an_absolute_path_works_like_any_other(project, good, writes):
     good(ABSOLUTE[writes].format(log=str(project / "log.txt")))
 
 
@@ -423,13 +423,13 @@ def test_an_absolute_path_of_the_users_is_as_any_other(project, good, writes):
     [*(("landlock", w) for w in ABSOLUTE), *(("python", w) for w in ABSOLUTE if "shell" not in w)],
     indirect=["way"],
 )
-def test_a_file_of_the_users_cannot_be_altered_by_a_path_that_leaves_the_mirror(project, run, writes):
+def test_a_path_that_leaves_the_mirror_cannot_change_the_users_files(project, run, writes):
     ran = run(ABSOLUTE[writes].format(log=str(project / "log.txt")))
     assert refused(ran), ran.log
 
 
 @OVERLAY
-def test_absolute_paths_among_the_arguments_are_the_users_own(project, good):
+def test_absolute_paths_among_the_arguments_are_not_redirected(project, good):
     (project / "out").mkdir()
     script = """
         import os, sys
@@ -443,7 +443,7 @@ def test_absolute_paths_among_the_arguments_are_the_users_own(project, good):
     assert ran.found["written"] == ["data/x.csv", "out/model"]
 
 
-def test_what_is_written_elsewhere_is_told(project, tmp_path, way, monkeypatch):
+def test_writes_outside_the_folder_are_reported(project, tmp_path, way, monkeypatch):
     (tmp_path / "temporary").mkdir()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
@@ -458,7 +458,7 @@ def test_what_is_written_elsewhere_is_told(project, tmp_path, way, monkeypatch):
 # ---- checkpoints ---------------------------------------------------------------------------------------------------
 
 
-def test_a_script_that_goes_on_from_a_checkpoint_of_its_own_is_told(project, run, good):
+def test_a_script_that_resumes_from_its_own_checkpoint_is_reported(project, run, good):
     script = """
         import os
         done = open("model.pt", "rb").read() if os.path.exists("model.pt") else b""
@@ -474,7 +474,7 @@ def test_a_script_that_goes_on_from_a_checkpoint_of_its_own_is_told(project, run
     assert again.found["resumed"] == []
 
 
-def test_a_checkpoint_that_c_code_reads_is_told(project, good):
+def test_a_checkpoint_that_c_code_reads_is_reported(project, good):
     (project / "last.h5").write_bytes(b"")
     script = """
         import h5py, os
@@ -489,7 +489,7 @@ def test_a_checkpoint_that_c_code_reads_is_told(project, good):
     assert ran.found["resumed"] == ran.found["written"] == ["last.h5"]
 
 
-def test_a_file_that_was_opened_to_be_written_and_is_as_it_was_was_not_written(project, good):
+def test_a_file_that_was_opened_for_writing_but_not_changed_was_not_written(project, good):
     import sqlite3
 
     with sqlite3.connect(project / "data" / "rows.db") as rows:
@@ -505,7 +505,7 @@ def test_a_file_that_was_opened_to_be_written_and_is_as_it_was_was_not_written(p
     assert (ran.found["written"], ran.found["resumed"]) == ([], [])
 
 
-def test_a_checkpoint_that_is_not_there_yet_is_not_gone_on_from(project, good):
+def test_a_checkpoint_that_does_not_exist_yet_is_not_resumed_from(project, good):
     script = """
         try:
             open("none.pt")
@@ -516,12 +516,12 @@ def test_a_checkpoint_that_is_not_there_yet_is_not_gone_on_from(project, good):
     assert (ran.found["written"], ran.found["resumed"]) == (["none.pt"], [])
 
 
-def test_a_log_that_is_only_appended_to_is_no_checkpoint(project, run, good):
+def test_a_log_that_is_only_appended_to_is_not_a_checkpoint(project, run, good):
     ran = good("open('log.txt', 'a').write('x'); open('log.txt').read()\n")
     assert (ran.found["written"], ran.found["resumed"]) == (["log.txt"], [])
 
 
-def test_what_pytorch_writes_by_itself_is_told(good):
+def test_files_that_pytorch_writes_by_itself_are_reported(good):
     script = """
         import os, torch
         old = open("model.pt", "rb").read()

@@ -92,7 +92,7 @@ def test_confirmation_runs_three_rates_of_each_on_fresh_seeds_the_most_promising
     assert {key.lr_factor for key in keys} == {0.25, 1.0, 4.0}
 
 
-def test_nothing_that_has_ended_is_asked_for_again_however_it_ended_and_in_whatever_order():
+def test_no_finished_trial_is_scheduled_again():
     asked, world = design(3, 3), World(truths(3, Truth(failing=0.2, limit=2.0)), seed=5)
     done, asked_for, shuffle = [], set(), random.Random(0)
     while keys := next_trials(asked, done):
@@ -106,7 +106,7 @@ def test_nothing_that_has_ended_is_asked_for_again_however_it_ended_and_in_whate
     assert any(trial.status == "diverged" for trial in done)
 
 
-def test_one_factor_alone_is_not_tuned_and_costs_one_run_a_seed():
+def test_a_single_factor_is_not_tuned_and_costs_one_run_per_seed():
     keys = next_trials(design(2, 4, factors=(1.0,)), [])
     assert len(keys) == 3 * 4
     assert {(key.stage, key.lr_factor) for key in keys} == {("confirm", 1.0)}
@@ -120,7 +120,7 @@ def test_more_seeds_add_only_what_is_missing():
     assert len(more) == 3 * 3 * 3
 
 
-def test_a_contender_added_later_is_tuned_and_confirmed_alone():
+def test_a_contender_added_later_is_tuned_and_confirmed_by_itself():
     world = at_optimum(1, 1, 1)
     done = run(design(1, 3), world)
     later = design(2, 3)
@@ -192,7 +192,7 @@ def test_failures_while_tuning_cost_twice_the_seeds_at_most():
     assert asked_for == [TrialKey("a0", seed, 4.0, "tune") for seed in SEEDS]
 
 
-def test_a_rate_with_failures_is_chosen_only_where_it_is_better_with_these_as_the_worst_value_seen():
+def test_a_rate_with_failures_is_chosen_only_if_it_wins_with_failures_as_the_worst_value():
     asked, values = design(1, 3), {(name, f): v for name in (BASELINE, "a0") for f, v in ((0.25, 0.1), (1.0, 0.5))}
     for good, factor in ((0.6, 1.0), (0.8, 4.0)):
         done = by_hand(values | {(BASELINE, 4.0): 0.2}) + by_hand({(name, 16.0): math.nan for name in asked.names})
@@ -202,7 +202,7 @@ def test_a_rate_with_failures_is_chosen_only_where_it_is_better_with_these_as_th
         assert set(found.confirmed) == {0.25, 1.0, 4.0}
 
 
-def test_a_rate_at_which_most_runs_failed_is_not_chosen_and_is_confirmed_all_the_same():
+def test_a_rate_at_which_most_runs_failed_is_confirmed_but_not_chosen():
     asked, values = design(1, 3), {(name, f): v for name in (BASELINE, "a0") for f, v in ((0.25, -9.0), (4.0, -8.0))}
     done = by_hand(values | {(BASELINE, 1.0): 0.5}) + by_hand({("a0", 1.0): math.nan}, seeds=SEEDS[:3])
     done += by_hand({("a0", 1.0): 99.0}, seeds=SEEDS[3:])
@@ -211,7 +211,7 @@ def test_a_rate_at_which_most_runs_failed_is_not_chosen_and_is_confirmed_all_the
     assert not any(factor > 4 for factor in grid(asked, done)[0])  # nor is it an end of the grid
 
 
-def test_a_rate_at_which_no_run_finished_nor_at_any_higher_is_not_confirmed():
+def test_a_rate_at_and_above_which_no_run_finished_is_not_confirmed():
     asked = design(1, 3)
     values = {(name, f): v for name in asked.names for f, v in ((0.25, 0.1), (1.0, 0.5), (4.0, math.nan))}
     assert [choice.confirmed for choice in chosen(asked, by_hand(values)).values()] == [(1.0, 0.25)] * 2
@@ -220,7 +220,7 @@ def test_a_rate_at_which_no_run_finished_nor_at_any_higher_is_not_confirmed():
     assert [choice.confirmed for choice in chosen(wide, known).values()] == [(1.0, 0.25, 2.0)] * 2
 
 
-def test_the_grid_grows_where_the_best_rate_by_the_runs_that_finished_lies_at_its_end():
+def test_the_grid_grows_if_the_best_finished_rate_is_at_its_end():
     asked = design(1, 3)
     done = by_hand({(name, f): v for name in asked.names for f, v in ((0.25, 0.1), (1.0, 0.5))})
     done += by_hand({(BASELINE, 4.0): 0.2}) + by_hand({("a0", 4.0): math.nan}, seeds=SEEDS[:3])
@@ -245,7 +245,7 @@ def test_a_contender_that_diverges_everywhere_asks_for_smaller_rates():
     assert chosen(asked, done + broken)["a0"].confirmed == (1.0,)
 
 
-def test_less_is_better_and_another_metric_for_tuning_are_honoured():
+def test_less_is_better_and_another_metric_for_tuning_are_respected():
     metrics = {0.25: (0.9, 3.0), 1.0: (0.8, 2.0), 4.0: (0.95, 2.5)}
     done = [
         Trial(TrialKey(name, seed, f, "tune"), "finished", {"accuracy": ((0, a),), "val_loss": ((0, loss),)})
@@ -260,7 +260,7 @@ def test_less_is_better_and_another_metric_for_tuning_are_honoured():
     assert grid(by_accuracy, done) == ((0.25, 1.0, 4.0, 16.0), False)  # best at 4: the edge
 
 
-def test_a_factor_without_effect_is_told_and_confirmed_once():
+def test_a_factor_without_effect_is_reported_and_confirmed_once():
     asked = design(1, 3, factors=(1.0, 4.0))
     values = {(name, f): 0.5 for name in asked.names for f in (1.0, 4.0)}
     same = by_hand(values, weights="digest of seed ")
@@ -320,7 +320,7 @@ def test_rates_grow_by_half_a_step_toward_a_rate_that_fails():
         assert (set(found.factors), found.open) == ({0.25, 1.0, 2.0}, ())
 
 
-def test_rates_grow_by_half_steps_where_a_rate_between_may_be_clearly_better():
+def test_rates_grow_by_half_steps_if_a_rate_between_may_be_clearly_better():
     asked, done = confirming({0.25: -9.0, 1.0: 0.0, 4.0: -0.5})
     assert {key.lr_factor for key in next_trials(asked, done)} == {0.5, 2.0}
     found = confirmed(*confirming({0.25: -9.0, 1.0: 0.0, 4.0: -0.5, 0.5: -1.0, 2.0: 1.0}))
@@ -338,7 +338,7 @@ def test_rates_that_have_grown_stay_at_the_next_number_of_seeds():
     assert {key.lr_factor for key in next_trials(more, done, printed) if key.activation == "a0"} == set(grown)
 
 
-def test_a_contender_that_raises_one_and_the_same_exception_is_not_tried_again():
+def test_a_contender_that_always_raises_the_same_exception_is_not_tried_again():
     asked, world = design(3, 4, tuning_seeds=(10_000,)), at_optimum(1, 1, 1, 1)
 
     def broken(key):
@@ -394,7 +394,7 @@ def test_a_hopeless_contender_is_dropped_after_the_first_seeds_and_gets_no_verdi
     assert "a1" not in {key.activation for key in next_trials(later, done, [look])}
 
 
-def test_nobody_is_dropped_where_it_saves_little_or_full_runs_are_there():
+def test_no_contender_is_dropped_if_that_saves_little_or_full_runs_exist():
     asked, world = design(1, 6), World(truths(1, SHARP, Truth(top=-90.0, curvature=50.0)), correlation=0.9)
     assert {t.key.seed for t in run(asked, world) if t.key[0] == "a0" and t.key.stage == "confirm"} == set(range(6))
     more = dataclasses.replace(asked, seeds=8)
@@ -410,7 +410,7 @@ def test_equal_contenders_are_hardly_ever_dropped():
     assert dropped <= 3  # 0.01 are promised
 
 
-def test_a_rate_at_which_every_first_run_failed_is_not_run_on():
+def test_a_rate_at_which_every_first_run_failed_is_abandoned():
     asked, world = design(1, 8), World(truths(1, Truth(curvature=0.3, limit=None)))
     tuned = [world.trial(key) for key in next_trials(asked, [])]
     done = list(tuned)
@@ -424,7 +424,7 @@ def test_a_rate_at_which_every_first_run_failed_is_not_run_on():
 # ---- looks ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_shares_of_all_looks_are_the_whole_error():
+def test_the_error_shares_of_all_looks_add_up_to_the_whole():
     assert [share(number) for number in (1, 2, 3, 4)] == pytest.approx([0.6, 0.2, 0.1, 0.05])
     assert sum(map(share, range(1, 60))) == pytest.approx(1.0)
 
@@ -441,7 +441,7 @@ def test_looks_are_at_n_2n_and_4n_of_the_first():
 
 
 @pytest.mark.parametrize("seeds", [3, 6, 8, 40])
-def test_seeds_that_are_no_look_are_refused(seeds):
+def test_seeds_without_a_planned_verdict_are_refused(seeds):
     printed = [InterimAnalysis(1, 5, ("a0",), question(design(1, 5)))]
     with pytest.raises(StudyError, match=r"--seeds 5, --seeds 10, --seeds 20.*\[not-a-look\]"):
         stages(design(1, seeds), printed)
@@ -463,7 +463,7 @@ def test_the_first_look_begins_with_one_contender_and_the_next_ones_wait_for_all
     assert look_now(more, further, [first]) == InterimAnalysis(2, 6, ("a0", "a1"), question(more))
 
 
-def test_the_same_question_again_is_the_same_look_and_another_is_a_new_one():
+def test_a_repeated_question_is_the_same_look_and_another_question_is_a_new_one():
     asked, world = design(2, 3), at_optimum(1, 1, 1, 1)
     done = run(asked, world)
     first = look_now(asked, done, [])

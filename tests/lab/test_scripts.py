@@ -44,14 +44,14 @@ def survey(executor, tmp_path):
     return survey
 
 
-def test_a_script_that_goes_on_from_what_it_wrote_is_surveyed_from_its_beginning(survey):
+def test_a_script_that_resumes_from_its_output_is_surveyed_from_the_start(survey):
     found = survey(f"{TRAINS}open('state', 'w').write('abc')\n")
     assert (found.resumed, found.written, found.remarks) == (("state",), ("state",), ())
     assert found.sources == {"stdout": {"loss": ((0, 0), (1, 1), (2, 2))}}
     assert len(found.plan.sites) == 1
 
 
-def test_a_script_that_needs_a_file_that_it_alters_gets_it_in_each_trial(survey):
+def test_a_script_gets_a_file_that_it_changes_in_each_trial(survey):
     text = "kept = open('state').read()\nopen('state', 'w').write(kept[1:])\nopen('new', 'w').close()\n"
     found = survey(f"{text}{TRAINS}")
     assert (found.resumed, found.written) == ((), ("new",))
@@ -61,19 +61,19 @@ def test_a_script_that_needs_a_file_that_it_alters_gets_it_in_each_trial(survey)
     assert found.sources == {"stdout": {"loss": ((0, 2),)}}
 
 
-def test_what_runs_in_child_processes_is_among_what_is_not_replaced(survey):
+def test_activations_in_child_processes_are_listed_as_not_replaced(survey):
     found = survey(f"{TRAINS}\nif os.fork() == 0:\n    os._exit(0)\nos.wait()\n")
     (child,) = found.plan.not_swapped
     assert (child.what, child.where) == ("a process that it forks", "train.py:9")
     assert child.why.startswith(IN_A_CHILD)
 
 
-def test_a_script_that_fails_is_said_with_its_error(survey):
+def test_a_script_that_fails_is_reported_with_its_error(survey):
     with pytest.raises(NothingToCompare, match=r"failed on its own \(ValueError: no\).*\[script-failed\]"):
         survey("import torch\nraise ValueError('no')\n")
 
 
-def test_a_script_that_does_not_know_an_option_is_told_where_relumes_go(executor, tmp_path):
+def test_an_option_that_the_script_does_not_know_names_the_place_of_relumes_options(executor, tmp_path):
     (tmp_path / "train.py").write_text("import argparse\nargparse.ArgumentParser().parse_args()\n")
     script = Script("train.py", ("--seeds", "4"), False, str(tmp_path))
     with pytest.raises(NothingToCompare) as caught:
@@ -101,7 +101,7 @@ def test_a_rate_that_cannot_be_changed_is_refused_before_any_trial(survey):
     assert settled(survey, f"{ANEW}{steps}")[1].name == "loss"
 
 
-def test_a_seed_that_is_to_be_kept_must_be_there(survey):
+def test_a_seed_to_keep_must_exist(survey):
     text = f"{ANEW}torch.manual_seed(3)\n"
     at_own_rate = {"factors": (1.0,)}
     with pytest.raises(StudyError, match=r"train\.py:3: .*torch\.manual_seed\(3\) at train\.py:8\. \[no-such-seed\]"):

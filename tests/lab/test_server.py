@@ -74,7 +74,7 @@ def test_a_script_sees_what_it_would_see_under_python(tmp_path, monkeypatch, pre
     assert seen == expected
 
 
-def test_random_numbers_are_not_those_of_the_server(tmp_path, monkeypatch):
+def test_random_numbers_do_not_come_from_the_server(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", trials.HERE)
     text = "import random, numpy, torch\nprint(random.random(), numpy.random.rand(), torch.rand(1).item())\n"
     orders = [trials.order(tmp_path, text, seed) for seed in (0, 1)]
@@ -84,7 +84,7 @@ def test_random_numbers_are_not_those_of_the_server(tmp_path, monkeypatch):
     assert all(one != other for one, other in zip(*drawn, strict=True)), drawn
 
 
-def test_the_end_of_a_script_is_that_of_an_interpreter(tmp_path, monkeypatch):
+def test_a_script_ends_as_under_the_interpreter(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", trials.HERE)
     text = """
         import atexit, threading, time, weakref
@@ -105,7 +105,7 @@ def test_the_end_of_a_script_is_that_of_an_interpreter(tmp_path, monkeypatch):
     assert outcome.found["written"] == ["kept.txt"]
 
 
-def test_a_module_of_the_users_takes_the_place_of_one_that_the_server_has_imported(tmp_path, monkeypatch):
+def test_a_users_module_replaces_one_that_the_server_has_imported(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", trials.HERE)
     (tmp_path / "colorsys.py").write_text("whose = 'mine'\n")
     order = trials.order(tmp_path, "import colorsys\nprint(colorsys.whose)\n")
@@ -114,7 +114,7 @@ def test_a_module_of_the_users_takes_the_place_of_one_that_the_server_has_import
     assert trials.said(tmp_path / "out") == "mine\n"
 
 
-def test_nothing_of_the_users_is_run_in_the_server(tmp_path, monkeypatch):
+def test_the_server_runs_no_user_code(tmp_path, monkeypatch):
     folder = tmp_path / "home" / "project"
     folder.mkdir(parents=True)
     (folder / "model.py").write_text("open('trace', 'a').write('x')\n")
@@ -136,7 +136,7 @@ def test_nothing_of_the_users_is_run_in_the_server(tmp_path, monkeypatch):
         ("import os\nos._exit(3)\n", "it ended during its imports"),
     ],
 )
-def test_where_forking_is_unsafe_trials_import_for_themselves(tmp_path, monkeypatch, module, why):
+def test_trials_import_for_themselves_if_forking_is_unsafe(tmp_path, monkeypatch, module, why):
     (tmp_path / "extra").mkdir()
     (tmp_path / "extra" / "threaded.py").write_text(module)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([trials.HERE, str(tmp_path / "extra")]))
@@ -178,7 +178,7 @@ def told(top, seed):
     return [int(word) for word in trials.said(top, seed).split()]
 
 
-def test_the_server_imports_what_the_first_run_has_imported(tmp_path, marked):
+def test_the_server_imports_the_scripts_first_imports_and_then_those_of_its_first_run(tmp_path, marked):
     orders = [trials.order(marked, EARLY_AND_LATE, seed) for seed in (0, 1)]
     with trials.executor(tmp_path / "out") as executor:
         first, _ = executor.run(orders)
@@ -210,7 +210,7 @@ print(os.getppid())
     assert servers[0] == servers[1] != servers[2]
 
 
-def test_where_what_the_first_run_has_shown_makes_forking_unsafe_another_server_imports_nothing(tmp_path, marked):
+def test_another_server_imports_nothing_if_the_first_run_shows_that_forking_is_unsafe(tmp_path, marked):
     late = marked.parent.parent / "extra" / "late.py"
     late.write_text(late.read_text() + "import threading\nthreading.Thread(target=input, daemon=True).start()\n")
     late.write_text(late.read_text().replace("target=input", "target=threading.Event().wait"))
@@ -223,7 +223,7 @@ def test_where_what_the_first_run_has_shown_makes_forking_unsafe_another_server_
     assert all(server != first[0] and early == late == itself for server, early, late, itself in others)
 
 
-def test_where_no_server_runs_that_is_said(tmp_path, monkeypatch):
+def test_a_missing_server_is_reported(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(3)\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([trials.HERE, str(tmp_path)]))
     order = trials.order(tmp_path, "print(1)\n")
@@ -231,7 +231,7 @@ def test_where_no_server_runs_that_is_said(tmp_path, monkeypatch):
         list(executor.run([order]))
 
 
-def test_warming_leaves_pytorch_as_it_was():
+def test_warming_does_not_change_pytorch():
     code = """
 import torch
 before = torch.random.get_rng_state()

@@ -48,7 +48,7 @@ STARTS = {
 
 
 @pytest.mark.parametrize("starts", STARTS)
-def test_processes_in_which_a_script_may_train_are_told_with_their_line(found, starts):
+def test_processes_in_which_a_script_may_train_are_reported_with_their_line(found, starts):
     code, what = STARTS[starts]
     text = f"""import multiprocessing, os, subprocess, sys
 if __name__ == "__main__":
@@ -76,7 +76,7 @@ open("data/raw/x", "wb").write(bytes({size}))
 
 
 @pytest.mark.parametrize(("size", "told"), [(2_000_000, True), (900_000, False)])
-def test_data_that_each_trial_would_fetch_anew_are_told(found, size, told):
+def test_data_that_each_trial_would_download_again_are_reported(found, size, told):
     remarks = found(FETCHES.format(host="127.0.0.1", size=size))["remarks"]
     assert len(remarks) == told
     if told:

@@ -78,7 +78,7 @@ HELD = [name for name, scene in SCENES.items() if not scene.over_all]
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", SEEDS)
 @pytest.mark.parametrize("name", HELD)
-def test_family_wise_error_and_coverage_keep_their_promise(name, seeds):
+def test_family_wise_error_and_coverage_are_as_stated(name, seeds):
     count = simulate(SCENES[name], seeds, enough(name, MANY))
     assert count.family_wise <= PROMISED, count
     assert count.coverage >= 0.94, count
@@ -89,7 +89,7 @@ def test_family_wise_error_and_coverage_keep_their_promise(name, seeds):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HELD)
-def test_family_wise_error_keeps_its_promise_until_decided(name):
+def test_family_wise_error_is_as_stated_until_decided(name):
     count = simulate(SCENES[name], 5, enough(name, MANY // 2), until_decided=True)
     assert count.family_wise <= PROMISED, count
     assert below(count.all_covered, count.studies, 0.95) > SURE, count
@@ -100,7 +100,7 @@ def test_family_wise_error_keeps_its_promise_until_decided(name):
 @pytest.mark.parametrize(
     ("seeds", "top", "correlation"), [(5, 2.5, 0.0), (8, 1.5, 0.5), (20, 1.2, 0.0), (20, 0.8, 0.5)]
 )
-def test_power_is_that_of_theory_where_nothing_is_tuned(contenders, seeds, top, correlation):
+def test_power_equals_theory_without_tuning(contenders, seeds, top, correlation):
     spread = (2 * (1 - correlation)) ** 0.5
     expected = TTestPower().power(top / spread, seeds, 0.03 / contenders)
     found = power(design(contenders, seeds, factors=(1.0,)), Truth(top=top), MANY, correlation=correlation)

@@ -30,13 +30,13 @@ def rng():
 
 @pytest.mark.parametrize("pairs", [2, 3, 5, 20])
 @pytest.mark.parametrize("margin", [-0.5, 0.0, 0.7])
-def test_one_sided_p_is_that_of_scipy(rng, pairs, margin):
+def test_one_sided_p_equals_scipy(rng, pairs, margin):
     differences = rng.normal(0.4, 1.3, (3, pairs))
     expected = [scipy.stats.ttest_1samp(row, margin, alternative="greater").pvalue for row in differences]
     assert stats.p_greater(differences, margin) == pytest.approx(expected, rel=1e-9)
 
 
-def test_pairs_without_a_difference_are_left_out(rng):
+def test_pairs_without_a_difference_are_omitted(rng):
     kept = rng.normal(1.0, 1.0, 6)
     with_gaps = np.array([NAN, *kept[:2], NAN, *kept[2:]])
     assert stats.p_greater(with_gaps) == pytest.approx(float(stats.p_greater(kept)))
@@ -45,7 +45,7 @@ def test_pairs_without_a_difference_are_left_out(rng):
 
 
 @pytest.mark.parametrize("pairs", [2, 4, 15])
-def test_interval_is_that_of_scipy(rng, pairs):
+def test_interval_equals_scipy(rng, pairs):
     differences = rng.normal(0.4, 1.3, pairs)
     low, high = scipy.stats.ttest_1samp(differences, 0).confidence_interval(0.99)
     assert stats.interval(*map(float, stats.moments(differences)), 0.01) == pytest.approx((low, high))
@@ -55,7 +55,7 @@ def p_equivalent(differences, delta):
     return float(max(stats.p_greater(differences, -delta), stats.p_greater(-differences, -delta)))
 
 
-def test_equivalence_is_that_of_statsmodels(rng):
+def test_equivalence_equals_statsmodels(rng):
     first, second = rng.normal(0, 1, (2, 12))
     expected = ttost_paired(first, second, -0.8, 0.8)[0]
     assert p_equivalent(first - second, 0.8) == pytest.approx(expected)
@@ -92,7 +92,7 @@ def test_sign_flip_counts_every_flip(rng, pairs):
     assert stats.sign_flip(differences) == pytest.approx(expected)
 
 
-def test_sign_flip_is_that_of_scipy(rng):
+def test_sign_flip_equals_scipy(rng):
     differences = np.round(rng.normal(0.6, 1, 11), 1)  # with ties
     found = scipy.stats.permutation_test(
         (differences,), np.sum, permutation_type="samples", alternative="two-sided", n_resamples=np.inf
@@ -161,24 +161,24 @@ def test_correlation_is_pearsons_and_unknown_without_spread(rng):
 
 
 @pytest.mark.parametrize("count", [1, 2, 6, 15])
-def test_correction_is_that_of_statsmodels(rng, count):
+def test_correction_equals_statsmodels(rng, count):
     p = rng.uniform(0, 1, count) ** 3
     p[count // 2] = p[0]  # a tie
     assert stats.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
-def test_hypotheses_that_are_not_at_hand_count_as_not_rejected():
+def test_missing_hypotheses_count_as_not_rejected():
     p = [0.004, 0.03]
     assert stats.holm(p, of=5) == pytest.approx(multipletests([*p, 1, 1, 1], method="holm")[1][:2])
 
 
 @pytest.mark.parametrize(("hits", "of"), [(0, 5), (1, 5), (5, 5), (3, 20), (0, 1)])
-def test_wilson_is_that_of_statsmodels(hits, of):
+def test_wilson_equals_statsmodels(hits, of):
     assert stats.wilson(hits, of) == pytest.approx(proportion_confint(hits, of, method="wilson"), abs=1e-12)
     assert stats.wilson(hits, of, 0.01) == pytest.approx(proportion_confint(hits, of, 0.01, method="wilson"), abs=1e-12)
 
 
-def test_wilson_of_nothing_is_everything():
+def test_wilson_without_trials_is_the_whole_range():
     assert stats.wilson(0, 0) == (0.0, 1.0)
 
 
@@ -235,7 +235,7 @@ def test_verdicts_without_scipy_say_what_to_install():
 # ---- rounding ------------------------------------------------------------------------------------------------------
 
 
-def test_the_least_step_is_that_of_the_digits_or_of_the_items():
+def test_the_smallest_step_comes_from_the_digits_or_the_items():
     items = np.array([61, 58, 61, 60, 57, 63]) / 64
     assert stats.least_step(items) == 1 / 64
     assert stats.least_step(np.round(items, 3)) == pytest.approx(0.015)
@@ -243,7 +243,7 @@ def test_the_least_step_is_that_of_the_digits_or_of_the_items():
     assert stats.least_step(np.array([0.5, 0.5, NAN])) == stats.least_step(np.array([])) == 0.0
 
 
-def test_differences_within_one_step_are_counted_and_not_taken_for_normal():
+def test_differences_within_one_step_are_counted_and_not_treated_as_normal():
     near = np.array([0.016, 0.015, 0.016, 0.016, 0.015, 0.016])
     assert float(stats.p_greater(near)) < 1e-6
     assert float(stats.p_greater(near, step=0.015)) == pytest.approx(0.5**6)
@@ -265,7 +265,7 @@ def test_fewer_pairs_than_the_least_prove_nothing():
     assert stats.p_greater(differences, least=5)[1] == 1.0
 
 
-def test_the_lower_limit_is_that_of_the_interval(rng):
+def test_the_lower_limit_equals_the_interval(rng):
     differences = rng.normal(0.4, 1.3, (2, 7))
     found = stats.lower_limit(differences, np.array([0.01, 0.025]))
     expected = [

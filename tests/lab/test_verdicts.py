@@ -64,7 +64,7 @@ def timed(name, seconds, shift):
 
 
 @pytest.mark.parametrize(("at_time", "seconds", "difference"), [("baseline", 8.0, -1.5), ("12", 12.0, -0.5)])
-def test_a_contender_is_compared_after_the_same_time_beside_the_verdict(at_time, seconds, difference):
+def test_a_contender_is_also_compared_after_the_same_time(at_time, seconds, difference):
     runs = timed(BASELINE, 8.0, 0.0) + timed("elu", 16.0, 0.5)
     (one,) = judge(alone(["elu"], 6, at_time=at_time), runs)
     assert one.difference == pytest.approx(0.5, abs=0.02)
@@ -84,7 +84,7 @@ def test_a_run_that_has_logged_nothing_by_that_time_has_no_value_then():
 # ---- the numbers ---------------------------------------------------------------------------------------------------
 
 
-def test_numbers_of_a_verdict_are_those_of_scipy_and_statsmodels():
+def test_numbers_of_a_verdict_equal_those_of_scipy_and_statsmodels():
     base, first, second = spread(8), spread(8, 1.0, 8), spread(8, 0.2, 16)
     found = judge(alone(["elu", "gelu"], 8, delta=0.5), trials({BASELINE: base, "elu": first, "gelu": second}))
     tests = [scipy.stats.ttest_rel(values, base) for values in (first, second)]
@@ -135,7 +135,7 @@ def test_seeds_needed_counts_every_test_that_the_verdict_needs():
     assert tuned_one.seeds_needed[0] > one.seeds_needed[0]
 
 
-def test_less_is_better_where_the_design_says_so():
+def test_less_is_better_if_the_design_says_so():
     values = {BASELINE: spread(8), "elu": spread(8, -4.0, 8), "gelu": spread(8, 4.0, 16)}
     lower = judge(alone(["elu", "gelu"], 8, mode="min"), trials(values))
     assert [one.verdict for one in lower] == ["better", "worse"]
@@ -161,7 +161,7 @@ def test_verdict_follows_the_difference_and_delta(mean, delta, expected):
     assert one.verdict == expected
 
 
-def test_a_difference_that_is_real_and_smaller_than_delta_is_told():
+def test_a_real_difference_smaller_than_delta_is_reported():
     values = {BASELINE: spread(20), "elu": spread(20) + 0.3 + 0.1 * NOISE[20:40]}
     (one,) = judge(alone(["elu"], 20, delta=2.0), trials(values))
     assert one.verdict == "better"
@@ -277,7 +277,7 @@ def test_a_best_rate_that_is_not_bracketed_withholds_the_verdict_and_says_what_t
     )
 
 
-def test_a_best_rate_at_the_edge_and_a_factor_without_effect_are_told():
+def test_a_best_rate_at_the_edge_and_a_factor_without_effect_are_reported():
     asked, world = design(1, 3), World(truths(1, Truth(curvature=50), Truth(curvature=50, optimum=40)))
     (one,) = judge(asked, run(asked, world))
     assert one.at_edge
@@ -295,7 +295,7 @@ def test_a_best_rate_at_the_edge_and_a_factor_without_effect_are_told():
 # ---- failures ------------------------------------------------------------------------------------------------------
 
 
-def test_no_failure_is_told_with_what_may_yet_come():
+def test_zero_failures_are_reported_with_the_upper_bound():
     (one,) = judge(alone(["elu"], 8), trials({BASELINE: spread(8), "elu": spread(8, 0, 8)}))
     for whose in ("", " of the baseline"):
         assert f"0 of 8 runs{whose} failed or collapsed; the true share is below 32 % (95 % confidence)." in one.notes
@@ -380,7 +380,7 @@ def test_a_rate_at_which_by_chance_no_run_collapsed_does_not_make_it_better():
         assert (one.verdict, one.failed, one.lr_factor) == (verdict, 0, 1.0)
 
 
-def test_equivalent_is_not_said_of_a_mean_that_a_collapse_could_move_by_delta():
+def test_equivalent_is_withheld_if_an_unnoticed_collapse_could_move_the_mean_by_delta():
     values = {BASELINE: spread(8, 20.0), "elu": spread(8, 20.0, 8), "gelu": [*spread(7, 20.0, 16), 0.0]}
     asked = alone(["elu", "gelu"], 8, delta=3.0)
     for runs in (curves(values, 0.0), trials(values)):  # a collapse would be seen, or not
@@ -407,7 +407,7 @@ def test_errors_that_differ_in_an_address_are_the_same_exception():
     assert judge(alone(["elu"], 8), runs)[0].notes[0].startswith("Not compared: every run failed")
 
 
-def test_failed_runs_are_told_with_an_interval_and_leave_the_mean():
+def test_failed_runs_are_reported_with_an_interval_and_left_out_of_the_mean():
     elu = [NAN, *spread(6, 0.0, 8), NAN]
     (one,) = judge(alone(["elu"], 8), trials({BASELINE: [*spread(7), NAN], "elu": elu}))
     assert (one.n, one.runs, one.failed, one.baseline_failed) == (6, 8, 2, 1)
@@ -426,7 +426,7 @@ def test_every_kind_of_failure_counts_alike(how):
     assert (one.n, one.failed) == (7, 1)
 
 
-def test_a_better_verdict_that_rests_on_leaving_out_failures_is_not_given():
+def test_a_better_verdict_that_depends_on_omitting_failures_is_withheld():
     base = spread(12)
     good = base + 2 + 0.1 * NOISE[12:24]
     values = {BASELINE: base, "elu": good}
@@ -467,7 +467,7 @@ def test_a_contender_that_never_finishes_is_worse_by_an_exact_test_of_its_failur
     assert one.verdict == "undecided"  # four failures of four cannot reach it
 
 
-def test_a_baseline_that_hardly_finishes_loses_by_its_failures_and_to_nothing_that_fails_as_well():
+def test_a_failing_baseline_loses_by_its_failures_but_not_to_contenders_that_fail_as_well():
     for failed in ([NAN] * 8, [NAN] * 5 + [0.0, 0.1, 0.2]):
         asked, theirs = alone(["elu"], 8, delta=99.0), [NAN] * 3 + list(spread(5, 50))
         (one,) = judge(asked, trials({BASELINE: failed, "elu": spread(8, 50)}))
@@ -500,7 +500,7 @@ def test_a_rate_of_the_baseline_at_which_hardly_a_run_finished_does_not_count():
     assert (one.verdict, one.baseline_failed) == ("undecided", 8)
 
 
-def test_a_rate_of_its_own_at_which_hardly_a_run_finished_by_chance_keeps_it_from_worse():
+def test_a_contenders_own_rate_at_which_few_runs_finished_by_chance_prevents_worse():
     base = at_rates(BASELINE, {0.25: 6, 1.0: 9, 4.0: 6}, 1)
     elu = at_rates("elu", {0.25: -3, 1.0: 0, 2.0: -3, 4.0: 12}, 2)
     best = {BASELINE: 1.0, "elu": 1.0}
@@ -544,7 +544,7 @@ def test_fewer_pairs_than_the_exact_test_needs_decide_nothing():
     assert "5 pairs cannot show a difference: better and worse need 6 finished pairs." in one.notes
 
 
-def test_two_seeds_with_few_digits_are_no_certainty():
+def test_two_seeds_with_few_digits_are_not_certain():
     values = {BASELINE: [0.5, 0.5469], "elu": [0.6094, 0.6562]}
     assert 2 * float(stats.p_greater(np.array([0.1094, 0.1093]))) < 0.001  # what Student's t says
     (one,) = judge(alone(["elu"], 2), trials(values))
@@ -606,7 +606,7 @@ def test_a_contender_left_out_later_still_counts_in_the_correction():
     assert judge(alone(["elu"], 8), runs, looks)[0].p_holm == judge(both, runs)[0].p_holm
 
 
-def test_seeds_that_are_no_look_are_refused():
+def test_seeds_without_a_planned_verdict_are_refused():
     runs = trials({BASELINE: spread(6), "elu": spread(6, 1, 8)})
     looks = [InterimAnalysis(1, 4, ("elu",), "asked")]
     with pytest.raises(StudyError, match="not-a-look"):
@@ -652,7 +652,7 @@ def test_a_seed_without_effect_is_refused():
     judge(alone(["elu"], 4), [dataclasses.replace(trial, status="diverged") for trial in same])  # NaN equals NaN
 
 
-def test_a_run_that_does_not_repeat_itself_is_told_and_counts_once():
+def test_a_run_that_does_not_repeat_itself_is_reported_and_counts_once():
     runs = [
         dataclasses.replace(trial, weights=f"{trial.key.activation}{trial.key.seed}")
         for trial in trials({BASELINE: spread(4), "elu": spread(4, 0, 4)})

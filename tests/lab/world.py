@@ -1,4 +1,4 @@
-"""A world in which the truth is known: activations with a best learning rate each, noise, failures, and whole studies.
+"""A simulated world with a known truth: activations with a best learning rate each, noise, failures, and whole studies.
 
 A trial's value is a curve over the logarithm of the learning rate plus noise: a part that all activations share at a
 seed (the pairs' correlation), a part of its own, and a spread of its own. Runs at rates above a limit diverge with a

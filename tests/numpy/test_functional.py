@@ -32,7 +32,7 @@ def slope_of(name, x, **keywords):
     return rn.slope(name, x, **extra, **keywords)
 
 
-def test_all_activations_are_functions_and_nothing_else_is_public():
+def test_only_the_activations_are_public_functions():
     assert sorted(rn.__all__) == sorted([*NAMES, "slope"])
     assert all(callable(getattr(rn, name)) for name in rn.__all__)
 
@@ -92,7 +92,7 @@ def test_exponentials_are_within_two_ulp_of_the_exact_ones(name, dtype):
         assert (np.abs(got.astype(np.longdouble) - exact) <= 2 * ulp).all()
 
 
-def test_lists_and_numbers_are_taken():
+def test_lists_and_numbers_are_accepted():
     assert rn.relu([-1.0, 2.0]).tolist() == [0.0, 2.0]
     assert rn.elu(1.5).tolist() == 1.5
 
@@ -140,7 +140,7 @@ def test_parameters_outside_their_bounds_are_refused(call, text):
     ("shape", "axis"),
     [((4, 3), 1), ((2, 3, 3), 1), ((2, 3, 3), 2), ((2, 3, 3, 3), -1), ((3,), 0), ((0, 3), 1)],
 )
-def test_prelu_lays_the_slopes_along_its_axis_also_where_sizes_coincide(shape, axis):
+def test_prelu_uses_its_axis_even_if_sizes_coincide(shape, axis):
     x = -np.ones(shape)
     weight = np.array([0.1, 0.2, 0.3])
     expected = -np.moveaxis(np.broadcast_to(weight, np.moveaxis(x, axis, -1).shape), -1, axis)
@@ -148,7 +148,7 @@ def test_prelu_lays_the_slopes_along_its_axis_also_where_sizes_coincide(shape, a
     np.testing.assert_array_equal(rn.slope("prelu", x, weight=weight, axis=axis), -expected)
 
 
-def test_prelu_is_torchs_on_images():
+def test_prelu_equals_torchs_on_images():
     rng = np.random.default_rng(0)
     x, weight = rng.normal(size=(2, 3, 4, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32)
     expected = F.prelu(torch.tensor(x), torch.tensor(weight)).numpy()
@@ -215,7 +215,7 @@ def test_rrelu_draws_do_not_depend_on_the_data_and_repeat_with_the_seed():
     )
 
 
-def test_rrelu_slope_takes_those_drawn():
+def test_rrelu_slope_accepts_the_drawn_slopes():
     x, slopes = np.array([-1.0, 1.0], np.float32), np.array([0.3, 0.2])
     result = rn.slope("rrelu", x, slopes=slopes)
     assert result.dtype == np.float32
@@ -225,7 +225,7 @@ def test_rrelu_slope_takes_those_drawn():
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
-def test_softmax_is_torchs(axis):
+def test_softmax_equals_torchs(axis):
     x = np.array([[1e4, 0.0, -1e4], [np.nan, 0.0, 1.0], [-np.inf, -np.inf, -np.inf]], np.float32)
     np.testing.assert_allclose(rn.softmax(x, axis), F.softmax(torch.tensor(x), axis), rtol=1e-6)
 

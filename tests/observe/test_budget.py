@@ -86,7 +86,7 @@ DURATIONS = [300 * US, 1 * MS, 10 * MS, 200 * MS, 5 * S]
 @pytest.mark.parametrize(("lean", "wide"), [(20 * US, 300 * US), (100 * US, 1 * MS), (1 * MS, 50 * MS)])
 @pytest.mark.parametrize("duration", DURATIONS)
 @pytest.mark.parametrize("steps", [100, 1_000, 20_000])
-def test_spending_stays_within_what_was_promised(duration, lean, wide, noise, share, steps):
+def test_spending_stays_within_the_budget(duration, lean, wide, noise, share, steps):
     """To 10 %, what is spent in any case, and the first looks, which are made before their price is known."""
     m = machine(share, lean, wide).train(steps, duration, noise)
     once = np.log2(steps) * wide * (1 + noise) + 40 * lean  # the steps 0, 1, 2, 4, 8 …
@@ -122,7 +122,7 @@ def test_a_half_millisecond_step_is_looked_at_at_least_every_tenth_time():
 
 
 @pytest.mark.parametrize("duration", [300 * US, 1 * MS, 30 * MS])
-def test_wide_looks_go_on_to_the_end(duration):
+def test_wide_looks_continue_to_the_end(duration):
     m = machine().train(20_000, duration)
     assert {look * 10 // m.step for look in m.seen[Look.WIDE]} == set(range(10))
 
@@ -168,7 +168,7 @@ def test_at_a_share_of_1_every_step_is_seen_widely():
 
 @pytest.mark.parametrize("every", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_every_kth_step_is_seen_widely_whatever_it_costs(every, seed):
+def test_every_kth_step_is_seen_widely_at_any_cost(every, seed):
     m = machine(0.02, 50 * MS, every=every, seed=seed).train(400, 50 * US, noise=1.0, pause={50: 10 * S})
     assert m.seen[Look.WIDE] == list(range(0, 400, every))
     assert m.seen[Look.LEAN] == []
@@ -202,7 +202,7 @@ def test_looks_that_grow_dearer_are_followed():
     assert m.spent - spent <= 1.1 * 0.02 * (m.base - base) + ALLOWANCE
 
 
-def test_one_slow_look_is_repaid_and_the_other_looks_go_on():
+def test_one_slow_look_is_repaid_and_the_other_looks_continue():
     m = machine().train(4_000, 5 * MS)
     before, m.lean = m.spent, 300 * MS
     m.train(1, 5 * MS)

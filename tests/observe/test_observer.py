@@ -50,7 +50,7 @@ def finished(observer, probe, steps):
 @pytest.mark.parametrize(
     "options", [{"every": 1}, {"every": 7}, {"budget": 1.0}, {"every": 3, "window": 10}, {}], ids=str
 )
-def test_counts_are_those_of_the_looked_at_steps(observed, options):
+def test_counts_cover_the_looked_at_steps(observed, options):
     rng = np.random.default_rng(0)
     history = rng.random((300, 4)) < [0.0, 0.02, 0.5, 1.0]
     observer, probe, _ = observed(lambda site, step: history[step], **options)
@@ -92,7 +92,7 @@ def test_windows_of_n_steps_are_of_n_steps(observed):
     assert [(first, examples) for _, first, _, examples in got.timeline] == [(n, 10 * BATCH) for n in range(0, 90, 10)]
 
 
-def test_windows_of_more_steps_than_the_run_has_leave_what_there_is(observed):
+def test_windows_longer_than_the_run_cover_the_whole_run(observed):
     observer, probe, _ = observed(every=1, window=1_000)
     got = finished(observer, probe, 20)
     assert [(w.first_step, w.last_step) for w in got.windows] == [(0, 19)]
@@ -141,7 +141,7 @@ def test_buckets_grow_with_the_run_so_that_their_number_does_not(observed):
     assert all(w.looked >= 4 for w in got.windows[:-1])
 
 
-def test_a_site_that_is_seldom_visited_does_not_hold_the_others_up(observed):
+def test_a_rarely_visited_site_does_not_delay_the_others(observed):
     observer, probe, _ = observed(
         lambda site, step: np.ones(4, bool) if site == 0 or step % 500 == 0 else None, sites=2, every=1
     )
@@ -255,7 +255,7 @@ def planted_history(seed, steps=900, units=24):
     [{"every": 1, "window": 10}, {"every": 3, "window": 25}, {"every": 1}, {"every": 2}, {"every": 7}, {"budget": 1.0}],
     ids=str,
 )
-def test_deaths_and_revivals_are_those_of_the_naive_reference(observed, options, seed):
+def test_deaths_and_revivals_equal_those_of_the_naive_reference(observed, options, seed):
     history = planted_history(seed)
     observer, probe, _ = observed(lambda site, step: history[step], units=history.shape[1], **options)
     got = finished(observer, probe, len(history))
@@ -287,7 +287,7 @@ def test_a_death_near_the_end_is_seen_as_soon_as_300_examples_show_it(observed, 
     assert got.sites[0].judged().fired.tolist()[2] == 0
 
 
-def test_a_unit_that_is_silent_in_whole_batches_is_not_taken_for_dead_so_soon(observed):
+def test_a_unit_that_is_silent_in_whole_batches_is_called_dead_later(observed):
     """It fires in half of the looks, on all examples of these: 300 silent ones are six looks, and no proof."""
     history = np.ones((4_000, 4), bool)
     history[:, 2] = np.random.default_rng(0).random(4_000) < 0.5
@@ -297,7 +297,7 @@ def test_a_unit_that_is_silent_in_whole_batches_is_not_taken_for_dead_so_soon(ob
     assert finished(observer, probe, 4_000).sites[0].events == []
 
 
-def test_nobody_dies_on_fewer_than_300_examples(observed):
+def test_no_unit_dies_on_fewer_than_300_examples(observed):
     observer, probe, _ = observed(lambda site, step: np.zeros(4, bool), every=1)
     assert finished(observer, probe, 5).sites[0].events == []
 
@@ -305,7 +305,7 @@ def test_nobody_dies_on_fewer_than_300_examples(observed):
 # ---- pauses ----
 
 
-def test_pause_and_resume_go_on_where_they_stopped(observed):
+def test_resume_continues_after_pause(observed):
     observer, probe, _ = observed(every=1)
     probe.train(30)
     observer.pause()
@@ -322,7 +322,7 @@ def test_pause_and_resume_go_on_where_they_stopped(observed):
 
 
 @pytest.mark.parametrize("what", ["kept", "drain"])
-def test_an_error_in_a_probe_is_said_once_and_ends_the_watching(observed, what):
+def test_an_error_in_a_probe_is_reported_once_and_ends_the_watching(observed, what):
     observer, probe, said = observed(every=1, window=10)
     probe.train(15)
     before = probe.stopped
@@ -345,7 +345,7 @@ def test_an_error_in_a_probe_is_said_once_and_ends_the_watching(observed, what):
 
 
 @pytest.mark.parametrize("what", ["stop", "drain"])
-def test_an_error_at_the_end_is_said_once_and_the_recording_is_finished(observed, what):
+def test_an_error_at_the_end_is_reported_once_and_the_recording_is_finished(observed, what):
     observer, probe, said = observed(every=1, window=10)
     probe.train(25)
     observer.write()
@@ -358,7 +358,7 @@ def test_an_error_at_the_end_is_said_once_and_the_recording_is_finished(observed
     assert [(w.first_step, w.last_step) for w in got.windows] == [(0, 9), (10, 19)]
 
 
-def test_an_error_while_a_probe_is_stopped_for_another_goes_nowhere(observed):
+def test_an_error_while_a_probe_is_stopped_for_another_is_ignored(observed):
     observer, probe, said = observed(every=1)
     probe.breaks["stop"] = RuntimeError("second")
     observer.fault(ValueError("first"))
@@ -369,7 +369,7 @@ def test_an_error_while_a_probe_is_stopped_for_another_goes_nowhere(observed):
 
 
 @pytest.mark.parametrize("what", ["kept", "drain"])
-def test_what_was_counted_before_an_error_is_in_the_recording(observed, what):
+def test_counts_before_an_error_are_in_the_recording(observed, what):
     observer, probe, _ = observed(every=1, window=10)
     probe.train(25)
     if what == "drain":  # what cannot be drained any more must have been written
@@ -440,7 +440,7 @@ def test_progress_does_not_wait_for_a_slow_disk(observed, monkeypatch):
     assert told == list(range(2, 10))
 
 
-def test_an_error_in_what_is_told_the_progress_ends_the_watching_and_nothing_else(observed, monkeypatch):
+def test_an_error_in_a_progress_callback_ends_only_the_watching(observed, monkeypatch):
     monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_NS", 0)
     monkeypatch.setattr(sys.modules["relume.observe.observer"], "_FLUSH_SHARE", 0)
     observer, probe, said = observed(every=1, progress=lambda steps, sites: 1 / 0)
@@ -450,7 +450,7 @@ def test_an_error_in_what_is_told_the_progress_ends_the_watching_and_nothing_els
     assert "ZeroDivisionError" in said[0]
 
 
-def test_a_recording_that_can_no_longer_be_written_ends_the_watching_and_nothing_else(observed):
+def test_a_recording_that_can_no_longer_be_written_ends_only_the_watching(observed):
     observer, probe, said = observed(every=1, window=10)
     probe.train(15)
     observer.writer.close()
@@ -461,7 +461,7 @@ def test_a_recording_that_can_no_longer_be_written_ends_the_watching_and_nothing
     assert "closed database" in said[0]
 
 
-def test_a_complaint_that_nobody_can_hear_is_no_error(tmp_path):
+def test_a_warning_that_cannot_be_written_is_not_an_error(tmp_path):
     def deaf(text):
         raise BrokenPipeError
 

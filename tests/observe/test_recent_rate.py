@@ -91,7 +91,7 @@ def test_the_silence_that_is_a_death_is_22_times_the_usual_gap():
     assert recent.surprised(2_240).tolist() == [True, True]
 
 
-def test_the_positions_of_one_example_are_one_witness():
+def test_the_positions_of_one_example_count_as_one_example():
     """A channel fires on 500 of 1,000 positions, of one example in a hundred: 300 silent examples prove nothing."""
     recent = Recent.nothing(1)
     for _ in range(100):

@@ -99,7 +99,7 @@ def test_onnx_own_case_agrees_with_relume_numpy_and_relume_onnx(case):
 # ---- models --------------------------------------------------------------------------------------------------------
 
 
-def test_prelu_slopes_run_along_the_channels_where_all_sizes_are_the_same():
+def test_prelu_slopes_run_along_the_channels_even_if_all_sizes_are_the_same():
     x = -np.ones((4, 4, 4, 4), np.float32)
     weight = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
     model = relume.onnx.model(Spec("prelu", {"weight": weight}, axes=(1,)), ndim=4)
@@ -109,7 +109,7 @@ def test_prelu_slopes_run_along_the_channels_where_all_sizes_are_the_same():
         relume.onnx.model(Spec("prelu", {"weight": weight}, axes=(1,)))
 
 
-def test_examples_in_the_docstrings_hold():
+def test_examples_in_the_docstrings_work():
     result = doctest.testmod(relume.onnx)
     assert (result.attempted > 0, result.failed) == (True, 0)
 
@@ -120,7 +120,7 @@ def test_rrelu_is_leaky_relu_at_its_mean():
 
 
 @pytest.mark.parametrize("name", ["elu", "celu", "selu"])
-def test_digits_below_zero_are_kept_where_onnx_runtimes_operator_loses_them(name):
+def test_digits_below_zero_are_kept_although_onnx_runtimes_operator_loses_them(name):
     x = np.float32([-1e-8, -1e-6, -1e-4])
     expected = getattr(relume.numpy, name)(x)
     np.testing.assert_allclose(run(relume.onnx.model(Spec(name), ndim=1), x), expected, rtol=5e-7)
@@ -140,7 +140,7 @@ def test_bfloat16_models_are_valid_and_other_dtypes_refused():
 
 
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "prelu"])
-def test_a_model_of_an_activation_is_described_as_what_it_was_made_from(name):
+def test_a_model_of_an_activation_is_described_as_the_activation(name):
     numbers = {p.name: p.choices[-1] if p.choices else 0.25 for p in ACTIVATIONS[name].parameters}
     spec = Spec(name, numbers, axes=(-1,) if name == "softmax" else ())
     back = relume.to_spec(relume.from_spec(spec, "onnx"))

@@ -36,7 +36,7 @@ def test_signal_and_gradient_are_pytorchs(name, function):
     np.testing.assert_allclose(backward, expected[1], rtol=1e-9)
 
 
-def test_the_inits_are_what_they_are_called():
+def test_the_inits_match_their_names():
     first = {init: depth.travel(ACTIVATIONS["elu"], init=init)[0][0] for init in depth.INITS}
     gain = ACTIVATIONS["elu"].gain()
     assert first["lecun"] == pytest.approx(first["he"] / 2)

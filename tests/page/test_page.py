@@ -69,7 +69,7 @@ def test_a_picture_is_the_same_when_it_is_drawn_again_and_its_names_are_its_own(
     assert set(re.findall(r"url\(#([^)]+)\)", picture)) <= set(names)
 
 
-def test_pictures_keep_their_colors_where_no_style_sheet_is_read(text):
+def test_pictures_keep_their_colors_without_a_style_sheet(text):
     pictures = re.findall(r"<svg .*?</svg>", text, re.DOTALL)
     colors = [color for picture in pictures for color in re.findall(r"var\([^)]*\)", picture)]
     assert len(pictures) > 8
@@ -77,7 +77,7 @@ def test_pictures_keep_their_colors_where_no_style_sheet_is_read(text):
     assert all(re.fullmatch(r"var\(--[a-z0-9-]+, #[0-9A-F]{6}\)", color) for color in colors)
 
 
-def test_the_page_tells_all_that_the_definitions_tell(text):
+def test_the_page_has_every_fact_of_the_definitions(text):
     words = " ".join("".join(read(text).words).split())
     for a in ACTIVATIONS.values():
         for told in (a.title, a.formula, a.range, a.can_die, a.advantages, a.disadvantages, a.when_to_use, *a.hazards):
@@ -119,7 +119,7 @@ def test_a_slider_reaches_its_default_and_keeps_to_the_bounds(a):
 
 
 @pytest.mark.parametrize("a", contents.SHOWN, ids=lambda a: a.name)
-def test_the_moments_are_those_of_an_adaptive_quadrature(a):
+def test_the_moments_equal_those_of_an_adaptive_quadrature(a):
     told = normal.moments(a)
     settled = a.defaults()
     pieces = [(-12, 0), (0, 6), (6, 12)]
@@ -140,7 +140,7 @@ def test_the_moments_are_those_of_an_adaptive_quadrature(a):
     assert told["second"] ** -0.5 == pytest.approx(a.gain(**settled), rel=1e-9)
 
 
-def test_half_of_what_relu_gives_is_zero():
+def test_half_of_the_outputs_of_relu_are_zero():
     assert normal.moments(ACTIVATIONS["relu"])["zeros"] == pytest.approx(0.5)
     assert sum(row["share"] for row in normal.shares(ACTIVATIONS["relu"])) == pytest.approx(1, abs=1e-6)
 

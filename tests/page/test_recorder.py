@@ -19,7 +19,7 @@ def test_a_definition_is_written_as_one_expression():
     }
 
 
-def test_what_occurs_twice_is_computed_once():
+def test_a_repeated_expression_is_computed_once():
     tail = XP.exp(-XP.abs(X))
     assert script(tail / (1 + tail)) == "const t0 = Math.exp((-Math.abs(x))); return (t0 / (1 + t0));"
 
@@ -30,7 +30,7 @@ def test_a_parameter_of_words_is_a_branch_for_each():
     assert "Math.tanh" in body.split("} if")[1]
 
 
-def test_a_random_slope_has_functions_of_what_was_drawn():
+def test_a_random_slope_has_functions_of_the_drawn_slope():
     bodies = record(ACTIVATIONS["rrelu"])
     assert bodies["drawnSlope"] == "return (x > 0 ? 1 : (s * 1));"
     assert "p.lower" in bodies["value"]

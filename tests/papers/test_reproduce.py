@@ -47,7 +47,7 @@ SLOW = [(), pytest.mark.slow]
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW[name not in QUICK]) for name in SHORT])
-def test_a_long_experiment_made_short_tells_each_number_that_is_claimed(name, tmp_path):
+def test_a_shortened_experiment_prints_each_claimed_number(name, tmp_path):
     experiment = replace(EXPERIMENTS[name], command=f"{EXPERIMENTS[name].command} {SHORT[name]}")
     assert {claim.label for claim in experiment.claims} <= set(reproduce.run(experiment, tmp_path))
 
@@ -113,7 +113,7 @@ def make(folder, *options):
     return done, {row["claim"]: row for row in kept}
 
 
-def test_a_figure_outside_its_interval_is_printed_as_not_reproduced_with_ours(tmp_path):
+def test_a_figure_outside_its_interval_is_printed_as_not_reproduced_next_to_ours(tmp_path):
     prepare(tmp_path, {"interval": "0.65, 0.7"})
     done, kept = make(tmp_path)
     assert done.returncode == 1, done.stderr
@@ -129,7 +129,7 @@ def test_a_figure_outside_its_interval_is_printed_as_not_reproduced_with_ours(tm
     assert row["cpu_seconds"] > 0
 
 
-def test_a_figure_within_its_interval_ends_well_and_a_later_run_says_what_has_changed(tmp_path):
+def test_a_figure_within_its_interval_passes_and_a_later_run_says_what_has_changed(tmp_path):
     prepare(tmp_path)
     done, kept = make(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -141,7 +141,7 @@ def test_a_figure_within_its_interval_ends_well_and_a_later_run_says_what_has_ch
     assert kept["width 2"]["ours"] == 0.01
 
 
-def test_missing_data_is_said_with_the_command_that_brings_them_and_takes_no_earlier_result(tmp_path):
+def test_missing_data_are_reported_with_the_command_to_get_them_and_reuse_no_earlier_result(tmp_path):
     prepare(tmp_path, {"more": 'needs = "/nowhere"\ninstall = "apt-get install somewhere"'})
     old = {"experiment": "first", "claim": "width 2", "verdict": "reproduced", "ours": 0.6}
     text = json.dumps({"schema": 1, "rows": [old]})
@@ -153,7 +153,7 @@ def test_missing_data_is_said_with_the_command_that_brings_them_and_takes_no_ear
     assert kept == {"width 2": old}
 
 
-def test_a_command_that_fails_is_said_and_the_others_go_on_unless_one_is_asked_for(tmp_path):
+def test_a_command_that_fails_is_reported_and_the_others_continue_unless_one_is_requested(tmp_path):
     script = "import pathlib, sys\nif not pathlib.Path(sys.argv[0]).with_name('again').exists():\n"
     script += "    pathlib.Path(sys.argv[0]).with_name('again').touch()\n    sys.exit(3)\nprint('width 2: 60 of 100')"
     prepare(tmp_path, {}, {"name": "second"}, script=script)
@@ -181,7 +181,7 @@ def test_a_number_that_is_not_printed_is_not_reproduced():
     assert (row["verdict"], row["why"]) == ("not reproduced", "no such number is told")
 
 
-def test_a_number_that_is_none_is_not_reproduced():
+def test_an_invalid_number_is_not_reproduced():
     row = reproduce.judge(reproduce.Claim("loss", "converges", (0.0, 2.0)), reproduce.figures("loss: nan nan\n"))
     assert (row["verdict"], row["ours"]) == ("not reproduced", None)
 
@@ -206,7 +206,7 @@ def test_numbers_are_read_from_a_study():
     assert (found["baseline, mean"].low, found["baseline, mean"].high) == pytest.approx((64.84, 66.56), abs=0.01)
 
 
-def test_the_kept_results_are_those_of_the_claims():
+def test_the_stored_results_match_the_claims():
     kept = json.loads((PAPERS / "reproduced.json").read_text(encoding="utf-8"))["rows"]
     claims = [(e, claim) for e in EXPERIMENTS.values() if e.name not in NOT_RUN for claim in e.claims]
     assert [(row["experiment"], row["claim"]) for row in kept] == [(e.name, claim.label) for e, claim in claims]
@@ -217,7 +217,7 @@ def test_the_kept_results_are_those_of_the_claims():
         assert row["verdict"] == ("reproduced" if inside else "not reproduced")
 
 
-def test_what_was_not_run_yet_is_said_in_the_documentation():
+def test_the_documentation_says_which_claims_were_not_run_yet():
     page = (ROOT / "docs" / "reference" / "published-numbers.md").read_text(encoding="utf-8")
     said = re.findall(r"^Not run yet: `make reproduce ONLY=(.+)`\.$", page, re.MULTILINE)
     assert set(said) == NOT_RUN <= EXPERIMENTS.keys()

@@ -33,7 +33,7 @@ def squeezed(text):
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
-def test_family_fits_the_terminal_and_tells_every_fact(width):
+def test_family_fits_the_terminal_and_shows_every_fact(width):
     text = text_of(catalogue.family(width), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text.replace("−1 … 1", "")
@@ -51,7 +51,7 @@ def test_family_in_a_wide_terminal_is_one_table():
         assert any(activation.title in line and activation.formula[:12] in line for line in wide.splitlines())
 
 
-def test_learnable_is_said_of_prelu_alone():
+def test_only_prelu_is_called_learnable():
     lines = [line for line in text_of(catalogue.family(240), 240).splitlines() if " yes " in line]
     assert [line.split()[0] for line in lines] == ["PReLU"]
 
@@ -119,7 +119,7 @@ def test_find_takes_an_activation_by_any_spelling():
 
 
 @pytest.mark.parametrize(("got", "nearest"), [("RLM9O1", "RLM901"), ("eluu", "elu"), ("a_rul", "a_rule")])
-def test_find_of_an_unknown_name_tells_the_nearest_and_all(got, nearest):
+def test_find_of_an_unknown_name_lists_the_nearest_and_all_names(got, nearest):
     with pytest.raises(UnknownName) as caught:
         catalogue.find(got, [Page()])
     text = str(caught.value)
@@ -147,7 +147,7 @@ def test_json_is_strict_and_complete():
     assert catalogue.entry_dict(Page())["rule"]["code"] == "RLM901"
 
 
-def test_braille_panel_puts_the_curve_where_it_belongs():
+def test_braille_panel_puts_the_curve_in_the_right_cells():
     lines = [line.plain for line in braille.panel(lambda x: x - 1, (-2.0, 2.0), braille.LABEL + 8, 4, "cyan")]
     body = [line[braille.LABEL :] for line in lines[:4]]
     columns = [[i for i, c in enumerate(row) if 0x2800 < ord(c) <= 0x28FF] for row in body]

@@ -79,7 +79,7 @@ def test_span_reaches_beyond_the_kinks():
     assert curves.span([curves.parse("relu"), curves.parse("relu6")]) == (-4.0, 8.0)
 
 
-def test_curves_differ_in_color_and_dash_and_are_told_once():
+def test_curves_differ_in_color_and_dash_and_are_listed_once():
     names = [
         "relu",
         "leaky_relu",
@@ -116,7 +116,7 @@ def test_svg_holds_the_words_of_axes_and_legend(tmp_path):
         assert words in text
 
 
-def test_a_wrong_ending_and_a_missing_folder_are_told(tmp_path):
+def test_a_wrong_ending_and_a_missing_folder_are_errors(tmp_path):
     picture = curves.chart([curves.parse("relu")])
     with pytest.raises(RelumeError, match=r"'a\.txt' does not end in \.svg, \.png or \.pdf.*\[file-ending\]"):
         curves.save(picture, tmp_path / "a.txt")
@@ -125,7 +125,7 @@ def test_a_wrong_ending_and_a_missing_folder_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("package", ["altair", "vl_convert"])
-def test_a_missing_extra_is_told_with_the_command(monkeypatch, package):
+def test_a_missing_extra_is_an_error_with_its_install_command(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=rf"{package}.*pip install 'relume\[report\]'.*\[missing-extra\]"):
         curves.chart([curves.parse("relu")])

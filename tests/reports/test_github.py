@@ -54,7 +54,7 @@ def test_severities_have_their_levels_and_the_worst_comes_first():
     ]  # fmt: skip
 
 
-def test_what_would_end_a_property_or_a_line_is_escaped():
+def test_characters_that_would_end_a_property_or_a_line_are_escaped():
     hostile = "a:b,c%0A::error::\r\nd.py"
     (line,) = of_findings(run(site(file=hostile, module="x::y\n::warning::z")))
     _, properties, message = parsed(line)
@@ -62,17 +62,17 @@ def test_what_would_end_a_property_or_a_line_is_escaped():
     assert message.startswith("x::y\n::warning::z: 1 of 4")
 
 
-def test_files_are_told_from_the_root_of_the_repository():
+def test_files_are_named_from_the_root_of_the_repository():
     (line,) = of_findings(run(site(file="../src/net.py")), folder="jobs/nightly")
     assert parsed(line)[1]["file"] == "jobs/src/net.py"
 
 
-def test_a_line_that_is_not_known_is_left_out():
+def test_an_unknown_line_is_omitted():
     (line,) = of_findings(run(site(line=0)))
     assert "line" not in parsed(line)[1]
 
 
-def test_too_many_dead_units_are_told_of_the_run_and_at_each_site_that_has_some():
+def test_too_many_dead_units_are_annotated_on_the_run_and_at_each_site_with_dead_units():
     verdict = check(run(site("a"), site("b", made.record(fired=(5, 5)), line=9), site("c", line=10)), max_dead=0.1)
     lines = [parsed(line) for line in of_verdict(verdict)]
     assert [(command, p.get("line"), p["title"]) for command, p, _ in lines] == [
@@ -91,7 +91,7 @@ def test_failures_of_sites_and_rules_are_on_their_lines():
     ]
 
 
-def test_what_holds_has_no_annotation_and_what_was_not_watched_has_one():
+def test_a_passed_check_has_no_annotation_and_an_unwatched_run_has_one():
     assert of_verdict(check(run(site()), max_dead=0.5)) == []
     (line,) = of_verdict(check(run()))
     assert parsed(line)[1] == {"title": "relume: nothing was judged"}

@@ -44,12 +44,12 @@ def differences(name, folder):
 
 @pytest.mark.parametrize("kind", NAMES)
 @pytest.mark.parametrize("of", [texts, differences])
-def test_no_report_passes_a_control_character_on(of, kind, tmp_path):
+def test_no_report_contains_a_control_character(of, kind, tmp_path):
     found = {form: CONTROL.findall(text) for form, text in of(NAMES[kind], tmp_path).items()}
     assert not any(found.values()), found
 
 
-def test_no_name_is_a_command_of_github_or_an_element_of_a_page(tmp_path):
+def test_a_name_cannot_become_a_github_command_or_an_html_element(tmp_path):
     lines = texts(NAMES["lines"], tmp_path)["github"].split("\n")
     assert len(lines) == len(texts("plain", tmp_path)["github"].split("\n"))
     assert all(line.startswith("::warning") for line in lines if line)

@@ -70,14 +70,14 @@ def test_the_report_begins_with_words(small):
     assert "Provisional (marked ~, fewer than 300 examples): 1 of 3 sites." in small.text
 
 
-def test_the_report_has_advice_with_the_command_and_what_was_not_observed(small):
+def test_the_report_has_the_advice_with_its_command_and_lists_what_was_not_observed(small):
     assert "Why, and when it is a false alarm: relume explain RLM001" in small.text
     assert "F.mish at train.py:40 : it is not watched yet." in small.text
     assert "learning rate" in small.text
     assert "Data table: Dead units" in small.text
 
 
-def test_what_hits_most_units_is_advised_first_and_at_which_lines():
+def test_the_advice_for_the_most_units_comes_first_with_its_lines():
     run = made.small()
     keys = [judged.site.key for judged in run.sites]
     dying = [Finding("RLM009", "dying_trend", "warning", key, (1,), "falls", "lower the rate") for key in keys[:2]]
@@ -87,7 +87,7 @@ def test_what_hits_most_units_is_advised_first_and_at_which_lines():
     assert "At block0.relu0 (train.py:10), block0.relu1 (train.py:11)" in re.sub(r" (?=[,)])|(?<=\() ", "", text)
 
 
-def test_a_healthy_run_says_so_and_asks_for_nothing():
+def test_a_healthy_run_says_so_without_advice():
     page = Page(run_page(made.run(made.site(0, dead=0, rare=0, on=0))))
     assert "None of 8 units is dead" in page.text
     assert "Nothing. No rule found a problem." in page.text
@@ -120,14 +120,14 @@ def test_the_report_of_a_large_network_is_small(network):
     assert sum(tag == "details" and "site" in (a.get("class") or "").split() for tag, a in page.elements) == 12
 
 
-def test_rows_that_have_no_room_are_left_out_and_counted(monkeypatch):
+def test_rows_without_room_are_omitted_and_counted(monkeypatch):
     monkeypatch.setattr("relume.reports.run.html.table.MOST_BYTES", 0)
     page = Page(run_page(made.small()))
     assert page.data["rows"] == []
     assert page.data["sites"] == 3
 
 
-def test_nothing_is_asked_of_a_server_and_no_path_is_told(small, tmp_path):
+def test_the_page_makes_no_request_and_shows_no_path(small, tmp_path):
     text = run_page(made.small(), Sources([tmp_path]))
     for _, attributes in Page(text).elements:
         for name in ("src", "href", "action", "data", "srcset", "poster"):
@@ -162,7 +162,7 @@ def test_sites_of_one_line_share_its_bar_and_the_file_that_lost_most_comes_first
     assert mark.sites == (2, 3)
 
 
-def test_files_for_which_there_is_no_room_are_left_out(tmp_path, monkeypatch):
+def test_files_without_room_are_omitted(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "MOST_BYTES", 50)
     (tmp_path / "small.py").write_text("x\n" * 12)
     (tmp_path / "large.py").write_text("x" * 49 + "\n")
@@ -254,7 +254,7 @@ def test_a_provisional_code_says_how_many_tokens_it_needs():
     assert f"(marked ~, fewer than {judged.needed:,} examples): all sites." in run_page(report)
 
 
-def test_ranges_and_names_are_cut_where_they_are_long():
+def test_long_ranges_and_names_are_cut():
     assert ranges(range(0, 200, 2)).endswith("118 and 40 more")
     assert ranges([]) == "none"
     assert len(shown("y" * 100_000)) < 200

@@ -54,7 +54,7 @@ def rows(text):
     ]
 
 
-def test_the_report_has_headline_table_findings_and_what_was_not_seen():
+def test_the_report_has_headline_table_findings_and_what_was_not_observed():
     said = markdown(site(), meta={"overhead": 0.021}, not_observed=[("F.mish", "a.py:3", "it is not watched")])
     assert said.startswith(
         "### relume: 1 of 4 units is dead, in Net.1 (train.py:8)\n\nLooked at 20 of 100 steps, 1,000 samples. "
@@ -75,7 +75,7 @@ def test_the_report_has_headline_table_findings_and_what_was_not_seen():
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_name_is_one_cell_and_no_markup_whatever_is_in_it(name):
+def test_any_name_is_one_cell_without_markup(name):
     said = markdown(site(module=name, call="c", file=name), not_observed=[(name, name, name)])
     heads, cells = rows(said)
     shown = " ".join(name.split()).replace("\\|", "/|")
@@ -95,14 +95,14 @@ def test_a_code_span_shows_its_name(name):
     assert "\n" not in cell(name)
 
 
-def test_provisional_counts_are_marked_and_strike_nothing_out():
+def test_provisional_counts_are_marked_without_strikethrough():
     said = markdown(made.record(examples=100), made.record(examples=100))
     assert "\\~1" in said
     assert rows(said)[1][3] == "~1"
     assert "Provisional where marked ~" in said
 
 
-def test_a_run_that_was_cut_off_a_fault_and_the_files_of_the_run_are_told():
+def test_a_cut_off_run_a_fault_and_the_files_of_the_run_are_reported():
     said = markdown(site(), meta={"finished": False, "fault": "E: x|y", "parts": ["a.relume", "a.rank1.relume"]})
     assert "**The run is not finished, or it was cut off.**" in said
     assert "**The watching ended early:** `E: x|y`." in said

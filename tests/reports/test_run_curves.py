@@ -20,7 +20,7 @@ def by_title(found):
     return {chart.title: chart for chart in charts.timeline(found, [], {})}
 
 
-def test_a_rate_that_was_raised_for_a_while_is_drawn_in_steps_and_never_said_to_be_throughout():
+def test_a_rate_that_was_raised_for_a_while_is_drawn_in_steps_and_not_called_constant():
     found = clock(rates=[(0, (0.05,)), (40, (1.5,)), (70, (0.05,))])
     assert charts.constant_rates(found) == ""
     chart = by_title(found)["Learning rate"]
@@ -29,7 +29,7 @@ def test_a_rate_that_was_raised_for_a_while_is_drawn_in_steps_and_never_said_to_
     assert chart.spec["layer"][0]["mark"]["interpolate"] == "step-after"
 
 
-def test_rates_that_never_changed_are_told_in_words():
+def test_constant_rates_are_given_in_words():
     found = clock(rates=[(0, (0.05, 0.05, 0.1))])
     assert charts.constant_rates(found) == "0.05 and 0.1"
     assert by_title(found) == {}

@@ -24,7 +24,7 @@ def test_each_site_is_a_row_of_the_shares_of_its_dead_units():
     assert (first.place, second.place) == (0, 2)
 
 
-def test_a_site_that_broke_is_so_to_its_end_and_what_was_dead_before_is_shown():
+def test_a_site_that_broke_stays_broken_and_shows_its_earlier_deaths():
     findings, _ = rows(made.site(0, events=[(0, 20, "died")]), made.site(1, events=[(0, 30, "died")]))
     one, two = findings.sites
     broken = replace(one, non_finite_since={3: 50, 4: 70}, dead=(), mortal=(False,) * 8)
@@ -33,5 +33,5 @@ def test_a_site_that_broke_is_so_to_its_end_and_what_was_dead_before_is_shown():
     assert first.says == "NaN or infinite since step 50"
 
 
-def test_one_site_alone_has_no_rows():
+def test_a_single_site_has_no_rows():
     assert rows(made.site(0, events=[(0, 20, "died")]), made.site(1))[1] == ()

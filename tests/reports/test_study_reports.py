@@ -1,6 +1,6 @@
 """A study as each format tells it: gold files for the whole, and what names of any kind must not do.
 
-A gold file is made anew with ``RELUME_GOLD=write``; read its difference before it is committed.
+Write the gold files with ``RELUME_GOLD=write``; read the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("form", KEPT)
-def test_a_study_is_told_as_the_gold_file_has_it(form, name):
+def test_a_study_is_reported_as_in_the_gold_file(form, name):
     study = STUDIES[name]()
     told = FORMATS[form]([replace(study, trials=study.trials[-2:]) if form == "json" else study])
     told = told.rstrip("\n") + "\n"
@@ -73,7 +73,7 @@ def test_the_sentence_says_who_by_how_much_and_how_sure():
     )
 
 
-def test_of_a_loss_the_better_contender_is_below_and_the_sentence_gives_amounts():
+def test_with_a_loss_the_better_contender_is_lower_and_the_sentence_gives_amounts():
     study = made.study({"elu": (-0.25, 0.05, 0.0004, "better")})
     study = replace(study, design=replace(study.design, metric="test_loss", mode="min"))
     assert "elu is better than the script's ReLU by 0.250 in test_loss (95 % interval 0.200 to 0.300" in (
@@ -82,19 +82,19 @@ def test_of_a_loss_the_better_contender_is_below_and_the_sentence_gives_amounts(
     assert "Holm p < 0.001" in study_wording.sentence(study)
 
 
-def test_where_nothing_is_decided_the_sentence_claims_nothing():
+def test_an_undecided_sentence_claims_nothing():
     assert sentence(elu=(1.0, 1.5, 0.3, "undecided"), gelu=(0.1, 1.5, 1.0, "undecided")) == (
         "No contender is shown to be better or worse than the script's ReLU in test_accuracy on 10 seeds. elu and gelu "
         "are undecided; 26 to 47 seeds would find a difference of 1.5 with 80 % power."
     )
 
 
-def test_seeds_that_would_settle_it_are_told_only_for_a_delta_that_was_named():
+def test_the_seeds_that_would_settle_it_are_given_only_for_a_named_delta():
     study = made.study({"elu": (1.0, 1.5, 0.3, "undecided")})
     assert "34" not in study_wording.sentence(replace(study, design=replace(study.design, delta=None)))
 
 
-def test_the_best_stands_first_whichever_way_is_better():
+def test_the_best_comes_first_in_either_direction():
     names = [verdict.activation for verdict in study_wording.rows(made.study())]
     assert names == ["elu", "leaky_relu:0.2", "silu", "gelu", "rrelu", "prelu:channel"]
     study = made.study({"elu": (-0.3, 0.1, 0.01, "better"), "gelu": (-0.5, 0.1, 0.01, "better")})
@@ -102,7 +102,7 @@ def test_the_best_stands_first_whichever_way_is_better():
     assert [verdict.activation for verdict in study_wording.rows(study)] == ["gelu", "elu"]
 
 
-def test_the_script_as_it_stands_has_a_row_where_another_rate_is_the_baselines_best():
+def test_the_script_as_it_stands_has_a_row_if_another_rate_is_the_baselines_best():
     own = AsItStands(runs=10, failed=7, dead_layers=6, mean=11.5, sd=0.4, dead_share=0.93)
     same = made.study(as_it_stands=own)
     assert study_wording.AS_IT_STANDS not in study_wording.names(same)
@@ -122,7 +122,7 @@ def test_the_script_as_it_stands_has_a_row_where_another_rate_is_the_baselines_b
     }  # fmt: skip
 
 
-def test_a_note_of_every_verdict_is_said_once_and_that_of_one_with_its_name():
+def test_a_note_of_every_verdict_appears_once_and_a_note_of_one_with_its_name():
     notes = study_wording.notes(made.troubled())
     assert sum("Run-to-run noise" in note for note in notes) == 1
     assert "selu: Fewer than half of its runs finished: the verdict counts each failure as a loss." in notes
@@ -211,7 +211,7 @@ class Tags(HTMLParser):
 
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize("form", FORMATS)
-def test_names_of_any_kind_are_told_and_do_nothing(form, kind):
+def test_names_of_any_kind_are_shown_without_effect(form, kind):
     told = FORMATS[form]([hostile(HOSTILE[kind])] * 2)
     assert "\x00" not in told
     assert "\x1b" not in told
@@ -268,7 +268,7 @@ def test_a_long_list_is_cut_and_says_so():
 # ---- methods -------------------------------------------------------------------------------------------------------
 
 
-def test_the_methods_name_what_was_done_with_its_numbers():
+def test_the_methods_describe_the_study_with_its_numbers():
     said = paragraph(made.study())
     for part in (
         "elu", "the script's ReLU", "mnist1d_mlp.py --steps 3000", "PyTorch 2.13.0", "1 thread", "at 2 places",
@@ -279,7 +279,7 @@ def test_the_methods_name_what_was_done_with_its_numbers():
         assert part in said, part
 
 
-def test_the_methods_leave_out_what_was_not_done():
+def test_the_methods_omit_what_was_not_done():
     study = made.study({"elu": made.TOLD["elu"]})
     trials = tuple(trial for trial in study.trials if trial.key.stage == "confirm" and trial.key.lr_factor == 1)
     study = replace(study, trials=trials, design=replace(study.design, delta=None, factors=(1.0,), at="mean:5"))
@@ -291,14 +291,14 @@ def test_the_methods_leave_out_what_was_not_done():
     assert "the best rate is uncertain" not in said
 
 
-def test_the_methods_name_the_relume_that_made_the_study_or_else_the_one_that_tells_it():
+def test_the_methods_name_the_version_that_made_the_study_or_else_the_reporting_one():
     study = made.study()
     assert "relume 0.1.0" in paragraph(study)
     study = replace(study, subject=replace(study.subject, versions={"python": "3.11.2"}))
     assert f"relume {__version__} did the replacement, tuning and statistics." in paragraph(study)
 
 
-def test_of_a_function_it_is_not_said_that_a_script_was_altered():
+def test_the_methods_of_a_function_do_not_mention_a_script():
     study = made.study()
     subject = replace(study.subject, script="train", argv=(), settings={"baseline": "relu"})
     study = replace(study, subject=subject, replaces=(), sites=None)
@@ -310,7 +310,7 @@ def test_of_a_function_it_is_not_said_that_a_script_was_altered():
     assert "share initial weights" not in said
 
 
-def test_tuning_runs_that_were_made_up_for_are_told_in_the_methods():
+def test_repeated_tuning_runs_are_in_the_methods():
     study = made.study()
     assert "were replaced by" not in paragraph(study)
     failed = replace(study.trials[0], key=study.trials[0].key._replace(seed=10_001), status="failed")

@@ -47,7 +47,7 @@ def test_the_report_names_units_line_bound_and_advice():
     assert "→" in said
 
 
-def test_a_column_without_a_number_is_left_out():
+def test_a_column_without_a_number_is_omitted():
     assert "stuck high" not in text(made.record())
     assert "stuck high" in text(made.record("relu6", flat=(0, 0, 0, made.N)))
 
@@ -88,7 +88,7 @@ def test_many_findings_are_counted_not_all_printed():
     assert "and 18 more findings" in said
 
 
-def test_what_is_found_of_a_whole_site_names_no_units():
+def test_a_finding_about_a_whole_site_names_no_units():
     record = made.record(fired=(500,) * 4)
     record.statistics = {"gradient_first": 1e-6, "gradient": 1.0}
     said = text(record)
@@ -99,7 +99,7 @@ def test_what_is_found_of_a_whole_site_names_no_units():
     assert "Units" not in of_findings(findings)[0]
 
 
-def test_what_no_column_shows_is_noted_in_a_line_and_what_one_shows_is_not():
+def test_facts_without_a_column_are_noted_in_a_line():
     record = made.record(fired=(1, 500, 500, made.N))  # a rare unit and one that is always on
     record.statistics = {"offset": 20.0, "peak": 90.0, "rms": 1.0}
     said = " ".join(text(record).split())
@@ -111,7 +111,7 @@ def test_what_no_column_shows_is_noted_in_a_line_and_what_one_shows_is_not():
     assert "(and 2 more sites; --json has all)" in " ".join(text(record, record, record).split())
 
 
-def test_the_worst_sites_are_shown_where_there_are_many_and_the_others_are_counted():
+def test_of_many_sites_the_worst_are_shown_and_the_others_are_counted():
     records = [made.record(fired=(500,) * 4) for _ in range(18)] + [made.record()]
     for number, record in enumerate(records):
         object.__setattr__(record.site, "key", f"site {number}")
@@ -125,7 +125,7 @@ def test_the_worst_sites_are_shown_where_there_are_many_and_the_others_are_count
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
-def test_lines_fit_and_what_is_wrapped_is_indented(width):
+def test_lines_fit_and_wrapped_lines_are_indented(width):
     record = made.record()
     object.__setattr__(record.site, "module", "encoder.layers.11.activation")
     findings = diagnose(Recording({}, [made.CLOCK], [record], [], [], []))
@@ -149,7 +149,7 @@ def test_one_advice_is_given_once_for_all_its_sites():
     assert [line for line in said.splitlines() if "→" in line] == alone
 
 
-def test_a_crash_is_told_in_every_format():
+def test_a_crash_is_reported_in_every_format():
     findings = diagnose(
         Recording({"exit": 1, "script": "a.py", "finished": True}, [made.CLOCK], [made.record()], [], [], [])
     )

@@ -17,12 +17,12 @@ def test_a_bar_is_full_and_shows_every_state(counts, cells):
     assert [bool(number) for number in given_out] == [bool(count) for count in counts]
 
 
-def test_shares_are_those_of_the_counts():
+def test_shares_follow_the_counts():
     assert shared([0, 50, 0, 25, 0, 25], 20) == [0, 10, 0, 5, 0, 5]
     assert bar([0, 50, 0, 25, 0, 25], 8).plain == "████▒▒░░"
 
 
-def test_only_states_that_some_unit_has_are_explained():
+def test_the_legend_has_only_the_states_that_occur():
     assert legend(made.small().sites).plain == "█ dead  ▒ rare  ━ always on  ░ healthy"
 
 

@@ -45,12 +45,12 @@ def squeezed(found):
 # ---- verdict -------------------------------------------------------------------------------------------------------
 
 
-def test_what_holds_is_one_line():
+def test_a_passed_check_is_one_line():
     found = lines(verdict_report.render(check(run(site("a", (5, 5))), max_dead=0.005)))
     assert found == ["PASS  0 of 2 units dead (limit 0.5 %)"]
 
 
-def test_what_failed_is_told_with_site_source_and_evidence():
+def test_a_failed_check_is_reported_with_site_source_and_evidence():
     verdict = check(run(site("relu1"), site("relu2", (0, 0), line=9)), max_dead=0.1, fail_on=["born_dead"])
     found = lines(verdict_report.render(verdict))
     assert squeezed(found[:2]) == ("FAIL 3 of 6 units dead (50 %, limit 10 %); RLM002 born_dead at 2 sites")
@@ -60,7 +60,7 @@ def test_what_failed_is_told_with_site_source_and_evidence():
     assert "RLM002 born_dead relu1 train.py:8 1 of 4 units" in text
 
 
-def test_what_weakens_the_verdict_is_said():
+def test_the_report_says_what_weakens_the_verdict():
     verdict = check(run(site("a", (5, 5), examples=100), not_observed=[("x", "y", "z")]))
     text = squeezed(lines(verdict_report.render(verdict)))
     assert text.startswith("FAIL nothing was judged what failed")
@@ -82,7 +82,7 @@ def told(before, after, **options):
     return lines(difference_report.render(differ(before, after), ("a.relume", "b.relume")), **options)
 
 
-def test_two_runs_stand_side_by_side():
+def test_two_runs_are_shown_side_by_side():
     before = run(site("relu1", (0, 5, 500, N)), site("old", (5,)))
     after = run(site("relu1", (700, 0, 500, N)), site("new", (5, 5)), meta={"overhead": None})
     found = told(before, after)
@@ -91,13 +91,13 @@ def test_two_runs_stand_side_by_side():
     assert found[4].split() == "site source units dead died lived fires shift".split()
     assert found[5].split() == "relu1 train.py:8 4 1 → 1 1 1 25 % → 60 % 0: +70 %".split()
     text = squeezed(found)
-    assert "relu1 (train.py:8) dead in B, not in A: units 1 relu1 (train.py:8) dead in A, not in B: units 0" in text
+    assert "relu1 (train.py:8) dead in B, not in A: unit 1 relu1 (train.py:8) dead in A, not in B: unit 0" in text
     assert "Units correspond only if both runs started from the same weights" in text
     assert "Only in A, a.relume: old (1 unit)" in text
     assert "Only in B, b.relume: new (2 units)" in text
 
 
-def test_what_moved_or_changed_is_told_as_such():
+def test_moved_and_changed_sites_are_named_as_such():
     before = run(site("m@1", (0, 5), module="m", layer="l"))
     after = run(site("m@2", (0, 5, 5), "leaky_relu", module="m", layer="l", line=9, call="F.leaky_relu", examples=100))
     row = squeezed(told(before, after, width=120)[5:6])
@@ -124,7 +124,7 @@ def test_no_number_is_cut_off(width):
         ([], [], "no activation was watched in A and B."),
     ],
 )
-def test_what_cannot_be_compared_is_said_plainly(before, after, said):
+def test_runs_that_cannot_be_compared_are_named_as_such(before, after, said):
     assert f"These runs cannot be compared: {said}" in squeezed(told(run(*before), run(*after)))
 
 

@@ -98,7 +98,7 @@ def test_children_that_train_are_counted_to_the_last_example(tmp_path, how):
 
 
 @pytest.mark.slow
-def test_summary_tells_of_a_unit_that_died_in_a_child(tmp_path):
+def test_summary_reports_a_unit_that_died_in_a_child(tmp_path):
     said, _ = both(
         tmp_path,
         """
@@ -122,7 +122,7 @@ def test_summary_tells_of_a_unit_that_died_in_a_child(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-def test_child_sees_what_it_sees_under_python(tmp_path, how):
+def test_child_sees_the_same_as_under_python(tmp_path, how):
     _, found = both(
         tmp_path,
         f"""
@@ -147,7 +147,7 @@ def test_child_sees_what_it_sees_under_python(tmp_path, how):
     assert found == []
 
 
-def test_forked_child_goes_on_with_the_parents_network_and_optimiser(tmp_path):
+def test_forked_child_continues_with_the_parents_network_and_optimizer(tmp_path):
     both(
         tmp_path,
         """
@@ -189,7 +189,7 @@ def test_children_of_children_are_named_by_the_way_to_them(tmp_path):
     assert counted(tmp_path) == {"": [], "child2.child1": [320], "child2.child3": [320]}
 
 
-def test_child_that_ends_hard_or_fails_or_is_killed_keeps_what_was_seen(tmp_path):
+def test_child_that_ends_hard_or_fails_or_is_killed_keeps_its_counts(tmp_path):
     said, found = both(
         tmp_path,
         """
@@ -272,7 +272,7 @@ def test_children_that_form_a_process_group_are_ranks_of_the_first(tmp_path):
     assert [n for n in range(6) if not record.judged().fired[n]] == [4]
 
 
-def test_helper_children_pay_next_to_nothing(tmp_path):
+def test_helper_children_cost_next_to_nothing(tmp_path):
     """No probe, no NumPy, no SQLite, and no mode or hook in PyTorch but three that a training step would call."""
     (tmp_path / "x.py").write_text(
         textwrap.dedent(
@@ -300,7 +300,7 @@ def test_helper_children_pay_next_to_nothing(tmp_path):
     assert files(tmp_path) == ["run.relume"]
 
 
-def test_child_goes_on_where_it_cannot_be_watched(tmp_path):
+def test_child_continues_if_it_cannot_be_watched(tmp_path):
     """Its file cannot be written: said once, and its training and its status are its own."""
     (tmp_path / "run.child1.relume").mkdir()
     (tmp_path / "x.py").write_text(CHILDREN + "if __name__ == '__main__':\n    in_turn('fork', (say, 1))\n")
@@ -311,7 +311,7 @@ def test_child_goes_on_where_it_cannot_be_watched(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_passenger_travels_where_the_child_has_no_relume(tmp_path):
+def test_a_child_without_relume_still_runs(tmp_path):
     """The process object is read whatever is missing there."""
     import pickle
 

@@ -35,7 +35,7 @@ def told(name):
     return calls
 
 
-def test_tell_comes_once_and_after_the_import(package):
+def test_the_callback_runs_once_and_after_the_import(package):
     finders = list(sys.meta_path)
     calls = told(package)
     assert calls == []
@@ -46,19 +46,19 @@ def test_tell_comes_once_and_after_the_import(package):
     assert sys.meta_path == finders
 
 
-def test_tell_comes_at_once_for_what_is_imported(package):
+def test_the_callback_runs_at_once_for_a_module_already_imported(package):
     importlib.import_module(package)
     assert told(package) == [True]
 
 
-def test_other_imports_are_not_told(package, tmp_path):
+def test_other_imports_do_not_run_the_callback(package, tmp_path):
     (tmp_path / "other_of_the_import_test.py").write_text("")
     calls = told(package)
     importlib.import_module("other_of_the_import_test")
     assert calls == []
 
 
-def test_asking_for_the_spec_is_no_import_and_ends_nothing(package):
+def test_asking_for_the_spec_does_not_run_the_callback(package):
     calls = told(package)
     for _ in range(3):
         spec = importlib.util.find_spec(package)
@@ -70,7 +70,7 @@ def test_asking_for_the_spec_is_no_import_and_ends_nothing(package):
     assert calls == [True]
 
 
-def test_an_import_that_fails_is_told_when_it_works(package, monkeypatch):
+def test_a_failed_import_runs_the_callback_once_it_works(package, monkeypatch):
     calls = told(package)
     monkeypatch.setitem(sys.modules, f"{package}.broken", None)
     with pytest.raises(ImportError, match="broken"):
@@ -90,7 +90,7 @@ def test_the_module_has_its_own_loader(package):
     assert importlib.reload(module) is module
 
 
-def test_a_package_that_is_not_there_stays_not_there(package):
+def test_a_missing_package_stays_missing(package):
     absent = "absent_package_of_the_import_test"
     calls = told(absent)
     assert importlib.util.find_spec(absent) is None
@@ -99,7 +99,7 @@ def test_a_package_that_is_not_there_stays_not_there(package):
     assert calls == []
 
 
-def test_two_packages_are_told_apart(package, tmp_path):
+def test_two_packages_are_distinguished(package, tmp_path):
     other = "second_package_of_the_import_test"
     (tmp_path / f"{other}.py").write_text(f"import {package}\n")
     order = []
@@ -110,7 +110,7 @@ def test_two_packages_are_told_apart(package, tmp_path):
     assert order == ["first", "second"]
 
 
-def test_several_wait_for_one_package_and_all_are_told(package):
+def test_several_callbacks_of_one_package_all_run(package):
     finders = list(sys.meta_path)
     order = []
     for number in range(3):
@@ -123,7 +123,7 @@ def test_several_wait_for_one_package_and_all_are_told(package):
     assert type(loader).__module__ != after_import.__module__
 
 
-def test_a_module_within_a_package_is_told_of_when_it_is_imported(package):
+def test_a_submodule_runs_its_callback_when_it_is_imported(package):
     calls = []
     after_import(f"{package}.part", lambda: calls.append(sys.modules[f"{package}.part"].x))
     importlib.import_module(package)

@@ -328,7 +328,7 @@ def test_script_is_the_same_under_both(tmp_path, name):
     assert {path.name for path in tmp_path.glob("t.relume*")} == {"t.relume"}
 
 
-def test_table_has_the_statuses_that_it_is_about(tmp_path):
+def test_the_documented_exit_statuses_are_the_tested_ones(tmp_path):
     """The table compares with python; a table on which python itself always exits 0 would prove little."""
     wanted = {"exit 3": 3, "exit 300": 44, "exit -1": 255, "exit text": 1, "error": 1, "keyboard interrupt raised": -2}
     for name, status in wanted.items():
@@ -339,7 +339,7 @@ def test_table_has_the_statuses_that_it_is_about(tmp_path):
 @pytest.mark.parametrize(
     "script", ["sub/x.py", "./sub/x.py", "sub/../sub/x.py", "link.py", "sub", "./sub", "sub/", "app.pyz"]
 )
-def test_script_is_found_where_python_finds_it(tmp_path, script):
+def test_script_is_found_as_python_finds_it(tmp_path, script):
     text = textwrap.dedent(SCRIPTS["names and places"]) + "import neighbour\nprint(neighbour.__file__)\n"
     put(tmp_path, {"sub/x.py": text, "sub/__main__.py": text, "sub/neighbour.py": ""})
     (tmp_path / "link.py").symlink_to("sub/x.py")
@@ -378,7 +378,7 @@ def test_script_by_a_path_through_the_parent(tmp_path):
     ],
     ids=str,
 )
-def test_arguments_behind_the_script_are_the_scripts(tmp_path, arguments):
+def test_arguments_after_the_script_belong_to_the_script(tmp_path, arguments):
     put(tmp_path, {"x.py": "import sys\nprint(sys.argv)\n"})
     both(tmp_path, "x.py", *arguments)
 
@@ -539,14 +539,14 @@ def test_a_reader_of_stderr_that_went_away_alters_neither_status_nor_stdout(tmp_
     assert read(tmp_path / "run.relume").meta["exit"] == status
 
 
-def test_summary_comes_behind_all_that_the_script_printed(tmp_path):
+def test_summary_comes_after_all_output_of_the_script(tmp_path):
     put(tmp_path, {"x.py": "import sys\nprint('a' * 3000)\nprint('err', file=sys.stderr)\n"})
     done = subprocess.run([*RELUME, "x.py"], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.stdout.index(b"aaa") < done.stdout.index(b"No activation was watched")
     assert done.stdout.index(b"err") < done.stdout.index(b"No activation was watched")
 
 
-def test_summary_comes_behind_a_thread_that_outlives_main(tmp_path):
+def test_summary_comes_after_a_thread_that_outlives_main(tmp_path):
     put(tmp_path, {"x.py": SCRIPTS["thread that outlives main"]})
     done = subprocess.run([*RELUME, "x.py"], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.stdout.index(b"thread done") < done.stdout.index(b"No activation was watched")
@@ -596,7 +596,7 @@ def test_interrupt_from_outside_dies_by_the_signal(tmp_path, way):
 # ---- the recording's place, and the two ways to call ----
 
 
-def test_recording_lands_where_it_was_asked_for_though_the_script_moves_away(tmp_path):
+def test_recording_is_written_to_the_given_path_although_the_script_changes_folder(tmp_path):
     put(tmp_path, {"x.py": "import os\nos.makedirs('away')\nos.chdir('away')\n"})
     done = call([*RELUME, "--out", "t.relume", "x.py"], tmp_path)
     assert b"No activation was watched" in done.stderr
@@ -620,7 +620,7 @@ def test_console_command_and_module_are_the_same(tmp_path):
     assert ours.stdout == python.stdout
 
 
-def test_quiet_says_nothing_and_records(tmp_path):
+def test_quiet_prints_nothing_and_records(tmp_path):
     put(tmp_path, {"x.py": "print('x')\n"})
     done = call([*RELUME, "-q", "x.py"], tmp_path)
     assert (done.stdout, done.stderr) == (b"x\n", b"")
@@ -645,7 +645,7 @@ def test_own_modules_that_share_the_names_of_relumes_do_not_spoil_the_summary(tm
     assert len(blocks) == 1
 
 
-def test_python_options_hold_under_relume(tmp_path):
+def test_python_options_apply_under_relume(tmp_path):
     put(
         tmp_path,
         {"x.py": "import sys, warnings\nprint(sys.flags.optimize, __debug__, sys.path[0])\nwarnings.warn('x')\n"},
@@ -663,7 +663,7 @@ def test_python_options_hold_under_relume(tmp_path):
 @pytest.mark.parametrize(
     "text", ["import sys\nprint('never'\n", "x = = 1\n", "return 1\n", "a\0b\n", b"\xff\xfe\x00binary"]
 )
-def test_what_is_not_python_prints_nothing_on_stdout_and_fails_under_both(tmp_path, text):
+def test_a_file_that_is_not_python_prints_nothing_on_stdout_and_fails_under_both(tmp_path, text):
     """A stated difference: python shows the line and exits 1; relume says one paragraph and exits 4."""
     put(tmp_path, {"x.py": text})
     assert call([sys.executable, "x.py"], tmp_path).returncode == 1

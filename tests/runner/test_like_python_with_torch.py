@@ -123,7 +123,7 @@ def test_training_that_ends_well_is_watched(tmp_path):
     assert [clock.steps for clock in recording.clocks] == [20]
 
 
-def test_hard_exit_in_the_middle_of_training_keeps_what_was_seen(tmp_path):
+def test_hard_exit_in_the_middle_of_training_keeps_the_counts(tmp_path):
     python, blocks = both(tmp_path, "train(20)\nos._exit(7)\n")
     assert python.returncode == 7
     assert b"nn.ReLU" in blocks[0]

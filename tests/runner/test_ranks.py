@@ -46,7 +46,7 @@ def ids(*changes):
     ],
     ids=str,
 )
-def test_process_that_is_no_rank_is_alone_and_has_a_name_of_its_own(environ):
+def test_a_process_that_is_not_a_rank_has_a_separate_name(environ):
     first, second = launched(environ), launched(environ)
     assert (first.rank, first.ranks) == (0, 1)
     assert first.run_id != second.run_id
@@ -73,12 +73,12 @@ def test_another_start_has_another_name(change):
     assert len(ids({}, change)) == 2
 
 
-def test_ranks_on_several_machines_have_one_name_whatever_started_them():
+def test_ranks_on_several_machines_have_one_name_under_any_launcher():
     far = {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
     assert len(ids(far, far | {"RANK": "2", "TORCHELASTIC_ERROR_FILE": "/tmp/elsewhere/attempt_0/0/error.json"})) == 1
 
 
-def test_name_tells_nothing_of_the_environment():
+def test_the_name_reveals_nothing_about_the_environment():
     (name,) = ids({})
     assert len(name) == 16
     assert int(name, 16)
@@ -129,7 +129,7 @@ def test_summary_waits_for_a_rank_that_ends_a_little_later(tmp_path):
 
 
 @pytest.mark.alone
-def test_summary_does_not_wait_for_ever(tmp_path):
+def test_summary_does_not_wait_forever(tmp_path):
     late = start(tmp_path, 1, 2, text=WAITING)
     assert late.stdout.readline() == "ready\n"
     began = time.monotonic()
@@ -139,7 +139,7 @@ def test_summary_does_not_wait_for_ever(tmp_path):
     late.communicate("", timeout=60)
 
 
-def test_first_rank_that_fails_is_not_held_up(tmp_path):
+def test_a_first_rank_that_fails_does_not_wait(tmp_path):
     late = start(tmp_path, 1, 2, text=WAITING)
     assert late.stdout.readline() == "ready\n"
     first = start(tmp_path, 0, 2, script="y.py", text="raise SystemExit(3)\n")
@@ -154,7 +154,7 @@ def run_all(folder, ranks, **options):
         assert process.returncode == 0
 
 
-def test_ranks_that_the_next_start_does_not_have_are_gone(tmp_path):
+def test_files_of_ranks_that_the_next_start_does_not_have_are_removed(tmp_path):
     run_all(tmp_path, 3, start=1)
     run_all(tmp_path, 2, start=2)
     assert files(tmp_path) == ["run.rank1.relume", "run.relume"]
@@ -162,7 +162,7 @@ def test_ranks_that_the_next_start_does_not_have_are_gone(tmp_path):
     assert files(tmp_path) == ["run.relume"]
 
 
-def test_rank_of_yet_another_run_stays_and_is_not_mixed_in(tmp_path):
+def test_a_rank_of_a_different_run_stays_and_is_not_mixed_in(tmp_path):
     run_all(tmp_path, 2, start=1)
     (tmp_path / "run.rank1.relume").rename(tmp_path / "run.rank2.relume")
     (tmp_path / "run.relume").unlink()
@@ -174,14 +174,14 @@ def test_rank_of_yet_another_run_stays_and_is_not_mixed_in(tmp_path):
     assert [where for _, where, _ in unseen] == ["run.rank2.relume"]
 
 
-def test_rank_that_never_began_is_told_and_its_old_file_is_not_taken(tmp_path):
+def test_a_rank_that_never_began_is_reported_and_its_old_file_is_not_used(tmp_path):
     run_all(tmp_path, 2, start=1)
     start(tmp_path, 0, 2, start=2).communicate(timeout=60)
     assert taken(tmp_path) == ["run.relume"]
     assert read(tmp_path / "run.relume").meta["ranks"] == 2
 
 
-def test_run_that_is_refused_removes_nothing(tmp_path):
+def test_a_refused_run_removes_nothing(tmp_path):
     run_all(tmp_path, 2, start=1)
     writing = start(tmp_path, 0, 2, text=WAITING, start=1)
     assert writing.stdout.readline() == "ready\n"

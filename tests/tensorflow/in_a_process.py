@@ -142,7 +142,7 @@ def test_a_planted_fault_is_caught(check, name, fault):
         check(SimpleNamespace(**vars(OURS) | {name: fault}))
 
 
-def test_under_xla_the_derivatives_are_those_of_eager_mode():
+def test_under_xla_the_derivatives_equal_those_of_eager_mode():
     for function in (rtf.relu, rtf.relu6, rtf.leaky_relu, lambda x: rtf.elu(x, 2.0), rtf.selu):
         eager = derivatives(function, tf.constant(X))
 
@@ -203,12 +203,12 @@ def test_sizes_that_are_not_known_yet_are_met_when_it_runs(tmp_path):
         (lambda: rtf.selu(tf.constant([1j])), DtypeError, "got complex128"),
     ],
 )
-def test_bad_input_is_refused_with_what_was_got(call, error, match):
+def test_bad_input_is_refused_with_the_value_given(call, error, match):
     with pytest.raises(error, match=match):
         call()
 
 
-def test_integers_are_kept_by_relu_and_the_others_are_tensorflows():
+def test_relu_keeps_integers_and_the_other_dtypes_behave_as_in_tensorflow():
     x = tf.constant([-1, 7])
     assert rtf.relu(x).numpy().tolist() == [0, 7]
     assert rtf.relu6(x).numpy().tolist() == [0, 6]
@@ -268,6 +268,6 @@ def test_it_brings_no_other_framework_along():
     assert not roots & {"keras", "jax", "torch", "onnx"}
 
 
-def test_examples_in_the_docstrings_hold():
+def test_examples_in_the_docstrings_work():
     result = doctest.testmod(sys.modules["relume.tensorflow.functional"])
     assert (result.attempted > 0, result.failed) == (True, 0)

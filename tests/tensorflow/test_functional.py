@@ -15,7 +15,7 @@ if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("tensorflow is not installed", allow_module_level=True)
 
 
-def test_functions_hold_the_convention_and_planted_faults_are_caught(tmp_path):
+def test_functions_follow_the_convention_and_planted_faults_are_caught(tmp_path):
     config = tmp_path / "pytest.ini"
     config.write_text("[pytest]\n", encoding="utf-8")
     script = Path(__file__).with_name("in_a_process.py")

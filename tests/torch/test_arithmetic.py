@@ -115,7 +115,7 @@ def test_arithmetic_that_is_another_activation_is_listed_with_its_file(written, 
         lambda x: x * 0.5,
     ],
 )
-def test_other_masks_and_sums_are_no_activation(activation):
+def test_other_masks_and_sums_are_not_activations(activation):
     _, report = watched(activation)
     assert report["sites"] == []
     assert report["not_observed"] == []
@@ -135,7 +135,7 @@ def test_arithmetic_with_plain_numbers_inside_the_model_is_judged():
     assert site["dead"] == [0, 1]
 
 
-def test_a_loss_that_is_written_with_a_comparison_is_no_activation():
+def test_a_loss_that_is_written_with_a_comparison_is_not_an_activation():
     def hinge(prediction):
         margin = 1 - prediction
         return (margin * (margin > 0)).mean()

@@ -239,7 +239,7 @@ def router_by_sigmoid(sae, pre):
 
 
 @pytest.mark.parametrize("router", [router_of_softmax, router_by_softmax, router_by_mask, router_by_sigmoid])
-def test_a_router_of_experts_is_no_code(router):
+def test_a_router_of_experts_is_not_a_code(router):
     _, report, _ = trained(router, SHAPES[0])
     assert not any(site["code"] for site in report["sites"])
 

@@ -105,7 +105,7 @@ CASES = [
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor's own
 @pytest.mark.parametrize(("make", "backend", "training"), [*CASES, (Net, "inductor", {})])
-def test_compiled_code_counts_what_eager_code_counts(make, backend, training):
+def test_compiled_code_counts_the_same_as_eager_code(make, backend, training):
     expected, _, _ = watched(make, None, **training)
     got, losses, compiled = watched(make, backend, **training)
     assert seen(got) == seen(expected)
@@ -142,7 +142,7 @@ def train_slopes(compiled):
     return watch.to_dict()
 
 
-def test_a_compiled_prelu_is_judged_by_its_learned_slope_and_what_is_not_judged_is_listed():
+def test_a_compiled_prelu_is_judged_by_its_learned_slope_and_gaps_are_listed():
     eager, got = train_slopes(compiled=False), train_slopes(compiled=True)
     keys = ("module", "activation", "dead", "one_sided", "slopes", "firing_rate")
     assert [{k: s[k] for k in keys} for s in got["sites"]] == [{k: s[k] for k in keys} for s in eager["sites"]]
@@ -153,7 +153,7 @@ def test_a_compiled_prelu_is_judged_by_its_learned_slope_and_what_is_not_judged_
     assert len(listed) == 1
 
 
-def test_looks_at_some_steps_compile_nothing_anew_and_count_those_steps():
+def test_looks_at_some_steps_do_not_recompile_and_count_those_steps():
     report, _, compiled = watched(Net, "eager", steps=20, every=3)
     assert compiled == 1
     assert report["run"]["looked"] == 7
@@ -180,7 +180,7 @@ def test_a_compiled_function_of_a_network_is_counted():
     assert got == expected
 
 
-def test_what_was_compiled_and_called_before_is_listed_and_what_was_only_compiled_is_counted():
+def test_code_that_already_ran_compiled_is_listed_and_code_that_was_only_compiled_is_counted():
     torch.manual_seed(0)
     net = Net()
     early = torch.compile(net, backend="eager")
@@ -197,7 +197,7 @@ def test_what_was_compiled_and_called_before_is_listed_and_what_was_only_compile
     assert len(watch.to_dict()["sites"]) == 5
 
 
-def test_nothing_of_ours_is_left_when_the_watching_ends():
+def test_no_hook_remains_when_the_watching_ends():
     net = Net()
     call = torch.compile(net, backend="eager", fullgraph=True)
     with relume.watch(net, every=1) as watch:

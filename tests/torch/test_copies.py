@@ -94,7 +94,7 @@ def test_a_target_network_is_counted_once(tmp_path, update):
     assert "or train it" not in json.dumps(report)
 
 
-def test_a_network_of_the_same_class_that_is_no_copy_is_counted(tmp_path):
+def test_a_network_of_the_same_class_that_is_not_a_copy_is_counted(tmp_path):
     report = reported(tmp_path, "never", target=False)
     assert [site["model"] for site in report["sites"]] == ["Q", "Q#2"]
     assert report["not_observed"] == []
@@ -151,7 +151,7 @@ def test_weights_that_move_by_hand_are_trained_and_not_frozen():
 
 
 @pytest.mark.parametrize(("decay", "advice"), [(0.15, "exempt the slopes from weight decay"), (0.0, "use ReLU here")])
-def test_small_slopes_under_weight_decay_are_said_to_be_pulled_by_it(decay, advice):
+def test_small_slopes_under_weight_decay_are_attributed_to_it(decay, advice):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(10, 32), nn.PReLU(32, init=0.25 if decay else 0.01), nn.Linear(32, 1))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1 if decay else 1e-4, weight_decay=decay)

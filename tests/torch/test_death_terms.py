@@ -32,7 +32,7 @@ def called(function, x, weight, bias, how):
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("units", [np.array([0, 3, 9]), slice(None)], ids=["some", "all"])
-def test_the_level_with_the_old_parameters_is_what_the_layer_gives_with_them(name, units):
+def test_the_level_with_the_old_parameters_equals_the_layers_output_with_them(name, units):
     function, inputs, weights, how = CALLS[name]
     torch.manual_seed(0)
     x, old, new = torch.randn(inputs), torch.randn(weights), torch.randn(weights)
@@ -65,7 +65,7 @@ def test_the_level_of_a_normalization_follows_its_scale_and_its_shift(sign):
     assert (level == 7.0).all()  # a scale of 0 hides what came in
 
 
-def test_a_unit_that_fired_after_its_silence_is_told_of_when_it_is_silent_again():
+def test_a_unit_that_fired_after_its_silence_is_reported_when_it_is_silent_again():
     torch.manual_seed(0)
     terms, x, weight = DeathTerms(0.0), torch.randn(32, 3), torch.randn(2, 3)
 
@@ -84,7 +84,7 @@ def test_a_unit_that_fired_after_its_silence_is_told_of_when_it_is_silent_again(
     assert terms.deaths(np.array([-1, 40])) == []
 
 
-def test_a_batch_far_smaller_than_the_others_is_passed_over():
+def test_a_batch_far_smaller_than_the_others_is_skipped():
     torch.manual_seed(0)
     terms, x, weight = DeathTerms(0.0), torch.randn(32, 3), torch.randn(4, 3)
     for step in range(8):

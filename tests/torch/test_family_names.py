@@ -41,7 +41,7 @@ NATIVE = [name for name in layers.__all__ if hasattr(nn, name)]
 
 
 @pytest.mark.parametrize("name", [name for name in layers.__all__ if name not in NATIVE])
-def test_a_module_that_pytorch_has_none_of_has_the_definitions_parameters_and_is_saved_and_copied(name):
+def test_a_module_that_pytorch_lacks_has_the_definitions_parameters_and_is_saved_and_copied(name):
     module, activation = getattr(rt, name)(), get(name)
     numbers = {p.name: 0.75 for p in activation.parameters}
     other = getattr(rt, name)(**numbers)
@@ -57,7 +57,7 @@ def test_a_module_that_pytorch_has_none_of_has_the_definitions_parameters_and_is
 
 
 @pytest.mark.parametrize("name", NATIVE)
-def test_a_modules_parameters_begin_with_pytorchs_and_what_is_more_is_by_keyword(name):
+def test_a_modules_parameters_begin_with_pytorchs_and_extra_ones_are_keyword_only(name):
     ours, native = inspect.signature(getattr(rt, name)).parameters, parameters(getattr(nn, name))
     assert {k: p.default for k, p in list(ours.items())[: len(native)]} == native
     assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in list(ours.values())[len(native) :])
@@ -65,7 +65,7 @@ def test_a_modules_parameters_begin_with_pytorchs_and_what_is_more_is_by_keyword
 
 
 @pytest.mark.parametrize("name", [name for name in OWN if inspect.isfunction(getattr(F, name, None))])
-def test_a_functions_parameters_begin_with_pytorchs(name):
+def test_a_functions_first_parameters_are_pytorchs(name):
     ours, native = parameters(getattr(rf, name)), parameters(getattr(F, name))
     own = list(ours.items())[: len(native)]
     assert [k for k, _ in own] == list(native)
@@ -73,7 +73,7 @@ def test_a_functions_parameters_begin_with_pytorchs(name):
 
 
 @pytest.mark.parametrize("module", [rf, layers, rt], ids=lambda module: module.__name__)
-def test_examples_in_docstrings_hold(module):
+def test_examples_in_docstrings_work(module):
     result = doctest.testmod(module)
     assert (result.failed, result.attempted > 0) == (0, True)
 

@@ -43,7 +43,7 @@ def sample(dtype=torch.float32):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("name", OUTPUT_SERVES)
-def test_an_output_that_tells_the_slope_is_all_that_is_kept(name, dtype):
+def test_an_output_that_determines_the_slope_is_all_that_is_saved(name, dtype):
     x = sample(dtype).requires_grad_()
     assert kept(lambda t: call(name, t, **OUTPUT_SERVES[name]), x) == 0
     small = x.detach()[:8].clone().requires_grad_()
@@ -65,7 +65,7 @@ def test_relu6_in_place_keeps_no_copy_of_its_input_and_elu_only_its_output():
     assert torch.equal(ours, torch.autograd.grad(nn.functional.relu6(x), x, g)[0])
 
 
-def test_a_negative_slope_keeps_the_input_for_the_output_does_not_tell_its_sign():
+def test_a_negative_slope_saves_the_input_as_the_output_does_not_show_its_sign():
     x = sample().requires_grad_()
     y = rf.leaky_relu(x, -0.5)
     (slopes,) = torch.autograd.grad(y.sum(), x)
@@ -73,7 +73,7 @@ def test_a_negative_slope_keeps_the_input_for_the_output_does_not_tell_its_sign(
 
 
 @pytest.mark.parametrize("name", [*OUTPUT_SERVES, "prelu"])
-def test_the_second_derivative_is_that_of_small_tensors(name):
+def test_the_second_derivative_equals_that_of_small_tensors(name):
     x, g = torch.randn(N // 8, 8, requires_grad=True), torch.randn(N // 8, 8, requires_grad=True)
     given = (torch.rand(8, requires_grad=True),) if name == "prelu" else ()
     y = rf.prelu(x, *given) if given else call(name, x, **OUTPUT_SERVES[name])

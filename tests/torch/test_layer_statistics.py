@@ -69,7 +69,7 @@ def test_statistics_are_those_computed_by_hand(convolution):
     assert statistics["noise"] == pytest.approx(min(1, max(0, 1 - (signal / whole).item())), abs=1e-4)
 
 
-def test_noise_is_told_from_signal():
+def test_noise_is_distinguished_from_signal():
     from relume.torch.watching.causes.layer_statistics import LayerStatistics
 
     torch.manual_seed(0)
@@ -98,7 +98,7 @@ def test_a_spike_of_the_learning_rate_explodes_and_is_found():
     assert "exploding_activation" in slugs or "non_finite" in slugs
 
 
-def test_layers_behind_saturated_ones_get_hardly_any_gradient_and_are_found():
+def test_layers_before_saturated_ones_get_hardly_any_gradient_and_are_found():
     torch.manual_seed(0)
     layers = [layer for _ in range(9) for layer in (nn.Linear(8, 8), nn.Sigmoid())]
     net = nn.Sequential(*layers, nn.Linear(8, 2))
@@ -114,7 +114,7 @@ def test_layers_behind_saturated_ones_get_hardly_any_gradient_and_are_found():
     assert not any(".17@" in site for site in vanishing)
 
 
-def test_of_a_single_example_no_offset_is_told():
+def test_a_single_example_gives_no_offset():
     """An agent that acts looks at one state at a time: its variation is none, whatever its mean."""
     torch.manual_seed(0)
     (alone,), _ = trained(Net(False), lambda: torch.randn(1, 5) + 0.5)

@@ -55,7 +55,7 @@ def hooks_of(net):
     return [hook for m in net.modules() for hook in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())]
 
 
-def test_nothing_lies_on_the_modules_themselves():
+def test_modules_get_no_attributes():
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
     inside, everywhere = [], []
@@ -109,7 +109,7 @@ def test_a_model_is_copied_and_saved_between_the_steps_of_a_watched_training():
             assert hooks_of(twin) == []
 
 
-def test_a_module_that_is_called_at_a_second_place_later_is_told_apart():
+def test_a_module_that_is_called_at_a_second_place_later_is_distinguished():
     class Late(nn.Module):
         def __init__(self):
             super().__init__()
@@ -173,7 +173,7 @@ def test_a_short_run_says_why_its_units_died():
     assert dead["cause"]["1"]["kind"] != "unknown", dead["cause"]
 
 
-def test_functions_at_places_that_come_late_are_counted_from_the_next_look_on():
+def test_functions_at_late_places_are_counted_from_the_next_look():
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -194,7 +194,7 @@ def test_functions_at_places_that_come_late_are_counted_from_the_next_look_on():
     assert [site["samples"] for site in watch.to_dict()["sites"]] == [40 * 16, 19 * 16]
 
 
-def test_a_second_model_with_an_optimiser_of_its_own_is_found_at_once(tmp_path):
+def test_a_second_model_with_its_own_optimizer_is_found_at_once(tmp_path):
     from relume.artifacts.writer import RecordingWriter
     from relume.framework import FRAMEWORKS
     from relume.observe.observer import Observer
@@ -231,7 +231,7 @@ def differentiated(net, x):
 @pytest.mark.parametrize("what", [vmapped, traced, exported, differentiated])
 @pytest.mark.parametrize("thorough", [True, False])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_a_transform_of_a_known_network_is_not_counted_and_ends_nothing(what, thorough, capsys):
+def test_a_transform_of_a_known_network_is_not_counted_and_does_not_end_the_watching(what, thorough, capsys):
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
     with relume.watch(net, every=1) if thorough else watching(net) as watch:
@@ -243,7 +243,7 @@ def test_a_transform_of_a_known_network_is_not_counted_and_ends_nothing(what, th
     assert [site["samples"] for site in watch.to_dict()["sites"]] == [8 * 16] * 2
 
 
-def test_the_users_own_hooks_see_and_do_what_they_did():
+def test_the_users_hooks_work_as_before():
     def trained(watched):
         net = mlp()
         seen = []
@@ -262,7 +262,7 @@ def test_the_users_own_hooks_see_and_do_what_they_did():
     assert trained(True) == trained(False)
 
 
-def test_looks_in_a_row_count_what_each_of_them_would():
+def test_consecutive_looks_count_the_same_as_single_ones():
     """Told of together: five looks, three steps passed over, and so on, against counts by hand."""
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
@@ -282,7 +282,7 @@ def test_looks_in_a_row_count_what_each_of_them_would():
     assert record.total.examples == 16 * len(seen)
 
 
-def test_a_row_that_is_cut_off_by_the_end_of_the_watching_was_looked_at():
+def test_a_series_of_looks_that_the_end_cuts_off_is_counted():
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
     with watching(net) as watch:
@@ -294,7 +294,7 @@ def test_a_row_that_is_cut_off_by_the_end_of_the_watching_was_looked_at():
     assert watch._observer._sites[0].record.total.looks == 10
 
 
-def test_two_watches_of_one_network_count_alike():
+def test_two_watches_of_one_network_count_the_same():
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
     with watching(net) as one, watching(net) as other:

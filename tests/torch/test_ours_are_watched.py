@@ -30,7 +30,7 @@ def report(activation: nn.Module, evaluated: bool = False) -> dict:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_module_of_ours_is_reported_as_torchs(name):
+def test_a_relume_module_is_reported_as_torchs(name):
     native, ours = report(getattr(nn, name)()), report(getattr(rt, name)())
     shared = getattr(nn, name) is getattr(rt, name)
     assert (native.pop("call"), ours.pop("call")) == (f"nn.{name}", f"nn.{name}" if shared else f"relume.torch.{name}")
@@ -52,13 +52,13 @@ def test_a_silent_unit_is_dead_if_its_slope_is_gone(name, dead):
     assert found["call"] == (f"nn.{name}" if getattr(nn, name, None) is getattr(rt, name) else f"relume.torch.{name}")
 
 
-def test_rrelu_of_ours_is_reported_as_torchs():
+def test_relumes_rrelu_is_reported_as_torchs():
     native, ours = report(nn.RReLU(), evaluated=True), report(rt.RReLU(), evaluated=True)
     assert (native.pop("call"), ours.pop("call")) == ("nn.RReLU", "relume.torch.RReLU")
     assert ours == native
 
 
-def test_slopes_that_are_no_units_do_not_end_the_watching():
+def test_slopes_that_are_not_units_do_not_end_the_watching():
     assert report(rt.PReLU((16,), axis=(1,)))["activation"] == "prelu"
     net = nn.Sequential(nn.Conv1d(2, 4, 1), rt.PReLU((4, 5), axis=(1, 2)))
     with relume.watch(net, budget=1.0) as watch:

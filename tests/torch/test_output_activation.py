@@ -1,4 +1,4 @@
-"""An activation on the network's output that its loss does not expect is found, and other outputs are left alone."""
+"""An activation on the network's output that its loss does not expect is found, and other outputs are not reported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def classes(function):
         ([nn.ReLU()], lambda out, wanted: F.l1_loss(out, wanted.abs()), "straight into l1_loss, and is never below 0"),
     ],
 )
-def test_found(last, loss, evidence):
+def test_the_missing_output_activation_is_found(last, loss, evidence):
     (finding,) = found(last, loss)
     assert finding["rule"] == "RLM019"
     assert evidence in finding["evidence"]
@@ -59,7 +59,7 @@ def test_found(last, loss, evidence):
         ([nn.Tanh()], classes(F.cross_entropy)),
     ],
 )
-def test_silent(last, loss):
+def test_a_correct_output_activation_is_not_reported(last, loss):
     assert found(last, loss) == []
 
 

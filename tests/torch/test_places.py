@@ -122,7 +122,7 @@ def test_adapted_weights_of_functional_call_are_the_same_site():
     assert {cause["kind"] for cause in site["cause"].values()} == {"born dead"}
 
 
-def test_a_function_of_adapted_weights_keeps_its_layers_apart():
+def test_a_function_of_adapted_weights_distinguishes_its_layers():
     class Functional(nn.Module):
         def __init__(self):
             super().__init__()
@@ -258,7 +258,7 @@ def test_a_member_of_a_sequential_is_named_with_its_root_and_its_layer():
     assert names(watched(net)) == ["Sequential.1 · after Linear 8→12", "Sequential.3 · after BatchNorm1d 12"]
 
 
-def test_calls_on_one_line_are_told_apart_by_their_layers():
+def test_calls_on_one_line_are_distinguished_by_their_layers():
     class Net(nn.Module):
         def __init__(self):
             super().__init__()

@@ -72,7 +72,7 @@ def test_a_unit_that_dies_on_the_way_is_dead_since_then_and_not_born_dead():
     assert site["events"] == [[5, 40, "died"]]
 
 
-def test_a_unit_that_revives_is_told():
+def test_a_unit_that_revives_is_reported():
     torch.manual_seed(0)
     net = mlp(2)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
@@ -166,7 +166,7 @@ def test_a_nan_is_its_own_finding():
     assert report["findings"][0]["severity"] == "error"
 
 
-def test_a_clamped_loss_and_a_clamped_weight_are_no_activations():
+def test_a_clamped_loss_and_a_clamped_weight_are_not_activations():
     torch.manual_seed(0)
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
@@ -181,7 +181,7 @@ def test_a_clamped_loss_and_a_clamped_weight_are_no_activations():
     assert [site["call"] for site in watch.to_dict()["sites"]] == ["nn.ReLU"]
 
 
-def test_positive_weights_are_no_activation_and_are_listed():
+def test_positive_weights_are_not_an_activation_and_are_listed():
     class Monotone(nn.Module):
         def __init__(self):
             super().__init__()
@@ -232,7 +232,7 @@ def test_two_models_of_one_class_are_two_sites_each():
     assert [site["dead"] for site in report["sites"]] == [[1], [1]]
 
 
-def test_gan_sites_count_by_their_own_optimisers():
+def test_gan_sites_count_by_their_own_optimizers():
     torch.manual_seed(0)
     generator, discriminator = mlp(3), mlp(6, width=4)
     both = nn.ModuleDict({"g": generator, "d": discriminator})
@@ -291,7 +291,7 @@ def test_lbfgs_runs_its_forwards_inside_the_step():
     assert site["examples"] >= 5 * 16
 
 
-def test_without_an_optimiser_backward_passes_are_the_steps():
+def test_without_an_optimizer_backward_passes_are_the_steps():
     torch.manual_seed(0)
     net = mlp(2)
     with relume.watch(net, budget=1.0) as watch:
@@ -306,7 +306,7 @@ def test_without_an_optimiser_backward_passes_are_the_steps():
     assert report["sites"][0]["steps"] == 12
 
 
-def test_a_trained_model_and_a_loader_need_no_optimiser():
+def test_a_trained_model_and_a_loader_need_no_optimizer():
     torch.manual_seed(0)
     net = mlp(2).eval()
     with relume.watch(net, phase="all", budget=1.0) as watch, torch.inference_mode():
@@ -341,7 +341,7 @@ def test_training_mode_under_no_grad_counts():
     assert watch.to_dict()["sites"][0]["examples"] == 6 * 14
 
 
-def test_encoder_fast_path_is_taken_as_without_watching():
+def test_the_encoder_uses_its_fast_path_as_without_watching():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
     encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
@@ -381,7 +381,7 @@ def test_a_users_own_mode_and_default_device_stay_in_order():
     assert watch.to_dict()["sites"][0]["dead"] == [1]
 
 
-def test_stop_leaves_nothing_behind_and_start_goes_on():
+def test_stop_leaves_nothing_behind_and_start_resumes():
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
     before = (
@@ -413,7 +413,7 @@ def test_stop_leaves_nothing_behind_and_start_goes_on():
     assert report["sites"][0]["total_examples"] == 160
 
 
-def test_nothing_of_the_users_is_kept_alive():
+def test_no_object_of_the_user_is_kept_alive():
     import weakref
 
     net = mlp()
@@ -428,7 +428,7 @@ def test_nothing_of_the_users_is_kept_alive():
     assert weight() is None
 
 
-def test_an_error_in_the_counting_is_said_once_and_the_training_goes_on(capsys):
+def test_an_error_in_the_counting_is_reported_once_and_the_training_continues(capsys):
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
     watch = relume.watch(net, budget=1.0)
@@ -458,7 +458,7 @@ def test_an_error_anywhere_around_a_look_never_reaches_the_training(part, capsys
     assert taps._subscribers == ()
 
 
-def test_a_users_exception_passes_through_and_the_watching_goes_on():
+def test_a_users_exception_passes_through_and_the_watching_continues():
     class Once(nn.Module):
         def __init__(self):
             super().__init__()
@@ -479,7 +479,7 @@ def test_a_users_exception_passes_through_and_the_watching_goes_on():
     assert watch.to_dict()["run"]["steps"] == 7
 
 
-def test_vmap_and_dispatch_modes_are_left_alone_and_listed():
+def test_vmap_and_dispatch_modes_are_not_touched_and_are_listed():
     from torch.utils.flop_counter import FlopCounterMode
 
     net = mlp()
@@ -524,7 +524,7 @@ def test_forked_data_loader_workers_do_not_watch():
     assert report["sites"][0]["dead"] == [1]
 
 
-def test_watch_refuses_what_is_no_model_and_bad_options():
+def test_watch_refuses_bad_models_and_bad_options():
     with pytest.raises(WatchError, match=r"given a function; .*not-a-module"):
         relume.watch(lambda x: x).start()
     with pytest.raises(WatchError, match="budget is 0"):
@@ -563,7 +563,7 @@ def test_a_rollout_in_one_step_ends_the_look_and_not_the_counting():
     assert site["examples"] < 6000
 
 
-def test_a_rollout_in_one_step_is_seen_to_its_end_where_every_kth_step_is_asked_for():
+def test_a_rollout_in_one_step_is_seen_to_its_end_with_every():
     torch.manual_seed(0)
     net = mlp(1, hidden=64)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)

@@ -20,7 +20,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize(("shape", "axis"), SHAPES)
-def test_sums_are_those_of_pytorch(shape, axis, dtype, layout):
+def test_sums_equal_those_of_pytorch(shape, axis, dtype, layout):
     torch.manual_seed(0)
     x = LAYOUTS[layout](torch.randn(shape).to(dtype))
     rows = x.double().movedim(axis, 0).reshape(x.shape[axis], -1)

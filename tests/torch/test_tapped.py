@@ -105,7 +105,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("given", "units", "why"), BAD)
-def test_what_does_not_fit_is_listed_and_never_raised(given, units, why):
+def test_a_code_that_does_not_fit_is_listed_and_never_raised(given, units, why):
     report = train(lambda: relume.tap("sae", *given, **units))
     assert report["sites"] == []
     (row,) = report["not_observed"]
@@ -127,6 +127,6 @@ def test_a_pass_of_another_phase_is_not_counted():
     assert site["samples"] == TOKENS * STEPS
 
 
-def test_nothing_happens_outside_a_watched_run():
+def test_tap_does_nothing_outside_a_watched_run():
     code = "import sys, relume; relume.tap('sae', object(), 3); assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

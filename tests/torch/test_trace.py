@@ -27,7 +27,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize("convolution", [False, True])
-def test_low_and_high_are_those_of_the_pre_activations(convolution):
+def test_low_and_high_are_the_range_of_the_pre_activations(convolution):
     torch.manual_seed(0)
     net = Net(convolution)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
@@ -61,7 +61,7 @@ def test_a_trace_keeps_the_first_look_and_no_more_than_fit():
     np.testing.assert_allclose(band.high[:, 0], band.steps, rtol=1e-3)
 
 
-def test_a_wide_site_keeps_none_and_numbers_stay_finite():
+def test_a_wide_site_keeps_no_trace_and_numbers_stay_finite():
     trace = Trace()
     trace.add(0, np.zeros(100_000), np.zeros(100_000), np.zeros(100_000))
     assert trace.read() is None

@@ -113,7 +113,7 @@ def test_compiled_code_trains_the_contender_in_one_graph(contender):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's own, at a break
-def test_a_contender_that_breaks_the_graph_may_apply_what_it_replaces():
+def test_a_contender_that_breaks_the_graph_may_call_the_activation_that_it_replaces():
     plan = survey(train, Net, "eager")
     with treated("acts_of_a_user:itself", plan):
         losses, _ = train(Net, None)
@@ -123,7 +123,7 @@ def test_a_contender_that_breaks_the_graph_may_apply_what_it_replaces():
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's own, at a break
 @pytest.mark.parametrize("contender", ["prelu:channel", "rrelu"])
-def test_behind_a_break_of_the_scripts_own_the_sites_are_the_same(contender):
+def test_after_a_graph_break_in_the_script_the_sites_are_the_same(contender):
     plan = survey(train, Broken, "eager")
     assert len({site.layer for site in plan.sites if site.hidden}) == 8
     with treated(contender, plan):

@@ -30,7 +30,7 @@ def answers(tmp_path_factory):
 
 @pytest.mark.parametrize("contender", hand_edits.ACTS)
 @pytest.mark.parametrize("script", hand_edits.SCRIPTS)
-def test_a_treated_script_trains_what_a_hand_edited_copy_trains(answers, script, contender):
+def test_a_treated_script_trains_the_same_as_a_hand_edited_copy(answers, script, contender):
     treated, edited = answers[script]["runs"][contender]
     assert treated["status"] == edited["status"] == 0
     assert treated["losses"] == edited["losses"]
@@ -39,7 +39,7 @@ def test_a_treated_script_trains_what_a_hand_edited_copy_trains(answers, script,
 
 
 @pytest.mark.parametrize("script", hand_edits.SCRIPTS)
-def test_each_contender_trains_something_else(answers, script):
+def test_each_contender_trains_differently(answers, script):
     runs = answers[script]["runs"]
     trained = {contender: tuple(treated["states"]) for contender, (treated, _) in runs.items()}
     del trained["relu6"]  # is ReLU where nothing reaches 6
@@ -48,12 +48,12 @@ def test_each_contender_trains_something_else(answers, script):
     assert same in ([], [{"relu", "baseline"}], [{"leaky_relu:0.2", "baseline"}])  # what the script has itself
 
 
-def test_a_hinge_loss_is_left_alone_and_listed(answers):
+def test_a_hinge_loss_is_not_replaced_and_is_listed(answers):
     treated, _ = answers["functional"]["runs"]["elu"]
     assert treated["not_swapped"] == ["F.relu"]
 
 
-def test_only_one_kind_is_replaced_where_it_is_asked_for(answers):
+def test_only_one_kind_is_replaced_on_request(answers):
     treated, _ = answers["gan"]["runs"]["elu"]
     assert treated["not_swapped"] == [
         "nn.ReLU",

@@ -66,7 +66,7 @@ def of_sequences():
 
 
 @pytest.mark.parametrize("run", [recurrent, embedded, of_sequences])
-def test_where_no_layer_takes_rows_or_images_nothing_is_normalized_and_it_says_so(run):
+def test_without_a_layer_for_rows_or_images_nothing_is_normalized_and_a_note_says_so(run):
     plan = survey(run)
     assert plan.inputs == ()
     with treated("normalize", plan) as treatment:
@@ -74,7 +74,7 @@ def test_where_no_layer_takes_rows_or_images_nothing_is_normalized_and_it_says_s
     assert "nothing was normalized" in treatment.facts().notes[0]
 
 
-def test_layers_of_one_loop_are_told_apart():
+def test_layers_of_one_loop_are_distinguished():
     def run():
         net = nn.Sequential(*[nn.Linear(size, size) for size in (6, 6)])
         net(torch.randn(8, 6) + 5)

@@ -141,7 +141,7 @@ def test_schedulers_clipping_and_state_see_the_users_groups():
         descend(net, again, 1)
 
 
-def test_the_digests_tell_the_start_and_what_was_trained():
+def test_the_digests_identify_the_start_and_the_trained_weights():
     def run(name, seed, factor=1.0):
         plan = survey(lambda: descend(net_of(), torch.optim.SGD(net_of().parameters(), 0.1), 1))
         with treated(name, plan, seed=seed, factor=factor) as treatment:
@@ -158,7 +158,7 @@ def test_the_digests_tell_the_start_and_what_was_trained():
     assert run(None, 0) == bare
 
 
-def test_optimisers_that_take_turns_are_digested_once_each():
+def test_optimizers_that_take_turns_are_digested_once_each():
     one, other = (torch.optim.SGD([nn.Parameter(torch.full((2,), float(n)))], lr=0.1) for n in (1, 2))
     turns, each_once = Digests(lambda _: False), Digests(lambda _: False)
     for optimizer in (one, other, one, one, other):

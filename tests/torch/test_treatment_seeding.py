@@ -47,7 +47,7 @@ def test_a_seeding_call_takes_the_trials_seed(call):
 
 
 @pytest.mark.parametrize("call", [*SEEDINGS, *IN_32_BITS])
-def test_a_seed_that_is_kept_is_the_scripts_own_in_every_trial(call):
+def test_a_kept_seed_is_the_same_in_every_trial(call):
     draw = {**SEEDINGS, **IN_32_BITS}[call]
     plain, line = draw(7), draw.__code__.co_firstlineno
     place = f"{places.shown_path(__file__)}:{line}"
@@ -72,7 +72,7 @@ def test_a_seed_that_is_kept_is_the_scripts_own_in_every_trial(call):
         lambda: (g := torch.Generator(), g.seed(), torch.rand(3, generator=g).tolist())[2],
     ],
 )
-def test_what_nobody_seeds_repeats_itself_by_the_trials_seed(draw):
+def test_an_unseeded_script_is_repeatable_by_the_trials_seed(draw):
     drawn = []
     for seed in (0, 0, 1):
         with treated(None, seed=seed):
@@ -80,7 +80,7 @@ def test_what_nobody_seeds_repeats_itself_by_the_trials_seed(draw):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_a_generator_that_nobody_seeds_is_pytorchs_in_the_first_trial_alone():
+def test_an_unseeded_generator_is_pytorchs_default_only_in_the_first_trial():
     plain = torch.rand(3, generator=torch.Generator()).tolist()
     with treated(None, seed=0):
         assert torch.rand(3, generator=torch.Generator()).tolist() == plain
@@ -113,7 +113,7 @@ def test_trainers_are_remapped_and_other_libraries_are_not():
         assert all(a != b for a, b in zip(trainer.seed_everything(5), plain, strict=True))
 
 
-def test_pytorchs_own_seeding_is_left_alone():
+def test_pytorchs_internal_seeding_is_not_remapped():
     def order():
         torch.manual_seed(3)
         data = torch.utils.data.TensorDataset(torch.arange(6))
@@ -130,7 +130,7 @@ def test_pytorchs_own_seeding_is_left_alone():
         assert order() == first
 
 
-def test_generators_stay_what_they_are():
+def test_generators_are_not_changed():
     kind, state = torch.Generator, np.random.RandomState
     with treated(None, seed=1):
         assert isinstance(torch.Generator(), kind)
@@ -146,7 +146,7 @@ def test_generators_stay_what_they_are():
         assert [len(part) for part in parts] == [3, 3]
 
 
-def test_seeds_of_trials_do_not_meet():
+def test_seeds_of_trials_do_not_collide():
     reached = {remapped(u, k) for u in range(200) for k in range(200)}
     assert len(reached) == 200 * 200
     assert remapped(-1, 0) == -1

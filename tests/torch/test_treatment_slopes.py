@@ -1,4 +1,4 @@
-"""What a contender learns lies where the script's own parameters lie."""
+"""Learned slopes of a contender are stored with the script's own parameters."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_copies_devices_dtypes_and_files_have_them_too():
     assert treatment.facts().notes == ()
 
 
-def test_a_checkpoint_with_relu_keeps_the_start_slopes_and_is_told():
+def test_a_checkpoint_with_relu_keeps_the_start_slopes_and_is_reported():
     plan = survey(train)
     checkpoint = train().state_dict()
     with treated("prelu:channel", plan) as treatment:
@@ -96,7 +96,7 @@ def test_a_checkpoint_with_relu_keeps_the_start_slopes_and_is_told():
     assert [note.partition(":")[0] for note in treatment.facts().notes] == ["fine-tuning from ReLU weights"]
 
 
-def test_an_optimizers_checkpoint_without_slopes_is_taken_too():
+def test_an_optimizer_checkpoint_without_slopes_is_loaded_too():
     def resumed(checkpoint):
         torch.manual_seed(0)
         net = Net()
@@ -118,7 +118,7 @@ def test_an_optimizers_checkpoint_without_slopes_is_taken_too():
     assert len(treatment.facts().notes) == 1
 
 
-def test_a_second_model_that_the_survey_did_not_see_takes_the_firsts_checkpoint():
+def test_a_second_model_that_the_survey_did_not_see_loads_the_checkpoint_of_the_first():
     def make():
         return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1))
 
@@ -180,7 +180,7 @@ def test_a_function_without_modules_learns_too():
     assert treatment.facts().parameters_added == 6
 
 
-def test_a_width_that_the_survey_did_not_see_learns_from_its_first_call_on():
+def test_a_width_that_the_survey_did_not_see_learns_from_its_first_call():
     def of_width(width):
         torch.manual_seed(0)
         act = nn.ReLU()

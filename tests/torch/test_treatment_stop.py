@@ -1,4 +1,4 @@
-"""Nothing is left behind, and what PyTorch does by other ways than its functions goes the same way."""
+"""A stopped treatment leaves no hook, and code paths that bypass PyTorch's functions are treated too."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def train():
 
 
 @pytest.mark.parametrize("name", ["prelu:channel", "rrelu", "elu"])
-def test_nothing_is_left_behind(name):
+def test_stop_leaves_no_hook(name):
     before, losses = traces(), train()[0]
     plan = survey(train)
     between = traces()
@@ -85,7 +85,7 @@ def by_default(x, act=torch.relu):
 """
 
 
-def test_a_module_imported_before_goes_the_same_way():
+def test_a_module_imported_earlier_is_treated_too():
     early = types.ModuleType("imported_early")
     exec(EARLY, early.__dict__)
     sys.modules["imported_early"] = early
@@ -123,7 +123,7 @@ def test_a_module_imported_before_goes_the_same_way():
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "F.relu", "F.gelu", "nn.ReLU()", "torch.relu"])
-def test_an_encoder_layer_evaluates_with_what_it_trained_with(activation):
+def test_an_encoder_layer_evaluates_with_the_activation_that_it_trained_with(activation):
     def run():
         torch.manual_seed(0)
         what = eval(activation) if "." in activation else activation  # as it is found while the script runs
@@ -147,7 +147,7 @@ def test_an_encoder_layer_evaluates_with_what_it_trained_with(activation):
         assert not torch.equal(fast, plain(x))
 
 
-def test_an_encoder_does_not_warn_of_what_the_script_has_not_done():
+def test_an_encoder_gives_no_warning_that_the_script_did_not_cause():
     def run():
         layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
         net = nn.Sequential(nn.TransformerEncoder(layer, 1), nn.Linear(8, 1))

@@ -1,4 +1,4 @@
-"""What a survey finds: what can be replaced, what is left alone, and what acts as an activation and cannot be."""
+"""What a survey finds: activations that can be replaced, others that are listed, and calls that are not touched."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ WAYS += ["nn.RNNCell(nonlinearity='relu')", "nn.RNN(nonlinearity='relu')", "torc
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("way", WAYS)
-def test_what_cannot_be_replaced_is_listed(way):
+def test_activations_that_cannot_be_replaced_are_listed(way):
     def train():
         first, last = nn.Linear(6, 6), nn.Linear(6, 2)
         last(odd_ways()[way](first(torch.randn(4, 6)))).sum().backward()
@@ -127,7 +127,7 @@ def test_what_cannot_be_replaced_is_listed(way):
         lambda net, x: net(x * F.relu(torch.arange(6))).mean(),
     ],
 )
-def test_outputs_losses_parameters_and_integers_are_left_alone(out):
+def test_outputs_losses_parameters_and_integers_are_not_replaced(out):
     def train():
         torch.manual_seed(0)
         net = nn.Linear(6, 2)
@@ -162,7 +162,7 @@ def test_a_result_is_followed_to_the_next_layer(through):
     assert [site.hidden for site in survey(train).sites] == [True]
 
 
-def test_attention_normalisation_and_products_are_layers():
+def test_attention_normalization_and_products_are_layers():
     def train():
         first, attention, norm = nn.Linear(6, 6), nn.MultiheadAttention(6, 2), nn.LayerNorm(6)
         weight = nn.Parameter(torch.randn(6, 6))
@@ -175,7 +175,7 @@ def test_attention_normalisation_and_products_are_layers():
     assert [site.hidden for site in survey(train).sites] == [True] * 3
 
 
-def test_how_it_trains_is_told():
+def test_the_survey_reports_how_the_script_trains():
     def train():
         torch.manual_seed(4)
         net = nn.Linear(6, 2)
@@ -203,7 +203,7 @@ def test_compiled_code_is_surveyed_as_it_is_written():
     assert [(site.activation, site.units, site.hidden) for site in plan.sites] == [("relu", 6, True)]
 
 
-def test_layers_that_share_a_call_are_sites_of_their_own():
+def test_layers_that_share_a_call_are_separate_sites():
     class Loop(nn.Module):
         def __init__(self):
             super().__init__()
@@ -225,7 +225,7 @@ def small():
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
 
 
-def test_what_a_closure_applies_within_a_step_is_found():
+def test_an_activation_in_a_closure_of_a_step_is_found():
     def train():
         weight, net = nn.Parameter(torch.ones(6, 8)), nn.Linear(8, 2)
 
@@ -243,7 +243,7 @@ def test_what_a_closure_applies_within_a_step_is_found():
     assert [each.what for each in plan.not_swapped] == ["x * (x > 0)"]
 
 
-def test_what_an_optimiser_of_the_scripts_own_applies_is_found():
+def test_an_activation_in_a_custom_optimizer_is_found():
     class Learned(torch.optim.SGD):
         def step(self):
             x = torch.ones(1, 6)
@@ -259,7 +259,7 @@ def test_what_an_optimiser_of_the_scripts_own_applies_is_found():
     assert [each.what for each in plan.not_swapped] == ["x * (x > 0)"]
 
 
-def test_what_follows_a_step_that_has_raised_is_found():
+def test_an_activation_after_a_step_that_raised_is_found():
     def train():
         net = small()
         optimizer = torch.optim.Adam(net.parameters())
@@ -271,7 +271,7 @@ def test_what_follows_a_step_that_has_raised_is_found():
     assert [(site.units, site.hidden) for site in survey(train).sites] == [(8, True)]
 
 
-def test_the_calls_of_an_optimiser_of_pytorchs_own_are_not_followed(monkeypatch):
+def test_the_calls_of_pytorchs_optimizers_are_not_followed(monkeypatch):
     followed = []
     follow = CallObserver.__torch_function__
     monkeypatch.setattr(
@@ -351,7 +351,7 @@ class Gated(nn.Module):
         return torch.tanh(self.out(self.b(x)))
 
 
-def test_tanh_and_sigmoid_are_replaced_where_nothing_else_lies_between_layers_and_never_as_gates_or_outputs():
+def test_tanh_and_sigmoid_are_replaced_between_layers_but_not_as_gates_or_outputs():
     def hidden(net):
         plan = survey(lambda: descend(net, torch.optim.SGD(net.parameters(), lr=0.1)))
         return [(site.activation, site.why) for site in plan.sites if site.hidden], plan.sites

@@ -62,7 +62,7 @@ def test_the_watch_sees_the_contender_at_the_users_lines(name):
         assert 3 in report["sites"][1]["dead"]
 
 
-def test_a_module_of_ones_own_is_no_activation_of_relumes_but_what_it_calls_is():
+def test_a_custom_module_is_not_an_activation_but_its_calls_are():
     plan = treating.survey(train, False)
     sys.modules["acts_of_a_user"] = acts = type(sys)("acts_of_a_user")
     acts.bent = lambda x: torch.where(x > 0, x, 0.1 * x)

@@ -45,7 +45,7 @@ __all__ = ["ACTIVATIONS", "FLAT_SLOPE", "NUMPY", "Activation", "Kink", "Paramete
 def get(name: str) -> Activation:
     """Find an activation by name; case, ``-``, ``_`` and spaces do not matter, and aliases count.
 
-    Raises: UnknownName: tells the nearest and all.
+    Raises: UnknownName: lists the nearest and all names.
 
     Example:
         >>> get("LeakyReLU").name, get("swish").name

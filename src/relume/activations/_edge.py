@@ -1,4 +1,4 @@
-"""What every framework's functions check at their edge, on shapes and dtype names alone.
+"""What every framework's functions check at their edge, using only shapes and dtype names.
 
 The tensors stay with their framework: it gives shapes as tuples (None for a size that is not known yet) and
 gets back the shape in which slopes broadcast, or the one error that all frameworks share.

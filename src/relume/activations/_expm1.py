@@ -9,7 +9,7 @@ _NEAR = -0.7
 """Below ln(1/2) exp(x) − 1 has no more of an error than exp(x)."""
 
 _TERMS = {"float32": 9, "float64": 16}
-"""By dtype: how many terms of the series are within a quarter of an ulp down to ``_NEAR``."""
+"""Terms of the series for each dtype that reach a quarter of an ulp down to ``_NEAR``."""
 
 
 def expm1(x: Any, xp: Any) -> Any:

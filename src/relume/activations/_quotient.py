@@ -76,6 +76,6 @@ def expm1_of_quotient(x: Any, xp: Any, alpha: Any, parts: tuple[Any, ...] | None
     """alpha · expm1(x / alpha), the arguments as for :func:`quotient`; ``xp`` has ``expm1`` besides."""
     z, short = quotient(x, xp, alpha, parts)
     bent = xp.expm1(z)
-    near = x + alpha * ((bent - z) + bent * short)  # fewer roundings than those of the product, which is for beyond −1
+    near = x + alpha * ((bent - z) + bent * short)  # fewer roundings than the product, which is used below −1
     far = alpha * bent + (alpha * xp.exp(z)) * short
     return xp.where(z > -1, near, far)

@@ -110,7 +110,7 @@ class Activation:
         dies: ``dies(**parameters)``: whether a unit that does not fire has no slope left to recover.
         slope_at_nan: the slope at nan, as a formula in the parameters, as those of :class:`Kink`: PyTorch's
             for a tensor of one element, which its vector code does not always keep to.
-        relation: ``relation(**parameters)`` → what is wrong between two parameters, "" when nothing is.
+        relation: ``relation(**parameters)`` → what is wrong between two parameters, "" if they fit.
         gain_note: where a common convention differs from ``gain``.
         aliases: other names by which it is known; spelling (case, ``-``, ``_``) does not matter.
         rectifier: a member of the family proper, or one of its relatives; the others are only compared with

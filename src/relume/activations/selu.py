@@ -78,7 +78,7 @@ ACTIVATION = Activation(
     can_die="hardly: the slope below 0 is small but never 0",
     saturates="far below 0, at −1.7581",
     advantages="Keeps mean 0 and variance 1 through plain deep nets without normalization layers.",
-    disadvantages="Only with LeCun initialization and standardised inputs; ordinary dropout breaks it.",
+    disadvantages="Only with LeCun initialization and standardized inputs; ordinary dropout breaks it.",
     when_to_use="Deep fully connected nets on tabular data, with AlphaDropout.",
     kinks=(
         Kink(

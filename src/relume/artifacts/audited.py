@@ -1,4 +1,4 @@
-"""What an audit found in a checkpoint, before the rules are asked."""
+"""The result of an audit of a checkpoint, before the rules."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def _joined(points: Iterable[LossPoint], stride: int) -> list[LossPoint]:
 
 
 def merged(points: Iterable[LossPoint], most: int = MOST_POINTS) -> list[LossPoint]:
-    """Several curves of the same steps, as those of ranks, as one: what overlaps is one point, of the mean of all."""
+    """Join curves over the same steps, such as one per rank: points that overlap become one point, their mean."""
     ordered = sorted(points, key=lambda point: (point.first_step, -point.last_step))
     joined: list[LossPoint] = []
     for point in ordered:

@@ -25,7 +25,7 @@ class Side:
 
     @property
     def share(self) -> float:
-        """Dead units of all; 0 if there are none."""
+        """Share of dead units; 0 if there are no units."""
         return self.dead / self.units if self.units else 0.0
 
     def to_dict(self) -> SideJson:

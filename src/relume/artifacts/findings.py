@@ -68,11 +68,11 @@ class Span(NamedTuple):
 
 
 Change = tuple[int, tuple[float, ...]]
-"""From this step on, the learning rate of each parameter group."""
+"""A step, and the learning rate of each parameter group from it on."""
 
 
 class Point(NamedTuple):
-    """A number of a site that changed: behind ``step``, the end of a span, and until the next point.
+    """A number of a site that changed: it holds from ``step``, the end of a span, to the next point.
 
     ``silent``: units that did not fire in the window that ended there, though at their rate before they would have.
     ``dead``: units that were dead, by their events.
@@ -87,7 +87,7 @@ class Point(NamedTuple):
 class Timeline:
     """A clock over the whole run: by whose steps sites count, and its spans in their order.
 
-    ``rates``: the learning rates, from the first step that told them and from each change on. ``losses``: the curve.
+    ``rates``: the learning rates, one entry for the first known step and one for each change. ``losses``: the curve.
     """
 
     clock: int
@@ -364,7 +364,7 @@ class Findings:
 
 
 def _name(site: Site) -> str:
-    """A site's name before it is told apart from others: of letters, digits, ``_``, ``-`` and ``.``."""
+    """A site's name before it is made unique: of letters, digits, ``_``, ``-`` and ``.``."""
     if site.call.rpartition(".")[2][:1].isupper():  # an activation module: nn.ReLU
         name = site.module or site.model
     else:

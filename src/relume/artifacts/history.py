@@ -11,7 +11,7 @@ MOST_STRETCHES = 64
 """A curve with this many points shows when a unit fell."""
 
 MOST_BYTES = 1 << 15
-"""Of a site in the recording, where a unit and a stretch take one byte; wider sites have fewer stretches."""
+"""Bytes per site in the recording, one for each unit and stretch; wider sites have fewer stretches."""
 
 FEWEST_STRETCHES = 8
 
@@ -75,7 +75,7 @@ class Firings:
             self._halve()
 
     def _halve(self) -> None:
-        """Join neighbors in pairs; of an odd number the latest stays alone."""
+        """Join neighbors in pairs; if their number is odd, the latest stays single."""
         size = len(self._ends)
         self._ends = [self._ends[min(i + 1, size - 1)] for i in range(0, size, 2)]
         self._samples = [sum(self._samples[i : i + 2]) for i in range(0, size, 2)]
@@ -83,7 +83,7 @@ class Firings:
 
     @property
     def history(self) -> History | None:
-        """What is known so far; None for nothing."""
+        """The history so far; None if nothing was seen."""
         if not self._ends:
             return None
         share = np.stack(self._fired) / np.array(self._samples, np.float32)[:, None]

@@ -17,7 +17,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 class Lock:
     """A lock file that is held from :meth:`take` to :meth:`release`, or until the process is gone.
 
-    The file goes with the release. Whoever opened it before that and gets the lock of a file that is no longer there
+    The file goes with the release. A process that opened it earlier and gets the lock of a file that was removed
     takes the new one's.
     """
 
@@ -55,7 +55,7 @@ class Lock:
 def waiting_for(path: Path, longest: float = 30.0) -> Iterator[None]:
     """Hold the lock of a file for a moment; after ``longest`` seconds without it, continue as if it had it.
 
-    What is written under it is whole either way: at worst one of two writers at the same moment is not read.
+    Files written under it are complete either way: at worst one of two simultaneous writers is not read.
     """
     lock, latest = Lock(path), time.monotonic() + longest
     while not (had := lock.take()) and time.monotonic() < latest:

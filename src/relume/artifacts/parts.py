@@ -3,7 +3,7 @@
 ``run.relume`` has its company in the same folder: ``run.rank1.relume``, ``run.rank2.relume`` are the other processes of
 a distributed training, which do the same on other data; ``run.child2.relume`` is the second process that the script
 started, which may do anything; ``run.rank1.child2.relume`` is the child of a rank. All files of a run have the same
-``run_id`` among their facts, so that what an earlier run left behind is not taken for a part of this one.
+``run_id`` among their facts, so that files of an earlier run are not mistaken for parts of this one.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ SCHEMA = 1
 """Of plan.json; new keys may come within a schema."""
 
 
-MOST_BYTES = 64 << 20  # the numbers of 8 million units; what is larger was no plan, and is not read
+MOST_BYTES = 64 << 20  # the numbers of 8 million units; a larger file is not a plan, and is not read
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class CurePlan:
     def from_dict(cls, told: Mapping[str, Any]) -> CurePlan:
         """The plan that :meth:`to_dict` wrote, edited or not.
 
-        Raises: KeyError, TypeError, ValueError: it is none; the message names the action.
+        Raises: KeyError, TypeError, ValueError: it is not a plan; the message names the action.
         """
         actions = tuple(_made(Action, entry, f"actions[{place}]") for place, entry in enumerate(told["actions"]))
         opened = tuple(_made(Open, entry, f"open[{place}]") for place, entry in enumerate(told.get("open", [])))

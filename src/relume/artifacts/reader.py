@@ -1,4 +1,4 @@
-"""Reading a recording: whatever the file is, either its content or an error that names it."""
+"""Reading a recording: any file gives either its content or an error that names it."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _objects(db: sqlite3.Connection, table: str, kind: Any) -> list[Any]:
 
 
 def _verify(recording: Recording) -> None:
-    """Raises: ValueError: what was read does not fit together, so that the stages behind need not ask."""
+    """Raises: ValueError: the parts do not fit together; later stages need not check."""
     clocks = {clock.id for clock in recording.clocks}
     for clock in recording.clocks:
         _demand(clock.kind in get_args(ClockKind), f"clock {clock.id} is of kind {clock.kind!r}")
@@ -181,7 +181,7 @@ def _numbers(values: Iterable[float | None]) -> tuple[float, ...]:
 
 
 def _death(text: str) -> Death | None:
-    """The numbers of a death; None if they are those of an older schema."""
+    """The numbers of a death; None in a file of an older schema."""
     facts: dict[str, Any] = strict_json(text)
     known: dict[str, Any] = {name: math.nan if value is None else value for name, value in facts.items()}
     return typed(Death, known, "death") if facts.keys() == set(Death._fields) else None

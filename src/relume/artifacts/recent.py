@@ -28,7 +28,7 @@ class Recent:
     """The recent firing rate of each unit, up to its last firing; arrays have the shape (units,).
 
     A unit is *dead* when it is silent in the latest window and its recent rate makes a silence this long a surprise.
-    Until then it is *rare*. The recent rate is that of its last :data:`MEMORY` firings: F firings on N examples. With
+    Until then it is *rare*. The recent rate covers its last :data:`MEMORY` firings: F firings on N examples. With
     a flat prior the rate has a Gamma(F + 1, N) distribution, so the unit stays silent on S more examples with
     probability (1 + S / N)^−(F + 1). A unit is dead when that is below e^−:data:`SURE`. With F = 8 this
     takes 2.8 N examples: 22 times as many as lie between two of its recent firings.

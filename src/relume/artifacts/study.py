@@ -46,7 +46,7 @@ _OLD = 3600.0
 """Seconds after which a temporary file is no longer being written."""
 
 _FIXED = ("metric", "mode", "at", "tune_metric", "delta", "alpha")
-"""Of the design: what may not change once a verdict was printed."""
+"""Fields of the design that may not change after a verdict was printed."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Generation:
 
 
 class Begun(NamedTuple):
-    """How a study continues: "new", "resumed", or "changed", as the script is another one; then what is, in words."""
+    """How a study continues: "new", "resumed", or "changed" if the script changed; then the change, in words."""
 
     how: Literal["new", "resumed", "changed"]
     changes: tuple[str, ...]
@@ -69,7 +69,7 @@ class Study:
     """A study folder, read or added to. Several processes may hold the same one.
 
     Attributes:
-        folder: where it lies. ``design``: what was asked last; None before :meth:`begin`.
+        folder: its path. ``design``: the latest one; None before :meth:`begin`.
         generations: all that there were, the oldest first. ``generation``: the one whose trials count, 0 without one.
         subject: of that generation.
     """
@@ -88,7 +88,7 @@ class Study:
     def read(cls, folder: str | Path) -> Study:
         """A study that is there.
 
-        Raises: StudyError: there is none, or it is damaged, of something else, or of a newer relume.
+        Raises: StudyError: it is missing, damaged, not a study, or of a newer relume.
         """
         study = cls(Path(folder))
         if not study._file.exists():
@@ -135,7 +135,7 @@ class Study:
         return self._trial_file(key).exists()
 
     def stem(self, key: TrialKey) -> str:
-        """The name of a trial's files without their endings: readable, and of this trial alone."""
+        """The name of a trial's files without their endings: readable and unique."""
         exact = json.dumps([self.generation, *key])
         shown = re.sub(r"[^A-Za-z0-9_.]+", "-", key.activation).strip("-.")[:40]
         digest = hashlib.sha256(exact.encode()).hexdigest()[:8]
@@ -149,7 +149,7 @@ class Study:
 
     @classmethod
     def open(cls, folder: str | Path) -> Study:
-        """The study of a folder, made if there is none.
+        """The study of a folder; created if missing.
 
         Raises: StudyError: the folder holds something else or cannot be written.
         """
@@ -175,7 +175,7 @@ class Study:
         return study
 
     def _is_foreign(self) -> bool:
-        """Whether something else lies in the folder; what a process makes that is just beginning a study is not."""
+        """Whether the folder has other files; files of a process that is just creating a study do not count."""
         if not self.folder.is_dir():
             return self.folder.is_file()
         names = [path.name for path in self.folder.iterdir() if path.name not in _FOLDERS]

@@ -55,7 +55,7 @@ class StudyFindings:
             first. ``sites``: at how many places; None if that is not known.
         not_swapped: (what, where, why) of what acts as an activation but is not replaced.
         notes: sentences on the study as a whole. ``together``: studies that were corrected together with it.
-        next_seeds: of the next look; None where there is none.
+        next_seeds: of the next look; None if no look follows.
         left: how many runs of each are still to come, as far as is known; only those that have any.
         rate: the script's own learning rate; NaN if it has none, or several.
         as_it_stands: the script at its own rates, whichever rate is the baseline's best.
@@ -80,7 +80,7 @@ class StudyFindings:
 
     @property
     def own_baseline(self) -> str:
-        """Of a function's study, the activation beside which the others stand; "" where a script has its own."""
+        """The activation that a function's study compares with; "" for a script, which has its own."""
         return self.subject.settings.get("baseline", "")
 
     @property
@@ -90,7 +90,7 @@ class StudyFindings:
 
     @property
     def seeds(self) -> int:
-        """The seeds on which the verdicts rest, or those of the first look."""
+        """The number of seeds of the verdicts, or of the first look before any verdict."""
         number = max((verdict.look for verdict in self.verdicts), default=0)
         return next((look.seeds for look in self.looks if look.number == number), self.design.seeds)
 
@@ -116,7 +116,7 @@ class StudyFindings:
     def verdict(self, activation: str) -> Verdict:
         """The verdict on a contender.
 
-        Raises: KeyError: there is none of that name.
+        Raises: KeyError: the name is unknown.
         """
         return {verdict.activation: verdict for verdict in self.verdicts}[activation]
 
@@ -200,7 +200,7 @@ class StudyFindings:
         }
 
     def _trial(self, trial: Trial) -> TrialJson:
-        """``metrics``: the last value of each; ``curve``: that of the metric by which is compared."""
+        """``metrics``: the last value of each; ``curve``: of the metric that is compared."""
         return {
             "activation": trial.key.activation,
             "seed": trial.key.seed,

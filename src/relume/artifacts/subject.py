@@ -1,4 +1,4 @@
-"""What a study's trials are runs of: a script with its arguments, and whatever else their numbers depend on."""
+"""The subject of a study: a script with its arguments, and everything else that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Subject:
         script: as it was given, without its absolute folder. ``argv``: its arguments, the same.
         sources: digests of the script and of the modules next to it, by their paths from the folder.
         versions: of Python and of what the script trains with. ``threads``: that each trial may use.
-        settings: whatever else a trial's numbers depend on, such as ``only``; text by name.
+        settings: everything else that a trial's numbers depend on, such as ``only``; text by name.
         arguments: a digest of the arguments as they were given, folders included.
     """
 
@@ -35,7 +35,7 @@ class Subject:
     def of(cls, script: str, argv: Sequence[str], folder: Path, local: Iterable[str] = (), **facts: Any) -> Subject:
         """The subject of a command that was given in ``folder``; ``local`` are its modules' paths from there.
 
-        What lies above the folder or is not there is left out of ``sources``.
+        Files above the folder and missing files are omitted from ``sources``.
         """
         names = [*local, script] if (folder / script).is_file() else [*local]
         return cls(
@@ -47,7 +47,7 @@ class Subject:
         )
 
     def differences(self, other: Subject) -> tuple[str, ...]:
-        """What of it is not as in the other, in words."""
+        """The differences from the other subject, in words."""
         found = [
             f"{word} {name}"
             for word, mine, theirs in (
@@ -64,7 +64,7 @@ class Subject:
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """A digest of each of these files below the folder; what is not there has an empty one."""
+    """A digest of each of these files below the folder; "" for a missing file."""
     found = {}
     for name in sorted({os.path.normpath(name) for name in names}):
         content = b""
@@ -75,6 +75,6 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def without_folder(argument: str) -> str:
-    """An argument as a file of ours may hold it: of an absolute path, also behind ``=``, the last part alone."""
+    """An argument as relume stores it: of an absolute path, also after ``=``, only the last part."""
     option, equals, value = argument.rpartition("=")
     return f"{option}{equals}{PurePath(value).name}" if PurePath(value).is_absolute() else argument

@@ -23,7 +23,7 @@ class Survey:
         plan: which activations can be replaced, and how the script trains.
         trial: the run itself, at the script's own seed and rates; its times hold the survey's own work.
         sources: what it logged: source → name → curve.
-        written: files that it wrote, from the folder. ``resumed``: those of them that it had read before.
+        written: files that it wrote, relative to the folder. ``resumed``: the ones that it had read before.
             ``outside``: what it wrote elsewhere.
         local: the files next to the script that it imported, from the folder.
         remarks: sentences on what else it does that a comparison should know of.
@@ -49,7 +49,7 @@ class Survey:
 
     @classmethod
     def read(cls, folder: Path, generation: int) -> Survey | None:
-        """The survey of a generation; None if there is none.
+        """The survey of a generation; None if it was not surveyed.
 
         Raises: StudyError: it is damaged.
         """

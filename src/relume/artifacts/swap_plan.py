@@ -19,7 +19,7 @@ class Birth:
 
     Attributes:
         kind: module and qualified name of its class, such as ``__main__:Net``.
-        order: the how-manieth of its class, from 0.
+        order: its index among the instances of its class, from 0.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class SwapSite:
         key: for people, and for ``--only``: ``Net.relu1@train.py:12``.
         activation: stem in ``activations/``. ``call``: as it is written, ``nn.ReLU`` or ``F.relu``.
         owner: the activation module, or the module whose code makes the call; None outside any.
-        alone: it is an activation module that is called.
+        alone: an activation module is called.
         spot: where the call is written.
         layer: the module that made the input, None if it is unknown.
         axis, ndim: the unit axis, of how many; ``units``: along it; ``inner``: neighbors that are one unit's.
@@ -71,7 +71,7 @@ class NotSwapped:
 
 
 IN_A_CHILD = "in a child process"
-"""How ``why`` begins where what is not replaced is whatever another process computes."""
+"""The beginning of ``why`` for activations that another process computes."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Trial:
         parameters_added: numbers that the contender learns. ``dead_share``: dead units ÷ units at the end, None where
             none was judged. ``dead_layers``: sites all of whose units are dead at the end.
         silent_share: units below 0 on all data ÷ units; the dead share counts only those without a slope there.
-        weights: a digest of the trained parameters; ``start``: of the initial ones. "" where nothing was trained.
+        weights: a digest of the trained parameters; ``start``: of the initial ones. "" if nothing was trained.
         sites: how many places were replaced. ``counter``: what the metric's steps count, "" if nothing says so.
     """
 
@@ -175,9 +175,9 @@ class Verdict:
         baseline_mean, baseline_sd: of the baseline in the same pairs. ``baseline_failed``: as ``failed``.
         look: the number of the look, 0 while runs of this contender or of the baseline are missing. ``level``: its part
             of alpha. ``dropped``: it lost by far on the first seeds, and no more were run.
-        equal_time: beside the verdict and no part of it; None if it was not asked for, or is unknown.
+        equal_time: an additional comparison, not part of the verdict; None if not requested or unknown.
 
-    A number that cannot be told from the data is NaN.
+    A number that the data cannot give is NaN.
     """
 
     activation: str

@@ -1,4 +1,4 @@
-"""Trials, designs and looks as JSON and back: every float as it was, what is not finite as text."""
+"""Trials, designs and looks as JSON and back: every float exactly, NaN and infinities as text."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def trial_to_json(trial: Trial) -> dict[str, Any]:
 
 
 def trial_from_json(told: Mapping[str, Any]) -> Trial:
-    """What :func:`trial_to_json` wrote; keys that are not known are passed over.
+    """What :func:`trial_to_json` wrote; unknown keys are ignored.
 
-    Raises: KeyError, ValueError: it is none.
+    Raises: KeyError, ValueError: it is not a trial.
     """
     key = {name: told[name] for name in TrialKey._fields}
     return cast(Trial, typed(Trial, {**told, "key": key}, "trial"))
@@ -35,7 +35,7 @@ def design_to_json(design: Design) -> dict[str, Any]:
 def design_from_json(told: Mapping[str, Any]) -> Design:
     """What :func:`design_to_json` wrote.
 
-    Raises: ValueError: it is none.
+    Raises: ValueError: it is not a design.
     """
     return cast(Design, typed(Design, told, "design"))
 

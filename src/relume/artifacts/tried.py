@@ -24,7 +24,7 @@ class Tried:
         p_dead: one-sided p that no fewer units die. ``p_metric``: that the metric is worse by delta or more.
         cannot_die: its units have a slope below 0, so that no dead unit proves nothing, and only the metric was judged.
         silent: mean share of its units below 0 on all data, NaN if unknown.
-        cost: median time of its runs ÷ that of the script's. ``failed``: runs without a value.
+        cost: median time of its runs ÷ median time of the script's. ``failed``: runs without a value.
     """
 
     cure: str
@@ -47,7 +47,7 @@ class SourceEdit:
     """The change of the user's source that does what a cure did.
 
     Attributes:
-        diff: a unified diff, "" if there is none. ``why``: why there is none, "" otherwise.
+        diff: a unified diff, "" if there is no edit. ``why``: why not, else "".
         sources: the whole new text of each file that it changes, by its path.
         proof: how a run of the edited script compares with a run of the cure; "" without an edit.
     """

@@ -1,4 +1,4 @@
-"""What a file holds, as the types of its class say: every reader of JSON and of rows checks it here, once."""
+"""Checks a file's content against the types of its class: every reader of JSON and of rows uses it, once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 def strict_json(text: str) -> Any:
     """JSON as its standard has it: no NaN, no number that is infinite.
 
-    Raises: ValueError: it is none, or nested too deep.
+    Raises: ValueError: it is not strict JSON, or nested too deep.
     """
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
@@ -49,7 +49,7 @@ def harmless(told: Any) -> Any:
 def typed(kind: Any, told: Any, where: str = "it") -> Any:
     """A value of this type: a dataclass or NamedTuple of an object or a row, a tuple of a list, a number as it is.
 
-    Unknown keys are passed over, and missing ones take their defaults. Texts are :func:`harmless`.
+    Unknown keys are ignored, and missing ones take their defaults. Texts are :func:`harmless`.
 
     Raises: ValueError: it is of another type; the message names the place.
 

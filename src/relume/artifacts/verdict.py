@@ -39,7 +39,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was asked, on how much it was judged, and the failures. It holds if there is none.
+    """The question, how much was judged, and the failures. The check passes without failures.
 
     ``max_dead`` is a share, of all units or ``per_site``; None if it was not asked. ``rules`` are the codes of those
     that may not find anything. ``dead`` of ``judged`` units are dead, at sites that are not provisional; ``units`` are

@@ -113,7 +113,7 @@ class RecordingWriter:
             memory.close()
 
     def abandon(self) -> None:
-        """In a forked child: leave the parent's connection as it is, for ever. To close it would be to use it."""
+        """In a forked child: never touch the parent's connection again. Closing it would use it."""
         if self.path is None:
             self._closing.detach()
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
@@ -235,7 +235,7 @@ class RecordingWriter:
         )
 
     def losses(self, curve: LossCurve) -> None:
-        """Write what is new of a loss curve since the last time."""
+        """Write the new part of a loss curve."""
         points, start = curve.points, curve.changed_from
         if start < len(points):
             self._db.execute(

@@ -23,7 +23,7 @@ class Checkpoint:
         name: as given. ``files``: those it was read from.
         weights: by name, in the file's order. ``moments``: by the name of the weight.
         ordered: the weights are in the order of the model's modules. ``step``: the optimizer's, None if unknown.
-        layout: of a model of Keras, None where no file tells it.
+        layout: of a Keras model, None if no file has it.
         unread: (what, where, why) of everything unusable.
     """
 
@@ -64,7 +64,7 @@ def assemble(parts: Sequence[CheckpointFile], name: str) -> Checkpoint:
 
 
 def _are_ordered(found: Checkpoint, parts: Sequence[CheckpointFile]) -> bool:
-    """Whether the weights are in the order of the modules: not in a file sorted by name, unless Keras tells it."""
+    """Whether the weights are in the order of the modules: not in a file sorted by name, unless Keras gives it."""
     if found.layout is not None:
         return {name.rpartition(".")[0] for name in found.weights} <= set(found.layout.order)
     return not any(part.path.suffix in SORTED for part in parts)

@@ -54,7 +54,7 @@ def read(path: Path) -> Any:
             return hdf5.read(path)
     except MissingExtra:
         raise
-    except Exception as error:  # whatever a damaged file makes of the readers of zipfile, NumPy and HDF5
+    except Exception as error:  # a damaged file can raise anything in the readers of zipfile, NumPy and HDF5
         raise _damaged(path, error) from error
     if start.startswith((b"PK", b"\x80")):
         return _reader(path).read(path)

@@ -46,7 +46,7 @@ def read(path: Path) -> Mapping[str, Any]:
 
 
 def _with_layout(tree: dict[str, Any], config: Any) -> dict[str, Any]:
-    """The tree with its layers in the model's order, if the file tells that order."""
+    """The tree with its layers in the model's order, if the file has that order."""
     if not isinstance(config, (str, bytes)):
         return tree  # of save_weights
     try:
@@ -109,7 +109,7 @@ def _array(dataset: Any, path: Path | None) -> Any:
 
 
 def _name(file: Any, layer: tuple[str, ...]) -> str:
-    """The user's name of a layer, with those of the models around it: Keras 3 stores each beside the variables."""
+    """The user's name of a layer, with the names of the models around it: Keras 3 stores each next to the variables."""
     told = []
     for end, key in enumerate(layer, 1):
         if key != "layers":

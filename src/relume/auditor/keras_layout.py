@@ -46,7 +46,7 @@ def _add(model: Mapping[str, Any], within: str, found: Layout) -> None:
 
 
 def _is_linear(config: Mapping[str, Any]) -> bool:
-    """Whether a layer has an activation of its own, and it is none: only dense layers and convolutions have one."""
+    """Whether a layer has its own activation setting, and it is linear: only dense layers and convolutions have one."""
     return config.get("activation", "") in (None, "linear")
 
 

@@ -27,7 +27,7 @@ estimate was off by −15 to +22 steps, and at least 107 for units that had died
 GAPS = 18
 """A silence must last this many times the upper quartile of a layer's living units.
 
-In layers that every batch reaches the quartile was at most 2.8 steps in 14 trainings, so LEAST_STEPS decides. In
+For layers that every batch reaches, the quartile was at most 2.8 steps in 14 trainings, so LEAST_STEPS decides. In
 layers of 300 units with a gradient in 2 or 3 % of the steps it was 17, and the longest gap of a living unit 269.
 """
 

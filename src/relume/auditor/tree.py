@@ -37,7 +37,7 @@ class CheckpointFile:
         path: the file. ``weights``: arrays other than moments, by path.
         moments: Adam's, if they are among the arrays, recognized by name.
         optimizers: PyTorch's. ``steps``: the numbers that count steps.
-        layout: of a model of Keras, None where no file tells it.
+        layout: of a Keras model, None if no file has it.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class CheckpointFile:
 
 
 def read_part(path: Path) -> CheckpointFile:
-    """Read a file and sort what is in it.
+    """Read a file and sort its contents.
 
     Raises: CheckpointError: it cannot be read.
     """

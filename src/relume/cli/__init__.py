@@ -99,7 +99,7 @@ def main() -> None:
         click.echo(f"relume: {error}", err=True)
         status = Exit.NOTHING_TO_COMPARE if isinstance(error, NothingToCompare) else Exit.USAGE
         sys.exit(_refused(error.slug, str(error).removesuffix(f" [{error.slug}]"), status))
-    except Exception:  # noqa: BLE001 - a bug of ours; a report of it needs the traceback
+    except Exception:  # noqa: BLE001 - a bug in relume; a report of it needs the traceback
         traceback.print_exc()
         click.echo("relume: this is a bug in relume. Please report it with the lines above. [own-fault]", err=True)
         sys.exit(_refused("own-fault", traceback.format_exc(limit=0).strip(), Exit.OUR_FAULT))

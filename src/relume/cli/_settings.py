@@ -69,7 +69,7 @@ def _written(names: Iterable[str | None]) -> list[str]:
 
 
 def _nearest(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The nearest pyproject.toml with a table of ours, and that table; an empty one if there is none."""
+    """The nearest pyproject.toml with a relume table, and that table; an empty table if no file has one."""
     import tomllib
 
     for place in (folder, *folder.parents):

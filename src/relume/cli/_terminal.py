@@ -1,4 +1,4 @@
-"""What a command shows on a terminal, and the next command."""
+"""The output of a command on a terminal, and the next command."""
 
 from __future__ import annotations
 

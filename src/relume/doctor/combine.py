@@ -169,7 +169,7 @@ def _earliest(steps: Sequence[Integers]) -> Any:
 
 
 def _recent(records: Sequence[SiteRecord]) -> Recent | None:
-    """The firings of all ranks on the examples of all, and silent for as many examples a rank as the latest to fire."""
+    """The sum of firings and examples of all ranks; silent: of the rank that fired last, times the ranks."""
     known = [record.recent for record in records if record.recent is not None and record.total.looks]
     if not known:
         return None
@@ -207,7 +207,7 @@ def _named_apart(record: SiteRecord, taken: set[str]) -> SiteRecord:
 
 
 def _append(whole: Recording, other: Recording, child: str) -> None:
-    """Put a child's sites and clocks behind those that are there, under the child's name."""
+    """Append a child's sites and clocks, under the child's name."""
     sites, clocks = len(whole.sites), 1 + max((clock.id for clock in whole.clocks), default=-1)
     prefix = f"{child}/" if child else ""
     whole.clocks += [replace(c, id=c.id + clocks, name=prefix + c.name) for c in other.clocks]

@@ -63,7 +63,7 @@ def _findings(sites: Sequence[Judged], *, audits: bool) -> tuple[Finding, ...]:
     asked = [rule for rule in RULES if rule.audits is audits]
     findings = [_with_cures(found, site) for site in sites for rule in asked if (found := rule.check(site)) is not None]
     severities = ("error", "warning", "info")
-    follows = {site.site.key for site in sites if site.broken_by is not None}  # what it follows from is told first
+    follows = {site.site.key for site in sites if site.broken_by is not None}  # its cause comes first
     return tuple(sorted(findings, key=lambda f: (severities.index(f.severity), f.rule, f.site in follows)))
 
 
@@ -72,7 +72,7 @@ def _with_cures(found: Finding, site: Judged) -> Finding:
 
 
 def _first_broken(sites: Sequence[Judged]) -> dict[str, Site]:
-    """Of each model, the first site whose output was not finite: the earliest step, then the order of the network."""
+    """For each model the first site whose output was not finite, by step, then by the order of the network."""
     broken = [judged for judged in sites if judged.non_finite]
     order = sorted(broken, key=lambda judged: math.inf if judged.broken_since is None else judged.broken_since)
     return {judged.site.model: judged.site for judged in reversed(order)}
@@ -113,7 +113,7 @@ def _without_causes(sites: Sequence[Judged]) -> list[tuple[str, str, str]]:
 
 
 def _largest_gradients(sites: Sequence[Judged]) -> dict[str, float]:
-    """Of each model, the largest gradient of a site's layer."""
+    """For each model the largest gradient of a site's layer."""
     found: dict[str, float] = {}
     for judged in sites:
         found[judged.site.model] = max(found.get(judged.site.model, 0.0), judged.statistics.get("gradient", 0.0))
@@ -159,7 +159,7 @@ def _run(recording: Recording) -> Mapping[str, Any]:
 
 
 def _with_unswapped(recording: Recording) -> dict[str, Any]:
-    """What the run was given, with the activations that were not swapped as no call of them is replaced (a clamp)."""
+    """The plan of the run, with the activations that were not swapped because no call of them is replaced (a clamp)."""
     cures = recording.meta.get("cures")
     if not cures:
         return {}

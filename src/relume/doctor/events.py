@@ -19,7 +19,7 @@ Event = tuple[int, int, str]
 Bucket = tuple[int, int, int]
 """(first step, last step, examples) of a closed bucket."""
 Stretch = tuple[int, int | None]
-"""From a step on and up to another, which is not in it; None: to the end."""
+"""From a step up to another, exclusive; None: to the end."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ def buckets_of(recording: Recording, number: int) -> list[Bucket]:
 def shared_events(merged: SiteRecord, ranks: Sequence[RankSite], literal: bool) -> list[Event]:
     """The deaths and revivals of a site that holds the ranks' counts together.
 
-    ``literal``: the user set the windows' length, and what is silent in one is dead, however few its examples.
+    ``literal``: the user set the windows' length; a unit that is silent in one is dead, even with few examples.
     """
     ranks = [seen for seen in ranks if seen.record.total.looks]
     stretches = [_deaths(seen.record.events) for seen in ranks]

@@ -35,7 +35,7 @@ def bound(examples: int) -> float:
 def judge(record: SiteRecord, clock: Clock, *, literal: bool = False) -> Judged:
     """The words for the units of one site, from its latest closed window and the open one.
 
-    ``literal``: the user set the window's length, and what is silent in it is dead. Otherwise the window is as short
+    ``literal``: the user set the window's length; a unit that is silent in it is dead. Otherwise the window is as short
     as the evidence allows, and whether its silence is a death is decided by :class:`~relume.artifacts.recent.Recent`.
     A sparse code is judged on the whole run, and its units are rare by the mean of their rates.
     """

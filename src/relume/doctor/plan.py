@@ -1,4 +1,4 @@
-"""Findings → plan: for each site with dead units the cures, and the units for which there is none."""
+"""Findings → plan: for each site with dead units the cures, and the units without a cure."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def in_a_run(plan: CurePlan, file: str) -> tuple[list[str], list[str], list[tupl
 def cure_of(action: Action, file: str) -> Cure:
     """The cure of an action.
 
-    Raises: PlanError: there is none of this name.
+    Raises: PlanError: the name is unknown.
     """
     for cure in CURES:
         if cure.name == action.cure:

@@ -87,7 +87,7 @@ class Session:
         return None if self._watch is None else self._watch.findings()
 
     def log(self, sink: Sink, step: int, *, last: bool = False) -> None:
-        """Log what was found up to a step, once; a step that would cost too much is passed over, but for the last."""
+        """Log what was found up to a step, once; a step that would cost too much is skipped, except the last."""
         began = perf_counter()
         dear = self._spent > _FREE_SECONDS + self._budget * (began - self._began)
         if self._logging and step != self._logged and (last or not dear):
@@ -119,7 +119,7 @@ class Session:
     def _guarded(self, what: str, work: Callable[[], object]) -> bool:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training continues
+        except Exception as error:  # noqa: BLE001 - the training continues after any error
             said = f"relume: {what} failed; the training continues without it"
             print(f"{said} ({type(error).__name__}: {error}) [callback-failed]", file=sys.stderr)
             return False

@@ -28,7 +28,7 @@ def watch(
     every: int | None = None,
     **jit: Any,
 ) -> WatchedStep:
-    """Watch one training step from its next call on; also as ``relume.jax.watch``. Other functions are left alone.
+    """Watch one training step from its next call on; also as ``relume.jax.watch``. Other functions are not changed.
 
     Args:
         step: a function that takes gradients; it is jitted if it is not.

@@ -13,7 +13,7 @@ class WatchCallback(LightningHooks, Callback):
     The numbers (``Findings.to_metrics``) go to the trainer's loggers at ``trainer.global_step``, and to its
     ``callback_metrics``, so that EarlyStopping and ModelCheckpoint can monitor ``relume/dead_share``. EarlyStopping
     needs ``strict=False`` for it: it is not there before 300 examples were seen. The sanity check and validation are
-    not counted. Of several ranks the first logs and saves, what it saw itself.
+    not counted. With several ranks, the first one logs and saves its own counts.
 
     Args:
         log: a function in place of the trainer's loggers; it takes a dict of numbers and, if it has that argument,

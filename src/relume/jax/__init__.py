@@ -20,6 +20,6 @@ __all__ = [*FAMILY]
 def __getattr__(name: str) -> Any:
     if name in FAMILY:
         return FAMILY[name].function
-    if name == "watch":  # it stands on relume's verbs, which the functions need not load
+    if name == "watch":  # it needs relume's verbs, which the functions need not load
         return importlib.import_module("relume.integrations.jax").watch
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

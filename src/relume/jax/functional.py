@@ -7,7 +7,7 @@ ParameterError; parameters that are JAX arrays are not looked at, since they may
 computed in float32 and rounded once.
 
 XLA flushes subnormal results of arithmetic to 0 on CPU (see ``deviations.toml``), and its comparisons take a subnormal
-for 0. Here signs are read from the bits, so that what is only passed on is kept.
+for 0. Here signs are read from the bits, so that a subnormal input is passed through exactly.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ def _wide(x: jax.Array) -> jax.Array:
 
 
 def _check(name: str, **parameters: Any) -> None:
-    """Refuse what is out of bounds; a JAX array may be traced or learned, and is not looked at."""
+    """Refuse values out of bounds; a JAX array may be traced or learned, and is not checked."""
     ACTIVATIONS[name].check(**{k: v for k, v in parameters.items() if not isinstance(v, jax.Array)})
 
 

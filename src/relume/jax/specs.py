@@ -145,7 +145,7 @@ def _of_one_example(axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _of_function(layer: Any) -> Spec | None:
-    """Of a function of JAX or ours, or of a partial of one with numbers for its parameters."""
+    """The spec of a function of JAX or relume, or of a partial with numbers for its parameters."""
     function = layer.func if isinstance(layer, partial) and not layer.args else layer
     for name, member in FAMILY.items():
         is_native = any(function is native for native in member.natives)

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax._src.core import Tracer  # x @ w is called on it, and no public name tells it
+from jax._src.core import Tracer  # x @ w is called on it, and it has no public name
 
 from relume.artifacts.swap_plan import OptimizerRates
 from relume.artifacts.trial import Contender

@@ -20,6 +20,6 @@ __all__ = [*LAYERS]
 def __getattr__(name: str) -> Any:
     if name in LAYERS:
         return LAYERS[name]
-    if name == "Watch":  # the callback stands on relume's verbs, which layers need not load
+    if name == "Watch":  # the callback needs relume's verbs, which layers need not load
         return importlib.import_module("relume.integrations.keras").WatchCallback
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,7 +26,7 @@ from relume.watching.source import is_users, shown_path
 
 FUNCTIONS = {member.native: name for name, member in FAMILY.items() if member.native}
 COMPOSED = ("glu", "tanh_shrink", "log_sigmoid")
-"""Activations that are none of the family, and call one of it inside."""
+"""Activations outside the family that call one of the family."""
 
 _PACKAGES = ("keras", "tensorflow", "jax", "torch")
 made_at: weakref.WeakKeyDictionary[Any, tuple[str, int]] = weakref.WeakKeyDictionary()
@@ -42,7 +42,7 @@ class CallFollower(Protocol):
     changes: bool
 
     def around_layer(self, layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
-        """What is called in the place of a layer's own call."""
+        """Replaces a layer's own call."""
 
     def around_function(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         """What is called in the place of an activation (a name of the family, or of ``COMPOSED``)."""
@@ -65,14 +65,14 @@ class LayerCalls:
         self._patches = Patches()
 
     def follow(self, follower: CallFollower) -> None:
-        """Tell it of every call from now on."""
+        """Report every call to it from now on."""
         if not self._followers:
             self._put()
         self._followers.append(follower)
         self._followers.sort(key=lambda each: each.changes)  # the last is the outermost
 
     def leave(self, follower: CallFollower) -> None:
-        """Tell it no more."""
+        """Stop reporting calls to it."""
         if follower in self._followers:
             self._followers.remove(follower)
             if not self._followers:
@@ -119,9 +119,9 @@ class LayerCalls:
         return activation
 
     def where(self, written: str, *, own: bool = False, counted: bool = True) -> Where:
-        """Where the activation that is called lies.
+        """Where the called activation is.
 
-        ``own``: the layer itself is the activation. ``counted``: tell its calls apart that no user's line does.
+        ``own``: the layer itself is the activation. ``counted``: number its calls that no user's line distinguishes.
         """
         (inside, between, around), through = _user_frames(sys._getframe(1), len(self.stack))
         if not self.stack:

@@ -173,7 +173,7 @@ def _rrelu(x: Any, lower: float, upper: float, seed: Any) -> Any:
 
 
 def _non_negative(**parameters: Any) -> None:
-    """Keras refuses what is below 0; nan and inf are refused here too."""
+    """Keras refuses values below 0; nan and inf are refused here too."""
     for name, given in parameters.items():
         if given is None and name == "max_value":
             continue

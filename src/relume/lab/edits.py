@@ -1,6 +1,6 @@
 """A cure as an edit of the user's own source, as a unified diff.
 
-Only what is written out is edited: a rate in the constructor of an optimizer, a call of an activation, a statement that
+Only literal code is edited: a rate in the constructor of an optimizer, a call of an activation, a statement that
 a line can follow. Otherwise the reason is given.
 """
 

@@ -176,7 +176,7 @@ _CHILD = f"{IN_A_CHILD}, which is not surveyed: its activations, seeds and rates
 
 
 def settle(request: Request, survey: Survey) -> tuple[Design, Metric]:
-    """Settle what is compared, and by which metric, from one run.
+    """Decide what to compare, and by which metric, from one run.
 
     Raises:
         NothingToCompare: no replaceable activation, no learning rate, no metric, or several metrics and none chosen.

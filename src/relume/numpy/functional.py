@@ -160,7 +160,7 @@ def _compute(activation: Activation, part: str, x: NDArray[Any], keywords: dict[
 def _floating(activation: Activation, x: ArrayLike) -> NDArray[Any]:
     """``x`` as an array, if the activation has a meaning on its dtype."""
     array = np.asarray(x)
-    if array.dtype != np.longdouble:  # which NumPy alone has
+    if array.dtype != np.longdouble:  # which only NumPy has
         require_dtype(activation, array.dtype.name, array.shape, "x.astype(np.float32)")
     return array
 

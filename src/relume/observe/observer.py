@@ -74,7 +74,7 @@ class Observer:
         """Watch a whole process: the script has just imported the framework."""
         try:
             self.watch(framework)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the script continues
+        except Exception as error:  # noqa: BLE001 - the script continues after any error
             self.fault(error)
 
     def watch(self, framework: Framework, model: Any | None = None) -> None:
@@ -164,7 +164,7 @@ class Observer:
         """Take note that steps of a clock are over."""
         try:
             self._steps_ended(clock, steps)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training continues
+        except Exception as error:  # noqa: BLE001 - the training continues after any error
             self.fault(error)
 
     def _steps_ended(self, clock: int, steps: Steps) -> None:
@@ -232,7 +232,7 @@ class Observer:
         return [(number, site) for number, site in enumerate(self._sites) if site.record.site.clock == clock]
 
     def write(self) -> None:
-        """Write what is new since the last time; the watching continues."""
+        """Write the changes since the last time; the watching continues."""
         began = time.perf_counter_ns()
         if not self.failed:
             self._fold()

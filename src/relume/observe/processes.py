@@ -161,7 +161,7 @@ class Process:
         self.observer.start(framework)
 
     def _end_child(self, status: int | None = None) -> None:
-        """End a child's recording, whatever happens: its exit status is its own."""
+        """End a child's recording in any case: its exit status is not changed."""
         self._guard(partial(self.end, status))
 
     def _guard(self, work: Callable[[], None]) -> None:

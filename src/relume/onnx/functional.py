@@ -25,7 +25,7 @@ IR_VERSION = 9
 """Of operator set 20."""
 
 MADE = "relume.activation"
-"""Key of a model's metadata: the activation and its parameters, which several nodes do not tell."""
+"""Key of a model's metadata: the activation and its parameters, which several nodes do not show."""
 
 _TYPES = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
 _TYPES |= {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
@@ -39,7 +39,7 @@ def model(spec: Spec, *, ndim: int | None = None, dtype: str = "float32") -> Any
         spec: from ``relume.to_spec``.
         ndim: the number of axes of ``x``, where the spec does not know it. PReLU and softmax need it.
         dtype: of ``x`` and ``y``: "float16", "bfloat16", "float32" or "float64". ONNX Runtime has no kernels for
-            bfloat16 on CPU, so that what is only passed on is computed in float32 too.
+            bfloat16 on CPU, so copied values are computed in float32 too.
 
     Raises:
         SpecError: ``ndim`` is needed.
@@ -87,7 +87,7 @@ def keep_digits(exported: Any) -> Any:
 
     Returns: a new ``onnx.ModelProto``.
 
-    Raises: SpecError: such a node computes in a dtype that the model does not tell.
+    Raises: SpecError: the model does not give the dtype of such a node.
     """
     inferred = onnx.shape_inference.infer_shapes(exported)
     types = _element_types(inferred.graph)
@@ -116,7 +116,7 @@ def keep_digits(exported: Any) -> Any:
 
 
 def _element_types(graph: Any) -> dict[str, str]:
-    """Tensor name → dtype, of all that the graph tells."""
+    """Tensor name → dtype, as far as the graph gives it."""
     names = {number: name for name, number in _TYPES.items()}
     told: Sequence[Any] = (*graph.input, *graph.output, *graph.value_info)
     found = {v.name: names.get(v.type.tensor_type.elem_type) for v in told}

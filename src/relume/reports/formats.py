@@ -56,7 +56,7 @@ REPORTS = {
 
 
 def render(name: str, kind: Kind, findings: Any, *more: Any) -> str:
-    """Findings of a run, those of studies, or a difference, in a format that has this kind.
+    """Write the findings of a run, of studies, or a difference, in a format that has this kind.
 
     Args:
         name: a key of :data:`REPORTS`.

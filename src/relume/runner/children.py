@@ -1,4 +1,4 @@
-"""Be told of the processes that the script starts, in the child itself: by ``fork``, and by ``multiprocessing``.
+"""Run a callback in each process that the script starts, by ``fork`` or by ``multiprocessing``.
 
 What multiprocessing starts by ``spawn`` or ``forkserver`` is a new interpreter, which gets its process object through a
 pipe. A passenger in that object's private settings travels along, and so neither the environment nor a function of
@@ -38,11 +38,11 @@ except Exception:
 
 
 class Children:
-    """Numbers the processes that this one starts, from 1 on; loaders' workers are not counted, and told nothing.
+    """Numbers the processes that this one starts, from 1; workers of data loaders are not counted.
 
     Args:
         forked: called in a forked child with its number; None for a worker of a data loader.
-        luggage: gives what a spawned child with this number is to be told; it is pickled.
+        luggage: returns the data for a spawned child with this number; it is pickled.
     """
 
     def __init__(self, forked: Callable[[int | None], None], luggage: Callable[[int], Any]) -> None:
@@ -73,7 +73,7 @@ class Children:
         return self._started
 
     def pack(self) -> tuple[Any, ...]:
-        """What the passenger is pickled as: a call that cannot fail, and gives the child's own passenger."""
+        """The pickled form of the passenger: a call that cannot fail and returns the child's own passenger."""
         number = self.number()
         if number is None:
             return (type(None), ())

@@ -1,4 +1,4 @@
-"""Be told when the script has imported a package, without importing it."""
+"""Run a callback when the script has imported a package, without importing it."""
 
 from __future__ import annotations
 

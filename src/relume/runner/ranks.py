@@ -43,7 +43,7 @@ def launched(environ: Mapping[str, str]) -> Launch:
 
 
 def _launcher(environ: Mapping[str, str]) -> str:
-    """What identifies a start of the launcher: torchrun's folder for this attempt, or the process itself."""
+    """Identifies a start of the launcher: torchrun's folder for this attempt, or the process itself."""
     errors = environ.get("TORCHELASTIC_ERROR_FILE")
     if errors:  # …/<this start>/attempt_0/<local rank>/error.json
         return str(Path(errors).parent.parent)

@@ -53,7 +53,7 @@ def relu6(x: Any) -> Any:
 def leaky_relu(x: Any, negative_slope: float = 0.01, **others: Any) -> Any:
     """``x if x > 0 else negative_slope * x``. See :mod:`relume.activations.leaky_relu`.
 
-    ``tf.nn.leaky_relu`` has 0.2 as its default, and keeps the slope in float32 whatever the dtype of ``x``.
+    ``tf.nn.leaky_relu`` has 0.2 as its default, and keeps the slope in float32 for any dtype of ``x``.
 
     Example:
         >>> leaky_relu(tf.constant([-2.0, 3.0]), 0.25).numpy().tolist()

@@ -12,7 +12,7 @@ from relume.errors import MissingExtra
 from relume.theme.palette import token
 
 WIDTH, HEIGHT = 560, 320
-"""Of the picture, in points; a live chart takes the width of its place and keeps the height."""
+"""Size of the picture in points; an interactive chart takes the width of its place and keeps the height."""
 
 FONT = "system-ui, 'Segoe UI', Roboto, 'Liberation Sans', Helvetica, Arial, sans-serif"
 
@@ -112,7 +112,7 @@ class Chart:
 
 
 def configuration() -> dict[str, Any]:
-    """Of every chart: the theme's colors as CSS variables, so that a change of theme needs no script."""
+    """The configuration of every chart: colors are CSS variables, so a change of theme needs no script."""
     ink, muted, rule = token("ink"), token("muted"), token("rule")
     return {
         "font": FONT,

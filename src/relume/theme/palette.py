@@ -53,7 +53,7 @@ def dash(place: int) -> list[int]:
 
 
 def token(name: str) -> str:
-    """A color of the theme by name, as :func:`color` gives those of lines.
+    """A color of the theme by name; :func:`color` has the colors of lines.
 
     Example:
         >>> token("ink")

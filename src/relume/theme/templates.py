@@ -19,7 +19,7 @@ BLANK = ("", "–", "·")
 
 
 def environment(package: str) -> jinja2.Environment:
-    """Templates of ``package``'s folder ``assets``, then those of ``relume.theme``.
+    """Templates of ``package``'s folder ``assets``, then of ``relume.theme``.
 
     In a template ``asset("x.js")`` is the text of an asset, unescaped; ``safe_json(data)`` is data for a script
     element; everything else is escaped.
@@ -76,7 +76,7 @@ def _is_figure(cell: Any) -> bool:
 
 
 def safe_json(data: Any) -> Markup:
-    r"""Data as JSON that may stand in a script element: no ``<``, ``>`` or ``&`` is left, and nan is refused.
+    r"""Data as JSON for a script element: no ``<``, ``>`` or ``&`` is left, and nan is refused.
 
     Example:
         >>> print(safe_json({"name": "</script>"}))

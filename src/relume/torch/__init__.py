@@ -1,6 +1,6 @@
 """PyTorch: the family as modules (``relume.torch.PReLU``) and functions (``relume.torch.functional.prelu``).
 
-Names are imported on first use: the watcher lies in this folder too, and needs none of them.
+Names are imported on first use: the watcher is in this folder too, and needs none of them.
 
 Example:
     >>> import relume.torch as rt

@@ -1,6 +1,6 @@
 """The errors of this folder: relume's own, which are PyTorch's classes too and hold its words.
 
-Code that catches what ``torch.nn.functional`` raises goes on catching it.
+Code that catches errors of ``torch.nn.functional`` still catches them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TORCHS_WORDS = {
 
 
 def refuse_dtype(name: str, input: Any) -> None:
-    """Raise for a dtype on which the activation has no meaning; what is no tensor is a TypeError."""
+    """Raise for a dtype on which the activation has no meaning; an object that is not a tensor is a TypeError."""
     if not isinstance(input, Tensor):
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     if input.is_quantized:

@@ -89,7 +89,7 @@ def _loaded(path: Path) -> Any:
         return loaded
     except pickle.UnpicklingError as error:
         raise _not_plain(path, error) from error
-    except Exception as error:  # whatever a damaged file makes of the reader
+    except Exception as error:  # a damaged file can raise anything in the reader
         if "TorchScript" in str(error):
             raise _not_plain(path, error) from error
         raise CheckpointError(

@@ -141,7 +141,7 @@ def _spread(weight: Tensor, input: Tensor, axis: int | tuple[int, ...]) -> tuple
 
 
 def _only(shape: tuple[int, ...]) -> Any:
-    """The one axis along which there are slopes; None where there is none, −1 where there are several."""
+    """The one axis along which there are slopes; None if there is none, −1 if there are several."""
     found = [place for place, size in enumerate(shape) if size != 1]
     return None if not found else found[0] if len(found) == 1 else -1
 

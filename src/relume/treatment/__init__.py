@@ -1,1 +1,1 @@
-"""What the treatments of trials share, whatever framework the script trains with."""
+"""What the treatments of trials share in every framework."""

@@ -41,7 +41,7 @@ class Calls(ABC):
         """What computes the activation at a place; None: the script's own."""
 
     def decide(self, name: str, where: Callable[[], Where]) -> tuple[Act, Where] | None:
-        """What computes the activation of this name that is called; None: the script's own."""
+        """The function that computes the called activation of this name; None: the script's own."""
         if _under_way:
             return None
         place = where()

@@ -1,6 +1,6 @@
 """A survey, a trial's treatment and a run's changes for frameworks whose activations are Python calls.
 
-What differs between such frameworks is one :class:`Kit` each.
+Each framework has a :class:`Kit` for the differences.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class CallSurvey:
 
     def start(self) -> None:
         """Start the survey: the framework is imported, and the script has not continued yet."""
-        self._patches.put(source, "folder", os.getcwd())  # a site has one name, whatever folder the script changes to
+        self._patches.put(source, "folder", os.getcwd())  # a site keeps its name if the script changes the folder
         self._kit.seed(self._seeds, self._patches)
         self._kit.multiply_rates(1.0, self._patches)
         self._kit.follow(self._found, self._patches)

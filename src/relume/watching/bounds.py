@@ -30,7 +30,7 @@ class Bounds:
     nonzero: bool = False
 
     def of_code(self) -> Bounds:
-        """Those of a sparse code."""
+        """The bounds of a sparse code."""
         return replace(self, never_negative=False, by_output=True, nonzero=True)
 
 

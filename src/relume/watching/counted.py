@@ -1,6 +1,6 @@
 """What all frameworks with compiled steps share: clocks, sites, rows of counts, plans.
 
-A framework's probe counts inside or beside its compiled steps, and tells :class:`CountingProbe` what it counted and how
+A framework's probe counts inside or next to its compiled steps, and gives :class:`CountingProbe` the counts and how
 many steps are over.
 """
 

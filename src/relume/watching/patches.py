@@ -10,7 +10,7 @@ _ABSENT = object()
 
 
 class Patches:
-    """What was put in, in order; :meth:`undo` takes it back the other way round."""
+    """The patches in order; :meth:`undo` reverts them in reverse order."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []

@@ -9,7 +9,7 @@ import sys
 from functools import cache
 
 folder = ""
-"""From which the user's files are named; "": the working folder, which a script may change."""
+"""The folder from which the user's files are named; "": the working folder, which a script may change."""
 
 _CELL = re.compile(r"<ipython-input-(\d+)-")
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep

@@ -1,4 +1,4 @@
-"""The activation module is made anew in every forward."""
+"""The activation module is created again in every forward."""
 
 import torch
 from torch import nn

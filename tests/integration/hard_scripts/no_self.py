@@ -1,4 +1,4 @@
-"""The methods' first argument isn't called self, and arithmetic stands between layer and activation."""
+"""The methods' first argument isn't called self, and there is arithmetic between layer and activation."""
 
 import torch
 import torch.nn.functional as F

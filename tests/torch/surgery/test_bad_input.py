@@ -299,7 +299,7 @@ def test_a_reviver_of_tied_weights_says_why_and_leaves_them():
     assert state(case)[2] == before
 
 
-def test_what_every_verb_does_with_a_good_input():
+def test_every_verb_works_on_a_good_input():
     """The table's refusals are due to what is bad in them."""
     for verb in VERBS:
         assert "stopped" not in repr(verb(good()))

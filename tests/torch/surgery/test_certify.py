@@ -86,7 +86,7 @@ def test_no_input_of_the_box_goes_above_the_bounds(make, width):
         assert not set(site.on_the_box) & set((largest > 0).nonzero().flatten().tolist())
 
 
-def test_the_first_layers_bounds_are_those_of_the_corners():
+def test_the_first_layers_bounds_equal_those_of_the_corners():
     torch.manual_seed(0)
     model, _ = plain()
     low, high = torch.tensor([[-1.0, 0.0, 2.0]]), torch.tensor([[1.0, 3.0, 2.5]])
@@ -173,7 +173,7 @@ def test_a_models_own_rounding_stays_within_its_bound(make, dtype):
         assert bool(((ours >= low_) & (ours <= high_) & (theirs >= low_) & (theirs <= high_)).all()), gate.place
 
 
-def test_three_claims_are_told_apart():
+def test_three_claims_are_distinguished():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
     with torch.no_grad():
@@ -190,7 +190,7 @@ def test_three_claims_are_told_apart():
     assert certificate.to_dict()["sites"][1]["everywhere"] == [0]
 
 
-def test_an_unbounded_box_is_bounded_where_it_can_be():
+def test_an_unbounded_box_is_bounded_if_possible():
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
@@ -225,7 +225,7 @@ BOXES = {
 
 
 @pytest.mark.parametrize("case", BOXES)
-def test_a_box_that_is_none_is_refused(case):
+def test_an_invalid_box_is_refused(case):
     with pytest.raises(CureError, match="lower"):
         relume.certify(plain()[0], *BOXES[case])
 
@@ -236,7 +236,7 @@ def test_a_box_that_does_not_fit_the_model_is_refused():
 
 
 @pytest.mark.slow
-def test_nothing_is_removable_without_l1_and_more_with_more_of_it():
+def test_no_unit_is_removable_without_l1_and_more_are_with_more_of_it():
     """As Serra et al. 2020 ("Lossless Compression of Deep Neural Networks") found: units silent on all of [0, 1]ⁿ.
 
     They add l1 to the loss. Here its proximal step follows each step of the optimizer: it minimizes the same objective.

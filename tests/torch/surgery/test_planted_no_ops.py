@@ -58,7 +58,7 @@ def test_a_revival_that_does_nothing_is_refused(monkeypatch, step, broken, match
 
 
 @pytest.mark.parametrize("step", ["_place", "_enlist"])
-def test_a_swap_that_puts_nothing_there_or_leaves_the_optimizer_out_is_refused(monkeypatch, step):
+def test_a_swap_that_replaces_nothing_or_forgets_the_optimizer_is_refused(monkeypatch, step):
     model, x = small()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     before, parts = bits(model, optimizer), list(map(id, model.modules()))

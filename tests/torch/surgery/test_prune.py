@@ -80,7 +80,7 @@ def test_a_smaller_model_is_exported_to_onnx_with_the_outputs_of_the_larger_one(
     assert torch.equal(told.argmax(1), old.argmax(1))
 
 
-def test_what_a_prune_saves_is_reported_before_and_after():
+def test_the_savings_of_a_prune_are_reported_before_and_after():
     model, x = planted(networks.VGG)
     smaller, change = relume.prune(model, watched(model, x), x)
     told = {check.claim: check.evidence for check in change.proof}
@@ -102,7 +102,7 @@ def test_a_smaller_model_is_trained():
     optimizer.step()
 
 
-def test_as_many_units_are_cut_of_each_group():
+def test_each_group_loses_the_same_number_of_units():
     torch.manual_seed(0)
     model, x = networks.Groups().eval(), networks.images()
     for path, units in (("stem", (1, 2, 4, 9)), ("bn1", (0, 5, 6, 11)), ("group2", (3, 7, 8))):
@@ -254,7 +254,7 @@ def refused_view():
 @pytest.mark.parametrize(
     "make", [refused_residual, refused_groups, refused_whole, refused_constant, refused_shared, refused_view]
 )
-def test_what_cannot_be_cut_is_refused_and_the_model_stays_as_it_was(make):
+def test_units_that_cannot_be_cut_are_refused_and_the_model_does_not_change(make):
     torch.manual_seed(0)
     model, x, match = make()
     findings, before = watched(model, x), bits(model)
@@ -263,7 +263,7 @@ def test_what_cannot_be_cut_is_refused_and_the_model_stays_as_it_was(make):
     assert same(before, bits(model))
 
 
-def test_a_unit_that_lives_again_is_left():
+def test_a_unit_that_lives_again_is_not_cut():
     torch.manual_seed(0)
     model, x = networks.MLP().eval(), torch.randn(64, 10)
     kill(model, ["fc1"])

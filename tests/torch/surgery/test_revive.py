@@ -164,7 +164,7 @@ def test_a_watched_training_does_not_count_the_proof():
     assert after["run"]["steps"] == before["run"]["steps"]
 
 
-def test_findings_from_a_file_are_taken(tmp_path):
+def test_findings_from_a_file_are_accepted(tmp_path):
     model, x = small()
     with relume.watch(model, phase="all", every=1) as w, torch.no_grad():
         for _ in range(4):
@@ -173,7 +173,7 @@ def test_findings_from_a_file_are_taken(tmp_path):
     assert relume.revive(model, tmp_path / "run.relume", x).changed[0].units == (2, 9)
 
 
-def test_a_model_without_dead_units_is_left_as_it_is():
+def test_a_model_without_dead_units_does_not_change():
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(256, 6)
     before = bits(model)
@@ -279,7 +279,7 @@ CANNOT = {
 
 
 @pytest.mark.parametrize("kind", CANNOT, ids=lambda kind: kind.__name__)
-def test_what_cannot_be_revived_is_refused_with_the_reason_and_left_as_it_was(kind):
+def test_units_that_cannot_be_revived_are_refused_with_the_reason_and_not_changed(kind):
     torch.manual_seed(0)
     model = kind()
     kill(model, ["twice" if kind is Shared else "first"])
@@ -354,7 +354,7 @@ BAD = {
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor:UserWarning")
 @pytest.mark.parametrize("spoil", BAD, ids=lambda spoil: spoil.__name__)
-def test_bad_input_is_refused_and_the_model_stays_as_it_was(spoil):
+def test_bad_input_is_refused_and_the_model_does_not_change(spoil):
     model, x = small()
     findings = watched(model, x)
     given, batch, options = spoil(model, x)
@@ -364,7 +364,7 @@ def test_bad_input_is_refused_and_the_model_stays_as_it_was(spoil):
     assert before is None or same(before, bits(given, options.get("optimizer")))
 
 
-def test_a_unit_that_fires_on_the_batch_is_left_alone():
+def test_a_unit_that_fires_on_the_batch_is_not_revived():
     model, x = small()
     findings = watched(model, x)
     with torch.no_grad():
@@ -375,7 +375,7 @@ def test_a_unit_that_fires_on_the_batch_is_left_alone():
     assert "fires on the batch" in change.left[0].what
 
 
-def test_a_unit_that_fires_in_the_other_mode_is_left_alone():
+def test_a_unit_that_fires_in_the_other_mode_is_not_revived():
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)), torch.randn(64, 6)
     kill(model, ["1"])

@@ -85,7 +85,7 @@ def accident(kind, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", TRAININGS, ids=lambda kind: kind.__name__)
-def test_revived_units_live_on_and_the_loss_is_no_worse(kind):
+def test_revived_units_live_on_and_the_loss_does_not_rise(kind):
     make = TRAININGS[kind][0]
     alive = units = 0
     gains, moved = [], []

@@ -26,7 +26,7 @@ def weights():
 # ---- scores --------------------------------------------------------------------------------------------------------
 
 
-def test_redo_scores_are_the_papers_formula():
+def test_redo_scores_follow_the_papers_formula():
     h = torch.relu(torch.randn(7, 50, generator=torch.Generator().manual_seed(0)))
     h[3] = 0
     expected = []
@@ -38,7 +38,7 @@ def test_redo_scores_are_the_papers_formula():
     assert redo_scores(torch.zeros(3, 5)).tolist() == [0, 0, 0]
 
 
-def test_continual_backprops_utility_is_the_papers_formula():
+def test_continual_backprops_utility_follows_the_papers_formula():
     draw = torch.Generator().manual_seed(1)
     steps = [torch.relu(torch.randn(4, 6, generator=draw)) for _ in range(30)]
     outgoing, incoming = torch.rand(4, generator=draw) + 0.1, torch.rand(4, generator=draw) + 0.1
@@ -139,7 +139,7 @@ def test_a_unit_that_dies_in_a_training_is_revived(examples):
     assert str(reviver.revived) in repr(reviver)
 
 
-def test_the_optimizer_is_found_and_nothing_is_left_behind():
+def test_the_optimizer_is_found_and_no_hook_remains():
     model, optimizer = small()
     reviver = relume.Reviver(model, every=10).start()
     train(model, optimizer, 5, lambda: torch.randn(64, 6))
@@ -185,7 +185,7 @@ def test_a_convolutional_network_is_revived_in_train_mode():
     assert reviver._inner.fault == ""
 
 
-def test_single_observations_between_the_batches_are_no_batches():
+def test_single_observations_between_the_batches_are_not_batches():
     model, optimizer = small()
     with relume.Reviver(model, optimizer=optimizer, every=20) as reviver:
         for step in range(60):
@@ -196,7 +196,7 @@ def test_single_observations_between_the_batches_are_no_batches():
     assert reviver.revived == 1
 
 
-def test_an_error_of_ours_stops_the_reviver_and_not_the_training(capsys):
+def test_an_error_in_relume_stops_the_reviver_and_not_the_training(capsys):
     class Untraceable(nn.Module):
         def __init__(self):
             super().__init__()

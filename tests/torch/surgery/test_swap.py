@@ -111,7 +111,7 @@ def test_hooks_mode_dtype_and_sharing_stay():
     assert seen == [nn.PReLU, nn.PReLU]
 
 
-def test_one_of_two_paths_to_a_shared_module_is_swapped_alone():
+def test_only_one_of_two_paths_to_a_shared_module_is_swapped():
     shared = nn.ReLU()
     model = nn.Sequential(nn.Linear(4, 4), shared, nn.Linear(4, 4), shared)
     relume.swap(model, "3", "elu")
@@ -169,7 +169,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_bad_input_is_refused_and_the_model_stays_as_it_was(case):
+def test_bad_input_is_refused_and_the_model_does_not_change(case):
     (where, to, options), error, match = REFUSED[case]
     model, _ = mixed()
     before, modules = bits(model), list(model.named_modules())

@@ -18,4 +18,4 @@ CURES: tuple[Cure, ...] = (
     revive_units.CURE,
     swap_activation.CURE,
 )
-"""In the order in which they are proposed at a site: cures for a single cause first."""
+"""The order of proposals at a site: cures for a single cause first."""

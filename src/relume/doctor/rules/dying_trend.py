@@ -32,10 +32,10 @@ FELL_TO = 0.25
 """Of the earlier rate."""
 
 FIRED = 0.05
-"""Of the samples before, at least."""
+"""Least share of the earlier samples on which the unit fired."""
 
 NEAR_ZERO = 0.02
-"""Of the samples now, at most: a unit that has become sparse is not dying."""
+"""Largest share of the current samples: a unit that has become sparse is not dying."""
 
 
 def _examine(site: Judged) -> tuple[tuple[int, ...], str, str] | None:

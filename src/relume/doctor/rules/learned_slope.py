@@ -13,7 +13,7 @@ The smallest and the largest slope.
 
 ## False alarms
 Early in training the slopes are still at their start (0.25 in PyTorch, 0 in Keras). Weight decay pulls slopes to 0
-whatever the data are, so small slopes under weight decay are no reason to replace the PReLU.
+for any data, so small slopes under weight decay are no reason to replace the PReLU.
 
 ## Cure and its safety
 Replace it by the simpler activation, or share one slope, and compare before and after. If the optimizer decays the

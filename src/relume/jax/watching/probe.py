@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax._src.core import trace_state_clean  # no public name tells it
+from jax._src.core import trace_state_clean  # it has no public name
 
 from relume.framework import Listener, Look, Phase
 from relume.jax.watching.program import ASIDE, MARK, PACKAGES, Found, Named, count_program, trains
@@ -74,7 +74,7 @@ class Jitted:
         return getattr(self.__dict__["_jitted"], name)
 
     def flat(self, args: Any, kwargs: Any) -> tuple[list[Any], list[str], Any]:
-        """The dynamic arguments, their paths, and what tells two calls' programs apart."""
+        """The dynamic arguments, their paths, and what distinguishes the programs of two calls."""
         static = self._static(args, kwargs)
         args = [None if i in static else arg for i, arg in enumerate(args)]
         kwargs = {name: value for name, value in kwargs.items() if name not in static}
@@ -261,7 +261,7 @@ class JaxProbe(CountingProbe):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Apply an activation in a scope of ours: by its name the program finds what it is, and where."""
+        """Apply an activation in a named scope, by which the program finds which it is and where."""
         place = self.guarded(where)
         scope: Any = contextlib.nullcontext()
         if place is not None:

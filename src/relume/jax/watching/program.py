@@ -24,7 +24,7 @@ from relume.watching.counted import Where
 from relume.watching.source import is_users, shown_path
 
 PACKAGES = ("jax", "jaxlib", "flax", "equinox", "optax", "haiku", "keras", "orbax")
-"""What lies between an activation and the user's line."""
+"""The frames between an activation and the user's line."""
 
 MARK, ASIDE = "relume_site_", "relume_aside"
 """Scopes in which Keras's probe puts what it names, and what is no site."""
@@ -300,7 +300,7 @@ def _jaxprs(equation: Any) -> Iterator[Any]:
 
 
 def _inner(equation: Any) -> Any:
-    """The closed jaxpr of a call, None if it is none."""
+    """The closed jaxpr of a call, None if the equation is not a call."""
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         inner = equation.params.get(key)
         if inner is not None:
@@ -351,7 +351,7 @@ def _all(equation: Any) -> Iterator[Any]:
 
 
 def parameters_of(jaxpr: Any) -> set[int]:
-    """Which inputs are parameters: those of whose shape and type there is an output that no equation passes through."""
+    """Which inputs are parameters: an output has the same shape and type, and is computed."""
     outputs = [(v.aval.shape, v.aval.dtype) for v in jaxpr.outvars if hasattr(v.aval, "dtype")]
     found = set()
     for i, variable in enumerate(jaxpr.invars):

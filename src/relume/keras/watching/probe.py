@@ -51,7 +51,7 @@ class KerasProbe:
 
     @property
     def cost(self) -> int:
-        """Nanoseconds of own work so far, where no other probe tells them."""
+        """Nanoseconds of own work so far, if no other probe reports them."""
         return self._engine.cost if self._owns_engine else 0
 
     def kept(self) -> int:
@@ -110,7 +110,7 @@ class KerasProbe:
             (self._engine.call_ends if over else self._engine.call_begins)()
 
     def _layer(self, layer: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a layer in a training pass; one that is an activation is a site, whatever it calls."""
+        """Call a layer in a training pass; an activation layer is a site, no matter what it calls."""
         kind = self._engine.guarded(kind_of, layer)
         if kind is None:
             return call(*args, **kwargs)

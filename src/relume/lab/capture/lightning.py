@@ -1,4 +1,4 @@
-"""Lightning: what any logger is given, and what is logged without one.
+"""Lightning: numbers passed to any logger, and numbers logged without one.
 
 Covers ``lightning`` and ``pytorch_lightning``, trainers and Fabric.
 """

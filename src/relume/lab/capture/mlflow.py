@@ -1,4 +1,4 @@
-"""MLflow: captures metrics, and sends every run to a folder of the trial, whatever server the script names."""
+"""MLflow: captures metrics, and sends every run to a folder of the trial, not to the server that the script names."""
 
 from __future__ import annotations
 

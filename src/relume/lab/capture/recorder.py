@@ -1,4 +1,4 @@
-"""Keeps what is logged, by source, and the patches that capture it."""
+"""Keeps logged numbers by source, and the patches that capture them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Recorder:
         """Run relume's part of a script's call. An error in it is reported once, and the script continues."""
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the script goes on
+        except Exception as error:  # noqa: BLE001 - the script continues after any error
             if not self._failed:
                 self._failed = True
                 said = f"relume: a metric was not caught ({type(error).__name__}: {error})"

@@ -121,7 +121,7 @@ def to_number(text: str | None) -> float | None:
 
 
 def _without_tracebacks(lines: Iterator[str]) -> Iterator[str]:
-    """The lines without warnings and tracebacks, whose numbers are those of source lines."""
+    """The lines without warnings and tracebacks, whose numbers are line numbers."""
     in_traceback = skip = False
     for line in lines:
         if _TRACEBACK.match(line):

@@ -254,7 +254,7 @@ class _Server:
 def _outside(root: Path) -> str:
     """A folder for temporary files that is not below ``root``: an overlay cannot write into what it shows.
 
-    Raises: StudyError: there is none.
+    Raises: StudyError: no such folder is writable.
     """
     places = [tempfile.gettempdir(), "/var/tmp", str(Path.home() / ".cache")]
     for place in places:

@@ -21,7 +21,7 @@ def tail_length(at: str) -> int | None:
     """K of ``mean:K``; None of ``last`` and ``best``.
 
     Raises:
-        StudyError: ``at`` is none of the three, or K is not a positive integer.
+        StudyError: ``at`` is not one of the three, or K is not a positive integer.
     """
     if at in ("last", "best"):
         return None

@@ -55,7 +55,7 @@ def panel(
 
 
 def miniature(function: Callable[[Any], Any], x_span: tuple[float, float], y_span: tuple[float, float]) -> str:
-    """Draw a function in one line of :data:`MINIATURE` characters; what lies outside ``y_span`` is on its edge."""
+    """Draw a function in one line of :data:`MINIATURE` characters; values outside ``y_span`` are drawn on its edge."""
     x = np.linspace(*x_span, MINIATURE * 2 * SAMPLES_PER_DOT)
     y = np.clip(np.asarray(function(x)), *y_span)
     cells = _cells(_place(x, *x_span, MINIATURE * 2), _place(-y, -y_span[1], -y_span[0], 4), MINIATURE, 1)

@@ -162,7 +162,7 @@ def _cells(a: Activation) -> dict[str, str]:
 
 
 def backward_needs(a: Activation) -> str:
-    """What tells the slope: the output, which the next layer keeps anyway, or the input. By the definition's numbers.
+    """What determines the slope: the output, which the next layer keeps anyway, or the input, by the definition.
 
     The output does if it never falls, and the slope is the same wherever the output is. With its default parameters.
     """

@@ -21,7 +21,7 @@ SPAN = (-4.0, 4.0)
 """x, if nothing else is asked for; a kink further out gets 2 beyond it."""
 
 WIDTH, HEIGHT = 300, 230
-"""Of a panel, in points: two of them fill the text width of a one-column paper."""
+"""Width of a panel in points: two of them fill the text width of a one-column paper."""
 
 AXIS = {
     "labelFontSize": 11,
@@ -48,7 +48,7 @@ JUMP = 1e-3
 CM_PER_INCH = 2.54
 
 PPI = 300
-"""Of a PNG whose width was asked for: what journals want of pictures with lines."""
+"""Resolution of a PNG with a given width: journals ask for it in line art."""
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 """Metric-compatible; the first is inside vl-convert, so that the picture is the same on every machine."""
@@ -147,7 +147,7 @@ def _kinks(curve: Curve) -> list[float]:
 def points(curve: Curve, part: str, between: tuple[float, float]) -> list[dict[str, Any]]:
     """Sample ``value`` or ``slope`` as rows of x, y, low, high, curve, piece and dot.
 
-    From ``low`` to ``high`` a random slope spreads; elsewhere both are y. A new ``piece`` starts behind a
+    From ``low`` to ``high`` a random slope spreads; elsewhere both are y. A new ``piece`` starts after a
     jump; the value at the jump itself is a row with ``dot`` True.
     """
     kinks = [k for k in _kinks(curve) if between[0] < k < between[1]]
@@ -254,10 +254,10 @@ def save(picture: Any, path: Path, width: float | None = None) -> None:
     Args:
         picture: from :func:`chart`.
         path: of the file.
-        width: of the whole picture in centimeters, as it will stand in a column; letters grow and shrink with it, and
+        width: of the whole picture in centimeters, as printed in a column; letters grow and shrink with it, and
             a PNG has 300 points an inch. None: 1 cm for each 28.3 points, and a PNG of three times the points.
 
-    Raises: RelumeError: an ending that is none of :data:`ENDINGS`, or a file that cannot be written.
+    Raises: RelumeError: an ending that is not in :data:`ENDINGS`, or a file that cannot be written.
     """
     check_ending(path)
     try:
@@ -291,7 +291,7 @@ def _sized(picture: Any, ending: str, width: float) -> bytes:
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file name that does not say which kind of picture it is to be."""
+    """Refuse a file name whose ending is not a kind of picture."""
     if path.suffix.lower() not in ENDINGS:
         raise RelumeError(
             f"{path.name!r} does not end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}: the ending selects the format.",

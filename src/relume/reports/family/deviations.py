@@ -22,7 +22,7 @@ WORDS = {"forward_gradient": "slope, forward mode", "second_gradient": "second d
 
 
 def table(rows: Sequence[Deviation]) -> RenderableType:
-    """All rows, those of an activation together, the frameworks within."""
+    """All rows, grouped by activation, then by framework."""
     shown = Table(box=box.SIMPLE_HEAD, leading=0)
     for header, ratio in (("Framework", 7), ("What", 6), ("It gives", 4), ("relume gives", 4), ("", 9)):
         shown.add_column(header, ratio=ratio, overflow="fold")
@@ -41,7 +41,7 @@ def table(rows: Sequence[Deviation]) -> RenderableType:
 
 
 def _asked(row: Deviation) -> str:
-    """What was asked: ``slope at −20, float32, alpha=2``."""
+    """The question: ``slope at −20, float32, alpha=2``."""
     if row.quantity == "default":
         return f"default of {row.arguments['parameter']}"
     at = f" at {_numbers(row.x)}" if row.x and row.quantity not in ("error", "dtype") else ""

@@ -21,7 +21,7 @@ _MOST = 30  # sites in full; the rest are counted
 def render(difference: Difference, names: tuple[str, str]) -> RenderableType:
     """Both runs as a whole, a line per common site, its units that changed, and the sites of only one run.
 
-    ``names``: those of the two files.
+    ``names``: of the two files.
     """
     parts: list[RenderableType] = [_sides(difference, names), Text()]
     if not difference.comparable:
@@ -174,7 +174,7 @@ def _units(shift: Shift, name: str) -> list[Text]:
     lines = []
     for said, units in (("dead in B, not in A", shift.died), ("dead in A, not in B", shift.lived)):
         if units:
-            where = f" ({wording.short_source(shift.site)}) {said}: units {wording.some(units)}"
+            where = f" ({wording.short_source(shift.site)}) {said}: unit{'s' * (len(units) > 1)} {wording.some(units)}"
             lines.append(Text(name, style="bold").append(where, style="not bold"))
     return lines
 

@@ -1,4 +1,4 @@
-"""What a unit is shown as: of all that a site says of it, the one word that matters most."""
+"""The state that a unit is shown in: the worst one that its site lists."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOST = frozenset(("broken", "dead", "stuck"))
 """States in which a unit is useless."""
 
 BINS = 20
-"""Of firing rates above 0; units that never fired have a separate bin."""
+"""Bins of firing rates above 0; units that never fired have a separate bin."""
 
 
 def codes(judged: Judged) -> NDArray[np.uint8]:

@@ -30,7 +30,7 @@ _WIDTH = 100  # of text that no terminal shows: notebooks, files
 
 
 def render(findings: Findings) -> RenderableType:
-    """The whole report: headline, a line a site, the findings, what it cost, what was not seen."""
+    """The whole report: headline, sites, findings, overhead, what was not observed."""
     names = wording.names([judged.site for judged in findings.sites])
     parts: list[RenderableType] = [_headline(findings)]
     if findings.sites:
@@ -66,7 +66,7 @@ def _headline(findings: Findings) -> Text:
 
 @dataclass(frozen=True)
 class _Sites:
-    """The table of sites: a line a site; a column that would be empty is left out."""
+    """The table of sites: a line for each site; empty columns are omitted."""
 
     findings: Findings
     names: dict[str, str]
@@ -160,7 +160,7 @@ def _advised(f: Finding) -> tuple[str, ...]:
 def _advice(f: Finding, evident: set[str]) -> RenderableType:
     """An arrow and the advice next to it at any width; of cures each, with what speaks for it elsewhere.
 
-    ``evident``: the cures whose evidence this report has told. This run's evidence is above, with the causes.
+    ``evident``: the cures whose evidence was printed above. This run's evidence is above, with the causes.
     """
     grid = Table.grid(padding=(0, 1, 0, 0))
     for cure in f.cures:

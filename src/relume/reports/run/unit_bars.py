@@ -37,7 +37,7 @@ def bar(counts: Sequence[int], cells: int) -> Text:
 
 
 def shared(counts: Sequence[int], cells: int) -> list[int]:
-    """Share cells out by counts: a count above 0 gets one at least, while there are as many cells as such counts.
+    """Distribute cells by counts: a count above 0 gets at least one, as long as there are enough cells.
 
     Example:
         >>> shared([0, 1, 0, 0, 0, 999], 10)
@@ -53,7 +53,7 @@ def shared(counts: Sequence[int], cells: int) -> list[int]:
 
 
 def legend(sites: Sequence[Judged]) -> Text:
-    """What the characters mean, of the states that some unit has."""
+    """The legend of the states that occur."""
     total = np.sum([states.counts(states.codes(site)) for site in sites], axis=0).tolist()
     text = Text()
     for state, _ in states.present(total):

@@ -17,7 +17,7 @@ _MOST = 20  # rows in full; the rest are counted
 
 
 def render(verdict: CheckResult) -> RenderableType:
-    """PASS or FAIL, a line a failure, what weakens the verdict."""
+    """PASS or FAIL, a line for each failure, and notes that weaken the verdict."""
     parts: list[RenderableType] = [_headline(verdict)]
     if verdict.failures:
         parts += [Text(), _table(verdict.failures), Text()]

@@ -10,7 +10,7 @@ LONGEST = 60
 
 
 def short(name: str, most: int = LONGEST) -> str:
-    """A name on one line, cut where it is long; what is no letter, such as a control character, is left out."""
+    """A name on one line, cut if it is long, without control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 

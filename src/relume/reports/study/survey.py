@@ -1,4 +1,4 @@
-"""What one run of a script showed, and what a comparison of it would take: to be read before anything is compared."""
+"""The survey of one run, and the cost of a comparison: read before anything is compared."""
 
 from __future__ import annotations
 

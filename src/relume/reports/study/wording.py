@@ -30,7 +30,7 @@ _ORDER = ("better", "equivalent", "undecided", "worse")
 
 
 def spread(findings: StudyFindings) -> float:
-    """By whose digits all differences of a study are shown: the shortest half of an interval."""
+    """The spread that sets the digits of all differences of a study: the shortest half of an interval."""
     return _least((verdict.ci[1] - verdict.ci[0]) / 2 for verdict in findings.verdicts)
 
 
@@ -39,7 +39,7 @@ def _least(spreads: Iterable[float]) -> float:
 
 
 def baseline(findings: StudyFindings) -> str:
-    """What the contenders replace: ``the script's ReLU``; of a function, the activation that they are compared with."""
+    """The activation that contenders replace, such as ``the script's ReLU``; for a function, the one it names."""
     if findings.own_baseline:
         return short(findings.own_baseline)
     names = [_title(name) for name in findings.replaces]
@@ -140,12 +140,12 @@ AS_IT_STANDS = "script as it stands"
 
 
 def has_own_row(findings: StudyFindings) -> bool:
-    """Whether the script as it stands has a row of its own: the baseline's best rate is another than the script's."""
+    """Whether the unchanged script has its own row: the baseline's best rate is not the script's."""
     return findings.as_it_stands.runs > 0 and findings.baseline_factor != 1.0
 
 
 def calls(findings: StudyFindings) -> list[str]:
-    """The verdict of each row, "" of those of the script."""
+    """The verdict of each row, "" for rows of the script."""
     return [*[""] * (1 + has_own_row(findings)), *(verdict.verdict for verdict in rows(findings))]
 
 
@@ -155,7 +155,7 @@ def rows(findings: StudyFindings) -> list[Verdict]:
 
 
 def names(findings: StudyFindings) -> list[str]:
-    """The first column: the script as it stands if that is not the baseline, the baseline, then the contenders."""
+    """The first column: the script as it stands if it is not the baseline, the baseline, the contenders."""
     one = [_title(name) for name in findings.replaces] or [findings.own_baseline]
     first = f"{BASELINE} ({short(one[0])})" if len(one) == 1 and one[0] else BASELINE
     own = [AS_IT_STANDS] * has_own_row(findings)
@@ -163,7 +163,7 @@ def names(findings: StudyFindings) -> list[str]:
 
 
 def quality(findings: StudyFindings) -> list[Column]:
-    """What each contender buys: the metric, the difference, how sure it is."""
+    """The quality of each contender: the metric, the difference, how certain it is."""
     told = rows(findings)
     if not told:
         return []
@@ -215,7 +215,7 @@ def _call(verdict: Verdict) -> str:
 
 
 def progress(findings: StudyFindings) -> list[Column]:
-    """Of the baseline and each contender, the runs that have ended and those that wait; nothing if none waits."""
+    """The ended and the waiting runs of the baseline and each contender; nothing if none waits."""
     if not findings.left:
         return []
     ended = Counter(trial.key.activation for trial in findings.trials)
@@ -264,7 +264,7 @@ def learning_rate(findings: StudyFindings, factor: float) -> str:
 
 
 def tables(findings: StudyFindings) -> list[tuple[str, list[Column]]]:
-    """The tables of a report with their titles; those of the verdicts once there is one."""
+    """The tables of a report with their titles: of the verdicts, or of the progress before any verdict."""
     told = [("progress", progress(findings))]
     if findings.confirmed:
         times = ("at equal time", equal_time(findings))
@@ -324,7 +324,7 @@ def _share(value: float | None) -> str:
 
 
 def notes(findings: StudyFindings) -> list[str]:
-    """What a reader must know: of the study, then of the verdicts, each said once with the names it holds for."""
+    """Notes on the study, then on the verdicts; each appears once, with the names of its contenders."""
     told = list(findings.notes)
     by_note: dict[str, list[str]] = {}
     for verdict in rows(findings):
@@ -374,7 +374,7 @@ def looks(findings: StudyFindings) -> str:
 
 
 def rests_on(findings: StudyFindings) -> str:
-    """In a sentence, how many places, rates and runs the verdicts rest on."""
+    """How many places, rates and runs the verdicts rest on, in a sentence."""
     parts = []
     if findings.sites is not None:
         parts.append(f"{findings.sites} activation{'s' * (findings.sites != 1)} replaced")

@@ -54,7 +54,7 @@ class TensorFlowProbe(CallCountingProbe):
         self._made = False  # whether there are variables
         self._loss: Any = None  # what was differentiated last
         self._has_optimizers = False  # otherwise the backward passes are the steps
-        self._graph: Any = None  # that of the model's call under way,
+        self._graph: Any = None  # of the model's call under way,
         self._pending: list[tuple[CountedSite, Any, Any, int]] = []  # and what is counted at its end
         self._backwards = StepClock("backward passes", "backward")
         self.clocks = [self._backwards]

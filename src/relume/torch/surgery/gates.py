@@ -259,7 +259,7 @@ def _unfit_makers(program: Program, gate: Gate) -> str:
 
 
 def unfit_maker(program: Program, node: Node, calls: Set[Node]) -> str:
-    """Why a layer cannot be written to, "" if it can; ``calls``: those of it that are known."""
+    """Why a layer cannot be written to, "" if it can; ``calls``: its known calls."""
     weight = _weight(node)
     if not isinstance(weight, Node):
         return f"{path_of(node)} has no weight"

@@ -41,7 +41,7 @@ def _name(target: Any) -> str:
 
 
 def shape_of(node: Node) -> torch.Size:
-    """The shape of a node's tensor; empty if it is none."""
+    """The shape of a node's tensor; empty if the node is not a tensor."""
     value = node.meta.get("val")
     return value.shape if isinstance(value, Tensor) else torch.Size()
 

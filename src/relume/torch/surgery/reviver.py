@@ -131,7 +131,7 @@ class TorchReviver:
         return any(id(p) in own for group in optimizer.param_groups for p in group["params"])
 
     def _guarded(self, work: Callable[..., None], *what: Any) -> None:
-        """Training continues, whatever happens here."""
+        """Training continues after any error here."""
         try:
             work(*what)
         except Exception as error:  # noqa: BLE001 - it is the user's training

@@ -307,7 +307,7 @@ class _Surveyor(CallObserver):
         """An unsupported activation: nothing to report."""
 
     def say(self, what: str, frame: Any, why: str) -> None:
-        """List once what is not replaced."""
+        """List an activation that is not replaced, once."""
         file, line, _ = places.source(frame)
         said = NotSwapped(what, f"{file}:{line}", why)
         if said not in self.not_swapped:

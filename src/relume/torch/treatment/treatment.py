@@ -54,7 +54,7 @@ class TorchTreatment:
 
     def start(self) -> None:
         """Start treating the process: PyTorch is imported, and the script has not continued yet."""
-        self._patches.put(source, "folder", os.getcwd())  # a site has one name, whatever folder the script changes to
+        self._patches.put(source, "folder", os.getcwd())  # a site keeps its name if the script changes the folder
         learned = self._learned
         if learned is not None:
             Births(learned.kinds, learned.owners, learned.born, learned.met).start(self._patches)

@@ -43,7 +43,7 @@ class TorchProbe:
         self._thorough = thorough
         self._owner: OptimizerClock | None = None  # whose row the look under way is
         self._owner_step = 0  # its step when another clock asked last
-        self._attention = (False, False)  # what the taps tell besides the ends of steps
+        self._attention = (False, False)  # what the taps report besides the ends of steps
         self._running = False
         self._compiled_at: places.Place | None = None
         self._forwards: Any = None
@@ -75,7 +75,7 @@ class TorchProbe:
         self._look(Look.WIDE)
 
     def stop(self) -> None:
-        """Leave nothing behind: no tap, no hook, no mode."""
+        """Remove every tap, hook and mode."""
         self._running, self._attention = False, (False, False)
         taps.unsubscribe(self)
         if self.tapped in takers:
@@ -92,11 +92,11 @@ class TorchProbe:
         self._looking.end()
 
     def _concerns(self) -> bool:
-        """Whether news is of the thread that is watched (a forked child is told by :meth:`forked`)."""
+        """Whether an event is of the watched thread (a forked child gets :meth:`forked`)."""
         return self._running and self._looking.is_here()
 
     def fail(self, error: BaseException) -> None:
-        """Switch off: the user's code is running, and goes on."""
+        """Switch off: the user's code is running, and continues."""
         self.listener.fault(error)
 
     # ---- steps ------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class TorchProbe:
                 self._looking.resume()
 
     def _may_plan(self, clock: OptimizerClock) -> bool:
-        """Whether it is this clock's turn: a look goes on to the end of the row of the clock that began it.
+        """Whether it is this clock's turn: a look continues to the end of the row of the clock that began it.
 
         Unless that one steps no more: an optimizer may be retired.
         """
@@ -189,7 +189,7 @@ class TorchProbe:
             self._look_like(clock)
 
     def _look_like(self, clock: OptimizerClock) -> None:
-        """What is seen changes with this clock: alike for all of them, but for ``--every K``."""
+        """How much is seen changes with this clock: the same for all clocks, except with ``--every K``."""
         if self._thorough:
             looks = {other.look for other in self._clocks}
             self._look(Look.WIDE if Look.WIDE in looks else Look.OFF)
@@ -210,7 +210,7 @@ class TorchProbe:
             self._attend()
 
     def _attend(self) -> None:
-        """Be told of the begins of optimizers' steps and of the ends of backward passes, while that is wanted."""
+        """Subscribe to the starts of optimizer steps and the ends of backward passes, while they are needed."""
         attention = (self._looking.has_mode, self._clocks.best > KINDS.index("optimizer"))
         if attention != self._attention:
             self._attention = attention

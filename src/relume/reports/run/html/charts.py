@@ -16,7 +16,7 @@ from relume.theme import Chart, color, dash
 from relume.theme.palette import token
 
 MOST_LINES = 5
-"""Sites with their own line in addition to the total: more could not be told apart."""
+"""Sites with their own line in addition to the total: more could not be distinguished."""
 
 MOST_POINTS = 200
 """Points of a line: more would not show."""
@@ -31,13 +31,13 @@ WIDE = 1_000
 """Losses that differ by more than this factor are drawn on a log scale; otherwise the curve would lie on the axis."""
 
 EXTENT = 64
-"""Of the axes at the left, in points, so that charts under each other have their steps under each other."""
+"""Width of the left axes in points, so that the steps of all charts line up."""
 
 Rows = list[dict[str, Any]]
 
 
 def timeline(clock: Timeline, sites: Sequence[Judged], names: Mapping[str, str], of: str = "") -> list[Chart]:
-    """What happened over the steps of a clock and at its sites: dead units, learning rates that change, loss.
+    """The charts over the steps of a clock: dead units of its sites, learning rates that change, loss.
 
     ``of``: what the clock steps, for the titles, if there are several.
     """
@@ -146,7 +146,7 @@ def _rates(clock: Timeline) -> Chart | None:
 
 
 def _groups(changes: Sequence[Change]) -> list[int]:
-    """The parameter groups whose rates differ from those of the groups before, four at most."""
+    """The parameter groups whose rates differ from the earlier groups, at most four."""
     width = max((len(rates) for _, rates in changes), default=0)
     different: dict[tuple[float, ...], int] = {}
     for group in range(width):
@@ -266,7 +266,7 @@ def distribution(name: str, title: str, judged: Judged) -> Chart:
 
 
 def _shares(rates: Sequence[float | None]) -> tuple[Rows, Rows, dict[str, Any]]:
-    """The bars of units that fire on shares of the samples, that of those which never fire, and the axis."""
+    """The bars of units by the share of samples they fire on, the bar of units that never fire, and the axis."""
     silent, *above = histogram(rates)
     bins: Rows = [{"low": i / BINS, "high": (i + 1) / BINS, "units": number} for i, number in enumerate(above)]
     for row in bins:
@@ -308,9 +308,9 @@ def lines(
     top: int | None = None,
     steps: bool = False,
 ) -> dict[str, Any]:
-    """Lines told apart by color and dash, with a legend if there are several, and points to point at.
+    """Lines with their own color and dash, a legend if there are several, and points with tooltips.
 
-    ``steps``: numbers stay until they change. ``top``: so do these, the largest of counts, which are drawn from 0.
+    ``steps``: draw steps. ``top``: draw counts as steps from 0 to this largest one.
     """
     legend: dict[str, Any] | None = None
     if len(names) > 1:

@@ -67,6 +67,7 @@ def difference_page(difference: Difference, names: tuple[str, str], before: Find
         names=[shown(name, 80) for name in names],
         difference=difference,
         pairs=pairs,
+        totals=np.sum([side.counts for pair in pairs for side in pair.sides], axis=0).tolist() if pairs else [],
         changed=[pair for pair in pairs if pair.died or pair.lived][:MOST_DRAWN],
         chart=chart,
         vega=packed_vega() if chart is not None else "",

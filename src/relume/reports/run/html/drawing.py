@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from relume.reports.run.states import HEALTHY, STATES, ranges
 
 MOST_CELLS = 4096
-"""A grid of more units has several in a cell: more cells could not be told apart."""
+"""A grid of more units has several in a cell: more cells could not be distinguished."""
 
 COLUMNS = ((128, 16), (512, 32), (2048, 64), (MOST_CELLS, 96))
 """(cells, cells per row): the first entry with enough cells counts."""
 
 SIDE = 18
-"""Of a cell if there is room, in points."""
+"""Size of a cell in points if there is room."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 """Two of them are a rate, as units.js reads it: from 0 to ``MOST_RATE``, which is 1, or ``UNKNOWN``."""

@@ -14,7 +14,7 @@ from relume.reports.run.html import drawing
 from relume.reports.run.states import STATES
 
 MOST_LETTERS = 160
-"""Of a line; a longer one is generated code, of which the beginning is enough."""
+"""Letters of a line; a longer line is generated code, and its beginning is enough."""
 
 MOST_BYTES = 400_000
 """Of all files in a page: together with the charts a page stays below 1.5 MB."""

@@ -12,7 +12,7 @@ MOST_SITES = 24
 """Rows: more would not fit on a screen."""
 
 SHADES = 8
-"""Shades of a share: more could not be told apart."""
+"""Shades of a share: more could not be distinguished."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from relume.reports.run import wording
 from relume.reports.run.states import STATES
 
 MOST_LETTERS = 160
-"""Of a name in running text; of a longer one both ends are shown, and how long it is."""
+"""Letters of a name in running text; a longer name is shown as both ends and its length."""
 
 PLACES = 3
 """Sites that a sentence names; the others are counted."""

@@ -10,10 +10,10 @@ from relume.reports.run.html.contents import PAGE, Row, RunReport
 from relume.reports.run.states import STATES
 
 MOST_BYTES = 1_480_000
-"""Of a whole report: it can be mailed, and opens at once."""
+"""Bytes of a whole report: it can be mailed, and opens at once."""
 
 REPEATED = (2, 3)
-"""Cells whose text is often that of other rows: the call, and the file."""
+"""Columns whose text often repeats: the call, and the file."""
 
 
 class Column(NamedTuple):

@@ -12,7 +12,7 @@ from relume.reports.run.html.drawing import LETTERS
 from relume.reports.run.html.story import shown
 
 MOST_LETTERS = 60_000
-"""Of a site's rates, one letter for each stretch and unit; of wider sites every second stretch, or every fourth."""
+"""Letters of a site's rates, one for each stretch and unit; wider sites keep every second stretch, or every fourth."""
 
 MOST_DEATHS = 500
 """Units of a site whose death is described."""

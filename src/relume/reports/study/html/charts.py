@@ -23,10 +23,10 @@ CALLS = {
 """Color and shape of a verdict."""
 
 ROW, REST = 34, 90
-"""Height of a contender in a chart that has one a row, and of everything around them."""
+"""Height of a contender's row in a chart, and of everything around the rows."""
 
 TITLE = 280
-"""Of an axis, in points: as much as a narrow window has."""
+"""Length of an axis title in points: a narrow window has no more."""
 
 MOST_ROWS = 40
 """Contenders in a chart; the table has all."""
@@ -98,7 +98,7 @@ def _difference_spec(findings: StudyFindings, told: Sequence[Verdict]) -> dict[s
         _zero("x"),
         _bar(x, y, shade, "wide_low", "wide_high", 1.5),
         _bar(x, y, shade, "low", "high", 5),
-        _seeds(x, y, _paired(findings, told), {"size": 26, "fill": token("paper"), "strokeWidth": 1.2, "opacity": 0.8}),
+        _seeds(x, y, _paired(findings, told)),
         {"mark": point, "encoding": {"x": x, "y": y, "tooltip": tips, **shade, "shape": _shapes()}},
     ]
     return {"data": {"values": rows}, "layer": layers}
@@ -170,42 +170,17 @@ def _shapes() -> dict[str, Any]:
 # ---- paired seeds --------------------------------------------------------------------------------------------------
 
 
-def pairs(findings: StudyFindings, prefix: str) -> Chart | None:
-    """On each seed, how far each contender is from the baseline's run of the same seed."""
+def seed_table(findings: StudyFindings) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headings and rows: on each seed the metric of the baseline and of each contender; no rows before a verdict."""
+    found = [(v.activation, {pair.seed: pair for pair in findings.pairs(v.activation)}) for v in _known(findings)]
+    base = {seed: pair.baseline for _, pairs in found for seed, pair in pairs.items()}
+    heads = ("seed", BASELINE, *(name_of(name) for name, _ in found))
     if not findings.confirmed:
-        return None
-    found = [(verdict, findings.pairs(verdict.activation)) for verdict in _known(findings)]
-    found = [(verdict, told) for verdict, told in found if told]
-    if not found:
-        return None
-    means = [{"name": name_of(v.activation), "difference": v.difference, "verdict": v.verdict} for v, _ in found]
-    x = _x("difference", f"difference in {metric(findings)}")
-    y, shade = _y([name_of(verdict.activation) for verdict, _ in found]), _verdicts()
-    tick = {"type": "tick", "thickness": 3, "size": 22}
-    spec = {
-        "data": {"values": _paired(findings, [verdict for verdict, _ in found])},
-        "layer": [
-            _zero("x"),
-            _seeds(x, y, None, {"filled": True, "size": 60, "opacity": 0.55}),
-            {"data": {"values": means}, "mark": tick, "encoding": {"x": x, "y": y, "color": shade["color"]}},
-        ],
-    }
-    seeds = sorted({pair.seed for _, told in found for pair in told})
-    by_seed = [{pair.seed: pair for pair in told} for _, told in found]
-    base = {pair.seed: pair.baseline for _, told in found for pair in told}
-    return Chart(
-        name=f"{prefix}pairs",
-        title="Seed by seed",
-        description=f"Each of {len(seeds)} seeds is a dot, the mean a bar.",
-        spec=spec,
-        columns=("seed", BASELINE, *(name_of(verdict.activation) for verdict, _ in found)),
-        rows=[
-            (seed, cell(base[seed]), *(cell(known[seed].activation) if seed in known else "" for known in by_seed))
-            for seed in seeds
-        ],
-        height=ROW * len(found) + REST,
-        width=760,
-    )
+        return heads, []
+    return heads, [
+        (str(seed), cell(base[seed]), *(cell(pairs[seed].activation) if seed in pairs else "" for _, pairs in found))
+        for seed in sorted(base)
+    ]
 
 
 def _paired(findings: StudyFindings, told: Sequence[Verdict]) -> Rows:
@@ -220,17 +195,16 @@ def _paired(findings: StudyFindings, told: Sequence[Verdict]) -> Rows:
     ]  # fmt: skip
 
 
-def _seeds(x: dict[str, Any], y: dict[str, Any], rows: Rows | None, look: dict[str, Any]) -> dict[str, Any]:
-    """A dot a seed, of ``rows`` or of the chart's own."""
+def _seeds(x: dict[str, Any], y: dict[str, Any], rows: Rows) -> dict[str, Any]:
+    """A ring for each seed."""
     tips = [{"field": "name", "title": "contender"}, {"field": "seed"}, {"field": "difference", "format": ".4~g"}]
-    shade = _verdicts()["color"]
-    color = {"color": shade} if look.get("filled") else {"stroke": shade}
-    dots = {"mark": {"type": "point", **look}, "encoding": {"x": x, "y": y, "tooltip": tips, **color}}
-    return dots if rows is None else {"data": {"values": rows}, **dots}
+    mark = {"type": "point", "size": 26, "fill": token("paper"), "strokeWidth": 1.2, "opacity": 0.8}
+    encoding = {"x": x, "y": y, "tooltip": tips, "stroke": _verdicts()["color"]}
+    return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
 
 
 def cell(value: float) -> str:
-    """A number in a table behind a chart."""
+    """A number in the data table of a chart."""
     return wording.number(value)
 
 
@@ -238,7 +212,7 @@ def cell(value: float) -> str:
 
 
 def cost(findings: StudyFindings, prefix: str) -> Chart | None:
-    """What a run costs in time, and what it buys."""
+    """Time of a run against quality."""
     if not findings.confirmed:
         return None
     found = []
@@ -254,16 +228,21 @@ def cost(findings: StudyFindings, prefix: str) -> Chart | None:
         for v, time in found
     ]  # fmt: skip
     base: Rows = [{"name": BASELINE, "time": 1.0, "difference": 0.0}]
+    low, high = min(1.0, *(time for _, time in found)), max(1.0, *(time for _, time in found))
+    wide = max(high - low, 0.05)
     x = {
         "field": "time", "type": "quantitative", "title": "time of a run, times the baseline's",
-        "scale": {"zero": False, "nice": True, "padding": 24}, "axis": {"tickCount": 6, "format": ".3~g"},
+        "scale": {"domain": [low - 0.2 * wide, high + 0.2 * wide], "nice": False},
+        "axis": {"tickCount": 6, "format": ".3~g"},
     }  # fmt: skip
     y = _x("difference", f"difference in {metric(findings)}") | {
         "axis": {"tickCount": 5, "format": ".3~g", "titleLimit": TITLE}
     }
     shade, shape = _verdicts()["color"], _shapes()
     below: dict[str, Any] = {"align": "center", "dx": 0, "dy": 20}
-    label: dict[str, Any] = {"type": "text", "align": "left", "dx": 9, "dy": -9, "fontSize": 13, "color": token("ink")}
+    right = f"datum.time > {(low + high) / 2}"  # there a name is to the left of its dot, or it would be cut
+    label: dict[str, Any] = {"type": "text", "dy": -9, "fontSize": 13, "color": token("ink")}
+    label |= {"align": {"expr": f"{right} ? 'right' : 'left'"}, "dx": {"expr": f"{right} ? -9 : 9"}}
     point: dict[str, Any] = {"type": "point", "filled": True, "size": 110, "opacity": 1}
     whole = {"x": x, "y": y}
     spec = {

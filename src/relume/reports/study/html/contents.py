@@ -1,22 +1,20 @@
-"""What the HTML report of studies shows: the verdict first, then what it rests on."""
+"""The content of the HTML report of studies: the verdict first, then its evidence."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from relume.artifacts.study_findings import StudyFindings
 from relume.artifacts.trial import Verdict
 from relume.reports.study import wording
 from relume.reports.study.html import charts, curves
-from relume.reports.study.html.curves import thinned
 from relume.reports.study.methods import paragraph
 from relume.theme import Chart
 
 MOST_FAILED = 200
-"""Failed runs in full; the data have all."""
+"""Failed runs in full; `relume report --json` has all."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class StudyReport:
     notes: tuple[str, ...]
     tables: tuple[StudyTable, ...]
     charts: dict[str, list[Chart]]
+    seeds: tuple[tuple[str, ...], list[tuple[str, ...]]]
     edges: tuple[str, ...]
     delta: float | None
     failed: tuple[tuple[str, ...], ...]
@@ -67,6 +66,7 @@ def report(findings: StudyFindings, number: int, of: int) -> StudyReport:
         notes=tuple(wording.notes(findings)),
         tables=tuple(_tables(findings)),
         charts=_charts(findings, prefix, f": {wording.short(findings.name, 30)}" if of > 1 else ""),
+        seeds=charts.seed_table(findings),
         edges=tuple(wording.short(verdict.activation) for verdict in wording.rows(findings) if verdict.at_edge),
         delta=findings.design.delta,
         failed=tuple(
@@ -126,7 +126,6 @@ def _charts(findings: StudyFindings, prefix: str, of: str) -> dict[str, list[Cha
     """The charts of each section; ``of``: the end of their titles, which identifies the study."""
     single = {
         "differences": charts.differences(findings, prefix),
-        "pairs": charts.pairs(findings, prefix),
         "rates": curves.rates(findings, prefix),
         "cost": charts.cost(findings, prefix),
     }
@@ -159,19 +158,3 @@ def _power_says(verdict: Verdict) -> str:
     if math.isfinite(verdict.correlation):
         said += f"; correlation of the pairs {verdict.correlation:.2f}"
     return said
-
-
-def data(studies: Sequence[StudyFindings]) -> Any:
-    """All numbers, as ``relume report STUDY --json`` gives them."""
-    told = [findings.to_dict() for findings in studies]
-    return told[0] if len(told) == 1 else {"studies": told}
-
-
-def with_short_curves(data: Any, most: int) -> Any:
-    """The same data, with at most this many points per curve."""
-    told = data["studies"] if "studies" in data else [data]
-    short = [
-        study | {"trials": [trial | {"curve": thinned(trial["curve"], most)} for trial in study["trials"]]}
-        for study in told
-    ]
-    return {"studies": short} if "studies" in data else short[0]

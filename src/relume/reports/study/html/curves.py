@@ -15,7 +15,7 @@ from relume.reports.study.html.charts import MOST_ROWS, TITLE, Rows, cell, metri
 from relume.theme import Chart, color, dash
 
 MOST_CURVES = 12
-"""Charts of learning curves, one a contender: those of the best, in the order of the table."""
+"""Charts of learning curves, one for each of the best contenders, in the order of the table."""
 
 MOST_SEEDS = 20
 """Thin lines of a contender; the thick one is the mean of all."""
@@ -24,7 +24,7 @@ MOST_TICKS = 6
 """Epochs up to which each has its tick."""
 
 MOST_POINTS = 6000
-"""Of all thin lines together: a report is to be mailed."""
+"""Points of all thin lines together: a report should be small enough to mail."""
 
 
 _STEPS = {"": "value, in the order of logging", "global_step": "step", "globalstep": "step", "iter": "iteration"}
@@ -67,6 +67,25 @@ def _curve_chart(
         for number, curve in enumerate(runs[who][:MOST_SEEDS]):
             thin += [{"s": s, "v": v, "w": place, "r": f"{place}.{number}"} for s, v in thinned(curve, most)]
         thick += [{"s": s, "v": v, "w": place} for s, v in thinned(mean_curve(runs[who]), most)]
+    means = {who: dict(mean_curve(runs[who])) for who, _ in told}
+    steps = thinned([(step, 0.0) for step in sorted({step for known in means.values() for step in known})], 60)
+    return Chart(
+        name=key,
+        title="baseline" if name == BASELINE else f"{name_of(name)} and the baseline",
+        description=f"{len(runs[name])} runs of {name_of(name)} thin, their mean thick.",
+        spec=_curve_spec(findings, thin, thick, domain),
+        columns=(_STEPS.get(findings.counter, findings.counter), *(f"mean of {name_of(who)}" for who, _ in told)),
+        rows=[
+            (f"{step:g}", *(cell(means[who][step]) if step in means[who] else "" for who, _ in told))
+            for step, _ in steps
+        ],
+        height=240,
+        width=400,
+    )
+
+
+def _curve_spec(findings: StudyFindings, thin: Rows, thick: Rows, domain: list[float]) -> dict[str, Any]:
+    """Thin lines of the seeds and thick ones of the means, in the colors of baseline and contender."""
     counted = sorted({point["s"] for point in thick})
     few: dict[str, Any] = (
         {"values": counted} if 0 < len(counted) <= MOST_TICKS else {"tickCount": 5}
@@ -81,7 +100,7 @@ def _curve_chart(
     scale = {"domain": [0, 1], "range": [color(0), color(1)]}
     shade = {"field": "w", "type": "nominal", "scale": scale, "legend": None}
     dashes = {"field": "w", "type": "nominal", "scale": {"domain": [0, 1], "range": [dash(0), dash(1)]}, "legend": None}
-    spec = {
+    return {
         "layer": [
             {
                 "data": {"values": thin},
@@ -95,25 +114,10 @@ def _curve_chart(
             },
         ]
     }
-    means = {who: dict(mean_curve(runs[who])) for who, _ in told}
-    steps = thinned([(step, 0.0) for step in sorted({step for known in means.values() for step in known})], 60)
-    return Chart(
-        name=key,
-        title="baseline" if name == BASELINE else f"{name_of(name)} and the baseline",
-        description=f"{len(runs[name])} runs of {name_of(name)} thin, their mean thick.",
-        spec=spec,
-        columns=(_STEPS.get(findings.counter, findings.counter), *(f"mean of {name_of(who)}" for who, _ in told)),
-        rows=[
-            (f"{step:g}", *(cell(means[who][step]) if step in means[who] else "" for who, _ in told))
-            for step, _ in steps
-        ],
-        height=240,
-        width=400,
-    )
 
 
 def mean_curve(told: Sequence[Curve]) -> Curve:
-    """The mean at each step that all of the runs told.
+    """The mean at each step that all runs logged.
 
     Example:
         >>> mean_curve([[(0, 1.0), (1, 2.0)], [(0, 3.0)]])
@@ -135,7 +139,7 @@ def thinned(curve: Sequence[T], most: int) -> list[T]:
 
 
 def rates(findings: StudyFindings, prefix: str) -> Chart | None:
-    """What each contender reached at each learning rate, on the seeds used only for this choice."""
+    """The metric of each contender at each learning rate, on the seeds used only for this choice."""
     found = _means(findings)
     factors = sorted({factor for _, factor in found})
     if len(factors) < 2:
@@ -218,7 +222,7 @@ def _tuned_by(findings: StudyFindings) -> str:
 
 
 def _means(findings: StudyFindings) -> dict[tuple[str, float], float]:
-    """By contender and factor, the mean over the runs that tuned."""
+    """The mean over the tuning runs, by contender and factor."""
     found: dict[tuple[str, float], list[float]] = {}
     for name, factor, value in _tried(findings):
         found.setdefault((name, factor), []).append(value)

@@ -1,1 +1,1 @@
-"""What is called: a call of PyTorch → is it an activation, and which."""
+"""Calls of PyTorch → whether they are activations, and which."""

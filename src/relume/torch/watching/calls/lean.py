@@ -71,7 +71,7 @@ class LeanHook:
         try:
             if met.module is module and get_ident() == self._thread and is_countable(y) and self._fits(module):
                 self._count(met, args, y)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+        except Exception as error:  # noqa: BLE001 - the training continues after any error
             self._probe.fail(error)
         self._guard.cost += now_ns() - began
 

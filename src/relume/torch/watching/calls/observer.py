@@ -1,7 +1,7 @@
 """The call observer: a TorchFunctionMode that sees every call of PyTorch's API while a step is looked at.
 
-It runs the user's call exactly once, with the user's arguments, and counts before and after it. Whatever goes wrong
-in the counting goes to ``fail`` and never to the user.
+It runs the user's call exactly once, with the user's arguments, and counts before and after it. An error in the
+counting goes to ``fail`` and never to the user.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Warnings of PyTorch name the user's line, also where our frame stands between.
+"""Warnings of PyTorch name the user's line, even with a frame of ours between.
 
 PyTorch attributes a warning to the frame that called it, which in a look is the mode's. Such a one is issued again at
 the frame that would have been named without us, so that the user's filters and "once a line" hold for it.

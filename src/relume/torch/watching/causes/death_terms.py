@@ -155,7 +155,7 @@ class DeathTerms:
             return []
         falls = dict(zip(_AT_FALL, _host(self._falls), strict=True))
         fired, ever, after = _host(self._fired) > 0, _host(self._ever) > 0, falls["after"]
-        again = ~fired & ever & (last_fired >= after)  # it fell silent later: the next call tells how
+        again = ~fired & ever & (last_fired >= after)  # it fell silent later: the next call has the terms
         self._fired = self._fired | (torch.from_numpy(again).to(self._fired) if self._on_device() else again)
         units = np.flatnonzero(~fired & ~again & ((after > self._told) | ~ever))
         self._told = int(after.max(initial=self._told))

@@ -35,7 +35,7 @@ class Trace:
         self._next = step + self._stride
 
     def read(self) -> Band | None:
-        """What is kept so far; waits for a device. None for nothing."""
+        """The trace so far; waits for a device. None if it is empty."""
         if not self._looks:
             return None
         steps, *columns = zip(*self._looks, strict=True)

@@ -1,1 +1,1 @@
-"""What is counted: one tensor of an activation → one row of counts for each unit."""
+"""Counting: one tensor of an activation → one row of counts for each unit."""

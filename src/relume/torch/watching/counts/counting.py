@@ -140,7 +140,7 @@ class Accumulator:
             rows.append(sizes if is_of_units else sizes.reshape(len(sizes), -1, self.units, inner).sum((1, 3)))
 
     def rows(self) -> Rows:
-        """Hand over what was counted and begin anew: the only place at which a device is waited for."""
+        """Return the counts and start again: the only place that waits for a device."""
         self._settle()
         self._fired += [fired[None] for fired, _ in self._entries]
         self._magnitude += [magnitude[None] for _, magnitude in self._entries]

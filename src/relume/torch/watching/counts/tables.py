@@ -27,7 +27,7 @@ _PART = 1 << 16  # elements of a large tensor that are worked on at once: their 
 
 
 class _Scratch(threading.local):
-    """Memory on the host, kept: 4 MB asked for anew at each site are 1,000 page faults, and cost more than counting."""
+    """Reused memory on the host: 4 MB allocated at each site are 1,000 page faults, and cost more than counting."""
 
     def __init__(self) -> None:
         self._memory: dict[Any, NDArray[Any]] = {}

@@ -32,7 +32,7 @@ def group() -> tuple[int, int] | None:
 
 
 class _FirstSign:
-    """Waits for the first sign of training; what is told then is told to those that subscribe after it."""
+    """Waits for the first sign of training, and passes it on to later subscribers."""
 
     def __init__(self, begin: Callable[[], None]) -> None:
         self._begin = begin
@@ -66,5 +66,5 @@ class _FirstSign:
             taps.tell("backward_ended", loss)
 
     def fail(self, error: Exception) -> None:
-        """This process is not watched, and goes on."""
+        """This process continues unwatched."""
         taps.unsubscribe(self)

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from relume.framework import Look, Plan, Steps
 
 KINDS = ("optimizer", "backward", "forward")
-"""The kinds of clocks, the best first; one of a kind is used only while there is none of a better."""
+"""The kinds of clocks, the best first; a kind is used only if there is no better one."""
 
 
 class OptimizerClock:
@@ -192,7 +192,7 @@ def rate_of(group: dict[str, Any] | None) -> float:
 
 
 def _without_waiting(rate: Any) -> float | None:
-    """A learning rate as a number; None if it is none, or if reading it would wait for a device."""
+    """A learning rate as a number; None if it is not a number, or if reading it would wait for a device."""
     known = isinstance(rate, (int, float)) or (isinstance(rate, Tensor) and rate.device.type == "cpu")
     return float(rate) if known else None
 

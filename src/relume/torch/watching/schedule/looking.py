@@ -54,7 +54,7 @@ def compiles() -> bool:
 
 
 class Looking:
-    """The looks at one thread; ``thorough``: nothing of a look is left out, whatever it costs."""
+    """The looks at one thread; ``thorough``: a look omits nothing, at any cost."""
 
     def __init__(self, probe: TorchProbe, thorough: bool) -> None:
         self.state = State.OFF
@@ -127,7 +127,7 @@ class Looking:
         self._unhook()
 
     def resume(self) -> None:
-        """It is over, and the look goes on."""
+        """The step is over, and the look continues."""
         if self.stays and self.state in (State.LEAN, State.WIDE):
             self._go_on()
 

@@ -31,7 +31,7 @@ _loss: float | None = None  # of the latest backward pass, until an optimizer ha
 
 
 def subscribe(subscriber: TorchProbe) -> None:
-    """Tell this probe from now on."""
+    """Report events to this probe from now on."""
     global _subscribers
     first = not _subscribers
     _subscribers = (*_subscribers, subscriber)  # before installing: the garbage collector may end another watch there
@@ -40,12 +40,12 @@ def subscribe(subscriber: TorchProbe) -> None:
 
 
 def subscribers() -> tuple[TorchProbe, ...]:
-    """Those that are told now."""
+    """The current subscribers."""
     return _subscribers
 
 
 def unsubscribe(subscriber: Any) -> None:
-    """Tell it no more."""
+    """Stop reporting to it."""
     global _subscribers
     _subscribers = tuple(other for other in _subscribers if other is not subscriber)
     attend(subscriber, begins=False, backwards=False)
@@ -68,12 +68,12 @@ def attend(subscriber: TorchProbe, *, begins: bool, backwards: bool) -> None:
 
 
 def tell(news: str, *what: Any) -> list[Any]:
-    """Call this method of every subscriber; returns what each answered. An error in one never reaches the user."""
+    """Notify every subscriber; returns their answers. An error in one of them never reaches the user."""
     answers = []
     for subscriber in _subscribers:
         try:
             answers.append(getattr(subscriber, news)(*what))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+        except Exception as error:  # noqa: BLE001 - the training continues after any error
             subscriber.fail(error)
     return answers
 
@@ -132,7 +132,7 @@ def _stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
                 subscriber.optimizer_stepped(optimizer, loss)
             else:
                 countdown.count(optimizer, loss)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+        except Exception as error:  # noqa: BLE001 - the training continues after any error
             subscriber.fail(error)
 
 

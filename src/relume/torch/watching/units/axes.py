@@ -1,4 +1,4 @@
-"""Where a tensor's units lie, carried from the layer that made it through the operations behind it.
+"""Where a tensor's units lie, carried from the layer that made it through the operations after it.
 
 Pure shape arithmetic. A :class:`Tag` says on which axis of a tensor the units of its layer are; a rule says what
 an operation does to it. An operation without a rule keeps the tag where the result has the same rank and the same
@@ -54,7 +54,7 @@ class Tag(NamedTuple):
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """Tells the layer apart while it lives."""
+        """Identifies the layer while it lives."""
         if self.borrowed is None:
             return (id(self.layer),)
         owner, name = self.borrowed
@@ -138,7 +138,7 @@ def _reduce(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | N
 
 
 def _shuffle(tag: Tag, x: Tensor, out: Tensor, args: Any, kwargs: Any) -> Tag | None:
-    """Pixel (un)shuffle: the channels behind it are the units from there on."""
+    """Pixel (un)shuffle: its output channels are the new units."""
     return tag._replace(units=out.shape[-3]) if tag.axis == x.ndim - 3 else None
 
 
@@ -193,7 +193,7 @@ def assumed_axis(shape: Shape) -> int:
 
 
 def fitting(tag: Tag | None, x: Tensor) -> tuple[Tag, bool]:
-    """The tag, or the assumed one where there is none or it does not fit the tensor."""
+    """The tag, or the assumed one if it is missing or does not fit the tensor."""
     if tag is not None and tag.axis < x.ndim and x.shape[tag.axis] % max(tag.units * tag.inner, 1) == 0:
         return tag, False
     axis = assumed_axis(x.shape)

@@ -23,7 +23,7 @@ class Values:
         self._known: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
     def of(self, x: Any) -> Any:
-        """What is known of a value; None if nothing is."""
+        """The facts about a value; None if nothing is known."""
         known = self._known.get(id(x))
         return known[1] if known is not None and known[0]() is x else None
 

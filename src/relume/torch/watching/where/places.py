@@ -1,4 +1,4 @@
-"""Where in the user's program a call stands: which module, which instruction, which source line.
+"""Where a call is in the user's program: which module, which instruction, which source line.
 
 All of it is read from the Python frames that are running, so that the user's modules need no hook.
 """
@@ -43,7 +43,7 @@ class Place(NamedTuple):
     """One place of the program, as the innermost frames show it.
 
     ``module`` is the activation module, or else the module whose code makes the call (None: no module's);
-    ``code`` and ``instruction`` tell the call apart; ``frame`` is for use during the call, never to be kept.
+    ``code`` and ``instruction`` identify the call; ``frame`` is for use during the call, never to be kept.
     ``alone``: it is the activation module that is called; ``kind``: the class of that module.
     """
 
@@ -55,7 +55,7 @@ class Place(NamedTuple):
     kind: type | None = None
 
     def of_owner(self) -> Place:
-        """That of the code which makes the activation module, if it is made at each call."""
+        """Of the code that makes the activation module, if it is made at each call."""
         return self._replace(module=owner(self.frame), alone=False)
 
 
@@ -66,7 +66,7 @@ def _is_plumbing(code: CodeType) -> bool:
 
 
 def _own_module(frame: FrameType) -> nn.Module | None:
-    """The module whose method a frame runs: its first argument, whatever the script calls it."""
+    """The module whose method a frame runs: its first argument, under any name."""
     code = frame.f_code
     if not code.co_argcount or not (code is _CALL or (kind := _class_of(code))):
         return None

@@ -66,7 +66,7 @@ class WatchedSite:
         return self._layer()
 
     def drain(self) -> Seen:
-        """Hand over what was counted and begin anew; waits for a device."""
+        """Return the counts and start again; waits for a device."""
         rows, slope = self.accumulator.rows(), self.slope
         last = np.where(rows.fired > 0, rows.steps[:, None], -1).max(0, initial=-1)
         if slope is not None:
@@ -93,7 +93,7 @@ class Sites:
         self._phase = phase
         self._known: dict[Any, KnownCall] = {}  # by objects that may go
         self._places: dict[Any, WatchedSite | None] = {}  # by the places of the program
-        self._made_in_calls: set[tuple[CodeType, int]] = set()  # where activation modules are made anew
+        self._made_in_calls: set[tuple[CodeType, int]] = set()  # where activation modules are created at each call
         self._by_depth: dict[Any, tuple[Any, ...]] = {}  # for layers whose weights have no name
         self._inside: dict[Any, bool] = {}
         self._copies = Copies(clocks)
@@ -272,7 +272,7 @@ class Sites:
             self._listener.not_observed("torch.jit", name, why)
 
     def say(self, what: str, place: places.Place, why: str) -> None:
-        """Say once what is not observed at a place."""
+        """Report once what is not observed at a place."""
         said = (what, id(place.code), place.instruction)
         if said not in self._said:
             self._said.add(said)
@@ -314,14 +314,14 @@ class Sites:
             self._listener.not_observed(name, f"{file}:{line}", why)
 
     def _is_around(self, modules: Sequence[nn.Module], layer: Any) -> bool:
-        """Whether what is inside these modules, and behind this layer, is of the watched model."""
+        """Whether calls inside these modules, and after this layer, belong to the watched model."""
         model = self.trees.model
         if model is None or any(self.trees.path(model, module) is not None for module in modules):
             return True
         return bool(self.trees.weight(model, layer)[1])
 
     def count_in_graph(self, slot: int, x: Tensor | None, y: Tensor | None) -> None:
-        """Count what a compiled graph shows of an activation: before it, behind it, or both."""
+        """Count what a compiled graph shows of an activation: its input, its output, or both."""
         site, tag = self._slots[slot]
         if site.clock.look is Look.OFF:
             return
@@ -348,7 +348,7 @@ class Sites:
     def new_site(
         self, applied: Applied, where: CallSite, tag: Tag, assumed: bool, slope: Any, *, compiled: bool = False
     ) -> WatchedSite:
-        """Meet a site and tell the listener."""
+        """Register a site and report it to the listener."""
         clock = self._clocks.for_layer(tag.layer)
         order = self._keys[where.key] = self._keys.get(where.key, 0) + 1
         told = site_of(self.trees, applied, where, tag, assumed=assumed, clock=clock.number, order=order)
