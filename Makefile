@@ -56,6 +56,8 @@ reproduce: $(EXTRAS_READY)  ## published numbers computed again, and held agains
 bench: $(EXTRAS_READY)  ## measure, and append rows to benchmarks/*.csv
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/overhead.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/family.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/family_xla.py jax
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/family_xla.py tensorflow
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/lab.py
 	$(BIN)/python benchmarks/study.py

@@ -1,8 +1,6 @@
 """What does relume.torch cost beside PyTorch's own operation?
 
-Forward and backward, in one process with one thread, in alternating blocks of calls: native, ours, native again (the
-second against the first is the noise of the measurement). The figure is the ratio of the blocks' times, round by
-round: its median and its spread. Appends rows to ``family.csv``.
+Forward and backward, in one process with one thread, by ``ratio.py``. Appends rows to ``family.csv``.
 """
 
 from __future__ import annotations
@@ -12,14 +10,13 @@ import csv
 import datetime
 import functools
 import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from ratio import compared
 
 import relume.torch.functional as rf
 
@@ -48,40 +45,27 @@ def in_place(function: Callable[..., torch.Tensor]) -> Call:
     return lambda x: function(x * 1, inplace=True)
 
 
-def block(call: Call, x: torch.Tensor, backward: bool, calls: int) -> float:
+def caller(call: Call, x: torch.Tensor, backward: bool) -> Callable[[], None]:
     ones = torch.ones_like(x)
-    began = time.perf_counter()
-    for _ in range(calls):
+
+    def once() -> None:
         y = call(x)
         if backward:
             y.backward(ones)
             x.grad = None
-    return time.perf_counter() - began
+
+    return once
 
 
 def measure(name: str, shape: tuple[int, ...], backward: bool, rounds: int) -> dict[str, object]:
     torch.manual_seed(0)
     x = torch.randn(shape, requires_grad=backward)
-    native, ours = pairs(shape[1])[name]
-    calls = max(1, int(0.02 / max(block(native, x, backward, 3) / 3, 1e-6)))
-    times: dict[str, list[float]] = {"native": [], "ours": [], "again": []}
-    for turn in range(rounds):
-        for kind in list(times)[:: 1 if turn % 2 else -1]:
-            times[kind].append(block(ours if kind == "ours" else native, x, backward, calls))
-    ratios = {k: sorted(t / b for t, b in zip(times[k], times["native"], strict=True)) for k in ("ours", "again")}
+    native, ours = (caller(call, x, backward) for call in pairs(shape[1])[name])
     return {
         "operation": name,
         "shape": "x".join(map(str, shape)),
         "backward": backward,
-        "native_us": round(statistics.median(times["native"]) / calls * 1e6, 2),
-        "ours_us": round(statistics.median(times["ours"]) / calls * 1e6, 2),
-        "ratio_p20": round(ratios["ours"][rounds // 5], 3),
-        "ratio_p50": round(statistics.median(ratios["ours"]), 3),
-        "ratio_p80": round(ratios["ours"][rounds * 4 // 5], 3),
-        "native_again_p20": round(ratios["again"][rounds // 5], 3),
-        "native_again_p50": round(statistics.median(ratios["again"]), 3),
-        "native_again_p80": round(ratios["again"][rounds * 4 // 5], 3),
-        "rounds": rounds,
+        **compared(native, ours, rounds),
         "torch": torch.__version__,
         "device": f"{platform.machine()} cpu, 1 thread",
         "date": datetime.date.today().isoformat(),
