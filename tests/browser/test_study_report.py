@@ -47,7 +47,7 @@ def test_the_report_fits_the_page_and_axe_finds_no_violation(live, misplaced, vi
     page = live("seven", width=width, scheme=scheme)
     assert page.told.errors == []
     assert page.told.requests == []
-    assert page.locator(".drawing .live svg").count() == page.locator("figure.chart").count() == 10
+    assert page.locator(".drawing .live svg").count() == page.locator("figure.chart").count() == 9
     assert misplaced(page) == []
     for details in page.locator("details").all():
         details.evaluate("element => { element.open = true; }")

@@ -439,7 +439,7 @@ def test_an_error_in_the_counting_is_reported_once_and_the_training_continues(ca
         steps(net, optimizer, 20)
     assert capsys.readouterr().err.count("own-fault") == 1
     assert torch._C._len_torch_function_stack() == 0
-    assert watch.to_dict()["run"]["fault"].startswith("AttributeError")
+    assert watch.to_dict()["run"]["fault"].startswith("a bug in relume, please report it: AttributeError")
 
 
 @pytest.mark.parametrize("part", ["_observer", "_sites", "is_here"])

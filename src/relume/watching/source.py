@@ -12,7 +12,8 @@ folder = ""
 """The folder from which the user's files are named; "": the working folder, which a script may change."""
 
 _CELL = re.compile(r"<ipython-input-(\d+)-")
-_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
+OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
+"""The folder of relume: its frames are nobody's source."""
 
 
 def shown_path(name: str) -> str:
@@ -41,7 +42,7 @@ def _cell_of(name: str) -> int | None:
 @cache
 def is_users(name: str, *packages: str) -> bool:
     """Whether a source file is neither relume's nor of one of these packages, nor Python's own machinery."""
-    if name.startswith((_OURS, "<frozen")) or "__autograph_generated" in name:
+    if name.startswith((OURS, "<frozen")) or "__autograph_generated" in name:
         return False
     if name.startswith(os.path.dirname(os.__file__) + os.sep) and "-packages" + os.sep not in name:
         return False  # contextlib, functools, …

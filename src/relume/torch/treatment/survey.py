@@ -45,6 +45,7 @@ from relume.torch.watching.where.naming import written
 from relume.treatment.calls import A_GATE, GATES, NOT_HIDDEN, OF_KERAS
 from relume.treatment.seeding import Seeding
 from relume.watching import source
+from relume.watching.guard import Guard
 from relume.watching.patches import Patches
 
 _SUMS = frozenset(call for call in ARITHMETIC_CALLS if "mul" not in getattr(call, "__name__", ""))
@@ -178,6 +179,7 @@ class _Surveyor(CallObserver):
         self._survey = survey
         self.sites: Any = self  # what the call observer needs from the sites
         self.known_only = True  # no death terms are kept
+        self.guarded = Guard(self.fail)
         self._found: dict[Any, SwapSite] = {}
         self._hidden: frozenset[Any] = frozenset()
         self._applied: Any = None  # the site of the current call

@@ -19,10 +19,10 @@ from torch.nn.modules import activation as activation_modules
 
 from relume.torch import layers as our_modules
 from relume.torch.watching.calls import exported
+from relume.watching.source import OURS
 from relume.watching.source import shown_path as shown_path
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
-_OURS = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 _PLUMBING_FILES = tuple(
     _TORCH + os.path.join(*path)
     for path in (
@@ -62,7 +62,7 @@ class Place(NamedTuple):
 @cache
 def _is_plumbing(code: CodeType) -> bool:
     """Whether a frame of this code is torch's way from the caller to the operation, or ours."""
-    return code.co_filename in _PLUMBING_FILES or code.co_filename.startswith(_OURS)
+    return code.co_filename in _PLUMBING_FILES or code.co_filename.startswith(OURS)
 
 
 def _own_module(frame: FrameType) -> nn.Module | None:
@@ -159,7 +159,7 @@ def source(frame: FrameType) -> tuple[str, int, str]:
         return shown_path(written.file), written.line, written.function
     for outer in _outward(frame):
         name = outer.f_code.co_filename
-        if not name.startswith((_TORCH, _OURS)) and not exported.is_generated(outer):
+        if not name.startswith((_TORCH, OURS)) and not exported.is_generated(outer):
             return shown_path(name), outer.f_lineno, outer.f_code.co_name
     return "", 0, ""
 
