@@ -42,7 +42,7 @@ def folder(tmp_path, monkeypatch):
     ],
     ids=" ".join,
 )
-def test_what_a_command_prints_fits_its_schema(relume, schema, arguments):
+def test_the_json_of_every_command_fits_its_schema(relume, schema, arguments):
     _, out, _ = relume(*arguments, *(["--json"] if "--format=json" not in arguments else []))
     schemas.fits(schema, json.loads(out))
 

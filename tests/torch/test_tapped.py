@@ -54,7 +54,7 @@ def test_a_code_is_counted_by_its_values_and_indices(dense, dtype):
     assert site["dead"] == [UNITS - 2, UNITS - 1]
 
 
-def test_tokens_outside_a_mask_are_no_samples():
+def test_tokens_outside_a_mask_are_not_counted():
     fired, kept = torch.zeros(UNITS, dtype=torch.long), []
 
     def step():
