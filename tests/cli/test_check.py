@@ -141,7 +141,7 @@ def test_github_adds_annotations_on_the_lines(relume, folder, monkeypatch):
 
 def test_github_and_json_exclude_each_other(relume):
     status, stdout, stderr = relume("check", "--github", "--json")
-    assert (status, stdout) == (4, "")
+    assert (status, json.loads(stdout)["error"]["code"]) == (4, "usage")
     assert "--github and --json" in stderr
 
 

@@ -156,8 +156,9 @@ def test_a_page_that_cannot_be_written_is_one_sentence(recording, tmp_path):
 @pytest.mark.parametrize("options", [["--json", "--md"], ["--md", "--github"], ["--json", "--html", "a.html"]])
 def test_one_format_at_a_time(recording, options):
     status, stdout, stderr = report(recording, *options)
-    assert (status, stdout) == (4, "")
+    assert status == 4
     assert "cannot be combined" in stderr
+    assert "cannot be combined" in stdout if "--json" in options else stdout == ""
 
 
 def test_file_is_the_one_that_run_writes_by_default(recording, tmp_path):
