@@ -138,7 +138,7 @@ def test_the_worst_site_comes_first():
 
 @pytest.mark.parametrize(
     ("meta", "word"),
-    [({"finished": False}, "not finished, or it was cut off"), ({"fault": "E: x"}, "ended the watching early")],
+    [({"finished": False}, "not finished, or it was cut off"), ({"fault": "E: x"}, "the watching ended early: E: x")],
 )
 def test_notes_say_what_weakens_the_verdict(meta, word):
     assert any(word in note for note in check(run(site("a", 0, 10), meta=meta)).notes)
