@@ -307,7 +307,7 @@ def test_child_continues_if_it_cannot_be_watched(tmp_path):
     done = subprocess.run([*RELUME, "x.py"], cwd=tmp_path, env=ENV, capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.endswith("\n[0]\n")
-    assert done.stderr.count("[recording-not-writable]") == 1
+    assert done.stderr.count("[recording-in-the-way]") == 1
     assert "Traceback" not in done.stderr
 
 
