@@ -80,7 +80,7 @@ def check_random_slopes(layers: Any) -> None:
 
 
 def check_kinks(layers: Any) -> None:
-    """The slope at 0, and at 6: PyTorch's, on every backend; NaN gives NaN, and the stated slope (TensorFlow's is 0)."""
+    """The slope at 0, and at 6: PyTorch's, on every backend; NaN gives NaN, and the stated slope (0 in TensorFlow)."""
     unknown = 0 if keras.backend.backend() == "tensorflow" else 1
     at = np.array([0.0, -0.0, 6.0, np.nan], "float32")
     prelu = layers.PReLU(alpha_initializer=keras.initializers.Constant(0.25), shared_axes=[1])
