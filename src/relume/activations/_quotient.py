@@ -33,7 +33,7 @@ def parts_of(alpha: float, bits: int, count: int) -> tuple[float, ...]:
     return *found, alpha
 
 
-def quotient(x: Any, xp: Any, alpha: Any, parts: tuple[Any, ...] | None = None) -> tuple[Any, Any]:
+def quotient(x: Any, xp: Any, alpha: Any) -> tuple[Any, Any]:
     """x / alpha as (z, short): z is rounded, and z + short is exact to nearly twice the digits.
 
     As Cody and Waite reduce an argument: the front of the quotient has so few bits that its products with the parts of
@@ -43,7 +43,6 @@ def quotient(x: Any, xp: Any, alpha: Any, parts: tuple[Any, ...] | None = None) 
         x: array of numbers ≤ 0, −inf too.
         xp: the array namespace.
         alpha: finite number > 0.
-        parts: what it is the sum of, the greatest first; made from ``alpha`` where that is a number of Python's.
 
     Returns: two arrays of the shape of ``x``.
     Source: Cody & Waite 1980, Software Manual for the Elementary Functions, chapter 6.
@@ -59,22 +58,22 @@ def quotient(x: Any, xp: Any, alpha: Any, parts: tuple[Any, ...] | None = None) 
     near = xp.where(x < bound, bound, x)
     front = xp.round(near / alpha * grid) / grid
     rest = near
-    for part in parts_of(alpha, bits, count) if parts is None else parts:
+    for part in parts_of(alpha, bits, count):
         rest = rest - front * part
     rest = rest / alpha
     z = front + rest
     return z, rest - (z - front)
 
 
-def exp_of_quotient(x: Any, xp: Any, alpha: Any, parts: tuple[Any, ...] | None = None) -> Any:
+def exp_of_quotient(x: Any, xp: Any, alpha: Any) -> Any:
     """exp(x / alpha), the arguments as for :func:`quotient`."""
-    z, short = quotient(x, xp, alpha, parts)
+    z, short = quotient(x, xp, alpha)
     return xp.exp(z) * (1 + short)  # the product of exp and short could be flushed
 
 
-def expm1_of_quotient(x: Any, xp: Any, alpha: Any, parts: tuple[Any, ...] | None = None) -> Any:
+def expm1_of_quotient(x: Any, xp: Any, alpha: Any) -> Any:
     """alpha · expm1(x / alpha), the arguments as for :func:`quotient`; ``xp`` has ``expm1`` besides."""
-    z, short = quotient(x, xp, alpha, parts)
+    z, short = quotient(x, xp, alpha)
     bent = xp.expm1(z)
     near = x + alpha * ((bent - z) + bent * short)  # fewer roundings than the product, which is used below −1
     far = alpha * bent + (alpha * xp.exp(z)) * short

@@ -40,7 +40,7 @@ class _FirstSign:
         self.countdowns: dict[int, Any] = {}
 
     def __getattr__(self, news: str) -> Callable[..., None]:
-        """Any other news that a probe is told is no concern yet, and there is nothing to hide."""
+        """Ignore every other event until the watching begins."""
         return lambda *what: None
 
     def _break(self) -> None:
